@@ -1,0 +1,89 @@
+#include "models/base/units.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string_view>
+
+#include "models/base/error.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr double longest_seconds = 100.0 * 24 * 3600;
+
+struct Scale {
+  double factor;
+  std::string_view unit;
+};
+
+template <std::size_t N>
+std::string with_unit(double value, const std::array<Scale, N>& scales) {
+  const double size = std::abs(value);
+  for (const Scale& scale : scales) {
+    if (size >= scale.factor * 0.99995) return fmt::format("{:.4g} {}", value / scale.factor, scale.unit);
+  }
+  const Scale& last = scales.back();
+  return fmt::format("{:.4g} {}", value / last.factor, last.unit);
+}
+
+}  // namespace
+
+Time from_seconds(double seconds) {
+  if (!(std::abs(seconds) <= longest_seconds)) {
+    throw RunError(fmt::format("a time of {} s is beyond what can be simulated (100 days)", seconds));
+  }
+  return {std::llround(seconds * 1e12)};
+}
+
+Time scaled(Time time, double ratio) { return from_seconds(to_seconds(time) * ratio); }
+
+Bytes scaled(Bytes bytes, double ratio) {
+  const double result = static_cast<double>(bytes.count) * ratio;
+  ensure(std::abs(result) < 9.2e18, "a size in bytes fits 63 bits");
+  return {std::llround(result)};
+}
+
+Time operator/(Bytes bytes, Rate rate) {
+  ensure(rate.count > 0, "a bandwidth is above zero");
+  return from_seconds(static_cast<double>(bytes.count) / rate.count);
+}
+
+Time operator/(Flops flops, FlopRate rate) {
+  ensure(rate.count > 0, "a compute rate is above zero");
+  return from_seconds(flops.count / rate.count);
+}
+
+std::string print(Time time) {
+  static constexpr std::array<Scale, 5> scales{
+      {{1.0, "s"}, {1e-3, "ms"}, {1e-6, "us"}, {1e-9, "ns"}, {1e-12, "ps"}}};
+  return time.count == 0 ? "0 s" : with_unit(to_seconds(time), scales);
+}
+
+std::string print(Bytes bytes) {
+  static constexpr std::array<Scale, 6> scales{
+      {{1e15, "PB"}, {1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}, {1.0, "B"}}};
+  return with_unit(static_cast<double>(bytes.count), scales);
+}
+
+std::string print(Rate rate) {
+  static constexpr std::array<Scale, 5> scales{
+      {{1e12, "TB/s"}, {1e9, "GB/s"}, {1e6, "MB/s"}, {1e3, "kB/s"}, {1.0, "B/s"}}};
+  return with_unit(rate.count, scales);
+}
+
+std::string print(Flops flops) {
+  static constexpr std::array<Scale, 6> scales{
+      {{1e18, "EFLOP"}, {1e15, "PFLOP"}, {1e12, "TFLOP"}, {1e9, "GFLOP"}, {1e6, "MFLOP"}, {1.0, "FLOP"}}};
+  return with_unit(flops.count, scales);
+}
+
+std::string print(FlopRate rate) {
+  static constexpr std::array<Scale, 5> scales{
+      {{1e18, "EFLOPS"}, {1e15, "PFLOPS"}, {1e12, "TFLOPS"}, {1e9, "GFLOPS"}, {1.0, "FLOPS"}}};
+  return with_unit(rate.count, scales);
+}
+
+}  // namespace moesim

@@ -1,0 +1,177 @@
+#include "models/config/document.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "models/base/error.hpp"
+#include "models/base/file.hpp"
+
+namespace moesim {
+namespace {
+
+namespace fs = std::filesystem;
+
+Value load_file(const std::string& path, std::vector<std::string>& open);
+
+/// The child over the parent: objects merge member by member, everything else is replaced.
+void merge(Value& parent, Value child) {
+  if (parent.kind != Value::Kind::object || child.kind != Value::Kind::object) {
+    parent = std::move(child);
+    return;
+  }
+  // Another kind is another part: keys of the old kind mean nothing to it.
+  const Value* old_kind = parent.find("kind");
+  const Value* new_kind = child.find("kind");
+  if (old_kind != nullptr && new_kind != nullptr && !same(*old_kind, *new_kind)) {
+    parent = std::move(child);
+    return;
+  }
+  parent.origin = child.origin;
+  for (auto& [name, member] : child.members) {
+    if (Value* known = parent.find(name)) {
+      merge(*known, std::move(member));
+    } else {
+      parent.members.emplace_back(name, std::move(member));
+    }
+  }
+}
+
+std::string identity(const std::string& path) { return fs::weakly_canonical(path).lexically_normal().string(); }
+
+/// Replaces each object that has "extends" by what it extends with its own members over it.
+void follow_extends(Value& value, std::vector<std::string>& open) {
+  for (Value& item : value.items) follow_extends(item, open);
+  for (auto& [name, member] : value.members) follow_extends(member, open);
+  const Value* extends = value.find("extends");
+  if (extends == nullptr) return;
+  if (extends->kind != Value::Kind::text) {
+    throw InputError(value.origin + ": extends", fmt::format("is {}, expected a file name", print(*extends)));
+  }
+  Value parent = load_file(find_beside(extends->text, value.origin), open);
+  if (parent.kind != Value::Kind::object) throw InputError(value.origin + ": extends", "leads to no object");
+  std::erase_if(value.members, [](const auto& member) { return member.first == "extends"; });
+  merge(parent, std::move(value));
+  value = std::move(parent);
+}
+
+Value load_file(const std::string& path, std::vector<std::string>& open) {
+  const std::string name = path == "-" ? path : identity(path);
+  if (std::find(open.begin(), open.end(), name) != open.end()) {
+    throw InputError(path + ": extends", fmt::format("leads in a circle: '{}' extends itself", path));
+  }
+  open.push_back(name);
+  Value value = parse_json(read_file(path), path == "-" ? "standard input" : path);
+  follow_extends(value, open);
+  open.pop_back();
+  return value;
+}
+
+Value* list_item(Value& list, const std::string& step, const std::string& key) {
+  std::size_t index = 0;
+  const auto [end, error] = std::from_chars(step.data(), step.data() + step.size(), index);
+  if (error != std::errc() || end != step.data() + step.size() || index >= list.items.size()) {
+    throw InputError("--set " + key, fmt::format("'{}' is no item of a list of {}", step, list.items.size()));
+  }
+  return &list.items[index];
+}
+
+/// The value one step down a dotted path, made an object or opened from its file where need be.
+Value* descend(Value& value, const std::string& step, const std::string& key) {
+  if (value.kind == Value::Kind::list) return list_item(value, step, key);
+  if (value.kind == Value::Kind::text && value.text.find(".json") != std::string::npos) {
+    std::vector<std::string> open;
+    value = load_file(find_beside(value.text, value.origin), open);
+  }
+  if (value.kind == Value::Kind::null) value.kind = Value::Kind::object;
+  if (value.kind != Value::Kind::object) {
+    throw InputError("--set " + key, fmt::format("'{}' leads through {}, which has no keys", step, print(value)));
+  }
+  if (value.find(step) == nullptr) value.members.emplace_back(step, Value{.origin = "--set"});
+  return value.find(step);
+}
+
+Value finish(Value document, const std::vector<Override>& overrides) {
+  if (document.kind != Value::Kind::object) {
+    throw InputError(document.origin, fmt::format("holds {}, expected an object", kind_name(document.kind)));
+  }
+  // Kinds first: a new kind starts from its defaults, and the other overrides are meant for it.
+  const auto is_kind = [](const Override& change) { return change.key.ends_with(".kind"); };
+  std::vector<Override> ordered = overrides;
+  std::stable_partition(ordered.begin(), ordered.end(), is_kind);
+  for (const Override& change : ordered) apply_override(document, change);
+  return document;
+}
+
+}  // namespace
+
+Override parse_override(std::string_view argument) {
+  const std::size_t equals = argument.find('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    throw InputError("--set " + std::string(argument), "expected KEY=VALUE, as --set schedule.kind=gpipe");
+  }
+  const std::string text(argument.substr(equals + 1));
+  Override change{.key = std::string(argument.substr(0, equals)), .value = {}};
+  try {
+    change.value = parse_json(text, "--set");
+  } catch (const InputError&) {
+    change.value.kind = Value::Kind::text;
+    change.value.text = text;
+  }
+  change.value.origin = "--set";
+  return change;
+}
+
+void apply_override(Value& document, const Override& change) {
+  Value* place = &document;
+  std::size_t begin = 0;
+  while (begin <= change.key.size()) {
+    const std::size_t dot = std::min(change.key.find('.', begin), change.key.size());
+    const std::string step = change.key.substr(begin, dot - begin);
+    if (step.empty()) throw InputError("--set " + change.key, "has an empty step, expected a path as schedule.kind");
+    place = descend(*place, step, change.key);
+    begin = dot + 1;
+  }
+  // The kind of a part decides which keys it has: a new kind starts from its defaults.
+  if (change.key.ends_with(".kind") && !same(*place, change.value)) {
+    const std::string owner = change.key.substr(0, change.key.size() - 5);
+    Value fresh{.kind = Value::Kind::object, .origin = "--set"};
+    fresh.set("kind", change.value);
+    apply_override(document, {.key = owner, .value = std::move(fresh)});
+    return;
+  }
+  *place = change.value;
+}
+
+Value load_document(const std::string& path, const std::vector<Override>& overrides) {
+  std::vector<std::string> open;
+  return finish(load_file(path, open), overrides);
+}
+
+Value load_document_text(const std::string& text, const std::string& origin, const std::vector<Override>& overrides) {
+  std::vector<std::string> open;
+  Value document = parse_json(text, origin);
+  follow_extends(document, open);
+  return finish(std::move(document), overrides);
+}
+
+std::string find_beside(const std::string& name, const std::string& origin) {
+  if (fs::path(name).is_absolute()) return name;
+  const auto search_up = [&](fs::path folder) -> std::string {
+    while (true) {
+      const fs::path candidate = folder / name;
+      if (fs::exists(candidate)) return candidate.lexically_normal().string();
+      if (folder.empty() || folder == folder.root_path()) return {};
+      folder = folder.has_parent_path() ? folder.parent_path() : fs::path();
+    }
+  };
+  const fs::path beside = fs::path(origin).parent_path();
+  for (const fs::path& start : {beside, fs::absolute(beside.empty() ? "." : beside), fs::current_path()}) {
+    if (std::string found = search_up(start); !found.empty()) return found;
+  }
+  throw InputError(origin, fmt::format("names the file '{}', which is not beside it or in a folder above", name));
+}
+
+}  // namespace moesim

@@ -1,0 +1,37 @@
+// A JSON file with what it extends and what the command line overrides, before anyone asks what it means.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/config/value.hpp"
+
+namespace moesim {
+
+/// One `--set KEY=VALUE`: a dotted path and a JSON value (a bare word is a text).
+struct Override {
+  std::string key;
+  Value value;
+};
+
+/// Splits "KEY=VALUE". Throws InputError where there is no key or no '='.
+Override parse_override(std::string_view argument);
+
+/// Loads a file ("-" is standard input): follows every "extends" (members of the child win, objects merge), then
+/// applies the overrides in order. A path that leads through a part given as a file name opens that file in
+/// place; a number picks an item of a list. Throws InputError, also for "extends" in a circle.
+Value load_document(const std::string& path, const std::vector<Override>& overrides = {});
+
+/// The same for text that is at hand; `origin` names it in errors and anchors relative paths.
+Value load_document_text(const std::string& text, const std::string& origin, const std::vector<Override>& overrides = {});
+
+/// Sets the value at a dotted path, adding objects on the way. Throws InputError where the path leads through a
+/// value that has no members.
+void apply_override(Value& document, const Override& change);
+
+/// Where a file named inside another is found: beside it, else in the nearest folder above it, else in the
+/// current folder or one above it. Throws InputError naming the first place tried.
+std::string find_beside(const std::string& name, const std::string& origin);
+
+}  // namespace moesim

@@ -1,0 +1,100 @@
+// Reads the keys of one JSON object. Each key is declared once, where it is read, with help, unit, default and
+// bounds; the same declarations print the reference (`moesim describe`). A key that nobody read is an error.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/base/units.hpp"
+#include "models/config/value.hpp"
+
+namespace moesim {
+
+/// What one key is called and means. Without a fallback it must be given. Bounds are inclusive.
+template <class T>
+struct Key {
+  std::string_view name;
+  std::string_view help;
+  std::optional<T> fallback = std::nullopt;
+  std::optional<T> at_least = std::nullopt;
+  std::optional<T> at_most = std::nullopt;
+};
+
+/// A key as `moesim describe` shows it.
+struct Declaration {
+  std::string name, help, type, fallback, bounds;
+  bool required = false;
+};
+
+/// A cursor on one object of a document.
+class Reader {
+ public:
+  /// Reads `value`, which errors call `path` ("" is the whole document).
+  Reader(const Value& value, std::string path);
+  /// Reads nothing: collects what is declared, and answers every key with its fallback or a legal value.
+  static Reader describing(std::vector<Declaration>& declarations);
+
+  std::int64_t integer(const Key<std::int64_t>& key);
+  double number(const Key<double>& key);                      ///< a ratio or count without dimension
+  bool flag(const Key<bool>& key);
+  std::string text(const Key<std::string>& key);
+  Time time(const Key<Time>& key);                            ///< "2 us"
+  Bytes bytes(const Key<Bytes>& key);                         ///< "64 MB", "16 GiB"
+  Rate rate(const Key<Rate>& key);                            ///< "50 GB/s", "400 Gb/s"
+  FlopRate flop_rate(const Key<FlopRate>& key);               ///< "989 TFLOPS"
+  std::vector<std::int64_t> integers(const Key<std::int64_t>& key);  ///< a list; bounds hold for each; fallback: empty
+  std::vector<double> numbers(const Key<double>& key);        ///< a list; bounds hold for each; fallback: empty
+  std::vector<std::string> texts(const Key<std::string>& key);  ///< a list, or one text standing for a list of it
+  /// One of `names`; answers its position.
+  std::size_t choice(const Key<std::string>& key, std::span<const std::string_view> names);
+
+  /// Whether the key is given (a described reader has none).
+  bool has(std::string_view name) const;
+  /// A part: an object in place, or the name of a JSON file that holds it. Must be given.
+  Reader part(std::string_view name, std::string_view help);
+  /// The same, or nothing where it is not given.
+  std::optional<Reader> optional_part(std::string_view name, std::string_view help);
+  /// The objects of a list; empty where it is not given.
+  std::vector<Reader> items(std::string_view name, std::string_view help);
+  /// Leaves a key to someone else: declared and counted as read, not looked at. Null where it is not given.
+  const Value* raw(std::string_view name, std::string_view help);
+
+  /// Throws InputError for a key that nobody read, naming the nearest known one.
+  void finish() const;
+  /// Throws InputError at a key of this object ("" is the object itself).
+  [[noreturn]] void fail(std::string_view name, const std::string& what, std::string hint = {}) const;
+  /// "file: path.key", as errors print it.
+  std::string where(std::string_view name = {}) const;
+  bool is_describing() const { return declarations_ != nullptr; }
+  const Value& value() const { return *value_; }
+
+ private:
+  Reader() = default;
+  const Value* take(std::string_view name);
+  void declare(std::string_view name, std::string_view help, std::string type, std::string fallback,
+               std::string bounds, bool required);
+  template <class T, class Convert>
+  T read(const Key<T>& key, std::string_view type, const T& legal, Convert convert);
+  template <class T, class Convert>
+  std::vector<T> read_list(const Key<T>& key, std::string_view type, Convert convert);
+  template <class T>
+  void check_bounds(const Key<T>& key, const T& value) const;
+
+  const Value* value_ = nullptr;
+  std::unique_ptr<Value> owned_;  // a part that was opened from its file
+  std::string path_;
+  std::vector<std::string> known_;
+  std::vector<Declaration>* declarations_ = nullptr;
+  std::unique_ptr<std::vector<Declaration>> discarded_;  // of a described part: it is described where it lives
+};
+
+/// The name in `known` that is nearest to `name` by edits, or "" where none is near.
+std::string nearest_name(std::string_view name, std::span<const std::string> known);
+
+}  // namespace moesim

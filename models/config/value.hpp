@@ -1,0 +1,44 @@
+// JSON as a tree of values that remember the file they came from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace moesim {
+
+/// One JSON value. Members of an object keep their order.
+struct Value {
+  enum class Kind : std::uint8_t { null, boolean, integer, number, text, list, object };
+
+  Kind kind = Kind::null;
+  bool flag = false;
+  std::int64_t integer = 0;
+  double number = 0;  ///< also set for integers
+  std::string text{};
+  std::vector<Value> items{};
+  std::vector<std::pair<std::string, Value>> members{};
+  std::string origin{};  ///< the file, or "--set" for an override
+
+  /// The member of that name, or null.
+  const Value* find(std::string_view name) const;
+  Value* find(std::string_view name);
+  /// Sets or adds a member.
+  void set(std::string_view name, Value value);
+};
+
+/// What a person calls the kind: "a number", "a text", ...
+std::string_view kind_name(Value::Kind kind);
+/// The value in one line of JSON, cut to `longest` characters.
+std::string print(const Value& value, std::size_t longest = 60);
+/// Equal in content; origins do not count.
+bool same(const Value& a, const Value& b);
+
+/// Parses JSON. Throws InputError with `origin`, line and column; a key given twice is an error.
+Value parse_json(const std::string& text, const std::string& origin);
+/// The value as JSON text, indented; parse_json(write_json(x)) == x.
+std::string write_json(const Value& value);
+
+}  // namespace moesim

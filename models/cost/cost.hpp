@@ -1,0 +1,36 @@
+// The time of one op on one device.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "models/base/units.hpp"
+#include "models/cluster/device.hpp"
+#include "models/config/family.hpp"
+#include "models/transformer/op.hpp"
+
+namespace moesim {
+
+/// What limits an op. Names are those of `moesim cost`.
+enum class Bound : std::uint8_t { compute, memory, launch };
+
+/// The predicted time of an op and what limits it.
+struct OpTime {
+  Time time;
+  Bound bound = Bound::compute;
+};
+
+/// A cost model. A family: each member has one answer to one question.
+class Cost {
+ public:
+  virtual ~Cost() = default;
+  /// How long `op` takes on `device`, launch included, with `communication_sms` multiprocessors held by
+  /// communication meanwhile. Above zero for any op that does anything.
+  virtual OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const = 0;
+};
+
+/// The members of the family.
+Register<Cost> costs();
+
+}  // namespace moesim

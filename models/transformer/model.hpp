@@ -1,0 +1,97 @@
+// A transformer as a value: its layers, how many parameters each has, and what each does.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/base/precision.hpp"
+#include "models/base/units.hpp"
+#include "models/config/reader.hpp"
+#include "models/transformer/op.hpp"
+
+namespace moesim {
+
+/// Attention of one layer. Multi-head is kv_heads == heads; grouped-query is kv_heads < heads; latent attention
+/// (MLA, DeepSeek-V2 arXiv 2405.04434 section 2.1) has a kv_lora_rank above zero.
+struct Attention {
+  std::int64_t heads = 1, kv_heads = 1;
+  std::int64_t head_dim = 1;        ///< of queries and keys; MLA: nope_head_dim + rope_head_dim
+  std::int64_t value_head_dim = 1;
+  std::int64_t q_lora_rank = 0;     ///< MLA: 0 is a plain query projection
+  std::int64_t kv_lora_rank = 0;    ///< MLA when above 0
+  std::int64_t rope_head_dim = 0;   ///< MLA: the part of head_dim that carries position, shared by all heads
+  std::int64_t window = 0;          ///< sliding window; 0 is the whole sequence
+  bool qkv_bias = false, output_bias = false, qk_norm = false, sinks = false;
+  bool is_latent() const { return kv_lora_rank > 0; }
+};
+
+/// A dense feed-forward: gated (SwiGLU, GEGLU: three matrices) or two matrices.
+struct FeedForward {
+  std::int64_t width = 0;
+  bool gated = true;
+  bool bias = false;
+};
+
+/// A mixture-of-experts feed-forward.
+struct Experts {
+  std::int64_t count = 0;           ///< routed experts
+  std::int64_t top_k = 1;
+  std::int64_t width = 0;           ///< hidden size of one routed expert
+  std::int64_t shared = 0;          ///< shared experts, always on
+  std::int64_t shared_width = 0;    ///< hidden size of all shared experts together
+  std::int64_t groups = 1;          ///< group-limited routing: expert groups (nodes) ...
+  std::int64_t chosen_groups = 1;   ///< ... and how many of them a token may reach
+  bool gated = true;
+  bool bias = false;
+  bool router_bias = false;
+};
+
+/// One layer: attention, for decoders of encoder-decoder stacks cross attention, and a dense or MoE feed-forward.
+struct Layer {
+  Attention attention;
+  bool causal = true;
+  bool cross_attention = false;
+  bool is_moe = false;
+  FeedForward feed_forward;         ///< when not MoE
+  Experts experts;                  ///< when MoE
+};
+
+/// A whole model. Layers come in the order in which a token meets them: encoder first, then decoder, then the
+/// layers of multi-token prediction.
+struct Model {
+  std::string name;
+  std::int64_t hidden = 1;
+  std::int64_t vocabulary = 1;
+  std::int64_t positions = 0;       ///< learned position embeddings
+  bool tied_embedding = false;      ///< head and embedding share one matrix
+  bool norm_bias = false;           ///< LayerNorm (weight and bias) instead of RMSNorm
+  std::int64_t encoder_layers = 0;  ///< leading layers that form the encoder
+  std::int64_t prediction_layers = 0;  ///< trailing layers that predict further tokens (MTP)
+  std::vector<Layer> layers;
+};
+
+/// Reads a model file. Its keys are in docs/scenarios.md.
+Model read_model(Reader& reader);
+
+/// Parameters by where they live. Counts of elements, of one layer or the whole model.
+struct Parameters {
+  std::int64_t embedding = 0, head = 0, attention = 0, router = 0, feed_forward = 0, shared = 0, experts = 0, norms = 0;
+  /// All of them.
+  std::int64_t total() const { return replicated() + experts; }
+  /// All but routed experts: what every data-parallel rank holds.
+  std::int64_t replicated() const { return embedding + head + attention + router + feed_forward + shared + norms; }
+};
+
+/// Parameters of one layer (embedding and head are zero; a prediction layer includes its projection and norms).
+Parameters layer_parameters(const Model& model, std::size_t layer);
+/// Parameters of the whole model. `with_prediction` counts the multi-token prediction layers too.
+Parameters model_parameters(const Model& model, bool with_prediction = false);
+/// Parameters that one token uses: all but the routed experts it is not sent to.
+std::int64_t active_parameters(const Model& model);
+/// FLOPs of forward and backward per token (6 per active parameter but the embedding, plus attention at this
+/// sequence length). Causal counts only the scores that are needed. The multi-token prediction layers count when
+/// `with_prediction`.
+Flops training_flops_per_token(const Model& model, std::int64_t sequence, bool causal = true, bool with_prediction = false);
+
+}  // namespace moesim

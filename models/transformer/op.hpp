@@ -1,0 +1,69 @@
+// One operation of a transformer on one device: kind and shape, from which its FLOPs and bytes follow. An op knows
+// no time and no rank.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "models/base/precision.hpp"
+#include "models/base/units.hpp"
+
+namespace moesim {
+
+/// What an op does. Names are those of `moesim cost`.
+enum class OpKind : std::uint8_t {
+  gemm,          ///< m x n x k
+  grouped_gemm,  ///< rows[i] x n x k for each local expert i
+  attention,     ///< scores, softmax, weighted values (fused)
+  rms_norm,      ///< rows x width: read, write
+  swiglu,        ///< rows x width (of one half): read both halves, write one
+  router,        ///< rows tokens, n experts, top_k: softmax and choice (its GEMM is an op of its own)
+  permute,       ///< rows x width: tokens into expert order
+  unpermute,     ///< rows x width results summed top_k by top_k back into token order
+  elementwise,   ///< anything that only streams memory: residual adds, casts, embedding rows, optimizer
+  copy,          ///< bytes read and written once
+};
+inline constexpr std::size_t op_kind_count = 10;
+inline constexpr std::array<std::string_view, op_kind_count> op_kind_names{
+    "gemm", "grouped_gemm", "attention", "rms_norm", "swiglu", "router", "permute", "unpermute", "elementwise", "copy"};
+
+/// Which part of training an op belongs to.
+enum class OpPass : std::uint8_t { forward, backward_input, backward_weight };
+
+/// One operation. Fields that a kind does not use stay at their default.
+struct Op {
+  OpKind kind = OpKind::gemm;
+  std::string_view name;  ///< "q_a down-projection": static text, for tables
+  OpPass pass = OpPass::forward;
+  Precision precision = Precision::bf16;      ///< of the operands of a product
+  std::int64_t m = 0, n = 0, k = 0;           ///< product: rows, columns, depth; else m rows of n
+  std::vector<std::int64_t> rows;             ///< grouped_gemm: rows (depth, for weight gradients) per expert
+  bool rows_are_depth = false;                ///< grouped weight gradient: each product is n x k over rows[i]
+  std::int64_t batch = 0, heads = 0, kv_heads = 0, sequence = 0, kv_sequence = 0, head_dim = 0, value_head_dim = 0;
+  std::int64_t window = 0;                    ///< attention: 0 is the whole sequence
+  bool causal = true;
+  std::int64_t top_k = 1;
+  Flops flops;   ///< needed by the mathematics (causal attention counts half the square)
+  Bytes bytes;   ///< read and written in device memory, each operand once
+  std::int64_t kernels = 1;  ///< launches that it takes
+};
+
+/// Constructors that fill in FLOPs and bytes.
+Op make_gemm(std::string_view name, OpPass pass, std::int64_t m, std::int64_t n, std::int64_t k, Precision precision);
+/// `rows` per local expert; each is an (rows x n x k) product, or for weight gradients (n x k over rows).
+Op make_grouped_gemm(std::string_view name, OpPass pass, std::vector<std::int64_t> rows, std::int64_t n, std::int64_t k,
+                     Precision precision);
+/// The shape of an attention.
+struct AttentionShape {
+  std::int64_t batch = 1, heads = 1, kv_heads = 1, sequence = 1, kv_sequence = 1, head_dim = 1, value_head_dim = 1;
+  std::int64_t window = 0;
+  bool causal = true;
+};
+Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision);
+/// Memory-bound ops: `rows` x `width` elements with `bytes_per_element` moved in all (reads and writes added up).
+Op make_streaming(OpKind kind, std::string_view name, OpPass pass, std::int64_t rows, std::int64_t width,
+                  double bytes_per_element);
+
+}  // namespace moesim

@@ -1,0 +1,18 @@
+#include <fmt/format.h>
+
+#include "sim/graph/task_graph.hpp"
+
+namespace moesim {
+
+std::string describe(const TaskGraph& graph, TaskId task) {
+  const Tag& tag = graph.tags[task];
+  std::string words = fmt::format("task {}: {}", task, work_names[static_cast<std::size_t>(tag.work)]);
+  if (tag.pass != PassKind::none) words += fmt::format(" {}", pass_names[static_cast<std::size_t>(tag.pass)]);
+  if (tag.stage >= 0) words += fmt::format(", stage {}", tag.stage);
+  if (tag.microbatch >= 0) words += fmt::format(", microbatch {}", tag.microbatch);
+  if (tag.chunk >= 0) words += fmt::format(", chunk {}", tag.chunk);
+  if (tag.layer >= 0) words += fmt::format(", layer {}", tag.layer);
+  return words;
+}
+
+}  // namespace moesim

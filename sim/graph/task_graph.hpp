@@ -1,0 +1,141 @@
+// What there is to do: tasks, edges, and the traffic of each communication. Compact arrays; no choice left to make.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/base/units.hpp"
+
+namespace moesim {
+
+using TaskId = std::uint32_t;
+using ActorId = std::uint32_t;
+using PatternId = std::uint32_t;
+inline constexpr std::uint32_t nothing = 0xffffffff;  ///< no task, actor or pattern
+
+enum class TaskKind : std::uint8_t {
+  compute,  ///< occupies its actor for a time
+  coflow,   ///< a communication: all its bytes advance at one rate
+  barrier,  ///< takes no time, joins what is before it
+};
+
+/// What a task is for. Names are those of the report and the trace.
+enum class Work : std::uint8_t {
+  none, embedding, head, attention, feed_forward, optimizer,                      // compute
+  dispatch, combine, dispatch_backward, combine_backward, pipeline, tensor, gradient, parameter,  // communication
+};
+inline constexpr std::size_t work_count = 14;
+inline constexpr std::array<std::string_view, work_count> work_names{
+    "none",     "embedding", "head",              "attention",        "feed_forward", "optimizer", "dispatch",
+    "combine",  "dispatch_backward", "combine_backward", "pipeline",  "tensor",       "gradient",  "parameter"};
+constexpr bool is_communication(Work work) { return work >= Work::dispatch; }
+
+/// The pass that a task belongs to. BW is a backward whose input and weight gradients are one pass.
+enum class PassKind : std::uint8_t { none, forward, backward_input, backward_weight };
+inline constexpr std::array<std::string_view, 4> pass_names{"none", "forward", "backward_input", "backward_weight"};
+
+/// Where a task belongs in the model and the schedule; -1 where it belongs to none.
+struct Tag {
+  std::int32_t microbatch = -1;
+  std::int16_t layer = -1;
+  std::int16_t stage = -1;   ///< pipeline rank
+  std::int8_t chunk = -1;
+  Work work = Work::none;
+  PassKind pass = PassKind::none;
+  bool overlapped = false;   ///< inside a block where a forward and a backward share the device
+};
+
+/// Load of a coflow on one resource.
+struct Load {
+  std::uint32_t resource = 0;  ///< index into TaskGraph::capacities
+  double bytes = 0;            ///< over the whole task
+};
+
+/// Load of a coflow on one link of the fabric, for the report.
+struct LinkLoad {
+  std::uint32_t link = 0;
+  double bytes = 0;
+};
+
+/// The traffic that coflows of one shape have in common.
+struct Pattern {
+  Time latency;                ///< before the first byte arrives everywhere; nothing is loaded meanwhile
+  double flow_bytes = 0;       ///< bytes of one of its flows: sharing is fair between flows, not between coflows
+  Time at_least;               ///< its bytes never take less than this, however free the links are
+  std::uint32_t first_load = 0, load_count = 0;            ///< into TaskGraph::loads
+  std::uint32_t first_link_load = 0, link_load_count = 0;  ///< into TaskGraph::link_loads
+  std::uint32_t first_member = 0, member_count = 0;        ///< into TaskGraph::members: the actors it runs on
+  bool holds_multiprocessors = false;  ///< its kernels take part of the device while they run
+  double slowdown = 1;         ///< its bytes take this much longer while a member computes
+  std::int64_t messages = 0;
+  std::int64_t bytes_sent = 0, bytes_received = 0;  ///< summed over ranks; equal, or the graph is wrong
+};
+
+/// The graph. Arrays with one entry a task have the same length; edges are successors in compressed rows.
+struct TaskGraph {
+  std::uint32_t actor_count = 0;
+  std::vector<TaskKind> kinds;
+  std::vector<ActorId> actors;         ///< compute: where it runs; else nothing
+  std::vector<Time> durations;         ///< compute: time alone; else zero
+  std::vector<float> slowdowns;        ///< compute: how much longer while communication holds multiprocessors
+  std::vector<PatternId> patterns;     ///< coflow; else nothing
+  std::vector<Tag> tags;
+  std::vector<std::uint32_t> first_successor;  ///< size + 1 entries
+  std::vector<TaskId> successors;
+  std::vector<std::uint32_t> predecessor_counts;
+
+  std::vector<Pattern> pattern_table;
+  std::vector<Load> loads;
+  std::vector<LinkLoad> link_loads;
+  std::vector<ActorId> members;
+  std::vector<Rate> capacities;        ///< of the resources: links, merged where no traffic tells them apart
+
+  std::size_t size() const { return kinds.size(); }
+  std::span<const TaskId> successors_of(TaskId task) const {
+    return {successors.data() + first_successor[task], first_successor[task + 1] - first_successor[task]};
+  }
+  std::span<const Load> loads_of(const Pattern& pattern) const {
+    return {loads.data() + pattern.first_load, pattern.load_count};
+  }
+  std::span<const LinkLoad> link_loads_of(const Pattern& pattern) const {
+    return {link_loads.data() + pattern.first_link_load, pattern.link_load_count};
+  }
+  std::span<const ActorId> members_of(const Pattern& pattern) const {
+    return {members.data() + pattern.first_member, pattern.member_count};
+  }
+};
+
+/// Builds a graph. Tasks get their number in the order in which they are added.
+class GraphBuilder {
+ public:
+  explicit GraphBuilder(std::uint32_t actor_count) { graph_.actor_count = actor_count; }
+  /// Room for that many tasks and edges, to save growing.
+  void reserve(std::size_t tasks, std::size_t edges);
+  TaskId add_compute(ActorId actor, Time duration, double slowdown, const Tag& tag);
+  TaskId add_coflow(PatternId pattern, const Tag& tag);
+  TaskId add_barrier(const Tag& tag = {});
+  /// `after` starts once `before` has ended. `before` may be `nothing`: no edge.
+  void add_edge(TaskId before, TaskId after);
+  /// The parts of a pattern; its ranges in the graph's tables are filled in here.
+  PatternId add_pattern(Pattern pattern, std::span<const LinkLoad> link_loads, std::span<const ActorId> members);
+  std::size_t size() const { return graph_.size(); }
+  /// The finished graph. `link_rates` are the rates of the fabric's links; links that no pattern tells apart become
+  /// one resource, and links that can never be the bottleneck are left out. Throws RunError naming the tasks for
+  /// tasks that wait for each other, and std::logic_error where bytes sent and received differ.
+  TaskGraph finish(std::span<const Rate> link_rates) &&;
+
+ private:
+  TaskId add_task(TaskKind kind, ActorId actor, Time duration, double slowdown, PatternId pattern, const Tag& tag);
+
+  TaskGraph graph_;
+  std::vector<std::pair<TaskId, TaskId>> edges_;
+};
+
+/// A task in words, for errors and tables: "feed_forward forward, stage 3, microbatch 7, layer 12".
+std::string describe(const TaskGraph& graph, TaskId task);
+
+}  // namespace moesim
