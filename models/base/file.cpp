@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <system_error>
 
 #include "models/base/error.hpp"
 
@@ -23,6 +24,20 @@ std::string read_all(std::FILE* file, const std::string& path) {
   return content;
 }
 
+bool write_all(std::FILE* file, std::string_view content) {
+  return std::fwrite(content.data(), 1, content.size(), file) == content.size() && std::fflush(file) == 0;
+}
+
+[[noreturn]] void fail_writing(const std::string& path) {
+  throw InputError(path, std::string("cannot be written: ") + std::strerror(errno));
+}
+
+/// Into what is there and is no file of its own, as /dev/null or a pipe: a rename would replace the device.
+void write_in_place(const std::string& path, std::string_view content) {
+  const File file(std::fopen(path.c_str(), "wb"), &std::fclose);
+  if (!file || !write_all(file.get(), content)) fail_writing(path);
+}
+
 }  // namespace
 
 std::string read_file(const std::string& path) {
@@ -31,35 +46,37 @@ std::string read_file(const std::string& path) {
     if (content.empty()) throw InputError("standard input", "is empty, expected JSON");
     return content;
   }
-  if (std::filesystem::is_directory(path)) throw InputError(path, "is a directory, expected a JSON file");
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored))
+    throw InputError(path, "is a directory, expected a JSON file");
   const File file(std::fopen(path.c_str(), "rb"), &std::fclose);
   if (!file) throw InputError(path, errno == ENOENT ? "no such file" : std::strerror(errno));
   std::string content = read_all(file.get(), path);
-  if (content.find_first_not_of(" \t\r\n") == std::string::npos) throw InputError(path, "is empty, expected JSON");
+  if (content.find_first_not_of(" \t\r\n") == std::string::npos)
+    throw InputError(path, "is empty, expected JSON");
   return content;
 }
 
 void write_file(const std::string& path, std::string_view content) {
   if (path == "-") {
-    std::fwrite(content.data(), 1, content.size(), stdout);
-    std::fflush(stdout);
+    if (!write_all(stdout, content)) fail_writing("standard output");
     return;
   }
+  std::error_code ignored;
+  const std::filesystem::file_status there = std::filesystem::status(path, ignored);
+  if (std::filesystem::is_directory(there))
+    throw InputError(path, "is a directory, expected the name of a file");
+  if (std::filesystem::is_other(there)) return write_in_place(path, content);
   const std::string temporary = path + "." + std::to_string(::getpid()) + ".tmp";
-  {
-    File file(std::fopen(temporary.c_str(), "wb"), &std::fclose);
-    if (!file) throw InputError(path, std::string("cannot be written: ") + std::strerror(errno));
-    const bool written = std::fwrite(content.data(), 1, content.size(), file.get()) == content.size();
-    if (std::fclose(file.release()) != 0 || !written) {
-      const std::string reason = std::strerror(errno);
-      std::remove(temporary.c_str());
-      throw InputError(path, "cannot be written: " + reason);
-    }
-  }
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const std::string reason = std::strerror(errno);
+  File file(std::fopen(temporary.c_str(), "wb"), &std::fclose);
+  if (!file) fail_writing(path);
+  const bool written = write_all(file.get(), content);
+  const bool closed = std::fclose(file.release()) == 0;
+  if (!written || !closed || std::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int reason = errno;
     std::remove(temporary.c_str());
-    throw InputError(path, "cannot be written: " + reason);
+    errno = reason;
+    fail_writing(path);
   }
 }
 

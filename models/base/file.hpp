@@ -6,8 +6,8 @@
 
 namespace moesim {
 
-/// The content of a file, or of standard input for "-". Throws InputError for a missing file, a directory or an
-/// empty file.
+/// The content of a file, or of standard input for "-". Throws InputError for a missing file, a directory or
+/// an empty file.
 std::string read_file(const std::string& path);
 
 /// Writes the file whole or not at all (a temporary beside it, then a rename); "-" is standard output. Throws

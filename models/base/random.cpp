@@ -37,7 +37,11 @@ double RandomStream::normal() {
 
 double RandomStream::gamma(double shape) {
   ensure(shape > 0, "a gamma shape is above zero");
-  if (shape < 1) return gamma(shape + 1) * std::pow(1.0 - uniform(), 1.0 / shape);
+  if (shape < 1) {
+    // One draw after the other: compilers evaluate the factors of a product in orders of their own.
+    const double larger = gamma(shape + 1);
+    return larger * std::pow(1.0 - uniform(), 1.0 / shape);
+  }
   const double d = shape - 1.0 / 3.0;
   const double c = 1.0 / std::sqrt(9.0 * d);
   while (true) {
@@ -47,8 +51,10 @@ double RandomStream::gamma(double shape) {
   }
 }
 
-RandomStream Random::stream(std::string_view purpose, std::uint64_t a, std::uint64_t b, std::uint64_t c) const {
-  std::uint64_t key = mix(seed_ + golden);
+RandomStream Random::stream(std::string_view purpose, std::uint64_t a, std::uint64_t b,
+                            std::uint64_t c) const {
+  // Mixed twice: once would make seed and first coordinate interchangeable where the purpose is empty.
+  std::uint64_t key = mix(mix(seed_ + golden) + golden);
   for (const char letter : purpose) key = mix(key ^ static_cast<unsigned char>(letter)) + golden;
   for (const std::uint64_t coordinate : {a, b, c}) key = mix(key ^ mix(coordinate + golden)) + golden;
   return RandomStream(key);

@@ -33,7 +33,8 @@ class Random {
  public:
   explicit Random(std::uint64_t seed) : seed_(seed) {}
   /// The stream of a purpose and up to three coordinates, as ("routing", layer, microbatch).
-  RandomStream stream(std::string_view purpose, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0) const;
+  RandomStream stream(std::string_view purpose, std::uint64_t a = 0, std::uint64_t b = 0,
+                      std::uint64_t c = 0) const;
 
  private:
   std::uint64_t seed_;

@@ -13,6 +13,7 @@ namespace moesim {
 namespace {
 
 constexpr double longest_seconds = 100.0 * 24 * 3600;
+constexpr double picoseconds_per_second = 1e12;
 
 struct Scale {
   double factor;
@@ -22,6 +23,10 @@ struct Scale {
 template <std::size_t N>
 std::string with_unit(double value, const std::array<Scale, N>& scales) {
   const double size = std::abs(value);
+  // Beyond the largest unit four digits would turn into powers of ten.
+  if (size >= scales.front().factor * 9999.5) {
+    return fmt::format("{:.0f} {}", value / scales.front().factor, scales.front().unit);
+  }
   for (const Scale& scale : scales) {
     if (size >= scale.factor * 0.99995) return fmt::format("{:.4g} {}", value / scale.factor, scale.unit);
   }
@@ -35,10 +40,17 @@ Time from_seconds(double seconds) {
   if (!(std::abs(seconds) <= longest_seconds)) {
     throw RunError(fmt::format("a time of {} s is beyond what can be simulated (100 days)", seconds));
   }
-  return {std::llround(seconds * 1e12)};
+  return {std::llround(seconds * picoseconds_per_second)};
 }
 
-Time scaled(Time time, double ratio) { return from_seconds(to_seconds(time) * ratio); }
+Time scaled(Time time, double ratio) {
+  const double picoseconds =
+      static_cast<double>(time.count) * ratio;  // not by way of seconds: a ratio of 1 is exact
+  if (!(std::abs(picoseconds) <= longest_seconds * picoseconds_per_second)) {
+    return from_seconds(to_seconds(time) * ratio);  // which says that it is too long
+  }
+  return {std::llround(picoseconds)};
+}
 
 Bytes scaled(Bytes bytes, double ratio) {
   const double result = static_cast<double>(bytes.count) * ratio;

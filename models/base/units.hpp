@@ -63,7 +63,9 @@ constexpr Time operator""_ps(unsigned long long n) { return {static_cast<std::in
 constexpr Time operator""_ns(unsigned long long n) { return {static_cast<std::int64_t>(n) * 1'000}; }
 constexpr Time operator""_us(unsigned long long n) { return {static_cast<std::int64_t>(n) * 1'000'000}; }
 constexpr Time operator""_ms(unsigned long long n) { return {static_cast<std::int64_t>(n) * 1'000'000'000}; }
-constexpr Time operator""_s(unsigned long long n) { return {static_cast<std::int64_t>(n) * 1'000'000'000'000}; }
+constexpr Time operator""_s(unsigned long long n) {
+  return {static_cast<std::int64_t>(n) * 1'000'000'000'000};
+}
 constexpr Bytes operator""_B(unsigned long long n) { return {static_cast<std::int64_t>(n)}; }
 constexpr Rate operator""_GBps(unsigned long long n) { return {static_cast<double>(n) * 1e9}; }
 constexpr FlopRate operator""_TFLOPS(unsigned long long n) { return {static_cast<double>(n) * 1e12}; }

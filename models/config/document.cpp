@@ -39,7 +39,21 @@ void merge(Value& parent, Value child) {
   }
 }
 
-std::string identity(const std::string& path) { return fs::weakly_canonical(path).lexically_normal().string(); }
+/// One name for one file, however it is spelled.
+std::string identity(const std::string& path) {
+  std::error_code ignored;
+  const fs::path canonical = fs::weakly_canonical(path, ignored);
+  return (canonical.empty() ? fs::path(path) : canonical).lexically_normal().string();
+}
+
+/// "a.json -> b.json -> a.json", of the files that are open.
+std::string print_circle(const std::vector<std::string>& open, const std::string& name) {
+  std::string circle;
+  for (auto file = std::find(open.begin(), open.end(), name); file != open.end(); ++file) {
+    circle += fs::path(*file).filename().string() + " -> ";
+  }
+  return circle + fs::path(name).filename().string();
+}
 
 /// Replaces each object that has "extends" by what it extends with its own members over it.
 void follow_extends(Value& value, std::vector<std::string>& open) {
@@ -60,7 +74,7 @@ void follow_extends(Value& value, std::vector<std::string>& open) {
 Value load_file(const std::string& path, std::vector<std::string>& open) {
   const std::string name = path == "-" ? path : identity(path);
   if (std::find(open.begin(), open.end(), name) != open.end()) {
-    throw InputError(path + ": extends", fmt::format("leads in a circle: '{}' extends itself", path));
+    throw InputError(path + ": extends", "leads in a circle: " + print_circle(open, name));
   }
   open.push_back(name);
   Value value = parse_json(read_file(path), path == "-" ? "standard input" : path);
@@ -87,7 +101,8 @@ Value* descend(Value& value, const std::string& step, const std::string& key) {
   }
   if (value.kind == Value::Kind::null) value.kind = Value::Kind::object;
   if (value.kind != Value::Kind::object) {
-    throw InputError("--set " + key, fmt::format("'{}' leads through {}, which has no keys", step, print(value)));
+    throw InputError("--set " + key,
+                     fmt::format("'{}' leads through {}, which has no keys", step, print(value)));
   }
   if (value.find(step) == nullptr) value.members.emplace_back(step, Value{.origin = "--set"});
   return value.find(step);
@@ -97,10 +112,14 @@ Value finish(Value document, const std::vector<Override>& overrides) {
   if (document.kind != Value::Kind::object) {
     throw InputError(document.origin, fmt::format("holds {}, expected an object", kind_name(document.kind)));
   }
-  // Kinds first: a new kind starts from its defaults, and the other overrides are meant for it.
-  const auto is_kind = [](const Override& change) { return change.key.ends_with(".kind"); };
+  // A part before its keys and a kind before its siblings, which are meant for the new part or kind.
+  const auto rank = [](const Override& change) {
+    const auto depth = std::count(change.key.begin(), change.key.end(), '.');
+    return std::pair(depth, !change.key.ends_with(".kind"));
+  };
   std::vector<Override> ordered = overrides;
-  std::stable_partition(ordered.begin(), ordered.end(), is_kind);
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [&](const Override& a, const Override& b) { return rank(a) < rank(b); });
   for (const Override& change : ordered) apply_override(document, change);
   return document;
 }
@@ -130,12 +149,14 @@ void apply_override(Value& document, const Override& change) {
   while (begin <= change.key.size()) {
     const std::size_t dot = std::min(change.key.find('.', begin), change.key.size());
     const std::string step = change.key.substr(begin, dot - begin);
-    if (step.empty()) throw InputError("--set " + change.key, "has an empty step, expected a path as schedule.kind");
+    if (step.empty())
+      throw InputError("--set " + change.key, "has an empty step, expected a path as schedule.kind");
     place = descend(*place, step, change.key);
     begin = dot + 1;
   }
-  // The kind of a part decides which keys it has: a new kind starts from its defaults.
-  if (change.key.ends_with(".kind") && !same(*place, change.value)) {
+  // The kind of a part decides which keys it has: another kind starts from its defaults.
+  const bool had_one = place->kind != Value::Kind::null;
+  if (change.key.ends_with(".kind") && had_one && !same(*place, change.value)) {
     const std::string owner = change.key.substr(0, change.key.size() - 5);
     Value fresh{.kind = Value::Kind::object, .origin = "--set"};
     fresh.set("kind", change.value);
@@ -150,7 +171,8 @@ Value load_document(const std::string& path, const std::vector<Override>& overri
   return finish(load_file(path, open), overrides);
 }
 
-Value load_document_text(const std::string& text, const std::string& origin, const std::vector<Override>& overrides) {
+Value load_document_text(const std::string& text, const std::string& origin,
+                         const std::vector<Override>& overrides) {
   std::vector<std::string> open;
   Value document = parse_json(text, origin);
   follow_extends(document, open);
@@ -162,7 +184,8 @@ std::string find_beside(const std::string& name, const std::string& origin) {
   const auto search_up = [&](fs::path folder) -> std::string {
     while (true) {
       const fs::path candidate = folder / name;
-      if (fs::exists(candidate)) return candidate.lexically_normal().string();
+      std::error_code ignored;
+      if (fs::exists(candidate, ignored)) return candidate.lexically_normal().string();
       if (folder.empty() || folder == folder.root_path()) return {};
       folder = folder.has_parent_path() ? folder.parent_path() : fs::path();
     }
@@ -171,7 +194,8 @@ std::string find_beside(const std::string& name, const std::string& origin) {
   for (const fs::path& start : {beside, fs::absolute(beside.empty() ? "." : beside), fs::current_path()}) {
     if (std::string found = search_up(start); !found.empty()) return found;
   }
-  throw InputError(origin, fmt::format("names the file '{}', which is not beside it or in a folder above", name));
+  throw InputError(origin,
+                   fmt::format("names the file '{}', which is not beside it or in a folder above", name));
 }
 
 }  // namespace moesim

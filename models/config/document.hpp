@@ -18,16 +18,18 @@ struct Override {
 /// Splits "KEY=VALUE". Throws InputError where there is no key or no '='.
 Override parse_override(std::string_view argument);
 
-/// Loads a file ("-" is standard input): follows every "extends" (members of the child win, objects merge), then
-/// applies the overrides in order. A path that leads through a part given as a file name opens that file in
-/// place; a number picks an item of a list. Throws InputError, also for "extends" in a circle.
+/// Loads a file ("-" is standard input): follows every "extends" (members of the child win, objects merge),
+/// then applies the overrides: in order, but a part before its keys and a kind before its siblings. A path
+/// that leads through a part given as a file name opens that file in place; a number picks an item of a list.
+/// Throws InputError, also for "extends" in a circle.
 Value load_document(const std::string& path, const std::vector<Override>& overrides = {});
 
 /// The same for text that is at hand; `origin` names it in errors and anchors relative paths.
-Value load_document_text(const std::string& text, const std::string& origin, const std::vector<Override>& overrides = {});
+Value load_document_text(const std::string& text, const std::string& origin,
+                         const std::vector<Override>& overrides = {});
 
-/// Sets the value at a dotted path, adding objects on the way. Throws InputError where the path leads through a
-/// value that has no members.
+/// Sets the value at a dotted path, adding objects on the way. Throws InputError where the path leads through
+/// a value that has no members.
 void apply_override(Value& document, const Override& change);
 
 /// Where a file named inside another is found: beside it, else in the nearest folder above it, else in the

@@ -46,8 +46,8 @@ const Entry<Interface>& choose_member(Reader& reader, Register<Interface> member
 
 /// Makes the member that the object's "kind" names and checks that it read every key.
 template <class Interface>
-std::unique_ptr<const Interface> make_member(Reader& reader, Register<Interface> members, std::string_view family,
-                                             std::string_view fallback = {}) {
+std::unique_ptr<const Interface> make_member(Reader& reader, Register<Interface> members,
+                                             std::string_view family, std::string_view fallback = {}) {
   std::unique_ptr<const Interface> made = choose_member(reader, members, family, fallback).make(reader);
   reader.finish();
   return made;

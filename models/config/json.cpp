@@ -22,11 +22,42 @@ std::string position(const std::string& text, std::size_t byte) {
   return fmt::format("line {}, column {}", line, column);
 }
 
+/// Reads a text and counts: the parser tells a key but not where it stands.
+struct Cursor {
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  const char* at;
+  std::size_t* consumed;
+
+  reference operator*() const { return *at; }
+  Cursor& operator++() {
+    ++at;
+    ++*consumed;
+    return *this;
+  }
+  Cursor operator++(int) {
+    const Cursor before = *this;
+    ++*this;
+    return before;
+  }
+  bool operator==(const Cursor& other) const { return at == other.at; }
+  bool operator!=(const Cursor& other) const { return at != other.at; }
+};
+
+/// Far deeper than any file a person writes, far less than what the stack holds.
+constexpr std::size_t deepest = 100;
+
 /// Builds values from the parser's events; nlohmann's own tree would lose keys that are given twice.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
   Builder(const std::string& text, const std::string& origin) : text_(text), origin_(origin) {}
 
+  Cursor begin() { return {text_.data(), &consumed_}; }
+  Cursor end() { return {text_.data() + text_.size(), &consumed_}; }
   Value result() { return std::move(root_); }
 
   bool null() override { return put({}); }
@@ -55,14 +86,15 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool binary(binary_t&) override { return false; }
   bool start_object(std::size_t) override { return open(Value::Kind::object); }
   bool key(string_t& name) override {
-    if (open_.back()->find(name) != nullptr) throw InputError(origin_, fmt::format("key '{}' is given twice", name));
+    if (open_.back()->find(name) != nullptr) fail(fmt::format("key '{}' is given twice", name));
     key_ = std::move(name);
     return true;
   }
   bool end_object() override { return close(); }
   bool start_array(std::size_t) override { return open(Value::Kind::list); }
   bool end_array() override { return close(); }
-  bool parse_error(std::size_t byte, const std::string& token, const nlohmann::detail::exception& error) override {
+  bool parse_error(std::size_t byte, const std::string& token,
+                   const nlohmann::detail::exception& error) override {
     std::string reason = error.what();
     const std::size_t colon = reason.find(": ");
     const std::size_t dash = reason.find(" - ");
@@ -71,11 +103,16 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     } else if (colon != std::string::npos) {
       reason = reason.substr(colon + 2);
     }
-    if (reason.rfind("number overflow", 0) == 0) reason = fmt::format("the number {} is too large", token);
-    throw InputError(fmt::format("{}: {}", origin_, position(text_, byte)), "wrong JSON: " + reason);
+    if (reason.find("number overflow") != std::string::npos)
+      reason = fmt::format("the number {} is too large", token);
+    consumed_ = byte;
+    fail("wrong JSON: " + reason);
   }
 
  private:
+  [[noreturn]] void fail(const std::string& what) const {
+    throw InputError(fmt::format("{}: {}", origin_, position(text_, consumed_)), what);
+  }
   bool put_integer(std::int64_t number) {
     Value value{.kind = Value::Kind::integer};
     value.integer = number;
@@ -94,6 +131,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool open(Value::Kind kind) {
+    if (open_.size() == deepest) fail(fmt::format("wrong JSON: nested deeper than {} levels", deepest));
     // Addresses on the stack stay valid: a parent grows only while none of its children is open.
     open_.push_back(&place(Value{.kind = kind}));
     return true;
@@ -108,15 +146,21 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   Value root_;
   std::vector<Value*> open_;
   std::string key_;
+  std::size_t consumed_ = 0;
 };
 
 nlohmann::ordered_json to_json(const Value& value) {
   switch (value.kind) {
-    case Value::Kind::null: return nullptr;
-    case Value::Kind::boolean: return value.flag;
-    case Value::Kind::integer: return value.integer;
-    case Value::Kind::number: return value.number;
-    case Value::Kind::text: return value.text;
+    case Value::Kind::null:
+      return nullptr;
+    case Value::Kind::boolean:
+      return value.flag;
+    case Value::Kind::integer:
+      return value.integer;
+    case Value::Kind::number:
+      return value.number;
+    case Value::Kind::text:
+      return value.text;
     case Value::Kind::list: {
       auto list = nlohmann::ordered_json::array();
       for (const Value& item : value.items) list.push_back(to_json(item));
@@ -135,7 +179,7 @@ nlohmann::ordered_json to_json(const Value& value) {
 
 Value parse_json(const std::string& text, const std::string& origin) {
   Builder builder(text, origin);
-  nlohmann::json::sax_parse(text, &builder);
+  nlohmann::json::sax_parse(builder.begin(), builder.end(), &builder);
   return builder.result();
 }
 
@@ -145,8 +189,10 @@ std::string write_json(const Value& value) {
 
 std::string print(const Value& value, std::size_t longest) {
   std::string text = to_json(value).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-  if (text.size() > longest) text = text.substr(0, longest - 3) + "...";
-  return text;
+  if (text.size() <= longest) return text;
+  std::size_t end = longest - 3;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;  // whole UTF-8 letters
+  return text.substr(0, end) + "...";
 }
 
 }  // namespace moesim

@@ -5,6 +5,7 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <span>
 
 namespace moesim {
@@ -17,20 +18,42 @@ struct Unit {
 
 constexpr double ki = 1024.0;
 constexpr std::array<Unit, 5> times{{{"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}, {"ps", 1e-12}}};
-constexpr std::array<Unit, 12> sizes{{{"B", 1}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
-                                      {"PB", 1e15}, {"KiB", ki}, {"MiB", ki* ki}, {"GiB", ki* ki* ki},
-                                      {"TiB", ki* ki* ki* ki}, {"PiB", ki* ki* ki* ki* ki}}};
-constexpr std::array<Unit, 12> rates{{{"B/s", 1}, {"kB/s", 1e3}, {"MB/s", 1e6}, {"GB/s", 1e9}, {"TB/s", 1e12},
-                                      {"MiB/s", ki* ki}, {"GiB/s", ki* ki* ki}, {"b/s", 0.125}, {"kb/s", 125},
-                                      {"Mb/s", 1.25e5}, {"Gb/s", 1.25e8}, {"Tb/s", 1.25e11}}};
-constexpr std::array<Unit, 6> flop_rates{{{"FLOPS", 1}, {"MFLOPS", 1e6}, {"GFLOPS", 1e9}, {"TFLOPS", 1e12},
-                                          {"PFLOPS", 1e15}, {"EFLOPS", 1e18}}};
+constexpr std::array<Unit, 12> sizes{{{"B", 1},
+                                      {"kB", 1e3},
+                                      {"KB", 1e3},
+                                      {"MB", 1e6},
+                                      {"GB", 1e9},
+                                      {"TB", 1e12},
+                                      {"PB", 1e15},
+                                      {"KiB", ki},
+                                      {"MiB", ki* ki},
+                                      {"GiB", ki* ki* ki},
+                                      {"TiB", ki* ki* ki* ki},
+                                      {"PiB", ki* ki* ki* ki* ki}}};
+constexpr std::array<Unit, 12> rates{{{"B/s", 1},
+                                      {"kB/s", 1e3},
+                                      {"MB/s", 1e6},
+                                      {"GB/s", 1e9},
+                                      {"TB/s", 1e12},
+                                      {"MiB/s", ki* ki},
+                                      {"GiB/s", ki* ki* ki},
+                                      {"b/s", 0.125},
+                                      {"kb/s", 125},
+                                      {"Mb/s", 1.25e5},
+                                      {"Gb/s", 1.25e8},
+                                      {"Tb/s", 1.25e11}}};
+constexpr std::array<Unit, 6> flop_rates{
+    {{"FLOPS", 1}, {"MFLOPS", 1e6}, {"GFLOPS", 1e9}, {"TFLOPS", 1e12}, {"PFLOPS", 1e15}, {"EFLOPS", 1e18}}};
 
 Parsed parse(std::string_view text, std::span<const Unit> units, std::string_view what) {
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0) text.remove_suffix(1);
   double amount = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount);
-  if (error == std::errc::result_out_of_range) return {std::nullopt, fmt::format("is too large, expected {}", what)};
-  if (error != std::errc()) return {std::nullopt, fmt::format("does not begin with a number, expected {}", what)};
+  if (error == std::errc::result_out_of_range) {
+    return {std::nullopt, fmt::format("is out of range, expected {}", what)};
+  }
+  if (error != std::errc() || !std::isfinite(amount))
+    return {std::nullopt, fmt::format("does not begin with a number, expected {}", what)};
   std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
   while (!unit.empty() && std::isspace(static_cast<unsigned char>(unit.front())) != 0) unit.remove_prefix(1);
   if (unit.empty()) return {std::nullopt, fmt::format("has no unit, expected {}", what)};
@@ -42,7 +65,9 @@ Parsed parse(std::string_view text, std::span<const Unit> units, std::string_vie
 
 }  // namespace
 
-Parsed parse_time(std::string_view text) { return parse(text, times, "a time as \"2 us\" (s, ms, us, ns, ps)"); }
+Parsed parse_time(std::string_view text) {
+  return parse(text, times, "a time as \"2 us\" (s, ms, us, ns, ps)");
+}
 
 Parsed parse_bytes(std::string_view text) {
   return parse(text, sizes, "a size as \"64 MB\" (B, kB, MB, GB, TB, KiB, MiB, GiB, TiB)");

@@ -12,7 +12,7 @@ namespace moesim {
 /// What a text with a unit came to: the amount in the base unit, or why it did not.
 struct Parsed {
   std::optional<double> amount;
-  std::string problem;  ///< "has no unit", "has the unit 'GB', expected a rate as \"50 GB/s\"", ...
+  std::string problem;  ///< "has no unit", "has the unknown unit 'GB', expected a rate as ...", ...
 };
 
 /// Each takes a number, optional space, and a unit of that dimension.

@@ -13,7 +13,7 @@
 namespace moesim {
 namespace {
 
-constexpr std::string_view always_allowed[] = {"about", "source", "sources", "kind"};
+constexpr std::string_view always_allowed[] = {"about", "source", "sources"};
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -56,7 +56,8 @@ struct Converted {
 
 Converted<std::int64_t> to_integer(const Value& value) {
   if (value.kind == Value::Kind::integer) return {value.integer, {}};
-  if (value.kind == Value::Kind::number && std::abs(value.number) > 9.2e18) return {{}, "is too large, expected a whole number"};
+  if (value.kind == Value::Kind::number && std::abs(value.number) > 9.2e18)
+    return {{}, "is too large, expected a whole number"};
   if (value.kind == Value::Kind::number && value.number == std::floor(value.number)) {
     return {static_cast<std::int64_t>(value.number), {}};
   }
@@ -77,7 +78,8 @@ Converted<std::string> to_text(const Value& value) {
 template <class T, class Parse, class Finish>
 auto with_unit(Parse parse, Finish finish) {
   return [=](const Value& value) -> Converted<T> {
-    if (value.kind == Value::Kind::integer || value.kind == Value::Kind::number) return {{}, parse("1").problem};
+    if (value.kind == Value::Kind::integer || value.kind == Value::Kind::number)
+      return {{}, parse("1").problem};
     if (value.kind != Value::Kind::text) return {{}, parse("").problem};
     const Parsed parsed = parse(value.text);
     if (!parsed.amount) return {{}, parsed.problem};
@@ -90,7 +92,8 @@ auto with_unit(Parse parse, Finish finish) {
 
 std::string nearest_name(std::string_view name, std::span<const std::string> known) {
   std::string best;
-  std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
+  const std::size_t furthest = name.size() <= 3 ? 1 : std::max<std::size_t>(2, name.size() / 3);
+  std::size_t best_distance = furthest + 1;
   for (const std::string& candidate : known) {
     const std::size_t distance = edit_distance(name, candidate);
     if (distance < best_distance) {
@@ -114,7 +117,8 @@ Reader Reader::describing(std::vector<Declaration>& declarations) {
 }
 
 std::string Reader::where(std::string_view name) const {
-  const std::string joined = path_.empty() || name.empty() ? path_ + std::string(name) : path_ + "." + std::string(name);
+  const std::string joined =
+      path_.empty() || name.empty() ? path_ + std::string(name) : path_ + "." + std::string(name);
   std::string origin = value_ == nullptr ? "" : value_->origin;
   if (value_ != nullptr && !name.empty()) {
     if (const Value* member = value_->find(name)) origin = member->origin;
@@ -193,27 +197,33 @@ bool Reader::flag(const Key<bool>& key) {
   });
 }
 
-std::string Reader::text(const Key<std::string>& key) { return read<std::string>(key, "a text", "", to_text); }
+std::string Reader::text(const Key<std::string>& key) {
+  return read<std::string>(key, "a text", "", to_text);
+}
 
 Time Reader::time(const Key<Time>& key) {
-  return read<Time>(key, "a time", Time{1}, with_unit<Time>(parse_time, [](double seconds) -> Converted<Time> {
-    if (std::abs(seconds) > 8.64e6) return {{}, "is too large, expected at most 100 days"};
-    return {from_seconds(seconds), {}};
-  }));
+  return read<Time>(key, "a time", Time{1},
+                    with_unit<Time>(parse_time, [](double seconds) -> Converted<Time> {
+                      if (seconds < 0) return {{}, "is negative"};
+                      if (seconds > 8.64e6) return {{}, "is too large, expected at most 100 days"};
+                      return {from_seconds(seconds), {}};
+                    }));
 }
 
 Bytes Reader::bytes(const Key<Bytes>& key) {
-  return read<Bytes>(key, "a size", Bytes{1}, with_unit<Bytes>(parse_bytes, [](double amount) -> Converted<Bytes> {
-    if (std::abs(amount) > 9.2e18) return {{}, "is too large, expected at most 9.2 EB"};
-    return {Bytes{std::llround(amount)}, {}};
-  }));
+  return read<Bytes>(key, "a size", Bytes{1},
+                     with_unit<Bytes>(parse_bytes, [](double amount) -> Converted<Bytes> {
+                       if (amount < 0) return {{}, "is negative"};
+                       if (amount > 9.2e18) return {{}, "is too large, expected at most 9.2 EB"};
+                       return {Bytes{std::llround(amount)}, {}};
+                     }));
 }
 
 Rate Reader::rate(const Key<Rate>& key) {
   return read<Rate>(key, "a rate", Rate{1}, with_unit<Rate>(parse_rate, [](double amount) -> Converted<Rate> {
-    if (amount <= 0) return {{}, "is not above zero"};
-    return {Rate{amount}, {}};
-  }));
+                      if (amount <= 0) return {{}, "is not above zero"};
+                      return {Rate{amount}, {}};
+                    }));
 }
 
 FlopRate Reader::flop_rate(const Key<FlopRate>& key) {
@@ -239,7 +249,11 @@ std::vector<std::string> Reader::texts(const Key<std::string>& key) {
 
 std::size_t Reader::choice(const Key<std::string>& key, std::span<const std::string_view> names) {
   const std::string type = fmt::format("one of {}", fmt::join(names, ", "));
-  const std::string given = read<std::string>(key, type, std::string(names.front()), to_text);
+  const auto to_name = [&](const Value& value) -> Converted<std::string> {
+    if (value.kind == Value::Kind::text) return {value.text, {}};
+    return {{}, "is not " + type};
+  };
+  const std::string given = read<std::string>(key, type, std::string(names.front()), to_name);
   const auto found = std::find(names.begin(), names.end(), given);
   if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
   const std::vector<std::string> known(names.begin(), names.end());
@@ -254,7 +268,8 @@ std::optional<Reader> Reader::optional_part(std::string_view name, std::string_v
   if (given == nullptr) return std::nullopt;
   const std::string path = path_.empty() ? std::string(name) : path_ + "." + std::string(name);
   if (given->kind == Value::Kind::object) return Reader(*given, path);
-  if (given->kind != Value::Kind::text) fail(name, fmt::format("{} is neither an object nor a file name", print(*given)));
+  if (given->kind != Value::Kind::text)
+    fail(name, fmt::format("{} is neither an object nor a file name", print(*given)));
   std::string file;
   try {
     file = find_beside(given->text, given->origin);
@@ -287,7 +302,8 @@ std::vector<Reader> Reader::items(std::string_view name, std::string_view help) 
   if (given == nullptr) return readers;
   if (given->kind != Value::Kind::list) fail(name, fmt::format("{} is not a list", print(*given)));
   const std::string path = path_.empty() ? std::string(name) : path_ + "." + std::string(name);
-  for (std::size_t i = 0; i < given->items.size(); ++i) readers.emplace_back(given->items[i], fmt::format("{}.{}", path, i));
+  for (std::size_t i = 0; i < given->items.size(); ++i)
+    readers.emplace_back(given->items[i], fmt::format("{}.{}", path, i));
   return readers;
 }
 
@@ -300,14 +316,16 @@ const Value* Reader::raw(std::string_view name, std::string_view help) {
 void Reader::finish() const {
   if (value_ == nullptr) return;
   for (const auto& [name, member] : value_->members) {
-    const bool allowed = std::find(std::begin(always_allowed), std::end(always_allowed), name) != std::end(always_allowed);
+    const bool allowed =
+        std::find(std::begin(always_allowed), std::end(always_allowed), name) != std::end(always_allowed);
     if (allowed || std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
     std::vector<std::string> known = known_;
     std::sort(known.begin(), known.end());
     known.erase(std::unique(known.begin(), known.end()), known.end());
     const std::string near = nearest_name(name, known);
     const std::string listed = known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "));
-    fail(name, fmt::format("unknown key (known: {}{})", listed, near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
+    fail(name, fmt::format("unknown key (known: {}{})", listed,
+                           near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
   }
 }
 

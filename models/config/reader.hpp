@@ -1,5 +1,6 @@
-// Reads the keys of one JSON object. Each key is declared once, where it is read, with help, unit, default and
-// bounds; the same declarations print the reference (`moesim describe`). A key that nobody read is an error.
+// Reads the keys of one JSON object. Each key is declared once, where it is read, with help, unit, default
+// and bounds; the same declarations print the reference (`moesim describe`). A key that nobody read is an
+// error.
 #pragma once
 
 #include <cstdint>
@@ -41,16 +42,18 @@ class Reader {
   static Reader describing(std::vector<Declaration>& declarations);
 
   std::int64_t integer(const Key<std::int64_t>& key);
-  double number(const Key<double>& key);                      ///< a ratio or count without dimension
+  double number(const Key<double>& key);  ///< a ratio or count without dimension
   bool flag(const Key<bool>& key);
   std::string text(const Key<std::string>& key);
-  Time time(const Key<Time>& key);                            ///< "2 us"
-  Bytes bytes(const Key<Bytes>& key);                         ///< "64 MB", "16 GiB"
-  Rate rate(const Key<Rate>& key);                            ///< "50 GB/s", "400 Gb/s"
-  FlopRate flop_rate(const Key<FlopRate>& key);               ///< "989 TFLOPS"
-  std::vector<std::int64_t> integers(const Key<std::int64_t>& key);  ///< a list; bounds hold for each; fallback: empty
-  std::vector<double> numbers(const Key<double>& key);        ///< a list; bounds hold for each; fallback: empty
-  std::vector<std::string> texts(const Key<std::string>& key);  ///< a list, or one text standing for a list of it
+  Time time(const Key<Time>& key);               ///< "2 us"
+  Bytes bytes(const Key<Bytes>& key);            ///< "64 MB", "16 GiB"
+  Rate rate(const Key<Rate>& key);               ///< "50 GB/s", "400 Gb/s"
+  FlopRate flop_rate(const Key<FlopRate>& key);  ///< "989 TFLOPS"
+  std::vector<std::int64_t> integers(
+      const Key<std::int64_t>& key);                    ///< a list; bounds hold for each; fallback: empty
+  std::vector<double> numbers(const Key<double>& key);  ///< a list; bounds hold for each; fallback: empty
+  std::vector<std::string> texts(
+      const Key<std::string>& key);  ///< a list, or one text standing for a list of it
   /// One of `names`; answers its position.
   std::size_t choice(const Key<std::string>& key, std::span<const std::string_view> names);
 
@@ -91,7 +94,8 @@ class Reader {
   std::string path_;
   std::vector<std::string> known_;
   std::vector<Declaration>* declarations_ = nullptr;
-  std::unique_ptr<std::vector<Declaration>> discarded_;  // of a described part: it is described where it lives
+  std::unique_ptr<std::vector<Declaration>>
+      discarded_;  // of a described part: it is described where it lives
 };
 
 /// The name in `known` that is nearest to `name` by edits, or "" where none is near.

@@ -32,3 +32,19 @@ TEST_CASE("Quantities print with a fitting unit") {
   CHECK(print(989_TFLOPS) == "989 TFLOPS");
   CHECK(print(Time{999'999}) == "1 us");
 }
+
+TEST_CASE("Numbers beyond the largest unit keep their digits") {
+  CHECK(print(86400_s) == "86400 s");
+  CHECK(print(9999_s) == "9999 s");
+  CHECK(print(Rate{5e16}) == "50000 TB/s");
+}
+
+TEST_CASE("Scaling by one changes nothing, however long the time") {
+  for (const std::int64_t count : {1LL, 3LL, 999'999'999'999LL, 9'007'199'254'740'991LL}) {
+    CHECK(scaled(Time{count}, 1.0).count == count);
+  }
+  CHECK(scaled(10_us, 0.25) == 2500_ns);
+  CHECK(scaled(Time{3}, 0.5) == 2_ps);
+  CHECK_THROWS_AS(scaled(8'000'000_s, 2.0), RunError);
+  CHECK_THROWS_AS(scaled(1_s, 0.0 / 0.0), RunError);
+}
