@@ -21,14 +21,28 @@ struct Tile {
 
 /// How matrix kernels of one precision behave on the device.
 struct GemmBehaviour {
-  FlopRate peak;                  ///< dense, all multiprocessors, data sheet
-  double efficiency = 1;          ///< share of `peak` that the main loop of a full wave sustains
-  Time tile_overhead;             ///< per wave of tiles: pipeline fill, epilogue, scheduling
-  std::vector<Tile> tiles;        ///< the kernel takes the one that finishes first
+  FlopRate peak;            ///< dense, all multiprocessors, data sheet; zero: the device has none of these
+  double efficiency = 1;    ///< share of `peak` that the main loop reaches at full clock (boost may exceed 1)
+  double sustained = 1;     ///< share of `peak` at which the power limit holds the whole chip
+  Rate feed;                ///< operands that one multiprocessor takes in from the cache, sharing included
+  Time kernel_overhead;     ///< once per kernel beyond its floor: set-up, first loads, last stores
+  Time tile_overhead;       ///< per wave of tiles: refilling the pipeline, epilogue
+  bool may_split = false;   ///< whether kernels split the depth over multiprocessors when tiles are few
+  Time split_overhead;      ///< once per kernel for adding up the parts
+  double unhidden = 0;      ///< share of the shorter of arithmetic and traffic that the longer does not hide
+  std::vector<Tile> tiles;  ///< the kernel takes the one that finishes first
 };
 
-/// A point of the contention curve: with this many multiprocessors held by communication, compute takes
-/// `slowdown` times as long.
+/// One direction of fused attention.
+struct AttentionBehaviour {
+  double efficiency = 1;     ///< share of the bf16 peak in its products, softmax counted apart
+  double score_rate = 1e10;  ///< scores a second that one multiprocessor takes through softmax
+  Time tile_overhead;        ///< per tile of queries: loading it, writing it
+  Time kernel_overhead;      ///< once per call beyond a kernel's floor
+};
+
+/// A point of the interference curve: with this many multiprocessors held by communication, matrix kernels on
+/// the others take `slowdown` times as long as on as many free ones.
 struct ContentionPoint {
   std::int64_t communication_sms = 0;
   double slowdown = 1;
@@ -37,24 +51,39 @@ struct ContentionPoint {
 /// A device as its file gives it. Every number there has a source.
 struct Device {
   std::string name;
-  std::int64_t multiprocessors = 1;          ///< SMs of a GPU, cores of a TPU chip
-  Bytes memory;                              ///< capacity of device memory
-  Rate memory_bandwidth;                     ///< data sheet
-  double memory_efficiency = 1;              ///< share of it that streaming kernels reach
-  Bytes cache;                               ///< last-level cache
-  Time launch_overhead;                      ///< gap between two kernels of one stream, launches queued ahead
-  Time kernel_floor;                         ///< shortest run of any kernel, launch excluded
+  std::int64_t multiprocessors = 1;  ///< SMs of a GPU, 1 for a TPU core
+  Bytes memory;                      ///< capacity of device memory
+  Rate memory_bandwidth;             ///< data sheet
+  double memory_efficiency = 1;      ///< share of it that streaming kernels reach
+  Time memory_ramp;                  ///< until the memory pipeline is full; half speed before
+  Bytes cache;                       ///< last-level cache
+  Rate cache_bandwidth;              ///< of the last-level cache: partial sums of split products
+  Time launch_overhead;              ///< gap between two kernels of one stream, launches queued ahead
+  Time kernel_floor;                 ///< shortest run of any kernel, launch excluded
   std::array<GemmBehaviour, precision_count> gemm;
-  double attention_forward_efficiency = 1;   ///< share of the bf16 peak, causal FLOPs counted
-  double attention_backward_efficiency = 1;
-  std::vector<ContentionPoint> contention;   ///< rising in communication_sms; linear between points
+  std::int64_t attention_tile_rows = 128;  ///< queries of one tile of attention
+  AttentionBehaviour attention_forward;
+  AttentionBehaviour attention_backward;
+  std::vector<ContentionPoint>
+      contention;  ///< interference, rising in communication_sms; linear between points
+
+  const GemmBehaviour& gemm_in(Precision precision) const {
+    return gemm[static_cast<std::size_t>(precision)];
+  }
 };
 
 /// Reads a device file.
 Device read_device(Reader& reader);
 
-/// How much longer compute takes while communication holds `communication_sms` multiprocessors: at least 1. Linear
-/// between the points of the curve; without a curve the share of multiprocessors that is left.
+/// What communication on `communication_sms` multiprocessors does to matrix kernels on the others, beyond
+/// having taken them: at least 1. Linear between the points of the curve, constant beyond the last; 1 without
+/// a curve.
+double interference(const Device& device, std::int64_t communication_sms);
+
+/// How much longer a large bf16 product takes while communication holds `communication_sms` multiprocessors:
+/// at least 1. The share of multiprocessors left, times the interference, as far as the power limit had not
+/// slowed the product already. For durations that come without an op; Cost::time knows more about one with
+/// its shape.
 double contention(const Device& device, std::int64_t communication_sms);
 
 }  // namespace moesim

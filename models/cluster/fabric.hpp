@@ -17,23 +17,27 @@ using DeviceId = std::uint32_t;
 using LinkId = std::uint32_t;
 
 /// What a link is. Names are those of the report.
-enum class LinkClass : std::uint8_t { nvlink, infiniband, leaf_spine, spine_core };
-inline constexpr std::size_t link_class_count = 4;
-inline constexpr std::array<std::string_view, link_class_count> link_class_names{"nvlink", "infiniband",
-                                                                               "leaf_spine", "spine_core"};
+enum class LinkClass : std::uint8_t { nvlink, pcie, infiniband, leaf_spine, spine_core };
+inline constexpr std::size_t link_class_count = 5;
+inline constexpr std::array<std::string_view, link_class_count> link_class_names{
+    "nvlink", "pcie", "infiniband", "leaf_spine", "spine_core"};
 
 /// One direction of a cable, or of a bundle of parallel cables over which traffic spreads evenly.
 struct Link {
   std::uint32_t from = 0;  ///< vertex
   std::uint32_t to = 0;    ///< vertex
   LinkClass link_class = LinkClass::nvlink;
-  Rate rate;     ///< what traffic reaches on it, protocol included
+  Rate rate;  ///< what traffic reaches on it, protocol included
   Time latency;
 };
 
+/// The node of a vertex that no node holds, as a leaf switch.
+inline constexpr std::uint32_t no_node = 0xffffffff;
+
 /// A vertex of the fabric: devices come first, numbered as DeviceId; then switches.
 struct Vertex {
-  std::string name;  ///< "gpu 17", "node 2 nvswitch", "rail 3 leaf 0"
+  std::string name;              ///< "gpu 17", "node 2 nvswitch", "rail 3 leaf 0"
+  std::uint32_t node = no_node;  ///< the node that holds it
 };
 
 /// What a topology builds: vertices and directed links. Device d is vertex d.
@@ -48,7 +52,9 @@ struct Wiring {
 class Topology {
  public:
   virtual ~Topology() = default;
-  /// Builds the links of `devices` devices. Throws InputError where the count does not fit.
+  /// Builds the links of `devices` devices. Throws InputError where the count does not fit; its message is
+  /// what is wrong with the count ("is 12, which is no multiple of devices_per_node 8"), the caller knows
+  /// where it stands.
   virtual Wiring wire(std::uint32_t devices) const = 0;
   /// Appends the links from one device to another, in order; nothing for a device to itself. `wiring` is what
   /// wire() built.

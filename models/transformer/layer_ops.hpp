@@ -12,48 +12,84 @@ namespace moesim {
 
 /// What is computed again in backward instead of kept. Combinations are allowed; `full` covers the others.
 struct Recompute {
-  bool full = false;         ///< whole layers: only their input is kept
-  bool norm = false;         ///< outputs of RMSNorm
-  bool activation = false;   ///< outputs of SwiGLU / GELU
-  bool latent = false;       ///< MLA up-projections
-  bool attention = false;    ///< the attention core (Korthikanti et al., arXiv 2205.05198, "selective")
-  bool experts = false;      ///< the whole expert computation
+  bool full = false;  ///< whole layers: only their input is kept
+  bool norm = false;  ///< outputs of RMSNorm
+  bool activation =
+      false;  ///< outputs of SwiGLU / GELU; with fp8 their inputs are kept in fp8 (DeepSeek-V3, 3.3.3)
+  bool latent = false;     ///< MLA up-projections
+  bool attention = false;  ///< the attention core (Korthikanti et al., arXiv 2205.05198, "selective")
+  bool experts = false;    ///< the whole expert computation: only the rows that arrived are kept
 };
 
 /// The part of a microbatch that one device computes.
 struct Share {
-  std::int64_t sequences = 1;          ///< of the microbatch
-  std::int64_t sequence_length = 1;    ///< whole sequence; context parallelism divides it
-  std::int64_t tensor = 1;             ///< tensor-parallel size: heads, widths and vocabulary are divided by it
-  std::int64_t context = 1;            ///< context-parallel size: rows are divided by it
-  bool sequence_parallel = true;       ///< norms and residuals also divided over the tensor group
-  std::int64_t expert_tensor = 1;      ///< tensor-parallel size inside an expert
-  std::span<const std::int64_t> expert_rows;  ///< rows that arrive for each local expert (empty: dense layer)
-  std::int64_t dispatched_rows = 0;    ///< rows that this device sends out (its tokens x top-k, or deduplicated)
-  Precision gemm = Precision::bf16;    ///< of matrix products; attention stays bf16
+  std::int64_t sequences = 1;        ///< of the microbatch
+  std::int64_t sequence_length = 1;  ///< whole sequence; context parallelism divides it
+  std::int64_t tensor = 1;           ///< tensor-parallel size: heads, widths and vocabulary are divided by it
+  std::int64_t context = 1;          ///< context-parallel size: rows are divided by it
+  bool sequence_parallel = true;     ///< norms and residuals also divided over the tensor group
+  std::int64_t expert_tensor = 1;    ///< tensor-parallel size inside an expert
+  std::span<const std::int64_t>
+      expert_rows{};  ///< rows that arrive for each local expert (empty: dense layer)
+  std::int64_t dispatched_rows =
+      0;  ///< rows that this device sends out (its tokens x top-k, or deduplicated)
+  Precision gemm = Precision::bf16;  ///< of matrix products; attention, router and head stay bf16
+  Precision dispatch =
+      Precision::bf16;  ///< of rows sent to experts (and gradients of their results); fp8 is cast before
+  std::int64_t source_length = 0;  ///< encoder sequence that cross attention reads; 0 is sequence_length
   /// Rows of the microbatch on this device outside tensor parallelism: sequences x sequence_length / context.
   std::int64_t tokens() const { return sequences * sequence_length / context; }
+  /// Rows of norms, residuals and the router: divided over the tensor group too when `sequence_parallel`.
+  std::int64_t residual_rows() const {
+    return sequence_parallel ? (tokens() + tensor - 1) / tensor : tokens();
+  }
 };
 
-/// Ops of one block in the three passes, and the activations it keeps for backward. Recomputed ops stand at the
-/// head of backward_input.
+/// Ops of one block in the three passes, and the activations it keeps for backward. Recomputed ops stand at
+/// the head of backward_input; their own pass stays `forward`, which tells them apart and costs them right.
 struct BlockOps {
   std::vector<Op> forward, backward_input, backward_weight;
   Bytes activations;
 };
 
-/// A layer as two blocks with the exchange between them: attention (norms, attention, residual, then router and
-/// permute for MoE) | dispatch | feed-forward (shared and routed experts, or dense) | combine. What follows the
-/// combine (weighted sum over top-k, residual) counts to the feed-forward block.
+/// A layer as two blocks with the exchange between them: attention (norms, attention, residual, then router
+/// and permute for MoE) | dispatch | feed-forward (shared and routed experts, or dense) | combine. What
+/// follows the combine (weighted sum over top-k, residual) counts to the feed-forward block. The norm before
+/// a dense feed-forward stands in the attention block too, where the gather of tensor parallelism follows it.
+///
+/// Sizes are those of the largest part where a division leaves a rest. Kernels are fused as Transformer
+/// Engine and Megatron-LM fuse them: bias in the product, activation with its bias and the routing weights,
+/// residual with its bias; weight gradients accumulate in fp32 inside the product. Dropout is not modelled.
+///
+/// With `full`, each block runs its own forward again at the head of its own backward_input. In time the
+/// attention block's rerun comes before the feed-forward block's, with the exchange between them once more:
+/// that belongs to whoever orders the passes. While a layer runs backward it holds its activations without
+/// recomputation as well.
 struct LayerOps {
   BlockOps attention;
   BlockOps feed_forward;
 };
 
+/// Throws std::logic_error for sizes below 1. Activations kept follow Korthikanti et al., arXiv 2205.05198,
+/// equations 1-4, less dropout masks (2 of the 34 s b h) and scores (all of 5 a s^2 b; fused attention keeps
+/// 4 a s b bytes of log-sum-exp instead).
 LayerOps lower_layer(const Model& model, std::size_t layer, const Share& share, const Recompute& recompute);
+/// Its attention block alone: of the routing it depends on dispatched_rows only.
+BlockOps lower_attention(const Model& model, std::size_t layer, const Share& share,
+                         const Recompute& recompute);
+/// Its feed-forward block alone: what differs between ranks of an imbalanced expert-parallel group.
+BlockOps lower_feed_forward(const Model& model, std::size_t layer, const Share& share,
+                            const Recompute& recompute);
 /// Token (and position) embedding: a gather forward, a scatter-add in the weight pass.
 BlockOps lower_embedding(const Model& model, const Share& share);
-/// Final norm, head GEMM over the vocabulary, softmax and cross entropy. `fused_loss`: no copy of the logits in fp32.
+/// Final norm, head GEMM over the vocabulary, softmax and cross entropy. `fused_loss`: no copy of the logits
+/// in fp32. A layer of multi-token prediction needs an embedding and a head of its own pass: call both once
+/// more for each. An encoder's own final norm is left out.
 BlockOps lower_head(const Model& model, const Share& share, bool fused_loss);
+
+/// FLOPs of all products in `ops`.
+Flops total_flops(std::span<const Op> ops);
+/// Bytes that `ops` move in device memory.
+Bytes total_bytes(std::span<const Op> ops);
 
 }  // namespace moesim

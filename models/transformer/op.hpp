@@ -1,5 +1,5 @@
-// One operation of a transformer on one device: kind and shape, from which its FLOPs and bytes follow. An op knows
-// no time and no rank.
+// One operation of a transformer on one device: kind and shape, from which its FLOPs and bytes follow. An op
+// knows no time and no rank.
 #pragma once
 
 #include <array>
@@ -27,7 +27,8 @@ enum class OpKind : std::uint8_t {
 };
 inline constexpr std::size_t op_kind_count = 10;
 inline constexpr std::array<std::string_view, op_kind_count> op_kind_names{
-    "gemm", "grouped_gemm", "attention", "rms_norm", "swiglu", "router", "permute", "unpermute", "elementwise", "copy"};
+    "gemm",   "grouped_gemm", "attention", "rms_norm",    "swiglu",
+    "router", "permute",      "unpermute", "elementwise", "copy"};
 
 /// Which part of training an op belongs to.
 enum class OpPass : std::uint8_t { forward, backward_input, backward_weight };
@@ -37,32 +38,43 @@ struct Op {
   OpKind kind = OpKind::gemm;
   std::string_view name;  ///< "q_a down-projection": static text, for tables
   OpPass pass = OpPass::forward;
-  Precision precision = Precision::bf16;      ///< of the operands of a product
-  std::int64_t m = 0, n = 0, k = 0;           ///< product: rows, columns, depth; else m rows of n
-  std::vector<std::int64_t> rows;             ///< grouped_gemm: rows (depth, for weight gradients) per expert
-  bool rows_are_depth = false;                ///< grouped weight gradient: each product is n x k over rows[i]
-  std::int64_t batch = 0, heads = 0, kv_heads = 0, sequence = 0, kv_sequence = 0, head_dim = 0, value_head_dim = 0;
-  std::int64_t window = 0;                    ///< attention: 0 is the whole sequence
+  Precision precision = Precision::bf16;  ///< of the operands of a product
+  std::int64_t m = 0, n = 0, k = 0;       ///< product: rows, columns, depth; else m rows of n
+  std::vector<std::int64_t> rows;         ///< grouped_gemm: rows (depth, for weight gradients) per expert
+  bool rows_are_depth = false;            ///< grouped weight gradient: each product is n x k over rows[i]
+  std::int64_t batch = 0, heads = 0, kv_heads = 0, sequence = 0, kv_sequence = 0, head_dim = 0,
+               value_head_dim = 0;
+  std::int64_t window = 0;  ///< attention: 0 is the whole sequence
   bool causal = true;
   std::int64_t top_k = 1;
-  Flops flops;   ///< needed by the mathematics (causal attention counts half the square)
-  Bytes bytes;   ///< read and written in device memory, each operand once
+  Flops flops;  ///< of products, as the mathematics needs them (causal attention counts half the square);
+                ///< else zero
+  Bytes bytes;  ///< read and written in device memory, each operand once
   std::int64_t kernels = 1;  ///< launches that it takes
 };
 
-/// Constructors that fill in FLOPs and bytes.
-Op make_gemm(std::string_view name, OpPass pass, std::int64_t m, std::int64_t n, std::int64_t k, Precision precision);
-/// `rows` per local expert; each is an (rows x n x k) product, or for weight gradients (n x k over rows).
-Op make_grouped_gemm(std::string_view name, OpPass pass, std::vector<std::int64_t> rows, std::int64_t n, std::int64_t k,
-                     Precision precision);
-/// The shape of an attention.
+/// Constructors that fill in FLOPs and bytes. A product with fp8 operands writes bf16; one of the weight pass
+/// adds to gradients in fp32, which it reads and writes.
+Op make_gemm(std::string_view name, OpPass pass, std::int64_t m, std::int64_t n, std::int64_t k,
+             Precision precision);
+/// `rows` per local expert; each is an (rows x n x k) product, or in the weight pass (n x k over rows). An
+/// expert without rows moves nothing.
+Op make_grouped_gemm(std::string_view name, OpPass pass, std::vector<std::int64_t> rows, std::int64_t n,
+                     std::int64_t k, Precision precision);
+/// The shape of an attention. `sequence` below `kv_sequence` is one rank's part of a context-parallel group
+/// whose causal work is spread evenly.
 struct AttentionShape {
-  std::int64_t batch = 1, heads = 1, kv_heads = 1, sequence = 1, kv_sequence = 1, head_dim = 1, value_head_dim = 1;
+  std::int64_t batch = 1, heads = 1, kv_heads = 1, sequence = 1, kv_sequence = 1, head_dim = 1,
+               value_head_dim = 1;
   std::int64_t window = 0;
   bool causal = true;
 };
+/// Forward: two products (scores, weighted values). Backward: the four of the mathematics, twice the
+/// forward's FLOPs; that fused kernels compute the scores once more (2.5 times, FlashAttention-2, arXiv
+/// 2307.08691 section 4.1) is not counted. All of backward stands in the input pass.
 Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision);
-/// Memory-bound ops: `rows` x `width` elements with `bytes_per_element` moved in all (reads and writes added up).
+/// Memory-bound ops: `rows` x `width` elements with `bytes_per_element` moved in all (reads and writes added
+/// up).
 Op make_streaming(OpKind kind, std::string_view name, OpPass pass, std::int64_t rows, std::int64_t width,
                   double bytes_per_element);
 

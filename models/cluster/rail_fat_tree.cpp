@@ -1,0 +1,46 @@
+// The rail-optimized fat tree of two or three levels: NIC i of every node of a pod goes to leaf i of that
+// pod, as in NVIDIA's DGX SuperPOD. Traffic to another rail is forwarded inside the node first (PXN of NCCL),
+// or takes the spines.
+#include "models/cluster/fat_tree.hpp"
+#include "models/config/family.hpp"
+
+namespace moesim {
+namespace {
+
+std::unique_ptr<const Topology> make(Reader& reader) {
+  FatTree tree = read_fat_tree(reader);
+  const std::int64_t levels =
+      reader.integer({.name = "levels",
+                      .help = "2: leaves and spines; 3: each pod its spines, and a core",
+                      .fallback = 2,
+                      .at_least = 2,
+                      .at_most = 3});
+  tree.spines = levels == 2 ? Spines::shared : Spines::per_pod;
+  if (levels == 2 && reader.has("core_taper"))
+    reader.fail("core_taper", "is given, but a tree of 2 levels has no core");
+  tree.core_taper =
+      reader.number({.name = "core_taper",
+                     .help = "capacity of a pod's spines towards leaves over that towards the core",
+                     .fallback = 1.0,
+                     .at_least = 0.1,
+                     .at_most = 100.0});
+  static constexpr std::string_view ways[] = {"forward", "spine"};
+  const std::size_t way = reader.choice(
+      {.name = "cross_rail",
+       .help = "to another rail: forward over NVLink inside the sending node, or over the spines",
+       .fallback = "forward"},
+      ways);
+  tree.cross_rail = way == 0 ? CrossRail::forward : CrossRail::spine;
+  return make_topology(tree);
+}
+
+}  // namespace
+
+namespace topology {
+extern constexpr Entry<Topology> rail_fat_tree{
+    .name = "rail_fat_tree",
+    .sentence = "NVSwitch nodes on a rail-optimized InfiniBand fat tree of two or three levels",
+    .make = make};
+}  // namespace topology
+
+}  // namespace moesim

@@ -1,0 +1,251 @@
+// A roofline that knows shapes: the arithmetic of an op as tiles in waves over the multiprocessors, its
+// traffic over the bandwidth of device memory, launch and kernel overheads on top. Roofline: Williams,
+// Waterman, Patterson (CACM 2009); tiles and waves: NVIDIA, "Matrix Multiplication Background User's Guide".
+// All operands are taken to come from device memory: what an op before left in the last-level cache is not
+// counted. What each number of a device was fitted on stands in docs/devices.md.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include "models/base/error.hpp"
+#include "models/cost/cost.hpp"
+
+namespace moesim {
+namespace {
+
+// Parts into which a kernel may split the depth, and the depth below which it never does: a part must fill
+// the pipeline several times over.
+constexpr std::array<std::int64_t, 6> split_parts{1, 2, 3, 4, 6, 8};
+constexpr std::int64_t shallowest_part = 256;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+double real(std::int64_t n) { return static_cast<double>(n); }
+
+/// The two rooves of one op and what comes on top of them, in seconds.
+struct Rooves {
+  double compute = 0;
+  double memory = 0;
+  double overhead = 0;
+  double unhidden = 0;  ///< share of the shorter roof that the longer one does not hide
+};
+
+/// Multiprocessors that an op may use.
+struct Share {
+  std::int64_t multiprocessors = 1;
+  double interference = 1;
+};
+
+Share share_of(const Device& device, std::int64_t communication_sms) {
+  return {std::max<std::int64_t>(1, device.multiprocessors - std::max<std::int64_t>(0, communication_sms)),
+          interference(device, communication_sms)};
+}
+
+double launches(const Op& op, const Device& device) {
+  return real(std::max<std::int64_t>(1, op.kernels)) *
+         to_seconds(device.launch_overhead + device.kernel_floor);
+}
+
+/// The op's bytes over the bandwidth that is reached. Each kernel runs at half speed until the memory
+/// pipeline is full.
+double traffic(const Device& device, const Op& op) {
+  const double least = real(op.bytes.count) / (device.memory_bandwidth.count * device.memory_efficiency);
+  return least +
+         std::min(least, real(std::max<std::int64_t>(1, op.kernels)) * to_seconds(device.memory_ramp));
+}
+
+const GemmBehaviour& behaviour(const Device& device, Precision precision) {
+  const GemmBehaviour& gemm = device.gemm_in(precision);
+  if (gemm.peak.count > 0) return gemm;
+  const std::string_view name = precision_names[static_cast<std::size_t>(precision)];
+  throw InputError(device.name, fmt::format("has no matrix products in {}, its file gives none under gemm.{}",
+                                            name, name));
+}
+
+/// Seconds that one multiprocessor takes for one step of depth of one tile: arithmetic, or operands from the
+/// cache where a small tile reuses them too little.
+double step_time(const GemmBehaviour& gemm, const Device& device, Tile tile, double element) {
+  const double rate = gemm.peak.count / real(device.multiprocessors) * gemm.efficiency;
+  return std::max(2 * real(tile.rows) * real(tile.columns) / rate,
+                  real(tile.rows + tile.columns) * element / gemm.feed.count);
+}
+
+/// One product in one tiling: waves of tiles, the depth split into `parts`.
+struct Tiling {
+  std::int64_t tiles = 0;
+  std::int64_t depth = 0;
+  double step = 0;     ///< seconds per step of depth
+  double outputs = 0;  ///< elements of the result
+};
+
+double split_time(const Tiling& tiling, std::int64_t parts, const Device& device, const GemmBehaviour& gemm,
+                  const Share& share) {
+  const std::int64_t waves = divide_up(tiling.tiles * parts, share.multiprocessors);
+  const double wave = tiling.step * real(divide_up(tiling.depth, parts)) + to_seconds(gemm.tile_overhead);
+  if (parts == 1) return real(waves) * wave;
+  // Partial sums in fp32 are written to the cache and read back.
+  const double reduction = 8 * real(parts) * tiling.outputs / device.cache_bandwidth.count;
+  return real(waves) * wave + to_seconds(gemm.split_overhead) + reduction;
+}
+
+/// The best split of the depth. A split that needs a second wave gains nothing.
+double best_split(const Tiling& tiling, const Device& device, const GemmBehaviour& gemm, const Share& share) {
+  double best = split_time(tiling, 1, device, gemm, share);
+  for (const std::int64_t parts : split_parts) {
+    if (!gemm.may_split || tiling.tiles * parts > share.multiprocessors ||
+        tiling.depth / parts < shallowest_part)
+      break;
+    best = std::min(best, split_time(tiling, parts, device, gemm, share));
+  }
+  return best;
+}
+
+/// Products of rows[i] x n over k: tiles are counted expert by expert, waves over all of them.
+double products_of_rows(const Op& op, const Device& device, const GemmBehaviour& gemm, const Share& share) {
+  const double element = real(size_of(op.precision).count);
+  const std::array<std::int64_t, 1> single{op.m};
+  const std::span<const std::int64_t> rows = op.kind == OpKind::grouped_gemm
+                                                 ? std::span<const std::int64_t>(op.rows)
+                                                 : std::span<const std::int64_t>(single);
+  double best = std::numeric_limits<double>::infinity();
+  for (const Tile tile : gemm.tiles) {
+    Tiling tiling{.tiles = 0,
+                  .depth = op.k,
+                  .step = step_time(gemm, device, tile, element),
+                  .outputs = real(op.m) * real(op.n)};
+    for (const std::int64_t m : rows) tiling.tiles += divide_up(m, tile.rows) * divide_up(op.n, tile.columns);
+    const bool single_product = op.kind == OpKind::gemm;
+    best = std::min(best, single_product ? best_split(tiling, device, gemm, share)
+                                         : split_time(tiling, 1, device, gemm, share));
+  }
+  return best;
+}
+
+/// Weight gradients of experts: each an n x k product over rows[i]. Tiles of unequal depth fill the waves;
+/// the last, incomplete wave costs a tile of mean depth.
+double products_over_rows(const Op& op, const Device& device, const GemmBehaviour& gemm, const Share& share) {
+  const double element = real(size_of(op.precision).count);
+  double best = std::numeric_limits<double>::infinity();
+  for (const Tile tile : gemm.tiles) {
+    const double step = step_time(gemm, device, tile, element);
+    const std::int64_t each = divide_up(op.n, tile.rows) * divide_up(op.k, tile.columns);
+    std::int64_t tiles = 0;
+    double work = 0;
+    double longest = 0;
+    for (const std::int64_t depth : op.rows) {
+      if (depth == 0) continue;
+      const double unit = step * real(depth) + to_seconds(gemm.tile_overhead);
+      tiles += each;
+      work += real(each) * unit;
+      longest = std::max(longest, unit);
+    }
+    if (tiles == 0) return 0;
+    const double waves = real(divide_up(tiles, share.multiprocessors));
+    best = std::min(best, std::max(longest, waves * work / real(tiles)));
+  }
+  return best;
+}
+
+Rooves product(const Op& op, const Device& device, const Share& share) {
+  const GemmBehaviour& gemm = behaviour(device, op.precision);
+  if (op.flops.count <= 0) return {};
+  const bool over_rows = op.kind == OpKind::grouped_gemm && op.rows_are_depth;
+  const double waves =
+      over_rows ? products_over_rows(op, device, gemm, share) : products_of_rows(op, device, gemm, share);
+  // The power limit holds the chip at a rate of its own, however few multiprocessors do the work.
+  const double power = op.flops.count / (gemm.peak.count * gemm.sustained);
+  return {std::max(waves * share.interference, power), traffic(device, op),
+          launches(op, device) + to_seconds(gemm.kernel_overhead), gemm.unhidden};
+}
+
+/// The work of a fused attention: tiles of queries, each with the keys it sees.
+struct AttentionTiles {
+  double tiles = 0;    ///< of one head of one sequence
+  double keys = 0;     ///< of all these tiles together
+  double longest = 0;  ///< keys of the tile with most of them
+};
+
+AttentionTiles attention_tiles(const Op& op, std::int64_t tile_rows) {
+  const std::int64_t keys = op.kv_sequence > 0 ? op.kv_sequence : op.sequence;
+  const std::int64_t offset = keys - op.sequence;
+  AttentionTiles work;
+  for (std::int64_t first = 0; first < op.sequence; first += tile_rows) {
+    const std::int64_t last = std::min(first + tile_rows, op.sequence);
+    const std::int64_t end = op.causal ? std::clamp<std::int64_t>(last + offset, 0, keys) : keys;
+    const std::int64_t begin =
+        op.window > 0 ? std::clamp<std::int64_t>(first + offset - op.window + 1, 0, end) : 0;
+    work.tiles += 1;
+    work.keys += real(end - begin);
+    work.longest = std::max(work.longest, real(end - begin));
+  }
+  return work;
+}
+
+Rooves attention(const Op& op, const Device& device, const Share& share) {
+  const GemmBehaviour& gemm = behaviour(device, Precision::bf16);
+  const bool backward = op.pass != OpPass::forward;
+  const AttentionBehaviour& fused = backward ? device.attention_backward : device.attention_forward;
+  const double head = real(op.head_dim);
+  const double value = real(op.value_head_dim > 0 ? op.value_head_dim : op.head_dim);
+  // Forward: scores and weighted values. Backward: scores again, and the gradients of values, weights,
+  // queries and keys (FlashAttention-2, arXiv 2307.08691, algorithm 2).
+  const double widths = backward ? 3 * head + 2 * value : head + value;
+  const double rows = real(std::min(device.attention_tile_rows, op.sequence));
+  const double rate = gemm.peak.count / real(device.multiprocessors) * fused.efficiency;
+  const double per_key = rows * (2 * widths / rate + 1 / fused.score_rate);
+  const AttentionTiles work = attention_tiles(op, device.attention_tile_rows);
+  const double copies = real(op.batch) * real(op.heads);
+  const double total = copies * (work.keys * per_key + work.tiles * to_seconds(fused.tile_overhead));
+  if (copies * work.tiles <= 0) return {};
+  const double longest = work.longest * per_key + to_seconds(fused.tile_overhead);
+  // Tiles are handed out as multiprocessors fall free: that ends between total / left and one longest tile
+  // later (Graham, SIAM J. Appl. Math. 1969); halfway is taken.
+  const double left = real(share.multiprocessors);
+  const double compute =
+      copies * work.tiles <= left ? longest : std::max(longest, total / left + longest / 2);
+  return {compute, traffic(device, op), launches(op, device) + to_seconds(fused.kernel_overhead), 0};
+}
+
+Rooves streaming(const Op& op, const Device& device) {
+  if (op.bytes.count <= 0) return {};
+  return {0, traffic(device, op), launches(op, device), 0};
+}
+
+OpTime under(const Rooves& rooves) {
+  const double longer = std::max(rooves.compute, rooves.memory);
+  if (longer <= 0) return {};
+  const double body = longer + rooves.unhidden * std::min(rooves.compute, rooves.memory);
+  const Bound bound = rooves.overhead > body            ? Bound::launch
+                      : rooves.compute >= rooves.memory ? Bound::compute
+                                                        : Bound::memory;
+  return {from_seconds(rooves.overhead + body), bound};
+}
+
+class Roofline final : public Cost {
+ public:
+  OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const override {
+    const Share share = share_of(device, communication_sms);
+    switch (op.kind) {
+      case OpKind::gemm:
+      case OpKind::grouped_gemm:
+        return under(product(op, device, share));
+      case OpKind::attention:
+        return under(attention(op, device, share));
+      default:
+        return under(streaming(op, device));
+    }
+  }
+};
+
+}  // namespace
+
+extern const Entry<Cost> roofline_entry;
+constexpr Entry<Cost> roofline_entry{
+    "roofline",
+    "Tiles in waves over the multiprocessors, or bytes over the memory's bandwidth, whichever is longer.",
+    [](Reader&) -> std::unique_ptr<const Cost> { return std::make_unique<Roofline>(); }};
+
+}  // namespace moesim

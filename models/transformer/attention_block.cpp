@@ -1,0 +1,198 @@
+// The attention block of a layer: norms, attention (multi-head, grouped-query or latent), residual; for MoE
+// the router and the permutation into the order of destinations.
+#include "models/transformer/block.hpp"
+
+namespace moesim {
+namespace {
+
+/// What all parts of the block need to know.
+struct Context {
+  std::int64_t hidden = 1;
+  const Attention& attention;
+  const Share& share;
+  const Recompute& recompute;
+  std::int64_t tokens = 1;    ///< rows of products
+  std::int64_t residual = 1;  ///< rows of norms and residuals
+  std::int64_t heads = 1;     ///< local
+  std::int64_t kv_heads = 1;  ///< local; replicated where there are fewer than ranks
+};
+
+NormOutput norm_output(const Context& c) { return c.recompute.norm ? NormOutput::again : NormOutput::kept; }
+
+double held(std::int64_t elements) { return bf16_bytes * static_cast<double>(elements); }
+
+Projection projection(const Context& c, std::string_view name, std::int64_t rows, std::int64_t width,
+                      std::int64_t depth, bool input_again) {
+  return {.name = name,
+          .rows = rows,
+          .width = width,
+          .depth = depth,
+          .precision = c.share.gemm,
+          .input_again = input_again};
+}
+
+/// Norm, then one product for queries, keys and values; norms of heads; rotary embedding.
+void add_plain_queries(Block& block, const Context& c) {
+  const Attention& a = c.attention;
+  const std::int64_t query_key = (c.heads + c.kv_heads) * a.head_dim;
+  block.norm("attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
+  block.project(projection(c, "qkv projection", c.tokens, query_key + c.kv_heads * a.value_head_dim, c.hidden,
+                           c.recompute.norm));
+  if (a.qk_norm) {  // its output is kept as the attention's input
+    block.norm("query and key norm", c.tokens * (c.heads + c.kv_heads), a.head_dim, Precision::bf16,
+               NormOutput::again_elsewhere);
+  }
+  block.stream(OpKind::elementwise, "rotary embedding", c.tokens, query_key, 4, 4);
+  block.keep(held(c.tokens * (query_key + c.kv_heads * a.value_head_dim)));
+}
+
+/// MLA as it trains (arXiv 2405.04434, section 2.1): latents down, norms, keys and values up again.
+/// Down-projections are not divided over heads but over rows, as Megatron-LM's with sequence parallelism.
+void add_latent_queries(Block& block, const Context& c) {
+  const Attention& a = c.attention;
+  const bool up_again = c.recompute.latent;
+  const std::int64_t unrotated = a.head_dim - a.rope_head_dim;
+  block.norm("attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
+  Projection query =
+      projection(c, "q projection", c.tokens, c.heads * a.head_dim, c.hidden, c.recompute.norm);
+  if (a.q_lora_rank > 0) {
+    block.project(
+        projection(c, "q_a down-projection", c.residual, a.q_lora_rank, c.hidden, c.recompute.norm));
+    block.norm("query latent norm", c.residual, a.q_lora_rank, c.share.gemm, norm_output(c));
+    query.name = "q_b up-projection";
+    query.depth = a.q_lora_rank;
+  }
+  query.product_again = up_again;
+  block.project(query);
+  Projection down = projection(c, "kv_a down-projection", c.residual, a.kv_lora_rank + a.rope_head_dim,
+                               c.hidden, c.recompute.norm);
+  down.shares_input = a.q_lora_rank > 0;
+  block.project(down);
+  block.norm("kv latent norm", c.residual, a.kv_lora_rank, c.share.gemm, norm_output(c));
+  Projection up = projection(c, "kv_b up-projection", c.tokens, c.heads * (unrotated + a.value_head_dim),
+                             a.kv_lora_rank, c.recompute.norm);
+  up.product_again = up_again;
+  block.project(up);
+  // Rotates the query's part in place and writes whole keys from their part per head and the shared rotary
+  // part.
+  const double moved = static_cast<double>(4 * a.rope_head_dim + 2 * unrotated + 2 * a.head_dim);
+  const double per_element = moved / static_cast<double>(a.head_dim);
+  const auto rotate = [&](OpPass pass) {
+    return make_streaming(OpKind::elementwise, "rotary embedding", pass, c.tokens, c.heads * a.head_dim,
+                          per_element);
+  };
+  block.forward(rotate(OpPass::forward), up_again);
+  block.backward(rotate(OpPass::backward_input));
+  if (!up_again) block.keep(held(c.tokens * c.heads * (2 * a.head_dim + a.value_head_dim)));
+}
+
+/// Queries from the decoder, keys and values from the encoder's output, which the stack keeps once for all
+/// layers.
+void add_cross_queries(Block& block, const Context& c, std::int64_t source_rows) {
+  const Attention& a = c.attention;
+  const std::int64_t key_value = c.kv_heads * (a.head_dim + a.value_head_dim);
+  block.norm("cross attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
+  block.project(
+      projection(c, "cross q projection", c.tokens, c.heads * a.head_dim, c.hidden, c.recompute.norm));
+  block.project(projection(c, "cross kv projection", source_rows, key_value, c.hidden, false));
+  block.keep(held(c.tokens * c.heads * a.head_dim + source_rows * key_value));
+}
+
+/// The core, the output projection and the residual.
+void add_core(Block& block, const Context& c, const AttentionShape& shape) {
+  block.forward(make_attention(OpPass::forward, shape, Precision::bf16), c.recompute.attention);
+  block.backward(make_attention(OpPass::backward_input, shape, Precision::bf16));
+  const std::int64_t output = c.heads * c.attention.value_head_dim;
+  // The output is the next product's input too, and stays bf16 for the core's backward; log-sum-exp in fp32.
+  block.keep(held(c.tokens * output));
+  if (!c.recompute.attention) block.keep(4.0 * static_cast<double>(c.tokens * c.heads));
+  block.project(projection(c, "output projection", c.tokens, c.hidden, output, false));
+  block.stream(OpKind::elementwise, "attention residual", c.residual, c.hidden, 6, 6);
+}
+
+/// Joins the hidden state with the next token's embedding (arXiv 2412.19437, equation 21).
+void add_prediction_input(Block& block, const Context& c) {
+  for (const std::string_view name : {"prediction state norm", "prediction embedding norm"}) {
+    block.norm(name, c.residual, c.hidden, c.share.gemm, norm_output(c));
+  }
+  block.project(projection(c, "prediction projection", c.tokens, part_of(c.hidden, c.share.tensor),
+                           2 * c.hidden, c.recompute.norm));
+}
+
+/// Gates stay bf16 (DeepSeek-V3, section 3.3.1); scores are kept in fp32. The permutation gathers rows for
+/// each destination; backward adds the copies' gradients up again.
+void add_routing(Block& block, const Context& c, const Experts& e) {
+  block.project({.name = "router projection", .rows = c.residual, .width = e.count, .depth = c.hidden});
+  const double choice = 8 * static_cast<double>(e.top_k) / static_cast<double>(e.count);  // weight and index
+  const auto route = [&](OpPass pass) {
+    Op op = make_streaming(OpKind::router, "router", pass, c.residual, e.count, 6 + choice);
+    op.top_k = e.top_k;
+    return op;
+  };
+  block.forward(route(OpPass::forward));
+  block.backward(route(OpPass::backward_input));
+  block.keep(4.0 * static_cast<double>(c.residual * e.count));
+  const std::int64_t rows = c.share.dispatched_rows;
+  if (rows == 0) return;
+  if (c.share.dispatch == Precision::fp8) {
+    block.forward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::forward, c.residual, c.hidden,
+                                 bf16_bytes + fp8_bytes));
+  }
+  const double summed = static_cast<double>(c.residual) / static_cast<double>(rows);
+  block.stream(OpKind::permute, "permute", rows, c.hidden, 2 * element_bytes(c.share.dispatch),
+               2 + 2 * summed);
+}
+
+AttentionShape core_shape(const Context& c, std::int64_t kv_sequence) {
+  return {.batch = c.share.sequences,
+          .heads = c.heads,
+          .kv_heads = c.kv_heads,
+          .sequence = c.share.sequence_length / c.share.context,
+          .kv_sequence = kv_sequence,
+          .head_dim = c.attention.head_dim,
+          .value_head_dim = c.attention.value_head_dim};
+}
+
+}  // namespace
+
+BlockOps lower_attention(const Model& model, std::size_t index, const Share& share,
+                         const Recompute& recompute) {
+  check_share(model, index, share);
+  const Layer& layer = model.layers[index];
+  const Attention& a = layer.attention;
+  const Context c{.hidden = model.hidden,
+                  .attention = a,
+                  .share = share,
+                  .recompute = recompute,
+                  .tokens = share.tokens(),
+                  .residual = share.residual_rows(),
+                  .heads = part_of(a.heads, share.tensor),
+                  .kv_heads = part_of(a.kv_heads, share.tensor)};
+  Block block;
+  if (model.is_prediction(index)) add_prediction_input(block, c);
+  if (a.is_latent()) {
+    add_latent_queries(block, c);
+  } else {
+    add_plain_queries(block, c);
+  }
+  AttentionShape shape = core_shape(c, share.sequence_length);
+  shape.window = a.window;
+  shape.causal = layer.causal;
+  add_core(block, c, shape);
+  if (layer.cross_attention) {
+    const std::int64_t source = share.source_length > 0 ? share.source_length : share.sequence_length;
+    add_cross_queries(block, c, share.sequences * source / share.context);
+    shape = core_shape(c, source);
+    shape.causal = false;
+    add_core(block, c, shape);
+  }
+  // The router reads bf16; a dense feed-forward reads what it multiplies with. The feed-forward block, whose
+  // backward comes first, computes this norm again where that is chosen.
+  const Precision read = layer.is_moe ? Precision::bf16 : share.gemm;
+  block.norm("feed-forward norm", c.residual, model.hidden, read,
+             recompute.norm ? NormOutput::again_elsewhere : NormOutput::kept);
+  if (layer.is_moe) add_routing(block, c, layer.experts);
+  return block.finish(recompute.full, held(c.residual * model.hidden));
+}
+
+}  // namespace moesim

@@ -1,0 +1,114 @@
+#include "models/transformer/block.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <utility>
+
+namespace moesim {
+namespace {
+
+Op cast(OpPass pass, std::int64_t rows, std::int64_t width, double read) {
+  return make_streaming(OpKind::elementwise, "fp8 cast", pass, rows, width, read + fp8_bytes);
+}
+
+void append(std::vector<Op>& to, Op op) {
+  if (op.bytes.count > 0) to.push_back(std::move(op));
+}
+
+}  // namespace
+
+void Block::forward(Op op, bool again) {
+  if (again) append(again_, op);
+  append(forward_, std::move(op));
+}
+
+void Block::backward(Op op) {
+  append(op.pass == OpPass::backward_input ? backward_input_ : backward_weight_, std::move(op));
+}
+
+void Block::run_again(Op op) { append(again_, std::move(op)); }
+
+// The casts around one fp8 product (DeepSeek-V3, section 3.3): its input once forward, the gradient of its
+// output once for the input gradient, and both along the other axis for the weight gradient, whose scales run
+// over rows. Weights are cast once per optimizer step, not here.
+
+void Block::add_forward_cast(const Projection& p) {
+  if (p.precision != Precision::fp8 || p.shares_input) return;
+  const Op op = cast(OpPass::forward, p.rows, p.depth, bf16_bytes);
+  if (!p.quantised) append(forward_, op);
+  if (p.input_again || (p.product_again && !p.quantised)) append(again_, op);
+}
+
+void Block::add_input_cast(const Projection& p) {
+  if (p.precision != Precision::fp8 || p.gradient_quantised) return;
+  backward(cast(OpPass::backward_input, p.rows, p.width, bf16_bytes));
+}
+
+void Block::add_weight_casts(const Projection& p) {
+  if (p.precision != Precision::fp8) return;
+  backward(cast(OpPass::backward_weight, p.rows, p.width, p.gradient_quantised ? fp8_bytes : bf16_bytes));
+  if (!p.shares_input) backward(cast(OpPass::backward_weight, p.rows, p.depth, fp8_bytes));
+}
+
+void Block::project(const Projection& p) {
+  add_forward_cast(p);
+  forward(make_gemm(p.name, OpPass::forward, p.rows, p.width, p.depth, p.precision), p.product_again);
+  backward(make_gemm(p.name, OpPass::backward_input, p.rows, p.depth, p.width, p.precision));
+  add_input_cast(p);
+  backward(make_gemm(p.name, OpPass::backward_weight, p.width, p.depth, p.rows, p.precision));
+  add_weight_casts(p);
+}
+
+void Block::project_grouped(const Projection& p, std::span<const std::int64_t> rows) {
+  const auto product = [&](OpPass pass, std::int64_t width, std::int64_t depth) {
+    return make_grouped_gemm(p.name, pass, {rows.begin(), rows.end()}, width, depth, p.precision);
+  };
+  add_forward_cast(p);
+  forward(product(OpPass::forward, p.width, p.depth), p.product_again);
+  backward(product(OpPass::backward_input, p.depth, p.width));
+  add_input_cast(p);
+  backward(product(OpPass::backward_weight, p.width, p.depth));
+  add_weight_casts(p);
+}
+
+void Block::norm(std::string_view name, std::int64_t rows, std::int64_t width, Precision precision,
+                 NormOutput output) {
+  forward(make_streaming(OpKind::rms_norm, name, OpPass::forward, rows, width, 2 * bf16_bytes),
+          output == NormOutput::again);
+  // Reads the gradient and the input, writes the input's gradient; the weight's gradient is a rest of it.
+  backward(make_streaming(OpKind::rms_norm, name, OpPass::backward_input, rows, width, 3 * bf16_bytes));
+  keep(static_cast<double>(rows * width) *
+       (bf16_bytes + (output == NormOutput::kept ? element_bytes(precision) : 0)));
+}
+
+void Block::activation(std::int64_t rows, std::int64_t width, bool gated, bool again) {
+  const OpKind kind = gated ? OpKind::swiglu : OpKind::elementwise;
+  const double halves = gated ? 2 : 1;
+  // Backward reads the gradient and the halves, writes the gradient of the halves.
+  const double forward_bytes = (halves + 1) * bf16_bytes, backward_bytes = (2 * halves + 1) * bf16_bytes;
+  forward(make_streaming(kind, "activation", OpPass::forward, rows, width, forward_bytes), again);
+  backward(make_streaming(kind, "activation", OpPass::backward_input, rows, width, backward_bytes));
+}
+
+void Block::stream(OpKind kind, std::string_view name, std::int64_t rows, std::int64_t width,
+                   double forward_bytes, double backward_bytes) {
+  // Backward of a permutation gathers what forward spread.
+  const OpKind reversed = kind == OpKind::permute ? OpKind::unpermute : kind;
+  forward(make_streaming(kind, name, OpPass::forward, rows, width, forward_bytes));
+  backward(make_streaming(reversed, name, OpPass::backward_input, rows, width, backward_bytes));
+}
+
+BlockOps Block::finish(bool full, double input_bytes) {
+  BlockOps ops;
+  ops.activations = {std::llround(full ? input_bytes : kept_)};
+  ops.backward_input = full ? forward_ : std::move(again_);
+  ops.backward_input.insert(ops.backward_input.end(), std::move_iterator(backward_input_.rbegin()),
+                            std::move_iterator(backward_input_.rend()));
+  std::reverse(backward_weight_.begin(), backward_weight_.end());
+  ops.backward_weight = std::move(backward_weight_);
+  ops.forward = std::move(forward_);
+  return ops;
+}
+
+}  // namespace moesim

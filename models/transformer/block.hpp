@@ -1,0 +1,86 @@
+// A block under construction: ops in the order of the forward pass, each followed by its backward, with what
+// is kept and what is computed again. Backward comes out in reverse.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "models/transformer/layer_ops.hpp"
+
+namespace moesim {
+
+/// Bytes of one element in bf16.
+inline constexpr double bf16_bytes = 2;
+/// Bytes of one element in fp8 with one fp32 scale per 128 elements (DeepSeek-V3, arXiv 2412.19437,
+/// section 3.3.2).
+inline constexpr double fp8_bytes = 1 + 4.0 / 128;
+
+/// Bytes of one element of an operand or message.
+constexpr double element_bytes(Precision precision) {
+  return precision == Precision::fp32 ? 4 : precision == Precision::bf16 ? bf16_bytes : fp8_bytes;
+}
+
+/// The largest part of `total` divided over `parts`.
+constexpr std::int64_t part_of(std::int64_t total, std::int64_t parts) { return (total + parts - 1) / parts; }
+
+/// Throws std::logic_error for sizes below 1 and layers that are none.
+void check_share(const Share& share);
+void check_share(const Model& model, std::size_t layer, const Share& share);
+
+/// What becomes of a norm's output: held for backward, computed again by this block, or by another that needs
+/// it first.
+enum class NormOutput : std::uint8_t { kept, again, again_elsewhere };
+
+/// A projection: `rows` x `width` = (`rows` x `depth`) times weights.
+struct Projection {
+  std::string_view name;
+  std::int64_t rows = 0, width = 0, depth = 0;
+  Precision precision = Precision::bf16;
+  bool quantised = false;           ///< its input arrives in fp8 already
+  bool shares_input = false;        ///< an earlier product cast the same input, along both axes
+  bool gradient_quantised = false;  ///< the gradient of its output does
+  bool input_again = false;         ///< its input is recomputed, and with fp8 cast again
+  bool product_again = false;       ///< its output is recomputed
+};
+
+/// Collects the ops of a block. Ops that move nothing are dropped.
+class Block {
+ public:
+  /// Appends an op of the forward pass; `again` also runs it before the block's backward.
+  void forward(Op op, bool again = false);
+  /// Appends an op of a backward pass. Of the ops of one step, the last to run is given first.
+  void backward(Op op);
+  /// Runs an op before the block's backward that is not in its forward.
+  void run_again(Op op);
+  /// Adds bytes held from forward to backward.
+  void keep(double bytes) { kept_ += bytes; }
+
+  /// A matrix product with fp8 casts where its precision asks for them.
+  void project(const Projection& projection);
+  /// The same for all local experts; `projection.rows` is their sum.
+  void project_grouped(const Projection& projection, std::span<const std::int64_t> rows);
+  /// A norm that keeps its input (bf16), and its output in `precision` unless that is recomputed.
+  void norm(std::string_view name, std::int64_t rows, std::int64_t width, Precision precision,
+            NormOutput output);
+  /// SwiGLU (`gated`) or GELU, fused with bias and routing weights.
+  void activation(std::int64_t rows, std::int64_t width, bool gated, bool again);
+  /// An op that only moves memory, with the bytes per element it moves forward and backward.
+  void stream(OpKind kind, std::string_view name, std::int64_t rows, std::int64_t width, double forward_bytes,
+              double backward_bytes);
+
+  /// The block's ops by pass; call it once. `full`: all of forward again, and only `input_bytes` kept.
+  BlockOps finish(bool full, double input_bytes);
+
+ private:
+  void add_forward_cast(const Projection& projection);
+  void add_input_cast(const Projection& projection);
+  void add_weight_casts(const Projection& projection);
+
+  std::vector<Op> forward_, again_;
+  std::vector<Op> backward_input_, backward_weight_;  ///< last to run first
+  double kept_ = 0;
+};
+
+}  // namespace moesim

@@ -1,0 +1,159 @@
+// The feed-forward block of a layer: dense, or shared and routed experts on the rows that arrived, and what
+// follows the combine.
+#include <numeric>
+
+#include "models/transformer/block.hpp"
+
+namespace moesim {
+namespace {
+
+/// Two products with an activation between them.
+struct Pair {
+  std::string_view first, second;
+  std::int64_t rows = 0;
+  std::int64_t width = 0;  ///< local, of one half where gated
+  bool gated = true;
+  bool quantised = false;           ///< input arrives in fp8
+  bool gradient_quantised = false;  ///< and the gradient of the output
+  bool input_again = false;         ///< input is recomputed
+  bool again = false;               ///< first product and activation are recomputed
+};
+
+/// What the pair keeps besides its input: the activation's input and output.
+double kept_inside(const Pair& pair, const Share& share, const Recompute& recompute) {
+  if (pair.again) return 0;
+  const double elements = static_cast<double>(pair.rows * pair.width);
+  const double halves = pair.gated ? 2 : 1;
+  if (!recompute.activation) return elements * (halves * bf16_bytes + element_bytes(share.gemm));
+  return elements * halves * element_bytes(share.gemm);  // cached in fp8 where that is the precision
+}
+
+/// `experts`: rows of each local expert, or empty for one ordinary product.
+void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& share,
+              const Recompute& recompute, std::span<const std::int64_t> experts) {
+  const bool activation_again = pair.again || recompute.activation;
+  const Projection first{.name = pair.first,
+                         .rows = pair.rows,
+                         .width = (pair.gated ? 2 : 1) * pair.width,
+                         .depth = hidden,
+                         .precision = share.gemm,
+                         .quantised = pair.quantised,
+                         .input_again = pair.input_again,
+                         .product_again = pair.again};
+  const Projection second{.name = pair.second,
+                          .rows = pair.rows,
+                          .width = hidden,
+                          .depth = pair.width,
+                          .precision = share.gemm,
+                          .gradient_quantised = pair.gradient_quantised,
+                          .input_again = activation_again};
+  experts.empty() ? block.project(first) : block.project_grouped(first, experts);
+  block.activation(pair.rows, pair.width, pair.gated, activation_again);
+  block.keep(kept_inside(pair, share, recompute));
+  experts.empty() ? block.project(second) : block.project_grouped(second, experts);
+}
+
+/// Rows that came from several sources to several experts are brought into the order of experts, and back.
+void add_sort(Block& block, const Share& share, std::int64_t rows, std::int64_t hidden, bool before) {
+  const double there = 2 * element_bytes(share.dispatch);
+  block.stream(OpKind::permute, before ? "rows to experts" : "rows from experts", rows, hidden,
+               before ? there : 2 * bf16_bytes, before ? 2 * bf16_bytes : there);
+}
+
+void add_shared(Block& block, const Model& model, const Experts& e, const Share& share,
+                const Recompute& recompute) {
+  if (e.shared_width == 0) return;
+  const Pair shared{.first = "shared first projection",
+                    .second = "shared second projection",
+                    .rows = share.tokens(),
+                    .width = part_of(e.shared_width, share.tensor),
+                    .gated = e.gated,
+                    .quantised = share.dispatch == Precision::fp8,
+                    .input_again = recompute.norm,
+                    .again = recompute.experts};
+  add_pair(block, shared, model.hidden, share, recompute, {});
+  if (!e.shared_gate) return;
+  block.project({.name = "shared gate", .rows = share.residual_rows(), .width = 1, .depth = model.hidden});
+  block.stream(OpKind::elementwise, "shared gate", share.residual_rows(), model.hidden, 4, 6);
+}
+
+void add_routed(Block& block, const Model& model, const Experts& e, const Share& share,
+                const Recompute& recompute) {
+  const std::int64_t rows =
+      std::accumulate(share.expert_rows.begin(), share.expert_rows.end(), std::int64_t{0});
+  const auto local = static_cast<std::int64_t>(share.expert_rows.size());
+  if (rows == 0) return;
+  const bool sorted = local > 1 && local < e.count;
+  if (sorted) add_sort(block, share, rows, model.hidden, true);
+  block.keep(element_bytes(share.gemm) * static_cast<double>(rows * model.hidden));
+  const Pair routed{.first = "expert first projection",
+                    .second = "expert second projection",
+                    .rows = rows,
+                    .width = part_of(e.width, share.expert_tensor),
+                    .gated = e.gated,
+                    .quantised = share.dispatch == Precision::fp8,
+                    .gradient_quantised = share.dispatch == Precision::fp8,
+                    .again = recompute.experts};
+  add_pair(block, routed, model.hidden, share, recompute, share.expert_rows);
+  if (sorted) add_sort(block, share, rows, model.hidden, false);
+}
+
+/// The sum over a token's experts; their weights were multiplied in the activation. Backward copies the
+/// gradient to each expert, cast to fp8 first where messages are.
+void add_unpermute(Block& block, const Model& model, const Experts& e, const Share& share) {
+  const std::int64_t rows = share.dispatched_rows;
+  if (rows == 0) return;
+  const std::int64_t tokens = share.residual_rows();
+  const double summed = static_cast<double>(tokens) / static_cast<double>(rows);
+  Op sum =
+      make_streaming(OpKind::unpermute, "unpermute", OpPass::forward, rows, model.hidden, 2 + 2 * summed);
+  sum.top_k = e.top_k;
+  block.forward(std::move(sum));
+  block.backward(make_streaming(OpKind::permute, "unpermute", OpPass::backward_input, rows, model.hidden,
+                                2 * element_bytes(share.dispatch)));
+  if (share.dispatch != Precision::fp8) return;
+  block.backward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::backward_input, tokens, model.hidden,
+                                bf16_bytes + fp8_bytes));
+}
+
+void add_dense(Block& block, const Model& model, const FeedForward& f, const Share& share,
+               const Recompute& recompute) {
+  const Pair dense{.first = "first projection",
+                   .second = "second projection",
+                   .rows = share.tokens(),
+                   .width = part_of(f.width, share.tensor),
+                   .gated = f.gated,
+                   .input_again = recompute.norm};
+  add_pair(block, dense, model.hidden, share, recompute, {});
+}
+
+}  // namespace
+
+BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& share,
+                            const Recompute& recompute) {
+  check_share(model, index, share);
+  const Layer& layer = model.layers[index];
+  const std::int64_t rows = share.residual_rows();
+  Block block;
+  if (recompute.norm) {
+    block.run_again(
+        make_streaming(OpKind::rms_norm, "feed-forward norm", OpPass::forward, rows, model.hidden, 4));
+  }
+  double added = 1;  // results added to the residual stream
+  if (layer.is_moe) {
+    add_shared(block, model, layer.experts, share, recompute);
+    add_routed(block, model, layer.experts, share, recompute);
+    add_unpermute(block, model, layer.experts, share);
+    if (layer.experts.shared_width > 0) added = 2;
+  } else {
+    add_dense(block, model, layer.feed_forward, share, recompute);
+  }
+  // Forward reads the stream and each result, writes the stream; backward adds as many gradients, the
+  // router's too.
+  const double gradients = added + (layer.is_moe ? 1 : 0);
+  block.stream(OpKind::elementwise, "feed-forward residual", rows, model.hidden, 2 * (added + 2),
+               2 * (gradients + 2));
+  return block.finish(recompute.full, 0);
+}
+
+}  // namespace moesim

@@ -1,0 +1,91 @@
+#include "models/transformer/layer_ops.hpp"
+
+#include "models/base/error.hpp"
+#include "models/transformer/block.hpp"
+
+namespace moesim {
+namespace {
+
+/// Bytes per logit that softmax and cross entropy move and hold.
+struct Loss {
+  double forward, backward, kept;
+  std::int64_t forward_kernels, backward_kernels;
+};
+
+/// Megatron-LM's separate kernels over fp32 logits: cast (2 + 4), maximum (4), subtract (8), exponential (8),
+/// sum (4), divide (8); backward scales in place (8) and casts (4 + 2).
+constexpr Loss separate_loss{
+    .forward = 38, .backward = 14, .kept = 4, .forward_kernels = 6, .backward_kernels = 2};
+
+/// One kernel reads the bf16 logits twice and writes their gradient over them; backward scales it by the
+/// loss's.
+constexpr Loss fused_loss_kernel{
+    .forward = 6, .backward = 4, .kept = 2, .forward_kernels = 1, .backward_kernels = 1};
+
+}  // namespace
+
+void check_share(const Model& model, std::size_t layer, const Share& share) {
+  ensure(layer < model.layers.size(), "a layer of the model");
+  check_share(share);
+}
+
+void check_share(const Share& share) {
+  ensure(share.sequences >= 1 && share.sequence_length >= 1, "a share has tokens");
+  ensure(share.tensor >= 1 && share.context >= 1 && share.expert_tensor >= 1,
+         "parallel sizes are at least 1");
+  ensure(share.sequence_length >= share.context, "context parallelism leaves each rank a token");
+  ensure(share.source_length >= 0 && share.dispatched_rows >= 0, "lengths and rows are not negative");
+}
+
+LayerOps lower_layer(const Model& model, std::size_t layer, const Share& share, const Recompute& recompute) {
+  return {lower_attention(model, layer, share, recompute),
+          lower_feed_forward(model, layer, share, recompute)};
+}
+
+BlockOps lower_embedding(const Model& model, const Share& share) {
+  check_share(share);
+  // Every tensor rank writes all rows, zero where the token is not in its part of the vocabulary.
+  const double read = 2.0 / static_cast<double>(share.tensor);
+  const double positions = model.positions > 0 ? 2 : 0;
+  Block block;
+  block.forward(make_streaming(OpKind::elementwise, "embedding", OpPass::forward, share.tokens(),
+                               model.hidden, read + positions + 2));
+  // Reads the gradient; reads and writes the rows of the fp32 gradient of the matrix.
+  block.backward(make_streaming(OpKind::elementwise, "embedding", OpPass::backward_weight, share.tokens(),
+                                model.hidden, 2 + 4 * read + 4 * positions));
+  return block.finish(false, 0);
+}
+
+BlockOps lower_head(const Model& model, const Share& share, bool fused_loss) {
+  check_share(share);
+  const std::int64_t vocabulary = part_of(model.vocabulary, share.tensor);
+  Block block;
+  block.norm("final norm", share.residual_rows(), model.hidden, Precision::bf16, NormOutput::kept);
+  // The head stays bf16 (DeepSeek-V3, section 3.3.1).
+  block.project(
+      {.name = "head projection", .rows = share.tokens(), .width = vocabulary, .depth = model.hidden});
+  const Loss& loss = fused_loss ? fused_loss_kernel : separate_loss;
+  const auto entropy = [&](OpPass pass, double bytes, std::int64_t kernels) {
+    Op op = make_streaming(OpKind::elementwise, "cross entropy", pass, share.tokens(), vocabulary, bytes);
+    op.kernels = kernels;
+    return op;
+  };
+  block.forward(entropy(OpPass::forward, loss.forward, loss.forward_kernels));
+  block.backward(entropy(OpPass::backward_input, loss.backward, loss.backward_kernels));
+  block.keep(loss.kept * static_cast<double>(share.tokens() * vocabulary));
+  return block.finish(false, 0);
+}
+
+Flops total_flops(std::span<const Op> ops) {
+  Flops total;
+  for (const Op& op : ops) total += op.flops;
+  return total;
+}
+
+Bytes total_bytes(std::span<const Op> ops) {
+  Bytes total;
+  for (const Op& op : ops) total += op.bytes;
+  return total;
+}
+
+}  // namespace moesim

@@ -1,0 +1,109 @@
+#include "models/transformer/op.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace moesim {
+namespace {
+
+double real(std::int64_t count) { return static_cast<double>(count); }
+
+/// Bytes of one element that a product writes: bf16 for fp8 operands; weight gradients are read and written
+/// in fp32.
+std::int64_t output_bytes(OpPass pass, Precision precision) {
+  if (pass == OpPass::backward_weight) return 2 * size_of(Precision::fp32).count;
+  return std::max(size_of(precision).count, size_of(Precision::bf16).count);
+}
+
+/// Query-key pairs of one head and sequence. A causal query at i sees min(i, w) keys; the integral over i
+/// counts half of the diagonal, so that the whole sequence comes to half its square. A rank's part is its
+/// share of rows.
+double attended_pairs(const AttentionShape& shape) {
+  const double keys = real(shape.kv_sequence);
+  const double window = shape.window > 0 ? std::min(real(shape.window), keys) : keys;
+  return real(shape.sequence) * (shape.causal ? window - window * window / (2 * keys) : window);
+}
+
+}  // namespace
+
+Op make_gemm(std::string_view name, OpPass pass, std::int64_t m, std::int64_t n, std::int64_t k,
+             Precision precision) {
+  Op op;
+  op.kind = OpKind::gemm;
+  op.name = name;
+  op.pass = pass;
+  op.precision = precision;
+  op.m = m;
+  op.n = n;
+  op.k = k;
+  op.flops = {2 * real(m) * real(n) * real(k)};
+  op.bytes = {(m * k + k * n) * size_of(precision).count + m * n * output_bytes(pass, precision)};
+  return op;
+}
+
+Op make_grouped_gemm(std::string_view name, OpPass pass, std::vector<std::int64_t> rows, std::int64_t n,
+                     std::int64_t k, Precision precision) {
+  Op op;
+  op.kind = OpKind::grouped_gemm;
+  op.name = name;
+  op.pass = pass;
+  op.precision = precision;
+  op.n = n;
+  op.k = k;
+  op.rows_are_depth = pass == OpPass::backward_weight;
+  const std::int64_t total = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+  const std::int64_t busy = std::count_if(rows.begin(), rows.end(), [](std::int64_t row) { return row > 0; });
+  const std::int64_t operand = size_of(precision).count;
+  const std::int64_t output = output_bytes(pass, precision);
+  op.flops = {2 * real(total) * real(n) * real(k)};
+  op.bytes = {op.rows_are_depth ? total * (n + k) * operand + busy * n * k * output
+                                : (total * k + busy * n * k) * operand + total * n * output};
+  op.rows = std::move(rows);
+  return op;
+}
+
+Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision) {
+  Op op;
+  op.kind = OpKind::attention;
+  op.name = "attention";
+  op.pass = pass;
+  op.precision = precision;
+  op.batch = shape.batch;
+  op.heads = shape.heads;
+  op.kv_heads = shape.kv_heads;
+  op.sequence = shape.sequence;
+  op.kv_sequence = shape.kv_sequence;
+  op.head_dim = shape.head_dim;
+  op.value_head_dim = shape.value_head_dim;
+  op.window = shape.window;
+  op.causal = shape.causal;
+  const bool forward = pass == OpPass::forward;
+  const double products = forward ? 2 : 4;
+  op.flops = {products * real(shape.batch * shape.heads) * attended_pairs(shape) *
+              real(shape.head_dim + shape.value_head_dim)};
+  const std::int64_t queries = shape.batch * shape.sequence * shape.heads;
+  const std::int64_t keys = shape.batch * shape.kv_sequence * shape.kv_heads;
+  const std::int64_t operands =
+      (queries + keys) * (shape.head_dim + shape.value_head_dim) * size_of(precision).count;
+  // Forward writes the log-sum-exp of each row; backward reads it, and writes and reads the row sums of dO *
+  // O.
+  op.bytes = {forward ? operands + 4 * queries : 2 * operands + 12 * queries};
+  op.kernels = forward ? 1 : 3;  // row sums, gradients, conversion of dQ from fp32
+  return op;
+}
+
+Op make_streaming(OpKind kind, std::string_view name, OpPass pass, std::int64_t rows, std::int64_t width,
+                  double bytes_per_element) {
+  Op op;
+  op.kind = kind;
+  op.name = name;
+  op.pass = pass;
+  op.m = rows;
+  op.n = width;
+  op.bytes = {std::llround(real(rows) * real(width) * bytes_per_element)};
+  return op;
+}
+
+}  // namespace moesim

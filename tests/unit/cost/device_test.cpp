@@ -1,0 +1,101 @@
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "models/base/error.hpp"
+#include "models/cluster/device.hpp"
+#include "models/config/document.hpp"
+
+using namespace moesim;
+using Catch::Matchers::Message;
+
+namespace {
+
+Device read(const std::string& file, const std::vector<Override>& overrides = {}) {
+  const Value document = load_document(MOESIM_SOURCE "/configs/devices/" + file, overrides);
+  Reader reader(document, "");
+  return read_device(reader);
+}
+
+std::string problem(const std::string& override) {
+  try {
+    static_cast<void>(read("h200.json", {parse_override(override)}));
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("Every device file is read whole, and names itself and what it is made of") {
+  for (const char* file : {"a100.json", "h100.json", "h200.json", "h800.json", "b200.json", "tpu-v3.json"}) {
+    INFO(file);
+    const Device device = read(file);
+    CHECK_FALSE(device.name.empty());
+    CHECK(device.gemm_in(Precision::bf16).peak.count > 6e13);
+    CHECK(device.gemm_in(Precision::bf16).sustained <= device.gemm_in(Precision::bf16).efficiency);
+    CHECK(device.attention_forward.efficiency >= device.attention_backward.efficiency);
+  }
+}
+
+TEST_CASE("The data sheets' numbers stand in the device files") {
+  const Device h800 = read("h800.json");
+  CHECK(h800.multiprocessors == 132);
+  CHECK(h800.memory == Bytes{80'000'000'000});
+  CHECK(h800.memory_bandwidth.count == Approx(3.35e12));
+  CHECK(h800.gemm_in(Precision::fp8).peak.count == Approx(1978.9e12));
+  CHECK(read("h200.json").memory_bandwidth.count == Approx(4.8e12));
+  CHECK(read("a100.json").gemm_in(Precision::bf16).peak.count == Approx(312e12));
+  CHECK(read("a100.json").gemm_in(Precision::fp8).peak.count == 0);
+  CHECK(read("tpu-v3.json").memory == Bytes{16} * (std::int64_t{1} << 30));
+}
+
+TEST_CASE("A wrong device file is answered with path, value and what was expected") {
+  const std::string set = "--set: ";
+  CHECK(problem("multiprocessors=0") == set + "multiprocessors: is 0, expected 1 to 100000");
+  CHECK(problem("gemm.bf16.tiles=128by256") ==
+        set + "gemm.bf16.tiles: holds '128by256', expected rows by columns as \"128x256\"");
+  CHECK(problem("gemm.bf16.tiles=[]") == set + "gemm.bf16.tiles: is empty, expected tiles as \"128x256\"");
+  CHECK(problem("memory_efficiency=1.2") == set + "memory_efficiency: is 1.2, expected 0.01 to 1");
+  CHECK(problem("attention.forward.efficency=1") ==
+        set +
+            "attention.forward.efficency: unknown key (known: efficiency, giga_scores_per_second, "
+            "kernel_overhead, "
+            "tile_overhead; did you mean 'efficiency'?)");
+  const std::string curve = R"(contention=[{"communication_sms": 4, "slowdown": 1.5}, )";
+  CHECK(problem(curve + R"({"communication_sms": 3, "slowdown": 1.6}])") ==
+        set + "contention.1.communication_sms: is 3, expected 5 to 131");
+  CHECK(problem(curve + R"({"communication_sms": 8, "slowdown": 1.4}])") ==
+        set + "contention.1.slowdown: is 1.4, expected at least 1.5");
+}
+
+TEST_CASE("Interference is linear between the points of the curve and constant beyond the last") {
+  Device device;
+  device.multiprocessors = 100;
+  device.contention = {{10, 1.2}, {20, 1.6}};
+  CHECK(interference(device, 0) == 1);
+  CHECK(interference(device, 5) == Approx(1.1));
+  CHECK(interference(device, 10) == Approx(1.2));
+  CHECK(interference(device, 15) == Approx(1.4));
+  CHECK(interference(device, 50) == Approx(1.6));
+}
+
+TEST_CASE(
+    "Contention is the share of multiprocessors taken, times interference, beyond what power had slowed") {
+  Device device;
+  device.multiprocessors = 100;
+  CHECK(contention(device, 0) == 1);
+  CHECK(contention(device, 20) == Approx(1.25));
+  device.contention = {{20, 1.2}};
+  CHECK(contention(device, 20) == Approx(1.5));
+  device.gemm[static_cast<std::size_t>(Precision::bf16)].sustained = 0.8;
+  CHECK(contention(device, 20) == Approx(1.5 * 0.8));
+  CHECK(contention(device, 1) == Approx(1.0));
+}
+
+TEST_CASE("A large product on an H200 slows down by 1.2 to 1.5 while 20 of its 132 multiprocessors copy") {
+  // Measured with cuBLAS: 1.28 to 1.44, see docs/devices.md.
+  const Device device = read("h200.json");
+  CHECK(contention(device, 20) > 1.2);
+  CHECK(contention(device, 20) < 1.5);
+}
