@@ -1,6 +1,9 @@
 // Runs a graph: decides who shares what, and so when things happen.
 #pragma once
 
+#include <cstdint>
+#include <span>
+
 #include "models/config/family.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
@@ -14,6 +17,22 @@ class Engine {
   /// Runs every task once, none before its predecessors have ended. Pure: same graph, same timeline.
   virtual Timeline run(const TaskGraph& graph) const = 0;
 };
+
+inline constexpr Time longest_run{
+    8'640'000'000'000'000'000};  ///< 100 days, the most that from_seconds() answers
+
+/// Throws RunError: a task that starts at `now` and takes `span` ends beyond the longest run.
+[[noreturn]] void fail_too_long(Time now, Time span);
+
+/// The time `span` after `now`. Throws RunError beyond the longest run.
+inline Time after(Time now, Time span) {
+  if (span > longest_run - now) fail_too_long(now, span);
+  return now + span;
+}
+
+/// Throws RunError where fewer tasks ran than there are, naming some that wait; `waiting` counts for each
+/// task the predecessors that have not ended.
+void check_finished(const TaskGraph& graph, std::size_t finished, std::span<const std::uint32_t> waiting);
 
 /// The members of the family.
 Register<Engine> engines();

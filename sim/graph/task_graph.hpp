@@ -1,4 +1,5 @@
-// What there is to do: tasks, edges, and the traffic of each communication. Compact arrays; no choice left to make.
+// What there is to do: tasks, edges, and the traffic of each communication. Compact arrays; no choice left to
+// make.
 #pragma once
 
 #include <array>
@@ -6,6 +7,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "models/base/units.hpp"
@@ -25,28 +28,42 @@ enum class TaskKind : std::uint8_t {
 
 /// What a task is for. Names are those of the report and the trace.
 enum class Work : std::uint8_t {
-  none, embedding, head, attention, feed_forward, optimizer,                      // compute
-  dispatch, combine, dispatch_backward, combine_backward, pipeline, tensor, gradient, parameter,  // communication
+  none,
+  embedding,
+  head,
+  attention,
+  feed_forward,
+  optimizer,  // compute
+  dispatch,
+  combine,
+  dispatch_backward,
+  combine_backward,
+  pipeline,
+  tensor,
+  gradient,
+  parameter,  // communication
 };
 inline constexpr std::size_t work_count = 14;
 inline constexpr std::array<std::string_view, work_count> work_names{
-    "none",     "embedding", "head",              "attention",        "feed_forward", "optimizer", "dispatch",
-    "combine",  "dispatch_backward", "combine_backward", "pipeline",  "tensor",       "gradient",  "parameter"};
+    "none",      "embedding", "head",     "attention",         "feed_forward",
+    "optimizer", "dispatch",  "combine",  "dispatch_backward", "combine_backward",
+    "pipeline",  "tensor",    "gradient", "parameter"};
 constexpr bool is_communication(Work work) { return work >= Work::dispatch; }
 
 /// The pass that a task belongs to. BW is a backward whose input and weight gradients are one pass.
 enum class PassKind : std::uint8_t { none, forward, backward_input, backward_weight };
-inline constexpr std::array<std::string_view, 4> pass_names{"none", "forward", "backward_input", "backward_weight"};
+inline constexpr std::array<std::string_view, 4> pass_names{"none", "forward", "backward_input",
+                                                            "backward_weight"};
 
 /// Where a task belongs in the model and the schedule; -1 where it belongs to none.
 struct Tag {
   std::int32_t microbatch = -1;
   std::int16_t layer = -1;
-  std::int16_t stage = -1;   ///< pipeline rank
+  std::int16_t stage = -1;  ///< pipeline rank
   std::int8_t chunk = -1;
   Work work = Work::none;
   PassKind pass = PassKind::none;
-  bool overlapped = false;   ///< inside a block where a forward and a backward share the device
+  bool overlapped = false;  ///< inside a block where a forward and a backward share the device
 };
 
 /// Load of a coflow on one resource.
@@ -63,14 +80,16 @@ struct LinkLoad {
 
 /// The traffic that coflows of one shape have in common.
 struct Pattern {
-  Time latency;                ///< before the first byte arrives everywhere; nothing is loaded meanwhile
-  double flow_bytes = 0;       ///< bytes of one of its flows: sharing is fair between flows, not between coflows
-  Time at_least;               ///< its bytes never take less than this, however free the links are
+  Time latency{};         ///< before the first byte arrives everywhere; nothing is loaded meanwhile
+  double flow_bytes = 0;  ///< bytes of one of its flows: sharing is fair between flows, not between coflows
+  Time at_least{};        ///< its bytes never take less than this, however free the links are
   std::uint32_t first_load = 0, load_count = 0;            ///< into TaskGraph::loads
   std::uint32_t first_link_load = 0, link_load_count = 0;  ///< into TaskGraph::link_loads
   std::uint32_t first_member = 0, member_count = 0;        ///< into TaskGraph::members: the actors it runs on
   bool holds_multiprocessors = false;  ///< its kernels take part of the device while they run
-  double slowdown = 1;         ///< its bytes take this much longer while a member computes
+  double efficiency =
+      1;                ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
+  double slowdown = 1;  ///< its bytes take this much longer while a member computes
   std::int64_t messages = 0;
   std::int64_t bytes_sent = 0, bytes_received = 0;  ///< summed over ranks; equal, or the graph is wrong
 };
@@ -79,10 +98,10 @@ struct Pattern {
 struct TaskGraph {
   std::uint32_t actor_count = 0;
   std::vector<TaskKind> kinds;
-  std::vector<ActorId> actors;         ///< compute: where it runs; else nothing
-  std::vector<Time> durations;         ///< compute: time alone; else zero
-  std::vector<float> slowdowns;        ///< compute: how much longer while communication holds multiprocessors
-  std::vector<PatternId> patterns;     ///< coflow; else nothing
+  std::vector<ActorId> actors;      ///< compute: where it runs; else nothing
+  std::vector<Time> durations;      ///< compute: time alone; else zero
+  std::vector<float> slowdowns;     ///< compute: how much longer while communication holds multiprocessors
+  std::vector<PatternId> patterns;  ///< coflow; else nothing
   std::vector<Tag> tags;
   std::vector<std::uint32_t> first_successor;  ///< size + 1 entries
   std::vector<TaskId> successors;
@@ -92,7 +111,7 @@ struct TaskGraph {
   std::vector<Load> loads;
   std::vector<LinkLoad> link_loads;
   std::vector<ActorId> members;
-  std::vector<Rate> capacities;        ///< of the resources: links, merged where no traffic tells them apart
+  std::vector<Rate> capacities;  ///< of the resources: links, merged where no traffic tells them apart
 
   std::size_t size() const { return kinds.size(); }
   std::span<const TaskId> successors_of(TaskId task) const {
@@ -109,6 +128,16 @@ struct TaskGraph {
   }
 };
 
+/// A span of time inside an engine's arithmetic: picoseconds, not yet whole.
+using RealTime = Quantity<struct RealPicosecond, double>;
+
+/// The nearest whole picosecond. Throws RunError beyond 100 days or for what is not a number; never negative.
+Time rounded(RealTime time);
+
+/// For each pattern, how long its bytes take with all its resources to itself: the longest of `at_least` and
+/// bytes / capacity over its loads; latency not included.
+std::vector<RealTime> alone_times(const TaskGraph& graph);
+
 /// Builds a graph. Tasks get their number in the order in which they are added.
 class GraphBuilder {
  public:
@@ -120,19 +149,28 @@ class GraphBuilder {
   TaskId add_barrier(const Tag& tag = {});
   /// `after` starts once `before` has ended. `before` may be `nothing`: no edge.
   void add_edge(TaskId before, TaskId after);
-  /// The parts of a pattern; its ranges in the graph's tables are filled in here.
-  PatternId add_pattern(Pattern pattern, std::span<const LinkLoad> link_loads, std::span<const ActorId> members);
+  /// The parts of a pattern; its ranges in the graph's tables are filled in here. Equal parts are stored
+  /// once; loads of zero bytes are left out, several on one link are added.
+  PatternId add_pattern(Pattern pattern, std::span<const LinkLoad> link_loads,
+                        std::span<const ActorId> members);
   std::size_t size() const { return graph_.size(); }
-  /// The finished graph. `link_rates` are the rates of the fabric's links; links that no pattern tells apart become
-  /// one resource, and links that can never be the bottleneck are left out. Throws RunError naming the tasks for
-  /// tasks that wait for each other, and std::logic_error where bytes sent and received differ.
+  /// The finished graph. `link_rates` are the rates of the fabric's links; links that no pattern tells apart
+  /// become one resource, and links that can never be the bottleneck are left out. Throws RunError naming the
+  /// tasks for tasks that wait for each other, RunError for traffic on a link without bandwidth, and
+  /// std::logic_error where bytes sent and received differ.
   TaskGraph finish(std::span<const Rate> link_rates) &&;
 
  private:
-  TaskId add_task(TaskKind kind, ActorId actor, Time duration, double slowdown, PatternId pattern, const Tag& tag);
+  TaskId add_task(TaskKind kind, ActorId actor, Time duration, double slowdown, PatternId pattern,
+                  const Tag& tag);
+  void sort_edges();
 
   TaskGraph graph_;
   std::vector<std::pair<TaskId, TaskId>> edges_;
+  bool edges_rise_ = true;        // every edge so far leads to a higher number: no cycle to look for
+  std::vector<LinkLoad> sorted_;  // scratch of add_pattern
+  std::unordered_map<std::uint64_t, PatternId> known_traffic_,
+      known_members_;  // by hash: the first pattern with it
 };
 
 /// A task in words, for errors and tables: "feed_forward forward, stage 3, microbatch 7, layer 12".

@@ -27,11 +27,12 @@ struct CriticalStep {
   Time share;  ///< of the makespan that is this task's
 };
 
-/// The chain of tasks that decided the end: from the last task back, each time to the predecessor that ended last.
-/// Shares add up to the makespan; waiting for a shared stream counts to the task that waits.
+/// The chain of tasks that decided the end: from the last task back, each time to the predecessor that ended
+/// last. Shares add up to the makespan; waiting for a shared stream counts to the task that waits.
 std::vector<CriticalStep> critical_path(const TaskGraph& graph, const Timeline& timeline);
 
-/// Throws RunError where a task did not run once, ran before a predecessor ended, or took no time though it should.
+/// Throws RunError where a task did not run once, ran before a predecessor ended, or took no time though it
+/// should.
 void check(const TaskGraph& graph, const Timeline& timeline);
 
 }  // namespace moesim

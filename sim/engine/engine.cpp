@@ -1,0 +1,39 @@
+// The register of engines, and what all of them do where tasks are left over.
+#include "sim/engine/engine.hpp"
+
+#include <fmt/format.h>
+
+#include "models/base/error.hpp"
+
+namespace moesim {
+
+extern const Entry<Engine> fluid_engine, ideal_engine;
+
+namespace {
+
+constexpr std::size_t named_tasks = 5;
+constexpr const Entry<Engine>* members[] = {&fluid_engine, &ideal_engine};
+
+}  // namespace
+
+Register<Engine> engines() { return members; }
+
+void fail_too_long(Time now, Time span) {
+  throw RunError(
+      fmt::format("a task that starts at {} and takes {} ends beyond what can be simulated (100 days)",
+                  print(now), print(span)));
+}
+
+void check_finished(const TaskGraph& graph, std::size_t finished, std::span<const std::uint32_t> waiting) {
+  if (finished == graph.size()) return;
+  std::string words;
+  std::size_t named = 0;
+  for (TaskId task = 0; task < graph.size() && named < named_tasks; ++task) {
+    if (waiting[task] == 0) continue;
+    words +=
+        fmt::format("{}({}) waits for {}", named++ == 0 ? "" : ", ", describe(graph, task), waiting[task]);
+  }
+  throw RunError(fmt::format("{} of {} tasks never ran: {}", graph.size() - finished, graph.size(), words));
+}
+
+}  // namespace moesim

@@ -1,0 +1,93 @@
+// A queue of events, earliest first: a heap of four children a node, which is shallower than a binary one and
+// reads the children from one or two cache lines. Events of one instant come in the order of their tasks.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "sim/graph/task_graph.hpp"
+
+namespace moesim {
+
+/// Something that ends at a time: a task, and the slot in which the engine keeps it, if any.
+struct Event {
+  Time time;
+  TaskId task = nothing;
+  std::uint32_t slot = nothing;
+};
+
+/// The total order of events.
+inline bool is_before(const Event& a, const Event& b) {
+  return (a.time.count < b.time.count) | ((a.time.count == b.time.count) & (a.task < b.task));
+}
+
+/// A queue. If `movable`, it holds at most one event a slot, and knows where.
+template <bool movable>
+class EventQueue {
+ public:
+  bool empty() const { return heap_.empty(); }
+  const Event& top() const { return heap_.front(); }
+
+  void push(const Event& event) {
+    heap_.push_back(event);
+    if constexpr (movable) {
+      if (event.slot >= positions_.size()) positions_.resize(event.slot + 1, nothing);
+    }
+    rise(heap_.size() - 1, event);
+  }
+
+  void pop() {
+    if constexpr (movable) positions_[heap_.front().slot] = nothing;
+    const Event last = heap_.back();
+    heap_.pop_back();
+    if (!heap_.empty()) sink(0, last);
+  }
+
+  /// Sets the slot's event, whether there is one or not.
+  void set(const Event& event) requires movable {
+    if (event.slot >= positions_.size() || positions_[event.slot] == nothing) return push(event);
+    const std::size_t position = positions_[event.slot];
+    if (is_before(event, heap_[position])) {
+      rise(position, event);
+    } else {
+      sink(position, event);
+    }
+  }
+
+ private:
+  void place(std::size_t position, const Event& event) {
+    heap_[position] = event;
+    if constexpr (movable) positions_[event.slot] = static_cast<std::uint32_t>(position);
+  }
+
+  void rise(std::size_t position, const Event event) {
+    while (position > 0) {
+      const std::size_t parent = (position - 1) / 4;
+      if (!is_before(event, heap_[parent])) break;
+      place(position, heap_[parent]);
+      position = parent;
+    }
+    place(position, event);
+  }
+
+  void sink(std::size_t position, const Event event) {
+    while (4 * position + 1 < heap_.size()) {
+      const std::size_t first = 4 * position + 1;
+      const std::size_t end = std::min(first + 4, heap_.size());
+      std::size_t best = first;
+      for (std::size_t child = first + 1; child < end; ++child) {
+        if (is_before(heap_[child], heap_[best])) best = child;
+      }
+      if (!is_before(heap_[best], event)) break;
+      place(position, heap_[best]);
+      position = best;
+    }
+    place(position, event);
+  }
+
+  std::vector<Event> heap_;
+  std::vector<std::uint32_t> positions_;  // of the slots' events in the heap
+};
+
+}  // namespace moesim
