@@ -1,12 +1,55 @@
 // The program: parses the command line, runs one command, turns errors into exit codes.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "models/base/error.hpp"
+#include "tools/command.hpp"
+
+namespace {
+
+enum ExitCode { good = 0, failed_run = 1, wrong_input = 2, missing_capability = 3 };
+
+int complain(const std::string& message, const std::string& hint, ExitCode code) {
+  fmt::print(stderr, "error: {}\n", message);
+  if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
+  return code;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("moesim: where the time of a mixture-of-experts training step goes", "moesim");
+  app.set_version_flag("--version", "moesim " MOESIM_VERSION);
+  app.require_subcommand(1);
+  moesim::add_run_command(app);
+  moesim::add_topology_command(app);
+  moesim::add_list_commands(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForVersion& version) {
+    return app.exit(version);
+  } catch (const CLI::ParseError& error) {
+    return complain(error.what(), "moesim --help lists commands and options", wrong_input);
+  }
+  return good;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("moesim: where the time of a mixture-of-experts training step goes");
-  app.set_version_flag("--version", "moesim " MOESIM_VERSION);
-  CLI11_PARSE(app, argc, argv);
-  fmt::print("{}", app.help());
-  return 0;
+  try {
+    return run(argc, argv);
+  } catch (const moesim::InputError& error) {
+    return complain(error.what(), error.hint(), wrong_input);
+  } catch (const moesim::MissingError& error) {
+    return complain(error.what(), {}, missing_capability);
+  } catch (const moesim::RunError& error) {
+    return complain(error.what(), {}, failed_run);
+  } catch (const std::exception& error) {
+    return complain(error.what(), "this is a mistake of moesim, not of your input: please report it",
+                    failed_run);
+  }
 }

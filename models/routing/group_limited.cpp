@@ -1,0 +1,91 @@
+// DeepSeek's group-limited choice (DeepSeek-V3, arXiv 2412.19437, section 2.1.2 and Gate of its published
+// code): experts have independent affinities, the groups with the best sum of their two highest affinities
+// stay, and the k best experts of those groups are chosen.
+#include <algorithm>
+#include <vector>
+
+#include "models/base/error.hpp"
+#include "models/routing/routing.hpp"
+
+namespace moesim {
+namespace {
+
+struct Scored {
+  double score;
+  std::int32_t index;
+};
+
+bool better(const Scored& a, const Scored& b) {
+  return a.score > b.score || (a.score == b.score && a.index < b.index);
+}
+
+/// Group-limited routing with the group sizes of the scenario, or of the model where the scenario gives none.
+class GroupLimited final : public Routing {
+ public:
+  GroupLimited(std::int64_t groups, std::int64_t chosen) : groups_(groups), chosen_(chosen) {}
+
+  void choose(const Gate& gate, RandomStream& random, std::span<std::int32_t> chosen) const override {
+    const std::int64_t groups = groups_ > 0 ? groups_ : gate.groups;
+    const std::int64_t kept = chosen_ > 0 ? chosen_ : gate.chosen_groups;
+    const std::int64_t size = gate.experts / groups;
+    ensure(gate.experts % groups == 0 && kept <= groups && kept * size >= gate.top_k,
+           "the groups hold top-k experts");
+    std::vector<double> affinity(static_cast<std::size_t>(gate.experts));
+    for (double& a : affinity) a = random.uniform();
+    std::vector<Scored> ranked = rank_groups(affinity, groups, size);
+    std::vector<Scored> candidates;
+    for (std::int64_t g = 0; g < kept; ++g) {
+      const std::int64_t first = ranked[static_cast<std::size_t>(g)].index * size;
+      for (std::int64_t e = first; e < first + size; ++e) {
+        candidates.push_back({affinity[static_cast<std::size_t>(e)], static_cast<std::int32_t>(e)});
+      }
+    }
+    const auto middle = candidates.begin() + static_cast<std::ptrdiff_t>(chosen.size());
+    std::partial_sort(candidates.begin(), middle, candidates.end(), better);
+    std::transform(candidates.begin(), middle, chosen.begin(), [](const Scored& s) { return s.index; });
+  }
+
+ private:
+  static std::vector<Scored> rank_groups(const std::vector<double>& affinity, std::int64_t groups,
+                                         std::int64_t size) {
+    std::vector<Scored> ranked;
+    for (std::int64_t g = 0; g < groups; ++g) {
+      double best = 0;
+      double second = 0;
+      for (std::int64_t e = g * size; e < (g + 1) * size; ++e) {
+        const double a = affinity[static_cast<std::size_t>(e)];
+        second = std::max(second, std::min(a, best));
+        best = std::max(best, a);
+      }
+      ranked.push_back({best + second, static_cast<std::int32_t>(g)});
+    }
+    std::sort(ranked.begin(), ranked.end(), better);
+    return ranked;
+  }
+
+  std::int64_t groups_;
+  std::int64_t chosen_;
+};
+
+std::unique_ptr<const Routing> make(Reader& reader) {
+  const std::int64_t groups = reader.integer({.name = "groups",
+                                              .help = "groups of experts, one a node; 0 takes the model's",
+                                              .fallback = 0,
+                                              .at_least = 0});
+  const std::int64_t chosen = reader.integer({.name = "chosen",
+                                              .help = "groups that a token may reach; 0 takes the model's",
+                                              .fallback = 0,
+                                              .at_least = 0});
+  if (groups > 0 && chosen > groups) {
+    reader.fail("chosen", fmt::format("is {}, expected at most the {} groups", chosen, groups));
+  }
+  return std::make_unique<GroupLimited>(groups, chosen);
+}
+
+}  // namespace
+
+extern constexpr Entry<Routing> group_limited_routing{
+    "group_limited", "each token goes to experts of a few groups (nodes) only, as DeepSeek-V2 and V3 route",
+    make};
+
+}  // namespace moesim

@@ -1,0 +1,52 @@
+#include "models/routing/routing.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "models/base/error.hpp"
+
+namespace moesim {
+
+extern const Entry<Routing> balanced_routing;
+extern const Entry<Routing> group_limited_routing;
+
+namespace {
+
+constinit const Entry<Routing>* const members[] = {&balanced_routing, &group_limited_routing};
+
+constexpr int sampled_tokens = 8192;
+
+}  // namespace
+
+Register<Routing> routings() { return members; }
+
+double Routing::reach(const Gate& gate, std::int64_t blocks, const Random& random) const {
+  ensure(blocks >= 1 && gate.experts % blocks == 0, "blocks divide the experts evenly");
+  const std::int64_t per_block = gate.experts / blocks;
+  std::vector<std::int32_t> chosen(static_cast<std::size_t>(gate.top_k));
+  std::vector<int> last_seen(static_cast<std::size_t>(blocks), -1);
+  RandomStream stream = random.stream("reach");
+  std::int64_t reached = 0;
+  for (int token = 0; token < sampled_tokens; ++token) {
+    choose(gate, stream, chosen);
+    for (const std::int32_t expert : chosen) {
+      int& seen = last_seen[static_cast<std::size_t>(expert / per_block)];
+      reached += seen == token ? 0 : 1;
+      seen = token;
+    }
+  }
+  return static_cast<double>(reached) / sampled_tokens;
+}
+
+double even_reach(std::int64_t experts, std::int64_t top_k, std::int64_t blocks) {
+  ensure(blocks >= 1 && experts % blocks == 0 && top_k <= experts, "blocks divide the experts evenly");
+  const std::int64_t elsewhere = experts - experts / blocks;
+  double missed = 1;  // the chance that one block is reached by none of the k draws
+  for (std::int64_t draw = 0; draw < top_k; ++draw) {
+    missed *= static_cast<double>(std::max<std::int64_t>(elsewhere - draw, 0)) /
+              static_cast<double>(experts - draw);
+  }
+  return static_cast<double>(blocks) * (1 - missed);
+}
+
+}  // namespace moesim

@@ -1,0 +1,38 @@
+// Which experts a token is sent to, and so how many nodes and ranks it has to reach.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "models/base/random.hpp"
+#include "models/config/family.hpp"
+
+namespace moesim {
+
+/// What the router chooses from.
+struct Gate {
+  std::int64_t experts = 1;
+  std::int64_t top_k = 1;
+  std::int64_t groups = 1;         ///< equal, contiguous groups of experts ...
+  std::int64_t chosen_groups = 1;  ///< ... of which a token may reach this many
+};
+
+/// A routing policy. A family.
+class Routing {
+ public:
+  virtual ~Routing() = default;
+  /// Draws the `chosen.size()` distinct experts of one token. The stream belongs to (layer, microbatch).
+  virtual void choose(const Gate& gate, RandomStream& random, std::span<std::int32_t> chosen) const = 0;
+  /// How many of `blocks` equal, contiguous blocks of experts (nodes, ranks) one token reaches on average.
+  /// Sampled from choose() with a standard error under 0.5 %; members that know it exactly say so.
+  virtual double reach(const Gate& gate, std::int64_t blocks, const Random& random) const;
+};
+
+/// Expected number of blocks that k distinct experts, drawn evenly from `experts`, fall into: blocks x (1 -
+/// C(E - E/blocks, k) / C(E, k)).
+double even_reach(std::int64_t experts, std::int64_t top_k, std::int64_t blocks);
+
+/// The members of the family.
+Register<Routing> routings();
+
+}  // namespace moesim

@@ -1,0 +1,59 @@
+// Who sends how many bytes to whom in one communication, as flows between devices. A collective knows no
+// time.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/base/units.hpp"
+#include "models/cluster/fabric.hpp"
+#include "models/config/family.hpp"
+
+namespace moesim {
+
+/// What is asked of a group of devices.
+enum class Operation : std::uint8_t { all_to_all, all_reduce, reduce_scatter, all_gather, point_to_point };
+inline constexpr std::string_view operation_names[] = {"all_to_all", "all_reduce", "reduce_scatter",
+                                                       "all_gather", "point_to_point"};
+
+/// One communication of one group.
+struct Request {
+  Operation operation = Operation::all_reduce;
+  std::span<const DeviceId> group{};  ///< in the order of the group's ranks
+  /// all_reduce: the whole buffer. reduce_scatter, all_gather: the whole, unsharded buffer. point_to_point:
+  /// from group[0] to group[1]. all_to_all: one row.
+  Bytes bytes;
+  double rows_per_rank = 0;          ///< all_to_all: rows that each rank sends to each rank (itself included)
+  double reached_rows_per_rank = 0;  ///< all_to_all: the same when rows for one rank are sent once
+  double reached_rows_per_node =
+      0;  ///< all_to_all: rows from each rank to each node when rows for a node are sent once
+};
+
+/// Bytes from one device to another.
+struct Flow {
+  DeviceId from = 0;
+  DeviceId to = 0;
+  double bytes = 0;
+};
+
+/// The traffic of one communication: all flows go at once, after the latency of its rounds.
+struct Traffic {
+  std::vector<Flow> flows;
+  Time latency;           ///< start-up and rounds: what a message of no bytes would take
+  double efficiency = 1;  ///< share of the links' rates that this implementation reaches
+  std::int64_t messages = 0;
+};
+
+/// An algorithm for some of the operations. A family.
+class Collective {
+ public:
+  virtual ~Collective() = default;
+  /// The traffic of a request. Throws InputError for an operation that the algorithm does not do.
+  virtual Traffic plan(const Request& request, const Fabric& fabric) const = 0;
+};
+
+/// The members of the family.
+Register<Collective> collectives();
+
+}  // namespace moesim

@@ -1,0 +1,51 @@
+// Every rank sends to every other directly, as an all-to-all of NCCL does; also a plain send.
+#include "sim/collective/settings.hpp"
+
+namespace moesim {
+namespace {
+
+class Pairwise final : public Collective {
+ public:
+  Pairwise(const CollectiveSettings& settings, bool deduplicate)
+      : settings_(settings), deduplicate_(deduplicate) {}
+
+  Traffic plan(const Request& request, const Fabric& fabric) const override {
+    Traffic traffic{
+        .flows = {}, .latency = settings_.startup, .efficiency = settings_.efficiency, .messages = 0};
+    traffic.latency += longest_latency(request.group, fabric);
+    if (request.operation == Operation::point_to_point) {
+      traffic.flows = {{request.group[0], request.group[1], static_cast<double>(request.bytes.count)}};
+    } else if (request.operation == Operation::all_to_all) {
+      const double rows = deduplicate_ ? request.reached_rows_per_rank : request.rows_per_rank;
+      const double bytes = rows * static_cast<double>(request.bytes.count);
+      for (const DeviceId from : request.group) {
+        for (const DeviceId to : request.group) {
+          if (from != to) traffic.flows.push_back({from, to, bytes});
+        }
+      }
+    } else {
+      refuse("pairwise", request.operation, "all_to_all and point_to_point");
+    }
+    traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
+    return traffic;
+  }
+
+ private:
+  CollectiveSettings settings_;
+  bool deduplicate_;
+};
+
+std::unique_ptr<const Collective> make(Reader& reader) {
+  const CollectiveSettings settings = read_collective_settings(reader, {});
+  const bool deduplicate = reader.flag({.name = "deduplicate",
+                                        .help = "a token with several experts on one rank is sent there once",
+                                        .fallback = false});
+  return std::make_unique<Pairwise>(settings, deduplicate);
+}
+
+}  // namespace
+
+extern constexpr Entry<Collective> pairwise_collective{
+    "pairwise", "every rank sends to every other directly (all_to_all, point_to_point)", make};
+
+}  // namespace moesim

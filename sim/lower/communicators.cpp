@@ -1,0 +1,102 @@
+#include "sim/lower/communicators.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/base/error.hpp"
+
+namespace moesim {
+
+Communicators::Communicators(const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  positions_ =
+      scenario.resolution == Resolution::full ? static_cast<std::uint32_t>(sizes.stage_devices()) : 1;
+  for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
+    for (std::uint32_t position = 0; position < positions_; ++position) actors_.push_back({rank, position});
+  }
+  for (auto& index : index_) index.assign(actors_.size(), 0);
+  for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
+    add_scope(scenario, Scope::expert, scenario.layout.expert_groups(), rank);
+    add_scope(scenario, Scope::tensor, scenario.layout.tensor_groups(), rank);
+    add_scope(scenario, Scope::data, scenario.layout.data_groups(), rank);
+    add_scope(scenario, Scope::expert_data, scenario.layout.expert_data_groups(), rank);
+  }
+}
+
+std::vector<std::int64_t> Communicators::holders(const Scenario& scenario, std::int64_t pipeline_rank) {
+  if (!scenario.schedule->is_bidirectional()) return {pipeline_rank};
+  const std::int64_t mirror = scenario.layout.sizes().pipeline - 1 - pipeline_rank;
+  return {std::min(pipeline_rank, mirror), std::max(pipeline_rank, mirror)};
+}
+
+void Communicators::add_scope(const Scenario& scenario, Scope scope, const std::vector<Group>& groups,
+                              std::int64_t rank) {
+  const bool synchronises = scope == Scope::data || scope == Scope::expert_data;
+  const std::vector<std::int64_t> ranks =
+      synchronises ? holders(scenario, rank) : std::vector<std::int64_t>{rank};
+  if (ranks.front() != rank) return;  // the lower of two holders makes the communicator for both
+  const bool folded = positions_ == 1 && scenario.resolution == Resolution::folded;
+  if (folded) all_.emplace_back();
+  for (const Group& group : groups) {
+    if (!folded) all_.emplace_back();
+    Communicator& communicator = all_.back();
+    communicator.groups.emplace_back();
+    for (const std::int64_t holder : ranks) {
+      for (const std::uint32_t position : group) {
+        communicator.groups.back().push_back(scenario.layout.device(holder, position));
+        if (folded) continue;
+        const auto actor = static_cast<ActorId>(holder * positions_ + position);
+        communicator.members.push_back(actor);
+        index_[static_cast<std::size_t>(scope)][actor] = all_.size() - 1;
+      }
+    }
+  }
+  if (!folded) return;
+  for (const std::int64_t holder : ranks) {
+    all_.back().members.push_back(static_cast<ActorId>(holder));
+    index_[static_cast<std::size_t>(scope)][static_cast<std::size_t>(holder)] = all_.size() - 1;
+  }
+}
+
+PatternMaker::PatternMaker(const Fabric& fabric) : fabric_(fabric), load_of_link_(fabric.links().size()) {}
+
+void PatternMaker::add(const Traffic& traffic, Pattern& pattern) {
+  double sent = 0;
+  double received = 0;
+  for (const Flow& flow : traffic.flows) {
+    if (flow.bytes <= 0 || flow.from == flow.to) continue;
+    route_.clear();
+    fabric_.route(flow.from, flow.to, route_);
+    if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sent += flow.bytes;
+    if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) received += flow.bytes;
+    for (const LinkId link : route_) {
+      if (load_of_link_[link] == 0) touched_.push_back(link);
+      load_of_link_[link] += flow.bytes / traffic.efficiency;
+    }
+  }
+  pattern.latency = std::max(pattern.latency, traffic.latency);
+  pattern.efficiency = traffic.efficiency;
+  pattern.messages += traffic.messages;
+  pattern.bytes_sent += std::llround(sent);
+  pattern.bytes_received += std::llround(received);
+  pattern.flow_bytes = std::max(
+      pattern.flow_bytes, traffic.flows.empty() ? 0.0 : sent / static_cast<double>(traffic.flows.size()));
+}
+
+PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective,
+                             std::span<const Request> requests, std::span<const ActorId> members,
+                             bool holds_multiprocessors) {
+  Pattern pattern;
+  pattern.holds_multiprocessors = holds_multiprocessors;
+  for (const Request& request : requests) add(collective.plan(request, fabric_), pattern);
+  std::sort(touched_.begin(), touched_.end());
+  std::vector<LinkLoad> loads;
+  for (const std::uint32_t link : touched_) {
+    loads.push_back({link, load_of_link_[link]});
+    load_of_link_[link] = 0;
+  }
+  touched_.clear();
+  return builder.add_pattern(pattern, loads, members);
+}
+
+}  // namespace moesim

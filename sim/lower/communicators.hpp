@@ -1,0 +1,76 @@
+// The communications of a scenario: which actors take part in each, and the traffic of each as a pattern.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sim/graph/task_graph.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace moesim {
+
+/// Which groups a communication is for.
+enum class Scope : std::uint8_t {
+  expert,       ///< exchange of tokens
+  tensor,       ///< activations of shared matrices
+  data,         ///< gradients and parameters of what every rank holds
+  expert_data,  ///< gradients and parameters of experts
+};
+inline constexpr std::size_t scope_count = 4;
+
+/// One communicator: the groups that it stands for (all of a pipeline rank when folded, one when full) and
+/// the actors that call it. Its members issue the same calls in the same order.
+struct Communicator {
+  std::vector<std::vector<DeviceId>> groups;
+  std::vector<ActorId> members;
+  std::int64_t group_size() const { return static_cast<std::int64_t>(groups.front().size()); }
+};
+
+/// An actor of the graph: a device, or a pipeline rank's representative.
+struct ActorPlace {
+  std::int64_t pipeline_rank = 0;
+  std::uint32_t position = 0;  ///< inside the pipeline rank; 0 when folded
+};
+
+/// All actors and communicators of a scenario.
+class Communicators {
+ public:
+  explicit Communicators(const Scenario& scenario);
+
+  const std::vector<ActorPlace>& actors() const { return actors_; }
+  const Communicator& of(Scope scope, ActorId actor) const { return all_[index_of(scope, actor)]; }
+  std::size_t index_of(Scope scope, ActorId actor) const {
+    return index_[static_cast<std::size_t>(scope)][actor];
+  }
+  std::size_t count() const { return all_.size(); }
+  /// Ranks that update the same parameters: this one, and the one that holds the same stages in a
+  /// bidirectional pipeline.
+  static std::vector<std::int64_t> holders(const Scenario& scenario, std::int64_t pipeline_rank);
+
+ private:
+  void add_scope(const Scenario& scenario, Scope scope, const std::vector<Group>& groups, std::int64_t rank);
+
+  std::uint32_t positions_ = 1;  ///< actors of a pipeline rank
+  std::vector<ActorPlace> actors_;
+  std::vector<Communicator> all_;
+  std::vector<std::size_t> index_[scope_count];
+};
+
+/// Adds traffic to a pattern: flows over the links of the fabric, summed per link.
+class PatternMaker {
+ public:
+  explicit PatternMaker(const Fabric& fabric);
+  /// One pattern for requests that go at the same time. `members` are the actors that take part.
+  PatternId make(GraphBuilder& builder, const Collective& collective, std::span<const Request> requests,
+                 std::span<const ActorId> members, bool holds_multiprocessors);
+
+ private:
+  void add(const Traffic& traffic, Pattern& pattern);
+
+  const Fabric& fabric_;
+  std::vector<double> load_of_link_;
+  std::vector<std::uint32_t> touched_;
+  std::vector<LinkId> route_;
+};
+
+}  // namespace moesim

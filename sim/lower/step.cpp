@@ -1,0 +1,200 @@
+#include "sim/lower/step.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "models/base/error.hpp"
+#include "sim/scenario/share.hpp"
+
+namespace moesim {
+namespace {
+
+/// Block scaling of fp8 messages: one fp32 scale for 128 elements (DeepSeek-V3, arXiv 2412.19437,
+/// section 3.3).
+constexpr double fp8_scales = 1.0 + 4.0 / 128.0;
+
+Bytes row_bytes(std::int64_t hidden, Precision precision) {
+  const Bytes plain = size_of(precision) * hidden;
+  return precision == Precision::fp8 ? scaled(plain, fp8_scales) : plain;
+}
+
+/// Nodes that a group of devices lies on.
+std::int64_t nodes_of(const std::vector<DeviceId>& group, const Fabric& fabric) {
+  std::set<std::uint32_t> nodes;
+  for (const DeviceId device : group) nodes.insert(fabric.node_of(device));
+  return static_cast<std::int64_t>(nodes.size());
+}
+
+}  // namespace
+
+Step::Step(const Scenario& scenario)
+    : scenario_(scenario),
+      times_(scenario),
+      communicators_(scenario),
+      builder_(static_cast<std::uint32_t>(communicators_.actors().size())),
+      patterns_(scenario.fabric()),
+      streams_(communicators_.actors().size()),
+      calls_(communicators_.count()),
+      calls_issued_(communicators_.actors().size()),
+      cached_(communicators_.count()) {
+  const Sizes& sizes = scenario.layout.sizes();
+  positions_ =
+      static_cast<std::uint32_t>(communicators_.actors().size() / static_cast<std::size_t>(sizes.pipeline));
+  const auto per_direction =
+      static_cast<std::size_t>(scenario.order.model_stages() * scenario.microbatches()) * positions_;
+  arrivals_.assign(2 * per_direction, nothing);
+  send_patterns_.assign(static_cast<std::size_t>(sizes.pipeline * sizes.pipeline) * positions_, nothing);
+  const std::size_t layers = scenario.model.layers.size();
+  const std::size_t tasks =
+      static_cast<std::size_t>(scenario.microbatches()) * layers * 10 * positions_ + 1000;
+  builder_.reserve(tasks, tasks + tasks / 2);
+}
+
+TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag) {
+  Streams& streams = streams_[actor];
+  if (timed.time.count == 0) return streams.compute;
+  const TaskId task = builder_.add_compute(actor, timed.time, timed.slowdown, tag);
+  edge(streams.compute, task);
+  edge(std::exchange(streams.arrival, nothing), task);
+  return streams.compute = task;
+}
+
+TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag) {
+  const std::size_t index = communicators_.index_of(scope, actor);
+  std::vector<TaskId>& calls = calls_[index];
+  const std::uint32_t number = calls_issued_[actor][static_cast<std::size_t>(scope)]++;
+  if (number == calls.size()) calls.push_back(builder_.add_coflow(pattern, tag));
+  const TaskId task = calls[number];
+  Streams& streams = streams_[actor];
+  edge(streams.communication, task);
+  edge(std::exchange(streams.arrival, nothing), task);
+  return streams.communication = task;
+}
+
+void Step::join(ActorId actor) {
+  Streams& streams = streams_[actor];
+  std::array<TaskId, 3> before{streams.compute, streams.communication, streams.arrival};
+  std::sort(before.begin(), before.end());  // `nothing` is the highest number
+  const auto end = std::unique(before.begin(), std::find(before.begin(), before.end(), nothing));
+  TaskId last = before.front();
+  if (end - before.begin() > 1) {
+    last = builder_.add_barrier();
+    std::for_each(before.begin(), end, [&](TaskId task) { edge(task, last); });
+  }
+  streams = {last, last, nothing};
+}
+
+TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch, std::uint32_t position,
+                     const Tag& tag) {
+  const std::int64_t stages = scenario_.order.model_stages();
+  const auto row = static_cast<std::size_t>(
+      ((gradient ? stages : 0) + model_stage) * scenario_.microbatches() + microbatch);
+  TaskId& task = arrivals_[row * positions_ + position];
+  if (task != nothing) return task;
+  const std::vector<Place>& chain =
+      scenario_.order.chains[scenario_.order.chain_of_microbatch[static_cast<std::size_t>(microbatch)]];
+  const Place& to = chain[static_cast<std::size_t>(model_stage)];
+  const Place& from = chain[static_cast<std::size_t>(gradient ? model_stage + 1 : model_stage - 1)];
+  if (from.rank == to.rank) return task = builder_.add_barrier(tag);
+  Tag send = tag;
+  send.work = Work::pipeline;
+  send.layer = -1;
+  send.stage = static_cast<std::int16_t>(to.rank);
+  send.chunk = static_cast<std::int8_t>(to.chunk);
+  return task = builder_.add_coflow(send_pattern(from.rank, to.rank, position), send);
+}
+
+PatternId Step::send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position) {
+  const auto pair = static_cast<std::size_t>(from_rank * scenario_.layout.sizes().pipeline + to_rank);
+  PatternId& pattern = send_patterns_[pair * positions_ + position];
+  if (pattern != nothing) return pattern;
+  const bool folded = scenario_.resolution == Resolution::folded;
+  const auto all = static_cast<std::uint32_t>(scenario_.layout.sizes().stage_devices());
+  std::vector<std::array<DeviceId, 2>> pairs;
+  for (std::uint32_t p = folded ? 0 : position; p < (folded ? all : position + 1); ++p) {
+    pairs.push_back({scenario_.layout.device(from_rank, p), scenario_.layout.device(to_rank, p)});
+  }
+  std::vector<Request> sends;
+  for (const auto& pair_of_devices : pairs) {
+    sends.push_back(
+        {.operation = Operation::point_to_point,
+         .group = pair_of_devices,
+         .bytes = size_of(Precision::bf16) * (tokens_per_device(scenario_) * scenario_.model.hidden)});
+  }
+  const auto receiver = static_cast<ActorId>(to_rank * positions_ + position);
+  return pattern = patterns_.make(builder_, *scenario_.collectives.pipeline, sends, {&receiver, 1}, false);
+}
+
+std::vector<Request> Step::requests(const Communicator& communicator, const Request& prototype) const {
+  std::vector<Request> all(communicator.groups.size(), prototype);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i].group = communicator.groups[i];
+  return all;
+}
+
+PatternId Step::find_or_make(std::size_t communicator, std::uint64_t key, auto make) {
+  for (const CachedPattern& known : cached_[communicator]) {
+    if (known.key == key) return known.pattern;
+  }
+  const PatternId made = make();
+  cached_[communicator].push_back({communicator, key, made});
+  return made;
+}
+
+PatternId Step::exchange_pattern(ActorId actor, const Experts& experts, Work phase) {
+  const bool outward = phase == Work::dispatch || phase == Work::combine_backward;
+  const std::size_t index = communicators_.index_of(Scope::expert, actor);
+  const auto key = static_cast<std::uint64_t>(experts.count * 1024 + experts.top_k) * 2 + (outward ? 0 : 1);
+  return find_or_make(index, key, [&] {
+    const Communicator& communicator = communicators_.of(Scope::expert, actor);
+    const std::int64_t ranks = communicator.group_size();
+    const std::int64_t nodes = nodes_of(communicator.groups.front(), scenario_.fabric());
+    const Gate gate{.experts = experts.count,
+                    .top_k = experts.top_k,
+                    .groups = experts.groups,
+                    .chosen_groups = experts.chosen_groups};
+    const Random random(scenario_.seed);
+    const auto tokens = static_cast<double>(tokens_per_device(scenario_));
+    const auto per_block = [&](std::int64_t blocks) {
+      return tokens * scenario_.routing->reach(gate, blocks, random) / static_cast<double>(blocks);
+    };
+    const Precision precision = outward ? scenario_.precision.dispatch : scenario_.precision.combine;
+    const Request prototype{
+        .operation = Operation::all_to_all,
+        .bytes = row_bytes(scenario_.model.hidden, precision),
+        .rows_per_rank = tokens * static_cast<double>(experts.top_k) / static_cast<double>(ranks),
+        .reached_rows_per_rank = per_block(ranks),
+        .reached_rows_per_node = per_block(ranks % nodes == 0 ? nodes : ranks)};
+    const Collective& collective = outward ? *scenario_.collectives.dispatch : *scenario_.collectives.combine;
+    return patterns_.make(builder_, collective, requests(communicator, prototype), communicator.members,
+                          scenario_.collectives.communication_sms > 0);
+  });
+}
+
+PatternId Step::tensor_pattern(ActorId actor, Operation operation) {
+  const std::size_t index = communicators_.index_of(Scope::tensor, actor);
+  return find_or_make(index, static_cast<std::uint64_t>(operation), [&] {
+    const Communicator& communicator = communicators_.of(Scope::tensor, actor);
+    const std::int64_t tokens = tokens_per_device(scenario_) * scenario_.layout.sizes().tensor;
+    const Request prototype{.operation = operation,
+                            .bytes = size_of(Precision::bf16) * (tokens * scenario_.model.hidden)};
+    return patterns_.make(builder_, *scenario_.collectives.tensor, requests(communicator, prototype),
+                          communicator.members, scenario_.collectives.communication_sms > 0);
+  });
+}
+
+PatternId Step::sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
+                             Bytes bytes) {
+  const Communicator& communicator = communicators_.of(scope, actor);
+  return patterns_.make(builder_, collective,
+                        requests(communicator, {.operation = operation, .bytes = bytes}),
+                        communicator.members, scenario_.collectives.communication_sms > 0);
+}
+
+TaskGraph Step::finish() && {
+  std::vector<Rate> rates;
+  for (const Link& link : scenario_.fabric().links()) rates.push_back(link.rate);
+  return std::move(builder_).finish(rates);
+}
+
+}  // namespace moesim

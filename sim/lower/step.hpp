@@ -1,0 +1,82 @@
+// The state of a lowering: the graph as it grows, and where each actor stands in it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "sim/graph/task_graph.hpp"
+#include "sim/lower/communicators.hpp"
+#include "sim/lower/work_times.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace moesim {
+
+/// Where an actor stands: the last task of its compute and communication streams, and an arrival that the
+/// next task of either waits for.
+struct Streams {
+  TaskId compute = nothing;
+  TaskId communication = nothing;
+  TaskId arrival = nothing;
+};
+
+/// Adds the tasks of one step. Members of a communicator issue the same calls in the same order, so the n-th
+/// call of each is one task.
+class Step {
+ public:
+  explicit Step(const Scenario& scenario);
+
+  const Scenario& scenario() const { return scenario_; }
+  const WorkTimes& times() const { return times_; }
+  const Communicators& communicators() const { return communicators_; }
+  Streams& streams(ActorId actor) { return streams_[actor]; }
+
+  /// A compute task behind the actor's compute stream.
+  TaskId compute(ActorId actor, const Timed& timed, const Tag& tag);
+  /// The actor's next call of its communicator of that scope, behind its communication stream; nothing for a
+  /// group of one.
+  TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag);
+  /// Both streams wait for all that the actor has issued so far, and for its arrival.
+  void join(ActorId actor);
+  void edge(TaskId before, TaskId after) { builder_.add_edge(before, after); }
+
+  /// The task whose end means that the input of (model stage, microbatch) has arrived: a send, or a barrier
+  /// where producer and consumer are one rank. Gradients come the other way.
+  TaskId arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch, std::uint32_t position,
+                 const Tag& tag);
+
+  /// Patterns, made when first asked for.
+  PatternId exchange_pattern(ActorId actor, const Experts& experts, Work phase);
+  PatternId tensor_pattern(ActorId actor, Operation operation);
+  /// Gradients or parameters of `elements` elements of that many bytes each.
+  PatternId sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
+                         Bytes bytes);
+
+  TaskGraph finish() &&;
+
+ private:
+  struct CachedPattern {
+    std::size_t communicator;
+    std::uint64_t key;
+    PatternId pattern;
+  };
+
+  PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make);
+  PatternId send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position);
+  std::vector<Request> requests(const Communicator& communicator, const Request& prototype) const;
+
+  const Scenario& scenario_;
+  WorkTimes times_;
+  Communicators communicators_;
+  GraphBuilder builder_;
+  PatternMaker patterns_;
+  std::vector<Streams> streams_;
+  std::vector<std::vector<TaskId>> calls_;                            // by communicator
+  std::vector<std::array<std::uint32_t, scope_count>> calls_issued_;  // by actor
+  std::vector<TaskId> arrivals_;
+  std::vector<PatternId> send_patterns_;
+  std::vector<std::vector<CachedPattern>> cached_;  // by communicator
+  std::uint32_t positions_ = 1;
+};
+
+}  // namespace moesim

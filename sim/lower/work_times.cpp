@@ -1,0 +1,46 @@
+#include "sim/lower/work_times.hpp"
+
+#include <algorithm>
+
+#include "sim/scenario/share.hpp"
+
+namespace moesim {
+namespace {
+
+BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
+  return {.passes = {time_of(ops.forward, scenario), time_of(ops.backward_input, scenario),
+                     time_of(ops.backward_weight, scenario)}};
+}
+
+BlockTimes several(BlockTimes one, std::int64_t count) {
+  for (Timed& timed : one.passes) timed.time = timed.time * count;
+  return one;
+}
+
+}  // namespace
+
+Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
+  const Device& device = scenario.cluster->device;
+  Time alone;
+  Time contended;
+  for (const Op& op : ops) {
+    alone += scenario.cost->time(op, device, 0).time;
+    contended += scenario.cost->time(op, device, scenario.collectives.communication_sms).time;
+  }
+  return {.time = alone, .slowdown = alone.count == 0 ? 1.0 : std::max(1.0, contended / alone)};
+}
+
+WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_of_shape(scenario.model)) {
+  shapes_.resize(shape_of_layer_.size());
+  for (std::size_t layer = 0; layer < shapes_.size(); ++layer) {
+    if (shape_of_layer_[layer] != layer) continue;
+    const LayerOps ops = ops_of_layer(scenario, layer);
+    shapes_[layer] = {times_of(ops.attention, scenario), times_of(ops.feed_forward, scenario)};
+  }
+  const Share share = share_of(scenario);
+  embedding_ = times_of(lower_embedding(scenario.model, share), scenario);
+  head_ = several(times_of(lower_head(scenario.model, share, scenario.fused_loss), scenario),
+                  1 + scenario.model.prediction_layers);
+}
+
+}  // namespace moesim

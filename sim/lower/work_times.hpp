@@ -1,0 +1,51 @@
+// How long each block of layers takes on one device of the scenario, in each pass.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "sim/scenario/scenario.hpp"
+
+namespace moesim {
+
+/// A compute time: alone, and how much longer while communication holds multiprocessors.
+struct Timed {
+  Time time;
+  double slowdown = 1;
+};
+
+/// One block in the passes of OpPass.
+struct BlockTimes {
+  std::array<Timed, 3> passes;
+  const Timed& in(OpPass pass) const { return passes[static_cast<std::size_t>(pass)]; }
+};
+
+/// A layer's two blocks.
+struct LayerTimes {
+  BlockTimes attention;
+  BlockTimes feed_forward;
+};
+
+/// Times of everything that a device computes for one microbatch. Layers of one shape share one entry.
+class WorkTimes {
+ public:
+  explicit WorkTimes(const Scenario& scenario);
+  const LayerTimes& layer(std::int64_t layer) const {
+    return shapes_[shape_of_layer_[static_cast<std::size_t>(layer)]];
+  }
+  const BlockTimes& embedding() const { return embedding_; }
+  /// All heads together: the model's and those of its prediction layers.
+  const BlockTimes& head() const { return head_; }
+
+ private:
+  std::vector<LayerTimes> shapes_;
+  std::vector<std::size_t> shape_of_layer_;
+  BlockTimes embedding_;
+  BlockTimes head_;
+};
+
+/// Time of a list of ops one after the other.
+Timed time_of(const std::vector<Op>& ops, const Scenario& scenario);
+
+}  // namespace moesim

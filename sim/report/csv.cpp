@@ -1,0 +1,35 @@
+// The report as one row: what a spreadsheet wants first.
+#include <fmt/format.h>
+
+#include "sim/report/report.hpp"
+
+namespace moesim {
+namespace {
+
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char letter : text) result += letter == '"' ? std::string("\"\"") : std::string(1, letter);
+  return result + '"';
+}
+
+}  // namespace
+
+std::string write_csv(const Report& report) {
+  const bool has_model = report.tokens > 0;
+  const auto number = [&](double value) { return has_model ? fmt::format("{}", value) : std::string(); };
+  return fmt::format(
+      "about,fingerprint,step_time_s,tokens_per_s,tokens_per_s_per_device,tflops_per_device,mfu,makespan_s,"
+      "bubble_fraction,"
+      "compute_s,exposed_communication_s,bubble_s,optimizer_s,peak_memory,fits\n"
+      "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+      quoted(report.about), report.fingerprint, to_seconds(report.step_time),
+      number(has_model ? report.tokens_per_second() : 0),
+      number(has_model ? report.tokens_per_second_per_device() : 0),
+      number(has_model ? report.flops_per_device().count / 1e12 : 0), number(has_model ? report.mfu() : 0),
+      to_seconds(report.makespan), report.bubble_fraction, to_seconds(report.breakdown.compute),
+      to_seconds(report.breakdown.exposed_communication), to_seconds(report.breakdown.bubble),
+      to_seconds(report.breakdown.optimizer), has_model ? fmt::format("{}", report.memory_peak().count) : "",
+      has_model ? (report.fits() ? "true" : "false") : "");
+}
+
+}  // namespace moesim

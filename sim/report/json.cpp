@@ -1,0 +1,99 @@
+// The report as JSON: the keys of docs/interface.md, in their order.
+#include <nlohmann/json.hpp>
+
+#include "sim/report/report.hpp"
+
+namespace moesim {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json pipeline(const Report& report) {
+  Json stages = Json::array();
+  for (const StageReport& stage : report.stages) {
+    stages.push_back({{"busy_s", to_seconds(stage.busy)},
+                      {"span_s", to_seconds(stage.span)},
+                      {"bubble_s", to_seconds(stage.bubble)},
+                      {"peak_microbatches_in_flight", stage.peak_microbatches_in_flight}});
+  }
+  return {{"makespan_s", to_seconds(report.makespan)},
+          {"bubble_fraction", report.bubble_fraction},
+          {"bubble_s", to_seconds(report.bubble)},
+          {"per_stage", std::move(stages)}};
+}
+
+Json communication(const Report& report) {
+  Json all = Json::object();
+  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
+    const PhaseReport& phase = report.phases[work];
+    if (phase.messages == 0) continue;
+    all[std::string(work_names[work])] = {{"bytes", phase.bytes},
+                                          {"messages", phase.messages},
+                                          {"busy_s", to_seconds(phase.busy)},
+                                          {"exposed_s", to_seconds(phase.exposed)}};
+  }
+  Json classes = Json::object();
+  for (const LinkClassReport& row : report.link_classes) {
+    classes[std::string(link_class_names[static_cast<std::size_t>(row.link_class)])] = {
+        {"bytes", row.bytes},
+        {"mean_utilization", row.mean_utilization},
+        {"max_utilization", row.max_utilization}};
+  }
+  all["per_link_class"] = std::move(classes);
+  return all;
+}
+
+Json routing(const RoutingReport& routing) {
+  return {{"load_max_over_mean", routing.load_max_over_mean},
+          {"dropped_token_fraction", routing.dropped_token_fraction},
+          {"per_expert_tokens", {{"least", routing.least}, {"mean", routing.mean}, {"most", routing.most}}}};
+}
+
+Json memory(const Report& report) {
+  Json stages = Json::array();
+  for (const MemoryReport& stage : report.memory) {
+    stages.push_back({{"parameters", stage.parameters.count},
+                      {"gradients", stage.gradients.count},
+                      {"optimizer", stage.optimizer.count},
+                      {"activations", stage.activations.count},
+                      {"buffers", stage.buffers.count},
+                      {"total", stage.total().count}});
+  }
+  return {{"per_stage", std::move(stages)},
+          {"peak", report.memory_peak().count},
+          {"capacity", report.memory_capacity.count},
+          {"fits", report.fits()}};
+}
+
+}  // namespace
+
+std::string write_report_json(const Report& report) {
+  Json json = {{"schema", "moesim.report/1"}, {"about", report.about}, {"fingerprint", report.fingerprint}};
+  json["step_time_s"] = to_seconds(report.step_time);
+  if (report.tokens > 0) {
+    json["tokens_per_s"] = report.tokens_per_second();
+    json["tokens_per_s_per_device"] = report.tokens_per_second_per_device();
+    json["model_flops_per_token"] = report.model_flops_per_token.count;
+    json["tflops_per_device"] = report.flops_per_device().count / 1e12;
+    json["mfu"] = report.mfu();
+  }
+  json["pipeline"] = pipeline(report);
+  json["breakdown_s"] = {{"compute", to_seconds(report.breakdown.compute)},
+                         {"exposed_communication", to_seconds(report.breakdown.exposed_communication)},
+                         {"bubble", to_seconds(report.breakdown.bubble)},
+                         {"optimizer", to_seconds(report.breakdown.optimizer)}};
+  json["communication"] = communication(report);
+  if (report.routing) json["routing"] = routing(*report.routing);
+  if (!report.memory.empty()) json["memory"] = memory(report);
+  json["critical_path"] = Json::array();
+  for (const CriticalShare& share : report.critical_path) {
+    json["critical_path"].push_back({{"kind", share.kind}, {"share", share.share}});
+  }
+  json["engine"] = {{"kind", report.engine},
+                    {"tasks", report.tasks},
+                    {"events", report.events},
+                    {"wall_s", report.wall_seconds}};
+  return json.dump(2) + "\n";
+}
+
+}  // namespace moesim

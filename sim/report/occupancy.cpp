@@ -1,0 +1,110 @@
+#include "sim/report/occupancy.hpp"
+
+#include <algorithm>
+#include <cstdint>
+
+namespace moesim {
+namespace {
+
+/// A task that begins or ends on an actor.
+struct Change {
+  Time at;
+  std::int32_t delta;
+  Work work;
+};
+
+/// The tasks of each actor: its compute, and the communication it takes part in. Compressed rows.
+struct TasksOfActors {
+  std::vector<std::uint64_t> first;
+  std::vector<TaskId> tasks;
+};
+
+void for_each_actor(const TaskGraph& graph, TaskId task, auto visit) {
+  if (graph.kinds[task] == TaskKind::compute) visit(graph.actors[task]);
+  if (graph.kinds[task] != TaskKind::coflow) return;
+  for (const ActorId actor : graph.members_of(graph.pattern_table[graph.patterns[task]])) visit(actor);
+}
+
+TasksOfActors group_tasks(const TaskGraph& graph) {
+  TasksOfActors groups;
+  groups.first.assign(graph.actor_count + 1, 0);
+  const auto count = static_cast<TaskId>(graph.size());
+  for (TaskId task = 0; task < count; ++task) {
+    for_each_actor(graph, task, [&](ActorId actor) { ++groups.first[actor + 1]; });
+  }
+  for (std::uint32_t actor = 0; actor < graph.actor_count; ++actor)
+    groups.first[actor + 1] += groups.first[actor];
+  groups.tasks.resize(groups.first.back());
+  std::vector<std::uint64_t> next(groups.first.begin(), groups.first.end() - 1);
+  for (TaskId task = 0; task < count; ++task) {
+    for_each_actor(graph, task, [&](ActorId actor) { groups.tasks[next[actor]++] = task; });
+  }
+  return groups;
+}
+
+/// Where a moment counts to, given how many tasks of each kind of work run.
+void count_moment(const std::array<std::int32_t, work_count>& running, Time length, Occupancy& occupancy) {
+  bool computes = false;
+  for (std::size_t work = 0; work < static_cast<std::size_t>(Work::optimizer); ++work)
+    computes |= running[work] > 0;
+  std::size_t exposed = 0;
+  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
+    if (running[work] == 0) continue;
+    occupancy.busy[work] += length;
+    if (exposed == 0) exposed = work;
+  }
+  if (computes) {
+    occupancy.compute += length;
+  } else if (running[static_cast<std::size_t>(Work::optimizer)] > 0) {
+    occupancy.optimizer += length;
+  } else if (exposed > 0) {
+    occupancy.exposed[exposed] += length;
+  } else {
+    occupancy.idle += length;
+  }
+}
+
+Occupancy sweep(std::vector<Change>& changes, Time makespan) {
+  std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return a.at < b.at; });
+  Occupancy occupancy;
+  std::array<std::int32_t, work_count> running{};
+  Time now;
+  for (const Change& change : changes) {
+    if (change.at > now) {
+      count_moment(running, change.at - now, occupancy);
+      now = change.at;
+    }
+    running[static_cast<std::size_t>(change.work)] += change.delta;
+  }
+  occupancy.idle += makespan - now;
+  return occupancy;
+}
+
+}  // namespace
+
+std::vector<Occupancy> occupancy(const TaskGraph& graph, const Timeline& timeline) {
+  const TasksOfActors groups = group_tasks(graph);
+  const Time makespan = timeline.makespan();
+  std::vector<Occupancy> actors;
+  std::vector<Change> changes;
+  for (ActorId actor = 0; actor < graph.actor_count; ++actor) {
+    changes.clear();
+    Time first = makespan;
+    Time last;
+    for (std::uint64_t i = groups.first[actor]; i < groups.first[actor + 1]; ++i) {
+      const TaskId task = groups.tasks[i];
+      const Tag& tag = graph.tags[task];
+      changes.push_back({timeline.starts[task], 1, tag.work});
+      changes.push_back({timeline.ends[task], -1, tag.work});
+      if (tag.microbatch < 0 || tag.work == Work::pipeline) continue;
+      first = std::min(first, timeline.starts[task]);
+      last = std::max(last, timeline.ends[task]);
+    }
+    actors.push_back(sweep(changes, makespan));
+    actors.back().first_pass = std::min(first, last);
+    actors.back().last_pass = last;
+  }
+  return actors;
+}
+
+}  // namespace moesim

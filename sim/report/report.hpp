@@ -1,0 +1,107 @@
+// What a step came to: facts, without formatting.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/base/units.hpp"
+#include "models/cluster/fabric.hpp"
+#include "sim/graph/task_graph.hpp"
+#include "sim/graph/timeline.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace moesim {
+
+/// The passes of one pipeline rank.
+struct StageReport {
+  Time busy;    ///< inside passes: compute and the communication that blocks them
+  Time span;    ///< what busy is measured against
+  Time bubble;  ///< span - busy
+  std::int64_t peak_microbatches_in_flight = 0;
+};
+
+/// Where a device's time goes, mean over devices; adds up to the step time.
+struct Breakdown {
+  Time compute, exposed_communication, bubble, optimizer;
+};
+
+/// One phase of communication.
+struct PhaseReport {
+  std::int64_t bytes = 0;  ///< sent by all devices together
+  std::int64_t messages = 0;
+  Time busy;     ///< that a device has it in flight, mean over devices
+  Time exposed;  ///< of it, while the device does nothing else
+};
+
+/// All links of one class.
+struct LinkClassReport {
+  LinkClass link_class = LinkClass::nvlink;
+  std::int64_t bytes = 0;
+  double mean_utilization = 0, max_utilization = 0;  ///< of the links' rates over the step
+};
+
+/// Device memory of one pipeline rank.
+struct MemoryReport {
+  Bytes parameters, gradients, optimizer, activations, buffers;
+  Bytes total() const { return parameters + gradients + optimizer + activations + buffers; }
+};
+
+/// How tokens were spread over experts.
+struct RoutingReport {
+  double load_max_over_mean = 1;
+  double dropped_token_fraction = 0;
+  std::int64_t least = 0, most = 0;  ///< tokens of an expert, one layer and microbatch of one expert group
+  double mean = 0;
+};
+
+/// A kind of work on the critical path.
+struct CriticalShare {
+  std::string kind;
+  double share = 0;  ///< of the step
+};
+
+/// The report. Its JSON keys are those of docs/interface.md.
+struct Report {
+  std::string about, fingerprint;
+  Time step_time;
+  std::int64_t tokens = 0, devices = 0;
+  Flops model_flops_per_token;
+  FlopRate peak;  ///< of one device in bf16, what MFU is measured against
+  Time makespan;
+  double bubble_fraction = 0;
+  Time bubble;
+  std::vector<StageReport> stages;
+  Breakdown breakdown;
+  std::array<PhaseReport, work_count> phases;  ///< by Work; only communication is filled in
+  std::vector<LinkClassReport> link_classes;
+  std::optional<RoutingReport> routing;
+  std::vector<MemoryReport> memory;  ///< by pipeline rank
+  Bytes memory_capacity;
+  std::vector<CriticalShare> critical_path;
+  std::string engine;
+  std::uint64_t tasks = 0, events = 0;
+  double wall_seconds = 0;
+
+  double tokens_per_second() const { return static_cast<double>(tokens) / to_seconds(step_time); }
+  double tokens_per_second_per_device() const { return tokens_per_second() / static_cast<double>(devices); }
+  FlopRate flops_per_device() const { return {model_flops_per_token.count * tokens_per_second_per_device()}; }
+  double mfu() const { return flops_per_device() / peak; }
+  Bytes memory_peak() const;
+  bool fits() const { return memory_peak() <= memory_capacity; }
+};
+
+/// Facts of a run. Pure. `wall_seconds` is left at zero.
+Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline);
+
+/// Memory of the devices of each pipeline rank.
+std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario);
+
+/// The report as text for people, JSON (docs/interface.md), or CSV (a header line and one row).
+std::string write_text(const Report& report);
+std::string write_report_json(const Report& report);
+std::string write_csv(const Report& report);
+
+}  // namespace moesim

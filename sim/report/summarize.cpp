@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "models/base/error.hpp"
+#include "sim/report/occupancy.hpp"
+#include "sim/report/report.hpp"
+#include "sim/scenario/share.hpp"
+
+namespace moesim {
+namespace {
+
+/// Mean over actors, to the nearest picosecond.
+Time mean(const std::vector<Occupancy>& actors, auto member) {
+  std::int64_t sum = 0;
+  for (const Occupancy& actor : actors) sum += member(actor).count;
+  return Time{sum / static_cast<std::int64_t>(actors.size())};
+}
+
+void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
+  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
+    report.phases[work].busy = mean(actors, [&](const Occupancy& o) { return o.busy[work]; });
+    report.phases[work].exposed = mean(actors, [&](const Occupancy& o) { return o.exposed[work]; });
+    report.breakdown.exposed_communication += report.phases[work].exposed;
+  }
+  report.breakdown.compute = mean(actors, [](const Occupancy& o) { return o.compute; });
+  report.breakdown.optimizer = mean(actors, [](const Occupancy& o) { return o.optimizer; });
+  // The rest, so that the parts add up to the step to the last picosecond.
+  report.breakdown.bubble = report.step_time - report.breakdown.compute - report.breakdown.optimizer -
+                            report.breakdown.exposed_communication;
+}
+
+/// Compute and the communication that blocks passes; waiting for another stage is not busy.
+Time busy_in_passes(const Occupancy& actor) {
+  Time busy = actor.compute;
+  for (const Work work :
+       {Work::dispatch, Work::combine, Work::dispatch_backward, Work::combine_backward, Work::tensor}) {
+    busy += actor.exposed[static_cast<std::size_t>(work)];
+  }
+  return busy;
+}
+
+void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, Report& report) {
+  const std::size_t ranks = scenario.order.ranks.size();
+  const std::size_t positions = actors.size() / ranks;
+  for (const Occupancy& actor : actors) report.makespan = std::max(report.makespan, actor.last_pass);
+  std::size_t slowest = 0;
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    StageReport stage;
+    for (std::size_t position = 0; position < positions; ++position) {
+      const Occupancy& actor = actors[rank * positions + position];
+      const Time span =
+          scenario.order.flows_into_next_step ? actor.last_pass - actor.first_pass : report.makespan;
+      if (position > 0 && span <= stage.span) continue;
+      stage.span = span;
+      stage.busy = busy_in_passes(actor);
+    }
+    stage.bubble = stage.span - stage.busy;
+    stage.peak_microbatches_in_flight = peak_in_flight(scenario.order.ranks[rank]);
+    report.stages.push_back(stage);
+    const StageReport& worst = report.stages[slowest];
+    if (stage.span > worst.span || (stage.span == worst.span && stage.busy > worst.busy)) slowest = rank;
+  }
+  report.bubble = report.stages[slowest].bubble;
+  report.bubble_fraction =
+      report.stages[slowest].span.count == 0 ? 0 : report.bubble / report.stages[slowest].span;
+}
+
+/// How often each pattern ran, and with it bytes and messages of the phases.
+std::vector<std::int64_t> count_patterns(const TaskGraph& graph, Report& report) {
+  std::vector<std::int64_t> runs(graph.pattern_table.size());
+  for (std::size_t task = 0; task < graph.size(); ++task) {
+    if (graph.kinds[task] != TaskKind::coflow) continue;
+    const Pattern& pattern = graph.pattern_table[graph.patterns[task]];
+    ++runs[graph.patterns[task]];
+    PhaseReport& phase = report.phases[static_cast<std::size_t>(graph.tags[task].work)];
+    phase.bytes += pattern.bytes_sent;
+    phase.messages += pattern.messages;
+  }
+  return runs;
+}
+
+void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vector<std::int64_t>& runs,
+               Report& report) {
+  const std::span<const Link> links = scenario.fabric().links();
+  std::vector<double> bytes(links.size());
+  for (std::size_t p = 0; p < runs.size(); ++p) {
+    for (const LinkLoad& load : graph.link_loads_of(graph.pattern_table[p])) {
+      bytes[load.link] += load.bytes * graph.pattern_table[p].efficiency * static_cast<double>(runs[p]);
+    }
+  }
+  for (std::size_t c = 0; c < link_class_count; ++c) {
+    LinkClassReport row{.link_class = static_cast<LinkClass>(c)};
+    double sum = 0;
+    double total = 0;
+    std::int64_t count = 0;
+    for (std::size_t i = 0; i < links.size(); ++i) {
+      if (links[i].link_class != row.link_class) continue;
+      const double utilization = bytes[i] / (links[i].rate.count * to_seconds(report.step_time));
+      row.max_utilization = std::max(row.max_utilization, utilization);
+      sum += utilization;
+      total += bytes[i];
+      ++count;
+    }
+    if (count == 0) continue;
+    row.bytes = std::llround(total);
+    row.mean_utilization = sum / static_cast<double>(count);
+    report.link_classes.push_back(row);
+  }
+}
+
+void add_routing(const Scenario& scenario, Report& report) {
+  for (const Layer& layer : scenario.model.layers) {
+    if (!layer.is_moe) continue;
+    const std::vector<std::int64_t> rows = even_rows(scenario, layer);
+    const auto [least, most] = std::minmax_element(rows.begin(), rows.end());
+    RoutingReport routing{.least = *least, .most = *most};
+    routing.mean = std::accumulate(rows.begin(), rows.end(), 0.0) / static_cast<double>(rows.size());
+    routing.load_max_over_mean = routing.mean > 0 ? static_cast<double>(*most) / routing.mean : 1;
+    report.routing = routing;
+    return;
+  }
+}
+
+void add_critical_path(const TaskGraph& graph, const Timeline& timeline, Report& report) {
+  std::array<Time, work_count> shares{};
+  for (const CriticalStep& step : critical_path(graph, timeline)) {
+    shares[static_cast<std::size_t>(graph.tags[step.task].work)] += step.share;
+  }
+  for (std::size_t work = 0; work < work_count; ++work) {
+    if (shares[work].count > 0)
+      report.critical_path.push_back({std::string(work_names[work]), shares[work] / report.step_time});
+  }
+  std::stable_sort(report.critical_path.begin(), report.critical_path.end(),
+                   [](const CriticalShare& a, const CriticalShare& b) { return a.share > b.share; });
+}
+
+}  // namespace
+
+Bytes Report::memory_peak() const {
+  Bytes highest;
+  for (const MemoryReport& rank : memory) highest = std::max(highest, rank.total());
+  return highest;
+}
+
+Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline) {
+  Report report;
+  report.about = scenario.about;
+  report.fingerprint = fingerprint(timeline);
+  report.step_time = timeline.makespan();
+  if (report.step_time.count <= 0) throw RunError("the step takes no time: the scenario does no work");
+  report.tokens = scenario.batch.tokens();
+  report.devices = scenario.fabric().device_count();
+  report.model_flops_per_token = training_flops_per_token(scenario.model, scenario.batch.sequence_length,
+                                                          true, scenario.model.prediction_layers > 0);
+  report.peak = scenario.cluster->device.gemm[static_cast<std::size_t>(Precision::bf16)].peak;
+  const std::vector<Occupancy> actors = occupancy(graph, timeline);
+  add_breakdown(actors, report);
+  add_stages(scenario, actors, report);
+  add_links(scenario, graph, count_patterns(graph, report), report);
+  add_routing(scenario, report);
+  report.memory = memory_of_ranks(scenario);
+  report.memory_capacity = scenario.cluster->device.memory;
+  add_critical_path(graph, timeline, report);
+  report.engine = scenario.engine_name;
+  report.tasks = graph.size();
+  report.events = timeline.events;
+  return report;
+}
+
+}  // namespace moesim

@@ -1,0 +1,134 @@
+// The report for people: where the step's time goes, top down.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "sim/report/report.hpp"
+
+namespace moesim {
+namespace {
+
+std::string bar(double share) {
+  return std::string(static_cast<std::size_t>(std::lround(std::clamp(share, 0.0, 1.0) * 40)), '#');
+}
+
+/// Whole numbers with commas: 62,914,560.
+std::string grouped(double number) {
+  const std::string digits = fmt::format("{:.0f}", number);
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text.push_back(',');
+    text.push_back(digits[i]);
+  }
+  return text;
+}
+
+std::string header(const Report& report) {
+  std::string text = report.about.empty() ? std::string() : report.about + "\n\n";
+  text += fmt::format("  step time      {}\n", print(report.step_time));
+  if (report.tokens == 0) return text;
+  text += fmt::format("  throughput     {} tokens/s, {} a device on {} devices\n",
+                      grouped(report.tokens_per_second()), grouped(report.tokens_per_second_per_device()),
+                      grouped(static_cast<double>(report.devices)));
+  text += fmt::format("  compute        {} a device, MFU {:.1f} % of {} (bf16), {} a token\n",
+                      print(report.flops_per_device()), 100 * report.mfu(), print(report.peak),
+                      print(report.model_flops_per_token));
+  return text;
+}
+
+std::string breakdown(const Report& report) {
+  std::string text = "\nWhere the time goes, mean over devices\n";
+  const auto row = [&](std::string_view name, Time time) {
+    const double share = time / report.step_time;
+    const std::string line =
+        fmt::format("  {:<22} {:>10} {:>6.1f} %  {}", name, print(time), 100 * share, bar(share));
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  };
+  row("compute", report.breakdown.compute);
+  row("exposed communication", report.breakdown.exposed_communication);
+  row("bubble", report.breakdown.bubble);
+  row("optimizer", report.breakdown.optimizer);
+  return text;
+}
+
+std::string pipeline(const Report& report) {
+  std::int64_t in_flight = 0;
+  for (const StageReport& stage : report.stages)
+    in_flight = std::max(in_flight, stage.peak_microbatches_in_flight);
+  return fmt::format(
+      "\nPipeline: {} ranks, passes end at {}, bubble {:.2f} % of the slowest rank's span, at most {} "
+      "microbatches in flight\n",
+      report.stages.size(), print(report.makespan), 100 * report.bubble_fraction, in_flight);
+}
+
+std::string communication(const Report& report) {
+  std::string rows;
+  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
+    const PhaseReport& phase = report.phases[work];
+    if (phase.messages == 0) continue;
+    rows +=
+        fmt::format("  {:<18} {:>10} {:>14} {:>10} {:>10}\n", work_names[work], print(Bytes{phase.bytes}),
+                    grouped(static_cast<double>(phase.messages)), print(phase.busy), print(phase.exposed));
+  }
+  if (rows.empty()) return {};
+  return fmt::format("\n{:<20} {:>10} {:>14} {:>10} {:>10}\n", "Communication", "bytes", "messages", "busy",
+                     "exposed") +
+         rows;
+}
+
+std::string links(const Report& report) {
+  if (report.link_classes.empty()) return {};
+  std::string text = fmt::format("\n{:<20} {:>10} {:>14} {:>10}\n", "Links", "bytes", "mean use", "most use");
+  for (const LinkClassReport& row : report.link_classes) {
+    text += fmt::format("  {:<18} {:>10} {:>12.1f} % {:>8.1f} %\n",
+                        link_class_names[static_cast<std::size_t>(row.link_class)], print(Bytes{row.bytes}),
+                        100 * row.mean_utilization, 100 * row.max_utilization);
+  }
+  return text;
+}
+
+std::string routing(const Report& report) {
+  if (!report.routing) return {};
+  return fmt::format(
+      "\nRouting: an expert gets {} tokens of its group's microbatches on average, at most {:.3f} times "
+      "that; {:.2f} % dropped\n",
+      grouped(report.routing->mean), report.routing->load_max_over_mean,
+      100 * report.routing->dropped_token_fraction);
+}
+
+std::string memory(const Report& report) {
+  if (report.memory.empty()) return {};
+  std::string text = fmt::format("\n{:<8} {:>11} {:>10} {:>10} {:>12} {:>10} {:>10}\n", "Memory",
+                                 "parameters", "gradients", "optimizer", "activations", "buffers", "total");
+  for (std::size_t rank = 0; rank < report.memory.size(); ++rank) {
+    const MemoryReport& row = report.memory[rank];
+    text +=
+        fmt::format("  {:<6} {:>11} {:>10} {:>10} {:>12} {:>10} {:>10}\n",
+                    fmt::format("rank {}", rank).substr(0, 8), print(row.parameters), print(row.gradients),
+                    print(row.optimizer), print(row.activations), print(row.buffers), print(row.total()));
+  }
+  return text + fmt::format("  {} of {}: {}\n", print(report.memory_peak()), print(report.memory_capacity),
+                            report.fits() ? "fits" : "DOES NOT FIT");
+}
+
+std::string critical(const Report& report) {
+  std::string text = "\nCritical path:";
+  for (std::size_t i = 0; i < report.critical_path.size(); ++i) {
+    text += fmt::format("{} {} {:.1f} %", i == 0 ? "" : ",", report.critical_path[i].kind,
+                        100 * report.critical_path[i].share);
+  }
+  return text + "\n";
+}
+
+}  // namespace
+
+std::string write_text(const Report& report) {
+  return header(report) + breakdown(report) + pipeline(report) + communication(report) + links(report) +
+         routing(report) + memory(report) + critical(report) +
+         fmt::format("\nEngine {}: {} tasks, {} events, fingerprint {}\n", report.engine,
+                     grouped(static_cast<double>(report.tasks)), grouped(static_cast<double>(report.events)),
+                     report.fingerprint);
+}
+
+}  // namespace moesim

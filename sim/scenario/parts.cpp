@@ -1,0 +1,201 @@
+#include "sim/scenario/parts.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "models/base/error.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr std::int64_t largest = 1'000'000'000;
+
+const Value no_keys = [] {
+  Value value;
+  value.kind = Value::Kind::object;
+  return value;
+}();
+
+std::vector<Axis> read_placement(Reader& reader) {
+  const std::vector<std::string> names = reader.texts(
+      {.name = "placement",
+       .help = "order in which the dimensions are laid over neighbouring devices, innermost first "
+               "(default: tensor, context, expert, data, pipeline)"});
+  std::vector<Axis> placement;
+  for (const std::string& name : names) {
+    const auto* const found = std::find(std::begin(axis_names), std::end(axis_names), name);
+    if (found == std::end(axis_names)) {
+      reader.fail("placement", fmt::format("unknown '{}' (known: {})", name, fmt::join(axis_names, ", ")));
+    }
+    const auto axis = static_cast<Axis>(found - std::begin(axis_names));
+    if (std::find(placement.begin(), placement.end(), axis) != placement.end()) {
+      reader.fail("placement", fmt::format("names '{}' twice", name));
+    }
+    placement.push_back(axis);
+  }
+  for (const Axis axis : {Axis::tensor, Axis::context, Axis::expert, Axis::data, Axis::pipeline}) {
+    if (std::find(placement.begin(), placement.end(), axis) != placement.end()) continue;
+    if (!names.empty()) {
+      reader.fail("placement",
+                  fmt::format("lacks '{}', expected all of {}", axis_names[static_cast<std::size_t>(axis)],
+                              fmt::join(axis_names, ", ")));
+    }
+    placement.push_back(axis);
+  }
+  return placement;
+}
+
+Precision read_precision(Reader& reader, std::string_view name, std::string_view help, Precision fallback) {
+  return static_cast<Precision>(
+      reader.choice({.name = name,
+                     .help = help,
+                     .fallback = std::string(precision_names[static_cast<std::size_t>(fallback)])},
+                    precision_names));
+}
+
+std::unique_ptr<const Collective> read_collective(Reader& reader, std::string_view name,
+                                                  std::string_view help, std::string_view fallback,
+                                                  Operation operation, const Fabric& fabric) {
+  Reader chosen = part_or_empty(reader, name, help);
+  std::unique_ptr<const Collective> made = make_member(chosen, collectives(), help, fallback);
+  // Asked once here so that an algorithm that cannot do its job is an error of the input, not of the run.
+  const DeviceId two[] = {0, fabric.device_count() > 1 ? 1U : 0U};
+  try {
+    static_cast<void>(made->plan({.operation = operation, .group = two, .bytes = Bytes{1}}, fabric));
+  } catch (const InputError& error) {
+    reader.fail(name, std::string(error.what()).substr(std::string("collectives: ").size()));
+  }
+  return made;
+}
+
+}  // namespace
+
+Batch read_batch(Reader reader) {
+  Batch batch;
+  batch.sequences = reader.integer({.name = "sequences",
+                                    .help = "sequences of a step, over all devices",
+                                    .at_least = 1,
+                                    .at_most = largest});
+  batch.sequence_length = reader.integer(
+      {.name = "sequence_length", .help = "tokens of a sequence", .at_least = 1, .at_most = largest});
+  batch.microbatch = reader.integer({.name = "microbatch",
+                                     .help = "sequences of one microbatch of one data-parallel rank",
+                                     .fallback = 1,
+                                     .at_least = 1,
+                                     .at_most = largest});
+  reader.finish();
+  return batch;
+}
+
+Parallelism read_parallelism(Reader reader) {
+  const auto size = [&](std::string_view name, std::string_view help) {
+    return reader.integer({.name = name, .help = help, .fallback = 1, .at_least = 1, .at_most = largest});
+  };
+  Parallelism parallelism;
+  parallelism.sizes.pipeline = size("pipeline", "pipeline ranks");
+  parallelism.sizes.tensor = size("tensor", "ranks that share each matrix (with sequence parallelism)");
+  parallelism.sizes.expert = size("expert", "ranks that share the experts of a layer");
+  parallelism.placement = read_placement(reader);
+  parallelism.layers_per_stage = reader.integers(
+      {.name = "layers_per_stage",
+       .help = "layers of each stage of the model, in the order of the forward pass (default: equal)",
+       .at_least = 0});
+  reader.finish();
+  return parallelism;
+}
+
+PrecisionPlan read_precision_plan(Reader reader) {
+  PrecisionPlan plan;
+  plan.gemm = read_precision(reader, "gemm", "operands of matrix products", plan.gemm);
+  plan.dispatch = read_precision(reader, "dispatch", "tokens on their way to the experts", plan.dispatch);
+  plan.combine = read_precision(reader, "combine", "expert outputs on their way back", plan.combine);
+  plan.gradient = read_precision(reader, "gradient", "gradients, kept and synchronised", plan.gradient);
+  plan.moments = read_precision(reader, "moments", "the optimizer's two moments", plan.moments);
+  reader.finish();
+  return plan;
+}
+
+Collectives read_collectives(Reader reader, const Fabric& fabric) {
+  Collectives all;
+  const auto read = [&](std::string_view name, std::string_view help, std::string_view fallback,
+                        Operation operation) {
+    return read_collective(reader, name, help, fallback, operation, fabric);
+  };
+  all.dispatch = read("dispatch", "tokens to the experts", "pairwise", Operation::all_to_all);
+  all.combine = read("combine", "expert outputs back", "pairwise", Operation::all_to_all);
+  all.gradients =
+      read("gradients", "sum of gradients over data-parallel ranks", "ring", Operation::reduce_scatter);
+  all.parameters =
+      read("parameters", "updated parameters to data-parallel ranks", "ring", Operation::all_gather);
+  all.tensor = read("tensor", "activations inside a tensor-parallel group", "ring", Operation::all_gather);
+  all.pipeline = read("pipeline", "activations from stage to stage", "pairwise", Operation::point_to_point);
+  all.communication_sms =
+      reader.integer({.name = "communication_sms",
+                      .help = "multiprocessors that communication kernels hold while they run",
+                      .fallback = 0,
+                      .at_least = 0});
+  reader.finish();
+  return all;
+}
+
+Recompute read_recompute(Reader& reader) {
+  struct Choice {
+    std::string_view name;
+    bool Recompute::*flag;
+  };
+  static constexpr Choice choices[] = {{"full", &Recompute::full},
+                                       {"norm", &Recompute::norm},
+                                       {"activation", &Recompute::activation},
+                                       {"latent", &Recompute::latent},
+                                       {"attention", &Recompute::attention},
+                                       {"experts", &Recompute::experts}};
+  Recompute recompute;
+  for (const std::string& name : reader.texts({.name = "recompute",
+                                 .help = "computed again in backward instead of kept: full, norm, "
+                                         "activation, latent, attention, experts"})) {
+    if (name == "none") continue;
+    const auto* const found =
+        std::find_if(std::begin(choices), std::end(choices), [&](const Choice& c) { return c.name == name; });
+    if (found == std::end(choices)) {
+      reader.fail(
+          "recompute",
+          fmt::format("unknown '{}' (known: none, full, norm, activation, latent, attention, experts)",
+                      name));
+    }
+    recompute.*(found->flag) = true;
+  }
+  return recompute;
+}
+
+GradientSync read_gradient_sync(Reader reader) {
+  const auto sync = static_cast<GradientSync>(reader.choice(
+      {.name = "kind", .help = "how gradients become parameters", .fallback = "zero1"}, gradient_sync_names));
+  reader.finish();
+  return sync;
+}
+
+Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help) {
+  std::optional<Reader> part = reader.optional_part(name, help);
+  return part ? std::move(*part) : Reader(no_keys, std::string(name));
+}
+
+std::vector<DescribedPart> describe_scenario() {
+  std::vector<DescribedPart> parts;
+  const auto describe = [&](std::string name, std::string sentence, auto read) {
+    parts.push_back({std::move(name), std::move(sentence), {}});
+    read(Reader::describing(parts.back().keys));
+  };
+  describe("model", "the transformer", [](Reader r) { static_cast<void>(read_model(r)); });
+  describe("batch", "the work of one step", [](Reader r) { static_cast<void>(read_batch(std::move(r))); });
+  describe("parallelism", "how the model is spread over devices",
+           [](Reader r) { static_cast<void>(read_parallelism(std::move(r))); });
+  describe("precision", "number formats",
+           [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });
+  describe("gradient_sync", "how gradients become parameters",
+           [](Reader r) { static_cast<void>(read_gradient_sync(std::move(r))); });
+  describe("device", "an accelerator, inside a cluster", [](Reader r) { static_cast<void>(read_device(r)); });
+  return parts;
+}
+
+}  // namespace moesim

@@ -1,0 +1,29 @@
+// The parts of a scenario that are no family: each reads its keys, and knows no other part.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "sim/scenario/scenario.hpp"
+
+namespace moesim {
+
+/// Sizes as given, before the cluster decides the data-parallel size.
+struct Parallelism {
+  Sizes sizes;
+  std::vector<Axis> placement;
+  std::vector<std::int64_t> layers_per_stage;
+};
+
+Batch read_batch(Reader reader);
+Parallelism read_parallelism(Reader reader);
+PrecisionPlan read_precision_plan(Reader reader);
+Collectives read_collectives(Reader reader, const Fabric& fabric);
+GradientSync read_gradient_sync(Reader reader);
+/// Reads the scenario's own key "recompute".
+Recompute read_recompute(Reader& reader);
+
+/// The part of that name, or one without keys where it is not given.
+Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help);
+
+}  // namespace moesim

@@ -1,0 +1,161 @@
+#include "sim/scenario/scenario.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
+#include "models/base/error.hpp"
+#include "sim/scenario/parts.hpp"
+
+namespace moesim {
+namespace {
+
+[[noreturn]] void does_not_divide(const Reader& reader, std::string_view key, std::string_view what,
+                                  std::int64_t whole, std::string_view by, std::int64_t parts) {
+  reader.fail(key, fmt::format("{} {} do not divide by {} {}", whole, what, by, parts));
+}
+
+/// Every size against every other, each with the numbers that clash.
+void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism) {
+  Sizes& sizes = parallelism.sizes;
+  const std::int64_t devices = scenario.fabric().device_count();
+  const std::int64_t product = sizes.pipeline * sizes.tensor * sizes.context;
+  if (devices % product != 0) {
+    does_not_divide(reader, "parallelism", "devices", devices,
+                    fmt::format("pipeline {} x tensor {} =", sizes.pipeline, sizes.tensor), product);
+  }
+  sizes.data = devices / product;
+  if (sizes.stage_devices() % sizes.expert != 0) {
+    does_not_divide(reader, "parallelism.expert", "devices of a pipeline rank", sizes.stage_devices(),
+                    "expert", sizes.expert);
+  }
+  for (const Layer& layer : scenario.model.layers) {
+    if (layer.is_moe && layer.experts.count % sizes.expert != 0) {
+      does_not_divide(reader, "parallelism.expert", "experts", layer.experts.count, "expert", sizes.expert);
+    }
+    if (layer.attention.heads % sizes.tensor != 0) {
+      does_not_divide(reader, "parallelism.tensor", "attention heads", layer.attention.heads, "tensor",
+                      sizes.tensor);
+    }
+  }
+  const bool has_experts = std::any_of(scenario.model.layers.begin(), scenario.model.layers.end(),
+                                       [](const Layer& l) { return l.is_moe; });
+  if (sizes.expert > 1 && !has_experts) {
+    reader.fail("parallelism.expert",
+                fmt::format("is {}, but the model '{}' has no experts", sizes.expert, scenario.model.name));
+  }
+  const std::int64_t at_once = sizes.data * scenario.batch.microbatch;
+  if (scenario.batch.sequences % at_once != 0) {
+    does_not_divide(reader, "batch.sequences", "sequences", scenario.batch.sequences,
+                    fmt::format("data-parallel {} x microbatch {} =", sizes.data, scenario.batch.microbatch),
+                    at_once);
+  }
+  if (scenario.batch.sequence_length % (sizes.tensor * sizes.context) != 0) {
+    does_not_divide(reader, "batch.sequence_length", "tokens", scenario.batch.sequence_length, "tensor",
+                    sizes.tensor);
+  }
+  scenario.layout = Layout(sizes, parallelism.placement);
+}
+
+void fit_layers(const Reader& reader, Scenario& scenario, std::vector<std::int64_t> given) {
+  const std::int64_t stages = scenario.order.model_stages();
+  const auto layers = static_cast<std::int64_t>(scenario.model.layers.size());
+  if (given.empty()) {
+    if (layers % stages != 0) {
+      reader.fail("parallelism.layers_per_stage",
+                  fmt::format("is missing: {} layers do not divide by {} stages evenly", layers, stages),
+                  "say how many layers each stage has, as \"layers_per_stage\": [4, 4, 3]");
+    }
+    given.assign(static_cast<std::size_t>(stages), layers / stages);
+  }
+  if (static_cast<std::int64_t>(given.size()) != stages) {
+    reader.fail("parallelism.layers_per_stage",
+                fmt::format("has {} entries, expected one for each of {} stages", given.size(), stages));
+  }
+  const std::int64_t sum = std::accumulate(given.begin(), given.end(), std::int64_t{0});
+  if (sum != layers) {
+    reader.fail("parallelism.layers_per_stage",
+                fmt::format("adds up to {} layers, expected the model's {}", sum, layers));
+  }
+  scenario.layers_per_stage = std::move(given);
+}
+
+void fit_group_routing(const Reader& reader, const Scenario& scenario) {
+  for (const Layer& layer : scenario.model.layers) {
+    if (layer.is_moe && layer.experts.count % layer.experts.groups != 0) {
+      does_not_divide(reader, "model", "experts", layer.experts.count, "groups", layer.experts.groups);
+    }
+  }
+}
+
+}  // namespace
+
+std::int64_t Scenario::first_layer(std::int64_t model_stage) const {
+  return std::accumulate(layers_per_stage.begin(), layers_per_stage.begin() + model_stage, std::int64_t{0});
+}
+
+Scenario read_scenario(const Value& document) {
+  Reader reader(document, "");
+  Scenario scenario;
+  scenario.about =
+      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  Reader model = reader.part("model", "the transformer");
+  scenario.model = read_model(model);
+  Reader cluster = reader.part("cluster", "devices and fabric");
+  scenario.cluster = read_cluster(cluster);
+  scenario.batch = read_batch(reader.part("batch", "the work of one step"));
+  Parallelism parallelism =
+      read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
+  const std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
+  fit_sizes(reader, scenario, std::move(parallelism));
+
+  Reader schedule = part_or_empty(reader, "schedule", "the order of passes on each pipeline rank");
+  scenario.schedule = make_member(schedule, schedules(), "pipeline schedule", "1f1b");
+  const Sizes& sizes = scenario.layout.sizes();
+  scenario.order = scenario.schedule->order(
+      {.ranks = sizes.pipeline,
+       .microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch)});
+  check(scenario.order);
+  fit_layers(reader, scenario, layers_per_stage);
+
+  Reader routing = part_or_empty(reader, "routing", "which experts a token goes to");
+  scenario.seed = static_cast<std::uint64_t>(
+      routing.integer({.name = "seed", .help = "of all random draws", .fallback = 1, .at_least = 0}));
+  scenario.routing = make_member(routing, routings(), "routing", "balanced");
+  fit_group_routing(reader, scenario);
+  scenario.collectives = read_collectives(
+      part_or_empty(reader, "collectives", "the algorithm of each communication"), scenario.fabric());
+  if (scenario.collectives.communication_sms >= scenario.cluster->device.multiprocessors) {
+    reader.fail("collectives.communication_sms",
+                fmt::format("is {}, expected less than the {} multiprocessors of {}",
+                            scenario.collectives.communication_sms, scenario.cluster->device.multiprocessors,
+                            scenario.cluster->device.name));
+  }
+  scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
+  scenario.gradient_sync =
+      read_gradient_sync(part_or_empty(reader, "gradient_sync", "how gradients become parameters"));
+  scenario.recompute = read_recompute(reader);
+  scenario.fused_loss = reader.flag(
+      {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
+  Reader cost = part_or_empty(reader, "cost", "the time of one op");
+  scenario.cost = make_member(cost, costs(), "cost model", "roofline");
+  Reader engine = part_or_empty(reader, "engine", "who shares what, when");
+  const Entry<Engine>& engine_entry = choose_member(engine, engines(), "engine", "fluid");
+  scenario.engine = engine_entry.make(engine);
+  scenario.engine_name = engine_entry.name;
+  engine.finish();
+  scenario.resolution = static_cast<Resolution>(reader.choice(
+      {.name = "resolution", .help = "whether one rank stands for its symmetric peers", .fallback = "folded"},
+      resolution_names));
+  static_cast<void>(reader.raw("sweep", "axes of `moesim sweep`"));
+  reader.finish();
+  return scenario;
+}
+
+Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides) {
+  return read_scenario(load_document(path, overrides));
+}
+
+}  // namespace moesim

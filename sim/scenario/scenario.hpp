@@ -1,0 +1,101 @@
+// The waist: everything chosen, cross-checked and immutable. What is above knows no JSON, what is below no
+// other part.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/cluster/cluster.hpp"
+#include "models/config/document.hpp"
+#include "models/cost/cost.hpp"
+#include "models/routing/routing.hpp"
+#include "models/transformer/layer_ops.hpp"
+#include "models/transformer/model.hpp"
+#include "sim/collective/collective.hpp"
+#include "sim/engine/engine.hpp"
+#include "sim/scenario/layout.hpp"
+#include "sim/schedule/schedule.hpp"
+
+namespace moesim {
+
+/// The work of one step.
+struct Batch {
+  std::int64_t sequences = 1;  ///< global batch
+  std::int64_t sequence_length = 1;
+  std::int64_t microbatch = 1;  ///< sequences of one microbatch of one data-parallel rank
+  std::int64_t tokens() const { return sequences * sequence_length; }
+};
+
+/// Number formats of what is computed, sent and kept.
+struct PrecisionPlan {
+  Precision gemm = Precision::bf16;
+  Precision dispatch = Precision::bf16;  ///< forward dispatch, and the backward of combine
+  Precision combine = Precision::bf16;   ///< forward combine, and the backward of dispatch
+  Precision gradient = Precision::fp32;  ///< of accumulation and synchronisation
+  Precision moments = Precision::fp32;   ///< of the optimizer's two moments
+};
+
+/// How gradients become new parameters on every rank.
+enum class GradientSync : std::uint8_t {
+  all_reduce,  ///< every rank sums all gradients and updates all parameters
+  zero1,  ///< ranks update a shard each: reduce-scatter, update, all-gather (ZeRO, arXiv 1910.02054, stage 1)
+};
+inline constexpr std::string_view gradient_sync_names[] = {"all_reduce", "zero1"};
+
+/// Whether one rank stands for its symmetric peers.
+enum class Resolution : std::uint8_t { folded, full };
+inline constexpr std::string_view resolution_names[] = {"folded", "full"};
+
+/// The algorithm of each kind of communication.
+struct Collectives {
+  std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, tensor, pipeline;
+  std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
+};
+
+/// A scenario. Everything fits everything else.
+struct Scenario {
+  std::string about;
+  Model model;
+  std::optional<Cluster> cluster;
+  Batch batch;
+  Layout layout{Sizes{}, {Axis::tensor, Axis::context, Axis::expert, Axis::data, Axis::pipeline}};
+  std::vector<std::int64_t> layers_per_stage;  ///< of the model's stages, in the order of the forward pass
+  std::unique_ptr<const Schedule> schedule;
+  Order order;
+  std::unique_ptr<const Routing> routing;
+  std::uint64_t seed = 0;
+  Collectives collectives;
+  PrecisionPlan precision;
+  GradientSync gradient_sync = GradientSync::zero1;
+  Recompute recompute;
+  bool fused_loss = true;
+  std::unique_ptr<const Cost> cost;
+  std::unique_ptr<const Engine> engine;
+  std::string engine_name;
+  Resolution resolution = Resolution::folded;
+
+  const Fabric& fabric() const { return cluster->fabric; }
+  /// Microbatches that one pipeline works through in a step.
+  std::int64_t microbatches() const { return order.microbatches(); }
+  /// The index of a stage's first layer.
+  std::int64_t first_layer(std::int64_t model_stage) const;
+};
+
+/// Reads a scenario document and cross-checks it. Throws InputError.
+Scenario read_scenario(const Value& document);
+/// Loads a file ("-" is standard input) with overrides.
+Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides = {});
+
+/// The keys of the parts that are no family: "scenario", "batch", "parallelism", ... for `moesim describe`.
+struct DescribedPart {
+  std::string name;
+  std::string sentence;
+  std::vector<Declaration> keys;
+};
+std::vector<DescribedPart> describe_scenario();
+
+}  // namespace moesim

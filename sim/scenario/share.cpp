@@ -1,0 +1,52 @@
+#include "sim/scenario/share.hpp"
+
+namespace moesim {
+
+Share share_of(const Scenario& scenario) {
+  Share share;
+  share.sequences = scenario.batch.microbatch;
+  share.sequence_length = scenario.batch.sequence_length;
+  share.tensor = scenario.layout.sizes().tensor;
+  share.context = scenario.layout.sizes().context;
+  share.gemm = scenario.precision.gemm;
+  share.dispatch = scenario.precision.dispatch;
+  return share;
+}
+
+std::int64_t tokens_per_device(const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  return scenario.batch.microbatch * scenario.batch.sequence_length / (sizes.context * sizes.tensor);
+}
+
+std::vector<std::int64_t> even_rows(const Scenario& scenario, const Layer& layer) {
+  if (!layer.is_moe) return {};
+  const std::int64_t local = layer.experts.count / scenario.layout.sizes().expert;
+  const std::int64_t arriving = tokens_per_device(scenario) * layer.experts.top_k;
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
+  for (std::int64_t i = 0; i < arriving % local; ++i) ++rows[static_cast<std::size_t>(i)];
+  return rows;
+}
+
+LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  const std::vector<std::int64_t> rows = even_rows(scenario, shape);
+  Share share = share_of(scenario);
+  share.expert_rows = rows;
+  share.dispatched_rows = tokens_per_device(scenario) * shape.experts.top_k;
+  return lower_layer(scenario.model, layer, share, scenario.recompute);
+}
+
+std::vector<std::size_t> first_of_shape(const Model& model) {
+  const auto predicts = [&](std::size_t layer) {
+    return layer + static_cast<std::size_t>(model.prediction_layers) >= model.layers.size();
+  };
+  std::vector<std::size_t> first;
+  for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
+    std::size_t same = 0;
+    while (predicts(same) != predicts(layer) || !(model.layers[same] == model.layers[layer])) ++same;
+    first.push_back(same);
+  }
+  return first;
+}
+
+}  // namespace moesim

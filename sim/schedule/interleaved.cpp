@@ -1,0 +1,70 @@
+// Interleaved 1F1B (Narayanan et al., arXiv 2104.04473, section 2.2.2): each rank holds v chunks;
+// microbatches go in rounds of p through one chunk after the other. Bubble (p-1)(F+B)/v, sends v times as
+// many.
+#include <algorithm>
+
+#include "models/base/error.hpp"
+#include "sim/schedule/schedule.hpp"
+
+namespace moesim {
+namespace {
+
+class Interleaved final : public Schedule {
+ public:
+  explicit Interleaved(std::int64_t chunks) : chunks_(chunks) {}
+  std::int64_t chunks() const override { return chunks_; }
+  std::int64_t chunks_of_given_durations() const override { return chunks_; }
+
+  Order order(const PipelineShape& shape) const override {
+    if (shape.microbatches % shape.ranks != 0) {
+      throw InputError("schedule",
+                       fmt::format("interleaved: {} microbatches are not a multiple of {} pipeline ranks",
+                                   shape.microbatches, shape.ranks));
+    }
+    Order order = straight_pipeline(shape, chunks_);
+    const std::int64_t total = shape.microbatches * chunks_;
+    for (std::int64_t r = 0; r < shape.ranks; ++r) {
+      std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];
+      // With m == p every forward comes first: nothing would be gained by turning earlier.
+      const std::int64_t ahead =
+          shape.microbatches == shape.ranks
+              ? total
+              : std::min(total, (shape.ranks - r - 1) * 2 + (chunks_ - 1) * shape.ranks);
+      for (std::int64_t i = 0; i < ahead; ++i) rank.push_back(slot(Pass::forward, i, shape.ranks));
+      for (std::int64_t i = 0; i < total; ++i) {
+        if (ahead + i < total) rank.push_back(slot(Pass::forward, ahead + i, shape.ranks));
+        rank.push_back(slot(Pass::backward, i, shape.ranks));
+      }
+    }
+    return order;
+  }
+
+ private:
+  /// The i-th forward or backward of a rank: rounds of p microbatches through each chunk, backward from the
+  /// last one.
+  Slot slot(Pass pass, std::int64_t i, std::int64_t ranks) const {
+    const std::int64_t round = i / (ranks * chunks_);
+    const std::int64_t within = i % (ranks * chunks_);
+    const std::int64_t chunk = within / ranks;
+    return {.pass = pass,
+            .chunk = static_cast<std::int16_t>(pass == Pass::forward ? chunk : chunks_ - 1 - chunk),
+            .microbatch = static_cast<std::int32_t>(round * ranks + within % ranks)};
+  }
+
+  std::int64_t chunks_;
+};
+
+std::unique_ptr<const Schedule> make(Reader& reader) {
+  return std::make_unique<Interleaved>(reader.integer({.name = "chunks",
+                                                       .help = "model chunks that each rank holds",
+                                                       .fallback = 2,
+                                                       .at_least = 1,
+                                                       .at_most = 1024}));
+}
+
+}  // namespace
+
+extern constexpr Entry<Schedule> interleaved_schedule{
+    "interleaved", "1F1B over several model chunks a rank, as Megatron-LM's virtual pipeline", make};
+
+}  // namespace moesim

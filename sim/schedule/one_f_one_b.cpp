@@ -1,0 +1,36 @@
+// 1F1B (PipeDream-Flush, Narayanan et al., arXiv 2104.04473, section 2.2): rank r runs p-1-r forwards ahead,
+// then one forward and one backward in turn. At most p-r microbatches are alive. Bubble (p-1)(F+B), as
+// GPipe's.
+#include <algorithm>
+
+#include "sim/schedule/schedule.hpp"
+
+namespace moesim {
+namespace {
+
+class OneFOneB final : public Schedule {
+ public:
+  Order order(const PipelineShape& shape) const override {
+    Order order = straight_pipeline(shape);
+    const auto m = static_cast<std::int32_t>(shape.microbatches);
+    const auto p = static_cast<std::int32_t>(shape.ranks);
+    for (std::int32_t r = 0; r < p; ++r) {
+      std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];
+      const std::int32_t warm_up = std::min(p - 1 - r, m);
+      for (std::int32_t i = 0; i < warm_up; ++i) rank.push_back({.pass = Pass::forward, .microbatch = i});
+      for (std::int32_t i = 0; i < m; ++i) {
+        if (warm_up + i < m) rank.push_back({.pass = Pass::forward, .microbatch = warm_up + i});
+        rank.push_back({.pass = Pass::backward, .microbatch = i});
+      }
+    }
+    return order;
+  }
+};
+
+}  // namespace
+
+extern constexpr Entry<Schedule> one_f_one_b_schedule{
+    "1f1b", "a few forwards ahead, then one forward and one backward in turn",
+    [](Reader&) -> std::unique_ptr<const Schedule> { return std::make_unique<OneFOneB>(); }};
+
+}  // namespace moesim

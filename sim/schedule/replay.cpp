@@ -1,0 +1,147 @@
+#include "sim/schedule/replay.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "models/base/error.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr Time unknown{-1};
+
+/// The state of a replay: how far each rank has come, and when each pass of each microbatch has ended.
+class Replayer {
+ public:
+  Replayer(const Order& order, const PassDurations& durations) : order_(order), durations_(durations) {
+    const auto cells = static_cast<std::size_t>(order.model_stages() * order.microbatches());
+    forward_ends_.assign(cells, unknown);
+    backward_ends_.assign(cells, unknown);
+    index_stages();
+  }
+
+  Replay run() {
+    const std::size_t ranks = order_.ranks.size();
+    std::vector<std::size_t> next(ranks);
+    result_.starts.resize(ranks);
+    result_.ends.resize(ranks);
+    bool moved = true;
+    while (moved) {
+      moved = false;
+      for (std::size_t r = 0; r < ranks; ++r) {
+        while (next[r] < order_.ranks[r].size() && advance(r, next[r])) moved = true;
+      }
+    }
+    for (std::size_t r = 0; r < ranks; ++r) {
+      if (next[r] < order_.ranks[r].size()) {
+        throw RunError(fmt::format("the order cannot finish: rank {} waits at its pass {} of {}", r, next[r],
+                                   order_.ranks[r].size()));
+      }
+      if (!result_.ends[r].empty()) result_.makespan = std::max(result_.makespan, result_.ends[r].back());
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void index_stages() {
+    for (const std::vector<Place>& chain : order_.chains) {
+      for (const Place& place : chain) chunks_ = std::max(chunks_, static_cast<std::size_t>(place.chunk) + 1);
+    }
+    stage_.assign(order_.chains.size() * order_.ranks.size() * chunks_, 0);
+    for (std::size_t c = 0; c < order_.chains.size(); ++c) {
+      for (std::size_t s = 0; s < order_.chains[c].size(); ++s) {
+        const Place& place = order_.chains[c][s];
+        stage_[(c * order_.ranks.size() + static_cast<std::size_t>(place.rank)) * chunks_ +
+               static_cast<std::size_t>(place.chunk)] = s;
+      }
+    }
+  }
+
+  std::size_t stage_of(std::size_t rank, const Slot& slot) const {
+    const std::size_t chain = order_.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)];
+    return stage_[(chain * order_.ranks.size() + rank) * chunks_ + static_cast<std::size_t>(slot.chunk)];
+  }
+  std::size_t cell(std::size_t stage, const Slot& slot) const {
+    return stage * static_cast<std::size_t>(order_.microbatches()) +
+           static_cast<std::size_t>(slot.microbatch);
+  }
+
+  /// When what the slot needs from elsewhere is there; unknown while it is not known.
+  Time ready(std::size_t rank, const Slot& slot) const {
+    const std::size_t stage = stage_of(rank, slot);
+    const std::vector<Place>& chain =
+        order_.chains[order_.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)]];
+    const bool forward = slot.pass == Pass::forward;
+    if (slot.pass == Pass::backward_weight || (forward && stage == 0)) return Time{};
+    if (!forward && stage + 1 == chain.size()) return forward_ends_[cell(stage, slot)];
+    const std::size_t before = forward ? stage - 1 : stage + 1;
+    const Time end = (forward ? forward_ends_ : backward_ends_)[cell(before, slot)];
+    if (end == unknown) return unknown;
+    return chain[before].rank == chain[stage].rank ? end : end + durations_.send;
+  }
+
+  Time duration(const Slot& slot) const {
+    switch (slot.pass) {
+      case Pass::forward:
+        return durations_.forward;
+      case Pass::backward:
+        return durations_.backward_input + durations_.backward_weight;
+      case Pass::backward_input:
+        return durations_.backward_input;
+      case Pass::backward_weight:
+        return durations_.backward_weight;
+    }
+    return {};
+  }
+
+  void finish(std::size_t rank, const Slot& slot, Time start, Time end) {
+    if (slot.pass == Pass::forward) forward_ends_[cell(stage_of(rank, slot), slot)] = end;
+    if (slot.pass == Pass::backward || slot.pass == Pass::backward_input)
+      backward_ends_[cell(stage_of(rank, slot), slot)] = end;
+    result_.starts[rank].push_back(start);
+    result_.ends[rank].push_back(end);
+  }
+
+  bool advance(std::size_t rank, std::size_t& next) {
+    const Slot& slot = order_.ranks[rank][next];
+    Time start = ready(rank, slot);
+    if (start == unknown) return false;
+    if (!result_.ends[rank].empty()) start = std::max(start, result_.ends[rank].back());
+    if (!slot.overlapped) {
+      finish(rank, slot, start, start + duration(slot));
+      ++next;
+      return true;
+    }
+    const Slot& partner = order_.ranks[rank][next + 1];
+    const Time partner_ready = ready(rank, partner);
+    if (partner_ready == unknown) return false;
+    start = std::max(start, partner_ready);
+    finish(rank, slot, start, start + durations_.overlapped);
+    finish(rank, partner, start, start + durations_.overlapped);
+    next += 2;
+    return true;
+  }
+
+  const Order& order_;
+  PassDurations durations_;
+  std::size_t chunks_ = 1;
+  std::vector<std::size_t> stage_;
+  std::vector<Time> forward_ends_, backward_ends_;
+  Replay result_;
+};
+
+}  // namespace
+
+Time Replay::longest_span() const {
+  Time longest;
+  for (std::size_t r = 0; r < starts.size(); ++r) {
+    if (!starts[r].empty()) longest = std::max(longest, ends[r].back() - starts[r].front());
+  }
+  return longest;
+}
+
+Replay replay(const Order& order, const PassDurations& durations) { return Replayer(order, durations).run(); }
+
+}  // namespace moesim

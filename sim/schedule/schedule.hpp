@@ -1,0 +1,46 @@
+// Pipeline schedules. Each writes, per rank, the list of its passes; peers, timing, validity and memory come
+// from code that serves all.
+#pragma once
+
+#include <cstdint>
+
+#include "models/base/units.hpp"
+#include "models/config/family.hpp"
+#include "sim/schedule/order.hpp"
+
+namespace moesim {
+
+/// What a schedule is asked for.
+struct PipelineShape {
+  std::int64_t ranks = 1;         ///< pipeline ranks
+  std::int64_t microbatches = 1;  ///< of a step, both directions together
+  /// Typical durations of the passes of one chunk, for schedules that fit their order to them. All above
+  /// zero.
+  Time forward{1}, backward_input{1}, backward_weight{1}, send{0};
+};
+
+/// A pipeline schedule. A family.
+class Schedule {
+ public:
+  virtual ~Schedule() = default;
+  /// The order for this pipeline. Throws InputError where the schedule cannot serve the sizes.
+  virtual Order order(const PipelineShape& shape) const = 0;
+  /// Model chunks that each rank holds.
+  virtual std::int64_t chunks() const { return 1; }
+  /// Chunks over which durations that are given for a rank are split (docs/scenarios.md, pipeline only).
+  virtual std::int64_t chunks_of_given_durations() const { return 1; }
+  /// Whether two ranks hold each stage of the model (bidirectional pipelines).
+  virtual bool is_bidirectional() const { return false; }
+};
+
+/// The members of the family.
+Register<Schedule> schedules();
+
+/// One chain over ranks 0, 1, ..., chunk by chunk, for all microbatches, and empty rank lists to fill.
+Order straight_pipeline(const PipelineShape& shape, std::int64_t chunks = 1);
+/// One chain that runs down the ranks with chunk 0 and back up with chunk 1.
+Order v_pipeline(const PipelineShape& shape);
+/// Two chains: down with chunk 0 for the first half of the microbatches, up with chunk 1 for the second half.
+Order bidirectional_pipeline(const PipelineShape& shape);
+
+}  // namespace moesim

@@ -1,0 +1,32 @@
+// What the subcommands have in common.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "models/config/document.hpp"
+
+namespace moesim {
+
+/// Options that mean the same in every command.
+struct CommonOptions {
+  std::vector<std::string> sets;  ///< --set KEY=VALUE
+  std::string format = "text";    ///< text | json | csv
+  std::string out = "-";
+  std::string engine;  ///< --engine KIND
+  bool quiet = false;
+};
+
+/// Adds --set, --format, --out, --engine and --quiet.
+void add_common_options(CLI::App& command, CommonOptions& options);
+/// The overrides that the options stand for, --engine included.
+std::vector<Override> overrides_of(const CommonOptions& options);
+
+// One function a subcommand: adds it to the program.
+void add_run_command(CLI::App& app);
+void add_topology_command(CLI::App& app);
+void add_list_commands(CLI::App& app);
+
+}  // namespace moesim
