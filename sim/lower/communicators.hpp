@@ -60,12 +60,13 @@ class Communicators {
 class PatternMaker {
  public:
   explicit PatternMaker(const Fabric& fabric);
-  /// One pattern for requests that go at the same time. `members` are the actors that take part.
+  /// One pattern for requests that go at the same time. `members` are the actors that take part; `busiest` is
+  /// what the most loaded member carries over the mean: everybody waits for it.
   PatternId make(GraphBuilder& builder, const Collective& collective, std::span<const Request> requests,
-                 std::span<const ActorId> members, bool holds_multiprocessors);
+                 std::span<const ActorId> members, bool holds_multiprocessors, double busiest = 1);
 
  private:
-  void add(const Traffic& traffic, Pattern& pattern);
+  void add(const Traffic& traffic, double busiest, Pattern& pattern);
 
   const Fabric& fabric_;
   std::vector<double> load_of_link_;

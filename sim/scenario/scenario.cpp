@@ -109,6 +109,12 @@ void read_routing(Reader& reader, Scenario& scenario) {
   Reader routing = part_or_empty(reader, "routing", "which experts a token goes to");
   scenario.seed = static_cast<std::uint64_t>(
       routing.integer({.name = "seed", .help = "of all random draws", .fallback = 1, .at_least = 0}));
+  scenario.routing_spread =
+      routing.number({.name = "spread",
+                      .help = "how far the rows of a rank stray: standard deviation over mean",
+                      .fallback = 0.0,
+                      .at_least = 0.0,
+                      .at_most = 1.0});
   scenario.routing = make_member(routing, routings(), "routing", "balanced");
   fit_group_routing(reader, scenario);
 }
