@@ -85,10 +85,11 @@ void PatternMaker::add(const Traffic& traffic, double busiest, Pattern& pattern)
 
 PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective,
                              std::span<const Request> requests, std::span<const ActorId> members,
-                             bool holds_multiprocessors, double busiest) {
+                             const Interplay& interplay) {
   Pattern pattern;
-  pattern.holds_multiprocessors = holds_multiprocessors;
-  for (const Request& request : requests) add(collective.plan(request, fabric_), busiest, pattern);
+  pattern.holds_multiprocessors = interplay.holds_multiprocessors;
+  pattern.slowdown = interplay.slowed_by_compute;
+  for (const Request& request : requests) add(collective.plan(request, fabric_), interplay.busiest, pattern);
   std::sort(touched_.begin(), touched_.end());
   std::vector<LinkLoad> loads;
   for (const std::uint32_t link : touched_) {

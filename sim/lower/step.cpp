@@ -124,7 +124,7 @@ PatternId Step::send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::
          .bytes = size_of(Precision::bf16) * (tokens_per_device(scenario_) * scenario_.model.hidden)});
   }
   const auto receiver = static_cast<ActorId>(to_rank * positions_ + position);
-  return pattern = patterns_.make(builder_, *scenario_.collectives.pipeline, sends, {&receiver, 1}, false);
+  return pattern = patterns_.make(builder_, *scenario_.collectives.pipeline, sends, {&receiver, 1});
 }
 
 std::vector<Request> Step::requests(const Communicator& communicator, const Request& prototype) const {
@@ -176,7 +176,9 @@ PatternId Step::exchange_pattern(ActorId actor, const Experts& experts, Work pha
         .reached_rows_per_node = reached_rows(experts, ranks % nodes == 0 ? nodes : ranks)};
     const Collective& collective = outward ? *scenario_.collectives.dispatch : *scenario_.collectives.combine;
     return patterns_.make(builder_, collective, requests(communicator, prototype), communicator.members,
-                          scenario_.collectives.communication_sms > 0, scenario_.busiest_over_mean());
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0,
+                           .slowed_by_compute = scenario_.collectives.slowed_by_compute,
+                           .busiest = scenario_.busiest_over_mean()});
   });
 }
 
@@ -188,16 +190,17 @@ PatternId Step::tensor_pattern(ActorId actor, Operation operation) {
     const Request prototype{.operation = operation,
                             .bytes = size_of(Precision::bf16) * (tokens * scenario_.model.hidden)};
     return patterns_.make(builder_, *scenario_.collectives.tensor, requests(communicator, prototype),
-                          communicator.members, scenario_.collectives.communication_sms > 0);
+                          communicator.members,
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
   });
 }
 
 PatternId Step::sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
                              Bytes bytes) {
   const Communicator& communicator = communicators_.of(scope, actor);
-  return patterns_.make(builder_, collective,
-                        requests(communicator, {.operation = operation, .bytes = bytes}),
-                        communicator.members, scenario_.collectives.communication_sms > 0);
+  return patterns_.make(
+      builder_, collective, requests(communicator, {.operation = operation, .bytes = bytes}),
+      communicator.members, {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
 }
 
 TaskGraph Step::finish() && {

@@ -139,6 +139,12 @@ Collectives read_collectives(Reader reader, const Fabric& fabric) {
                       .help = "multiprocessors that communication kernels hold while they run",
                       .fallback = 0,
                       .at_least = 0});
+  all.slowed_by_compute =
+      reader.number({.name = "slowed_by_compute",
+                     .help = "how much longer an exchange of tokens takes while its device computes",
+                     .fallback = 1.0,
+                     .at_least = 1.0,
+                     .at_most = 100.0});
   reader.finish();
   return all;
 }

@@ -55,6 +55,7 @@ inline constexpr std::string_view resolution_names[] = {"folded", "full"};
 struct Collectives {
   std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, tensor, pipeline;
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
+  double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
 };
 
 /// A scenario. Everything fits everything else. With `fixed` it is a pipeline only: it has an order, an
