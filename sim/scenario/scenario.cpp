@@ -214,11 +214,12 @@ std::int64_t Scenario::first_layer(std::int64_t model_stage) const {
   return std::accumulate(layers_per_stage.begin(), layers_per_stage.begin() + model_stage, std::int64_t{0});
 }
 
-Scenario read_scenario(const Value& document) {
-  Reader reader(document, "");
+Scenario read_scenario(Reader reader) {
   return reader.has("pipeline") ? read_pipeline_only(std::move(reader))
                                 : read_training_step(std::move(reader));
 }
+
+Scenario read_scenario(const Value& document) { return read_scenario(Reader(document, "")); }
 
 Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides) {
   return read_scenario(load_document(path, overrides));

@@ -96,6 +96,7 @@ struct Scenario {
 
 /// Reads a scenario document and cross-checks it. Throws InputError.
 Scenario read_scenario(const Value& document);
+Scenario read_scenario(Reader reader);
 /// Loads a file ("-" is standard input) with overrides.
 Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides = {});
 
