@@ -2,7 +2,6 @@
 // reads the children from one or two cache lines. Events of one instant come in the order of their tasks.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -73,17 +72,27 @@ class EventQueue {
 
   void sink(std::size_t position, const Event event) {
     while (4 * position + 1 < heap_.size()) {
-      const std::size_t first = 4 * position + 1;
-      const std::size_t end = std::min(first + 4, heap_.size());
-      std::size_t best = first;
-      for (std::size_t child = first + 1; child < end; ++child) {
-        if (is_before(heap_[child], heap_[best])) best = child;
-      }
+      const std::size_t best = first_of_four(4 * position + 1);
       if (!is_before(heap_[best], event)) break;
       place(position, heap_[best]);
       position = best;
     }
     place(position, event);
+  }
+
+  /// The earliest of up to four children. Which one is a matter of chance, so the usual case does not branch
+  /// on it.
+  std::size_t first_of_four(std::size_t child) const {
+    if (child + 4 <= heap_.size()) {
+      const std::size_t left = child + is_before(heap_[child + 1], heap_[child]);
+      const std::size_t right = child + 2 + is_before(heap_[child + 3], heap_[child + 2]);
+      return left + (right - left) * is_before(heap_[right], heap_[left]);
+    }
+    std::size_t best = child;
+    for (std::size_t next = child + 1; next < heap_.size(); ++next) {
+      if (is_before(heap_[next], heap_[best])) best = next;
+    }
+    return best;
   }
 
   std::vector<Event> heap_;

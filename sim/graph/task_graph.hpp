@@ -29,6 +29,7 @@ enum class TaskKind : std::uint8_t {
 /// What a task is for. Names are those of the report and the trace.
 enum class Work : std::uint8_t {
   none,
+  whole_pass,  // of a scenario that gives durations of passes
   embedding,
   head,
   attention,
@@ -43,17 +44,17 @@ enum class Work : std::uint8_t {
   gradient,
   parameter,  // communication
 };
-inline constexpr std::size_t work_count = 14;
+inline constexpr std::size_t work_count = 15;
 inline constexpr std::array<std::string_view, work_count> work_names{
-    "none",      "embedding", "head",     "attention",         "feed_forward",
-    "optimizer", "dispatch",  "combine",  "dispatch_backward", "combine_backward",
+    "none",      "pass",     "embedding", "head",
+    "attention", "feed_forward", "optimizer", "dispatch", "combine", "dispatch_backward", "combine_backward",
     "pipeline",  "tensor",    "gradient", "parameter"};
 constexpr bool is_communication(Work work) { return work >= Work::dispatch; }
 
 /// The pass that a task belongs to. BW is a backward whose input and weight gradients are one pass.
-enum class PassKind : std::uint8_t { none, forward, backward_input, backward_weight };
-inline constexpr std::array<std::string_view, 4> pass_names{"none", "forward", "backward_input",
-                                                            "backward_weight"};
+enum class PassKind : std::uint8_t { none, forward, backward_input, backward_weight, backward };
+inline constexpr std::array<std::string_view, 5> pass_names{"none", "forward", "backward_input",
+                                                            "backward_weight", "backward"};
 
 /// Where a task belongs in the model and the schedule; -1 where it belongs to none.
 struct Tag {

@@ -1,16 +1,25 @@
 #include "sim/lower/lower.hpp"
 
+#include "sim/lower/fixed.hpp"
 #include "sim/lower/passes.hpp"
 #include "sim/lower/step.hpp"
 
 namespace moesim {
 
 TaskGraph lower(const Scenario& scenario) {
+  if (scenario.fixed) return lower_fixed(scenario.order, *scenario.fixed);
   Step step(scenario);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
   for (ActorId actor = 0; actor < actors.size(); ++actor) {
-    for (const Slot& slot : scenario.order.ranks[static_cast<std::size_t>(actors[actor].pipeline_rank)]) {
-      lower_slot(step, actor, slot);
+    const std::vector<Slot>& slots =
+        scenario.order.ranks[static_cast<std::size_t>(actors[actor].pipeline_rank)];
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      if (slots[i].overlapped) {
+        lower_pair(step, actor, slots[i], slots[i + 1]);
+        ++i;
+      } else {
+        lower_slot(step, actor, slots[i]);
+      }
     }
     lower_update(step, actor);
   }

@@ -29,54 +29,71 @@ class PassLowering {
   }
 
   void forward() {
-    tag_.pass = PassKind::forward;
-    if (stage_ > 0) wait(false, stage_);
-    if (stage_ == 0) compute(step_.times().embedding(), OpPass::forward, Work::embedding, -1);
-    for (std::int64_t layer = first_layer_; layer < end_layer_; ++layer) {
-      attention(layer, OpPass::forward);
-      exchange(layer, Work::dispatch);
-      feed_forward(layer, OpPass::forward);
-      exchange(layer, Work::combine);
+    wait(false);
+    begin_forward();
+    for (std::int64_t i = 0; i < layers(); ++i) {
+      attention_forward(i);
+      exchange(layer_of_forward(i), Work::dispatch);
+      feed_forward_forward(i);
+      exchange(layer_of_forward(i), Work::combine);
     }
-    if (stage_ == last_stage_) {
-      compute(step_.times().head(), OpPass::forward, Work::head, -1);
-    } else {
-      send(false, stage_ + 1);
-    }
+    end_forward();
+    send(false);
   }
 
   void backward(bool weights_too) {
-    tag_.pass = PassKind::backward_input;
-    if (stage_ < last_stage_) wait(true, stage_);
-    if (stage_ == last_stage_) backward_of(step_.times().head(), Work::head, -1, weights_too);
-    for (std::int64_t layer = end_layer_ - 1; layer >= first_layer_; --layer) {
-      if (step_.scenario().recompute.full) {
-        exchange(layer, Work::dispatch);
-        exchange(layer, Work::combine);
-      } else if (step_.scenario().recompute.experts) {
-        exchange(layer, Work::dispatch);
-      }
-      exchange(layer, Work::combine_backward);
-      feed_forward(layer, OpPass::backward_input);
-      if (weights_too) feed_forward(layer, OpPass::backward_weight);
-      exchange(layer, Work::dispatch_backward);
-      attention(layer, OpPass::backward_input);
-      if (weights_too) attention(layer, OpPass::backward_weight);
+    wait(true);
+    begin_backward(weights_too);
+    for (std::int64_t i = 0; i < layers(); ++i) {
+      combine_backward(i);
+      feed_forward_backward(i, weights_too);
+      exchange(layer_of_backward(i), Work::dispatch_backward);
+      attention_input(i);
+      if (weights_too) attention_weight(i);
     }
-    if (stage_ == 0) {
-      if (weights_too) compute(step_.times().embedding(), OpPass::backward_weight, Work::embedding, -1);
-    } else {
-      send(true, stage_ - 1);
-    }
+    end_backward(weights_too);
+    send(true);
   }
 
   void backward_weight() {
-    if (stage_ == last_stage_) compute(step_.times().head(), OpPass::backward_weight, Work::head, -1);
-    for (std::int64_t layer = end_layer_ - 1; layer >= first_layer_; --layer) {
-      compute(step_.times().layer(layer).feed_forward, OpPass::backward_weight, Work::feed_forward, layer);
-      compute(step_.times().layer(layer).attention, OpPass::backward_weight, Work::attention, layer);
+    if (is_last()) weight(step_.times().head(), Work::head, -1);
+    for (std::int64_t i = 0; i < layers(); ++i) {
+      weight(times_of(layer_of_backward(i)).feed_forward, Work::feed_forward, layer_of_backward(i));
+      attention_weight(i);
     }
-    if (stage_ == 0) compute(step_.times().embedding(), OpPass::backward_weight, Work::embedding, -1);
+    if (stage_ == 0) weight(step_.times().embedding(), Work::embedding, -1);
+  }
+
+  /// This forward and that backward share the device, layer slot by layer slot, as figure 4 of the
+  /// DeepSeek-V3 report (arXiv 2412.19437) and its published trace have it: compute in the order attention F,
+  /// experts B, experts W, experts F, attention B, attention W; exchanges in the order combine B, dispatch F,
+  /// dispatch B, combine F. Sends go out when both have ended.
+  void forward_overlapped_with(PassLowering& other) {
+    for (PassLowering* pass : {this, &other}) {
+      pass->tag_.overlapped = true;
+      pass->wait(pass == &other);
+      step_.join(actor_);
+    }
+    last_ = other.last_ = step_.streams(actor_).compute;
+    begin_forward();
+    other.begin_backward(true);
+    for (std::int64_t i = 0; i < std::max(layers(), other.layers()); ++i) {
+      const bool forward = i < layers();
+      const bool backward = i < other.layers();
+      if (backward) other.combine_backward(i);
+      if (forward) attention_forward(i);
+      if (backward) other.feed_forward_backward(i, true);
+      if (forward) exchange(layer_of_forward(i), Work::dispatch);
+      if (backward) other.exchange(other.layer_of_backward(i), Work::dispatch_backward);
+      if (forward) feed_forward_forward(i);
+      if (backward) other.attention_input(i);
+      if (forward) exchange(layer_of_forward(i), Work::combine);
+      if (backward) other.attention_weight(i);
+    }
+    end_forward();
+    other.end_backward(true);
+    send(false);
+    other.send(true);
   }
 
  private:
@@ -90,37 +107,88 @@ class PassLowering {
     return tag;
   }
 
-  void compute(const BlockTimes& block, OpPass pass, Work work, std::int64_t layer) {
-    blocking(step_.compute(actor_, block.in(pass), tagged(work, layer, pass)));
+  std::int64_t layers() const { return end_layer_ - first_layer_; }
+  std::int64_t layer_of_forward(std::int64_t i) const { return first_layer_ + i; }
+  std::int64_t layer_of_backward(std::int64_t i) const { return end_layer_ - 1 - i; }
+  const LayerTimes& times_of(std::int64_t layer) const { return step_.times().layer(layer); }
+  bool is_last() const { return stage_ == last_stage_; }
+
+  void begin_forward() {
+    tag_.pass = PassKind::forward;
+    if (stage_ == 0) compute(step_.times().embedding(), OpPass::forward, Work::embedding, -1);
+  }
+  void end_forward() {
+    if (is_last()) compute(step_.times().head(), OpPass::forward, Work::head, -1);
+  }
+  void begin_backward(bool weights_too) {
+    tag_.pass = PassKind::backward_input;
+    if (!is_last()) return;
+    compute(step_.times().head(), OpPass::backward_input, Work::head, -1);
+    if (weights_too) weight(step_.times().head(), Work::head, -1);
+  }
+  void end_backward(bool weights_too) {
+    if (stage_ == 0 && weights_too) weight(step_.times().embedding(), Work::embedding, -1);
   }
 
-  /// Nothing of this actor goes on before the task has ended.
-  void blocking(TaskId task) {
+  void attention_forward(std::int64_t i) {
+    const std::int64_t layer = layer_of_forward(i);
+    shared_block(times_of(layer).attention, OpPass::forward, Work::attention, layer);
+  }
+  void feed_forward_forward(std::int64_t i) { feed_forward(layer_of_forward(i), OpPass::forward); }
+
+  /// The gradient of the combine, after what recomputation sends once more.
+  void combine_backward(std::int64_t i) {
+    const std::int64_t layer = layer_of_backward(i);
+    const Recompute& recompute = step_.scenario().recompute;
+    if (recompute.full || recompute.experts) exchange(layer, Work::dispatch);
+    if (recompute.full) exchange(layer, Work::combine);
+    exchange(layer, Work::combine_backward);
+  }
+  void feed_forward_backward(std::int64_t i, bool weights_too) {
+    const std::int64_t layer = layer_of_backward(i);
+    feed_forward(layer, OpPass::backward_input);
+    if (weights_too) weight(times_of(layer).feed_forward, Work::feed_forward, layer);
+  }
+  void attention_input(std::int64_t i) {
+    const std::int64_t layer = layer_of_backward(i);
+    shared_block(times_of(layer).attention, OpPass::backward_input, Work::attention, layer);
+  }
+  void attention_weight(std::int64_t i) {
+    weight(times_of(layer_of_backward(i)).attention, Work::attention, layer_of_backward(i));
+  }
+
+  void compute(const BlockTimes& block, OpPass pass, Work work, std::int64_t layer) {
+    if (block.in(pass).time.count == 0) return;
+    goes_on_after(step_.compute(actor_, block.in(pass), tagged(work, layer, pass), last_));
+  }
+
+  /// A weight gradient: nothing else of its pass waits for it.
+  void weight(const BlockTimes& block, Work work, std::int64_t layer) {
+    const TaskId input = last_;
+    compute(block, OpPass::backward_weight, work, layer);
+    if (tag_.overlapped) last_ = input;
+  }
+
+  /// What the pass issues next is behind the task. Alone on the device, so is everything else of the actor.
+  void goes_on_after(TaskId task) {
+    last_ = task;
+    if (tag_.overlapped) return;
     Streams& streams = step_.streams(actor_);
     streams.compute = task;
     streams.communication = task;
   }
 
-  void backward_of(const BlockTimes& block, Work work, std::int64_t layer, bool weights_too) {
-    compute(block, OpPass::backward_input, work, layer);
-    if (weights_too) compute(block, OpPass::backward_weight, work, layer);
-  }
-
   /// A block inside its tensor-parallel group: inputs gathered before, outputs reduced and scattered after.
   void shared_block(const BlockTimes& block, OpPass pass, Work work, std::int64_t layer) {
-    const bool shares = step_.scenario().layout.sizes().tensor > 1 && pass != OpPass::backward_weight;
+    const bool shares = step_.scenario().layout.sizes().tensor > 1;
     if (shares) tensor(Operation::all_gather, layer, pass);
     compute(block, pass, work, layer);
     if (shares) tensor(Operation::reduce_scatter, layer, pass);
   }
 
-  void attention(std::int64_t layer, OpPass pass) {
-    shared_block(step_.times().layer(layer).attention, pass, Work::attention, layer);
-  }
-
   /// Experts take the tokens as they are; a dense block is shared by the tensor-parallel group.
   void feed_forward(std::int64_t layer, OpPass pass) {
-    const BlockTimes& block = step_.times().layer(layer).feed_forward;
+    const BlockTimes& block = times_of(layer).feed_forward;
     if (step_.scenario().model.layers[static_cast<std::size_t>(layer)].is_moe) {
       compute(block, pass, Work::feed_forward, layer);
     } else {
@@ -129,8 +197,8 @@ class PassLowering {
   }
 
   void tensor(Operation operation, std::int64_t layer, OpPass pass) {
-    blocking(step_.call(actor_, Scope::tensor, step_.tensor_pattern(actor_, operation),
-                        tagged(Work::tensor, layer, pass)));
+    goes_on_after(step_.call(actor_, Scope::tensor, step_.tensor_pattern(actor_, operation),
+                             tagged(Work::tensor, layer, pass), last_));
   }
 
   void exchange(std::int64_t layer, Work phase) {
@@ -139,17 +207,21 @@ class PassLowering {
     Tag tag = tag_;
     tag.work = phase;
     tag.layer = static_cast<std::int16_t>(layer);
-    blocking(step_.call(actor_, Scope::expert, step_.exchange_pattern(actor_, shape.experts, phase), tag));
+    goes_on_after(
+        step_.call(actor_, Scope::expert, step_.exchange_pattern(actor_, shape.experts, phase), tag, last_));
   }
 
-  void wait(bool gradient, std::int64_t stage) {
-    step_.streams(actor_).arrival = step_.arrival(gradient, stage, slot_.microbatch, position_, tag_);
+  /// Waits for the input of a forward or the gradient of a backward from another stage.
+  void wait(bool gradient) {
+    if (gradient ? is_last() : stage_ == 0) return;
+    step_.streams(actor_).arrival = step_.arrival(gradient, stage_, slot_.microbatch, position_, tag_);
   }
 
-  void send(bool gradient, std::int64_t stage) {
-    step_.join(actor_);  // a stage without layers passes on what arrived
-    step_.edge(step_.streams(actor_).compute,
-               step_.arrival(gradient, stage, slot_.microbatch, position_, tag_));
+  void send(bool gradient) {
+    if (gradient ? stage_ == 0 : is_last()) return;
+    step_.join(actor_);  // all of the pass; a stage without layers passes on what arrived
+    const std::int64_t to = gradient ? stage_ - 1 : stage_ + 1;
+    step_.edge(step_.streams(actor_).compute, step_.arrival(gradient, to, slot_.microbatch, position_, tag_));
   }
 
   Step& step_;
@@ -158,6 +230,7 @@ class PassLowering {
   std::int64_t stage_ = 0, last_stage_ = 0, first_layer_ = 0, end_layer_ = 0;
   std::uint32_t position_ = 0;
   Tag tag_;
+  TaskId last_ = nothing;  // what the next task of this pass needs
 };
 
 }  // namespace
@@ -174,6 +247,11 @@ void lower_slot(Step& step, ActorId actor, const Slot& slot) {
     case Pass::backward_weight:
       return pass.backward_weight();
   }
+}
+
+void lower_pair(Step& step, ActorId actor, const Slot& forward, const Slot& backward) {
+  PassLowering other(step, actor, backward);
+  PassLowering(step, actor, forward).forward_overlapped_with(other);
 }
 
 }  // namespace moesim

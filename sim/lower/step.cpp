@@ -51,16 +51,16 @@ Step::Step(const Scenario& scenario)
   builder_.reserve(tasks, tasks + tasks / 2);
 }
 
-TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag) {
+TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input) {
   Streams& streams = streams_[actor];
-  if (timed.time.count == 0) return streams.compute;
   const TaskId task = builder_.add_compute(actor, timed.time, timed.slowdown, tag);
   edge(streams.compute, task);
+  if (input != streams.compute) edge(input, task);
   edge(std::exchange(streams.arrival, nothing), task);
   return streams.compute = task;
 }
 
-TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag) {
+TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
   const std::size_t index = communicators_.index_of(scope, actor);
   std::vector<TaskId>& calls = calls_[index];
   const std::uint32_t number = calls_issued_[actor][static_cast<std::size_t>(scope)]++;
@@ -68,6 +68,7 @@ TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag)
   const TaskId task = calls[number];
   Streams& streams = streams_[actor];
   edge(streams.communication, task);
+  if (input != streams.communication) edge(input, task);
   edge(std::exchange(streams.arrival, nothing), task);
   return streams.communication = task;
 }

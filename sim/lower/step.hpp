@@ -31,11 +31,10 @@ class Step {
   const Communicators& communicators() const { return communicators_; }
   Streams& streams(ActorId actor) { return streams_[actor]; }
 
-  /// A compute task behind the actor's compute stream.
-  TaskId compute(ActorId actor, const Timed& timed, const Tag& tag);
-  /// The actor's next call of its communicator of that scope, behind its communication stream; nothing for a
-  /// group of one.
-  TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag);
+  /// A compute task behind the actor's compute stream and behind `input`, which may be nothing.
+  TaskId compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input = nothing);
+  /// The actor's next call of its communicator of that scope, behind its communication stream and `input`.
+  TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input = nothing);
   /// Both streams wait for all that the actor has issued so far, and for its arrival.
   void join(ActorId actor);
   void edge(TaskId before, TaskId after) { builder_.add_edge(before, after); }

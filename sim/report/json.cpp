@@ -18,6 +18,7 @@ Json pipeline(const Report& report) {
   }
   return {{"makespan_s", to_seconds(report.makespan)},
           {"bubble_fraction", report.bubble_fraction},
+          {"makespan_bubble_fraction", report.makespan_bubble_fraction},
           {"bubble_s", to_seconds(report.bubble)},
           {"per_stage", std::move(stages)}};
 }
@@ -82,6 +83,10 @@ std::string write_report_json(const Report& report) {
                          {"exposed_communication", to_seconds(report.breakdown.exposed_communication)},
                          {"bubble", to_seconds(report.breakdown.bubble)},
                          {"optimizer", to_seconds(report.breakdown.optimizer)}};
+  json["passes_s"] = {{"forward", to_seconds(report.passes.forward)},
+                      {"backward", to_seconds(report.passes.backward)},
+                      {"backward_weight", to_seconds(report.passes.backward_weight)},
+                      {"overlapped", to_seconds(report.passes.overlapped)}};
   json["communication"] = communication(report);
   if (report.routing) json["routing"] = routing(*report.routing);
   if (!report.memory.empty()) json["memory"] = memory(report);

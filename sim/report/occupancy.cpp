@@ -11,7 +11,43 @@ struct Change {
   Time at;
   std::int32_t delta;
   Work work;
+  std::uint8_t phase;  // phase_count: none
 };
+
+/// How many tasks of each kind run.
+struct Running {
+  std::array<std::int32_t, work_count> works{};
+  // By phase, compute before communication: what computes decides.
+  std::array<std::array<std::int32_t, phase_count + 1>, 2> phases{};
+};
+
+/// The phase of a task: a backward whose weight gradient is held back counts its input gradient as backward.
+std::uint8_t phase_of(const Tag& tag) {
+  if (tag.microbatch < 0 || tag.work == Work::pipeline) return phase_count;
+  if (tag.overlapped) return static_cast<std::uint8_t>(Phase::overlapped);
+  switch (tag.pass) {
+    case PassKind::none:
+      return phase_count;
+    case PassKind::forward:
+      return static_cast<std::uint8_t>(Phase::forward);
+    case PassKind::backward_weight:
+      return static_cast<std::uint8_t>(Phase::backward_weight);
+    case PassKind::backward_input:
+    case PassKind::backward:
+      return static_cast<std::uint8_t>(Phase::backward);
+  }
+  return phase_count;
+}
+
+void count_phase(const Running& running, Time length, Occupancy& occupancy) {
+  for (const auto& phases : running.phases) {
+    for (std::size_t phase = 0; phase < phase_count; ++phase) {
+      if (phases[phase] == 0) continue;
+      occupancy.phases[phase] += length;
+      return;
+    }
+  }
+}
 
 /// The tasks of each actor: its compute, and the communication it takes part in. Compressed rows.
 struct TasksOfActors {
@@ -43,7 +79,9 @@ TasksOfActors group_tasks(const TaskGraph& graph) {
 }
 
 /// Where a moment counts to, given how many tasks of each kind of work run.
-void count_moment(const std::array<std::int32_t, work_count>& running, Time length, Occupancy& occupancy) {
+void count_moment(const Running& now, Time length, Occupancy& occupancy) {
+  const std::array<std::int32_t, work_count>& running = now.works;
+  count_phase(now, length, occupancy);
   bool computes = false;
   for (std::size_t work = 0; work < static_cast<std::size_t>(Work::optimizer); ++work)
     computes |= running[work] > 0;
@@ -67,14 +105,15 @@ void count_moment(const std::array<std::int32_t, work_count>& running, Time leng
 Occupancy sweep(std::vector<Change>& changes, Time makespan) {
   std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return a.at < b.at; });
   Occupancy occupancy;
-  std::array<std::int32_t, work_count> running{};
+  Running running;
   Time now;
   for (const Change& change : changes) {
     if (change.at > now) {
       count_moment(running, change.at - now, occupancy);
       now = change.at;
     }
-    running[static_cast<std::size_t>(change.work)] += change.delta;
+    running.works[static_cast<std::size_t>(change.work)] += change.delta;
+    running.phases[is_communication(change.work) ? 1 : 0][change.phase] += change.delta;
   }
   occupancy.idle += makespan - now;
   return occupancy;
@@ -94,8 +133,8 @@ std::vector<Occupancy> occupancy(const TaskGraph& graph, const Timeline& timelin
     for (std::uint64_t i = groups.first[actor]; i < groups.first[actor + 1]; ++i) {
       const TaskId task = groups.tasks[i];
       const Tag& tag = graph.tags[task];
-      changes.push_back({timeline.starts[task], 1, tag.work});
-      changes.push_back({timeline.ends[task], -1, tag.work});
+      changes.push_back({timeline.starts[task], 1, tag.work, phase_of(tag)});
+      changes.push_back({timeline.ends[task], -1, tag.work, phase_of(tag)});
       if (tag.microbatch < 0 || tag.work == Work::pipeline) continue;
       first = std::min(first, timeline.starts[task]);
       last = std::max(last, timeline.ends[task]);

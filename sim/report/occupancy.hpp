@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
@@ -9,12 +11,19 @@
 
 namespace moesim {
 
+/// What a pass does to its device; the rows of "where passes spend their time".
+enum class Phase : std::uint8_t { forward, backward, backward_weight, overlapped };
+inline constexpr std::size_t phase_count = 4;
+inline constexpr std::array<std::string_view, phase_count> phase_names{"forward", "backward",
+                                                                       "backward_weight", "overlapped"};
+
 /// Times of one actor, from zero to the makespan. `compute` excludes the optimizer.
 struct Occupancy {
   Time compute, optimizer, idle;
   std::array<Time, work_count> busy;  ///< communication in flight, by Work, whatever else goes on
   std::array<Time, work_count>
-      exposed;                 ///< communication while no compute runs; the first in Work's order counts
+      exposed;  ///< communication while no compute runs; the first in Work's order counts
+  std::array<Time, phase_count> phases;  ///< compute and exposed exchanges, by the pass that they belong to
   Time first_pass, last_pass;  ///< start of the first and end of the last task that belongs to a microbatch
 };
 

@@ -28,6 +28,13 @@ struct Breakdown {
   Time compute, exposed_communication, bubble, optimizer;
 };
 
+/// Where passes spend their time, mean over devices: compute and the exchanges that it waits for. What is
+/// left of the step is bubble, waiting for other stages, gradients and the optimizer.
+struct PassBreakdown {
+  Time forward, backward, backward_weight;  ///< passes that have the device to themselves
+  Time overlapped;                          ///< forward and backward that share it
+};
+
 /// One phase of communication.
 struct PhaseReport {
   std::int64_t bytes = 0;  ///< sent by all devices together
@@ -71,10 +78,12 @@ struct Report {
   Flops model_flops_per_token;
   FlopRate peak;  ///< of one device in bf16, what MFU is measured against
   Time makespan;
-  double bubble_fraction = 0;
+  double bubble_fraction = 0;  ///< 1 - busy / span of the slowest rank, in the span that its schedule has
+  double makespan_bubble_fraction = 0;  ///< 1 - busy / makespan of the same rank
   Time bubble;
   std::vector<StageReport> stages;
   Breakdown breakdown;
+  PassBreakdown passes;
   std::array<PhaseReport, work_count> phases;  ///< by Work; only communication is filled in
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;

@@ -30,6 +30,16 @@ void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
                             report.breakdown.exposed_communication;
 }
 
+void add_passes(const std::vector<Occupancy>& actors, Report& report) {
+  const auto phase = [&](Phase which) {
+    return mean(actors, [&](const Occupancy& o) { return o.phases[static_cast<std::size_t>(which)]; });
+  };
+  report.passes = {.forward = phase(Phase::forward),
+                   .backward = phase(Phase::backward),
+                   .backward_weight = phase(Phase::backward_weight),
+                   .overlapped = phase(Phase::overlapped)};
+}
+
 /// Compute and the communication that blocks passes; waiting for another stage is not busy.
 Time busy_in_passes(const Occupancy& actor) {
   Time busy = actor.compute;
@@ -62,6 +72,8 @@ void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, 
     if (stage.span > worst.span || (stage.span == worst.span && stage.busy > worst.busy)) slowest = rank;
   }
   report.bubble = report.stages[slowest].bubble;
+  report.makespan_bubble_fraction =
+      report.makespan.count == 0 ? 0 : 1 - report.stages[slowest].busy / report.makespan;
   report.bubble_fraction =
       report.stages[slowest].span.count == 0 ? 0 : report.bubble / report.stages[slowest].span;
 }
@@ -122,6 +134,16 @@ void add_routing(const Scenario& scenario, Report& report) {
   }
 }
 
+void add_model(const Scenario& scenario, Report& report) {
+  report.tokens = scenario.batch.tokens();
+  report.devices = scenario.fabric().device_count();
+  report.model_flops_per_token = training_flops_per_token(scenario.model, scenario.batch.sequence_length,
+                                                          true, scenario.model.prediction_layers > 0);
+  report.peak = scenario.cluster->device.gemm[static_cast<std::size_t>(Precision::bf16)].peak;
+  report.memory = memory_of_ranks(scenario);
+  report.memory_capacity = scenario.cluster->device.memory;
+}
+
 void add_critical_path(const TaskGraph& graph, const Timeline& timeline, Report& report) {
   std::array<Time, work_count> shares{};
   for (const CriticalStep& step : critical_path(graph, timeline)) {
@@ -149,18 +171,16 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
   report.fingerprint = fingerprint(timeline);
   report.step_time = timeline.makespan();
   if (report.step_time.count <= 0) throw RunError("the step takes no time: the scenario does no work");
-  report.tokens = scenario.batch.tokens();
-  report.devices = scenario.fabric().device_count();
-  report.model_flops_per_token = training_flops_per_token(scenario.model, scenario.batch.sequence_length,
-                                                          true, scenario.model.prediction_layers > 0);
-  report.peak = scenario.cluster->device.gemm[static_cast<std::size_t>(Precision::bf16)].peak;
   const std::vector<Occupancy> actors = occupancy(graph, timeline);
   add_breakdown(actors, report);
   add_stages(scenario, actors, report);
-  add_links(scenario, graph, count_patterns(graph, report), report);
-  add_routing(scenario, report);
-  report.memory = memory_of_ranks(scenario);
-  report.memory_capacity = scenario.cluster->device.memory;
+  add_passes(actors, report);
+  const std::vector<std::int64_t> runs = count_patterns(graph, report);
+  if (scenario.cluster) {
+    add_model(scenario, report);
+    add_links(scenario, graph, runs, report);
+    add_routing(scenario, report);
+  }
   add_critical_path(graph, timeline, report);
   report.engine = scenario.engine_name;
   report.tasks = graph.size();

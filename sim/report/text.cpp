@@ -49,6 +49,11 @@ std::string breakdown(const Report& report) {
   row("exposed communication", report.breakdown.exposed_communication);
   row("bubble", report.breakdown.bubble);
   row("optimizer", report.breakdown.optimizer);
+  text += "\nPasses, with the exchanges that they wait for\n";
+  if (report.passes.overlapped.count > 0) row("overlapped F and B", report.passes.overlapped);
+  row("forward alone", report.passes.forward);
+  row("backward alone", report.passes.backward);
+  if (report.passes.backward_weight.count > 0) row("weight gradient alone", report.passes.backward_weight);
   return text;
 }
 

@@ -30,6 +30,7 @@ class Layout {
   Layout(const Sizes& sizes, std::vector<Axis> placement);
 
   const Sizes& sizes() const { return sizes_; }
+  const std::vector<Axis>& placement() const { return placement_; }
   /// The device at a position of a pipeline rank.
   DeviceId device(std::int64_t pipeline_rank, std::uint32_t position) const;
   /// Ranks that hold parts of the same matrices.

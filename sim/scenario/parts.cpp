@@ -11,11 +11,15 @@ namespace {
 
 constexpr std::int64_t largest = 1'000'000'000;
 
-const Value no_keys = [] {
-  Value value;
-  value.kind = Value::Kind::object;
+/// An object without keys, for parts that are not given.
+const Value& no_keys() {
+  static const Value value = [] {
+    Value object;
+    object.kind = Value::Kind::object;
+    return object;
+  }();
   return value;
-}();
+}
 
 std::vector<Axis> read_placement(Reader& reader) {
   const std::vector<std::string> names = reader.texts(
@@ -175,9 +179,41 @@ GradientSync read_gradient_sync(Reader reader) {
   return sync;
 }
 
+PipelineSizes read_pipeline_sizes(Reader reader) {
+  PipelineSizes sizes;
+  sizes.stages =
+      reader.integer({.name = "stages", .help = "pipeline ranks", .at_least = 1, .at_most = 100'000});
+  sizes.microbatches = reader.integer({.name = "microbatches",
+                                       .help = "microbatches of a step, both directions together",
+                                       .at_least = 1,
+                                       .at_most = 1'000'000});
+  reader.finish();
+  return sizes;
+}
+
+PassDurations read_fixed_cost(Reader reader) {
+  static constexpr std::string_view kinds[] = {"fixed"};
+  static_cast<void>(
+      reader.choice({.name = "kind", .help = "durations are given", .fallback = "fixed"}, kinds));
+  const auto read = [&](std::string_view name, std::string_view help, std::optional<Time> fallback) {
+    return reader.time(
+        {.name = name, .help = help, .fallback = fallback, .at_least = Time{fallback ? 0 : 1}});
+  };
+  PassDurations durations;
+  durations.forward = read("forward", "a forward", std::nullopt);
+  durations.backward_input = read("backward_input", "the input gradient", std::nullopt);
+  durations.backward_weight = read("backward_weight", "the weight gradient", std::nullopt);
+  const Time sum = durations.forward + durations.backward_input + durations.backward_weight;
+  durations.overlapped = read("overlapped_forward_backward",
+                              "a forward overlapped with a full backward (default: their sum)", sum);
+  durations.send = read("p2p_latency", "from one rank to the next; occupies neither", Time{0});
+  reader.finish();
+  return durations;
+}
+
 Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help) {
   std::optional<Reader> part = reader.optional_part(name, help);
-  return part ? std::move(*part) : Reader(no_keys, std::string(name));
+  return part ? std::move(*part) : Reader(no_keys(), std::string(name));
 }
 
 std::vector<DescribedPart> describe_scenario() {
@@ -194,6 +230,10 @@ std::vector<DescribedPart> describe_scenario() {
            [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });
   describe("gradient_sync", "how gradients become parameters",
            [](Reader r) { static_cast<void>(read_gradient_sync(std::move(r))); });
+  describe("pipeline", "a pipeline without a model, whose passes have given durations",
+           [](Reader r) { static_cast<void>(read_pipeline_sizes(std::move(r))); });
+  describe("fixed_cost", "the part \"cost\" of a scenario with \"pipeline\"",
+           [](Reader r) { static_cast<void>(read_fixed_cost(std::move(r))); });
   describe("device", "an accelerator, inside a cluster", [](Reader r) { static_cast<void>(read_device(r)); });
   return parts;
 }

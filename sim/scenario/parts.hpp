@@ -20,6 +20,14 @@ Parallelism read_parallelism(Reader reader);
 PrecisionPlan read_precision_plan(Reader reader);
 Collectives read_collectives(Reader reader, const Fabric& fabric);
 GradientSync read_gradient_sync(Reader reader);
+/// Sizes of a pipeline that has no model.
+struct PipelineSizes {
+  std::int64_t stages = 1;        ///< pipeline ranks
+  std::int64_t microbatches = 1;  ///< of a step, both directions together
+};
+PipelineSizes read_pipeline_sizes(Reader reader);
+/// Durations as given: of one chunk, or of one rank for schedules that split them over its chunks.
+PassDurations read_fixed_cost(Reader reader);
 /// Reads the scenario's own key "recompute".
 Recompute read_recompute(Reader& reader);
 

@@ -90,14 +90,81 @@ void fit_group_routing(const Reader& reader, const Scenario& scenario) {
   }
 }
 
-}  // namespace
-
-std::int64_t Scenario::first_layer(std::int64_t model_stage) const {
-  return std::accumulate(layers_per_stage.begin(), layers_per_stage.begin() + model_stage, std::int64_t{0});
+void read_schedule(Reader& reader, Scenario& scenario) {
+  Reader schedule = part_or_empty(reader, "schedule", "the order of passes on each pipeline rank");
+  scenario.schedule = make_member(schedule, schedules(), "pipeline schedule", "1f1b");
 }
 
-Scenario read_scenario(const Value& document) {
-  Reader reader(document, "");
+/// The order of the schedule; sizes that it cannot serve are an error of the scenario's key.
+void make_order(const Reader& reader, Scenario& scenario, const PipelineShape& shape) {
+  try {
+    scenario.order = scenario.schedule->order(shape);
+  } catch (const InputError& error) {
+    reader.fail("schedule", std::string(error.what()).substr(std::string("schedule: ").size()));
+  }
+  check(scenario.order);
+}
+
+void read_routing(Reader& reader, Scenario& scenario) {
+  Reader routing = part_or_empty(reader, "routing", "which experts a token goes to");
+  scenario.seed = static_cast<std::uint64_t>(
+      routing.integer({.name = "seed", .help = "of all random draws", .fallback = 1, .at_least = 0}));
+  scenario.routing = make_member(routing, routings(), "routing", "balanced");
+  fit_group_routing(reader, scenario);
+}
+
+void read_communication(Reader& reader, Scenario& scenario) {
+  scenario.collectives = read_collectives(
+      part_or_empty(reader, "collectives", "the algorithm of each communication"), scenario.fabric());
+  const Device& device = scenario.cluster->device;
+  if (scenario.collectives.communication_sms >= device.multiprocessors) {
+    reader.fail("collectives.communication_sms",
+                fmt::format("is {}, expected less than the {} multiprocessors of {}",
+                            scenario.collectives.communication_sms, device.multiprocessors, device.name));
+  }
+}
+
+void read_engine(Reader& reader, Scenario& scenario) {
+  Reader engine = part_or_empty(reader, "engine", "who shares what, when");
+  const Entry<Engine>& entry = choose_member(engine, engines(), "engine", "fluid");
+  scenario.engine = entry.make(engine);
+  scenario.engine_name = entry.name;
+  engine.finish();
+}
+
+/// Axes of a sweep mean nothing to a single run; any other key that nobody read is an error.
+void finish(Reader& reader) {
+  static_cast<void>(reader.raw("sweep", "axes of `moesim sweep`"));
+  reader.finish();
+}
+
+/// A scenario that gives the durations of whole passes, so that published schedule tables can be replayed.
+Scenario read_pipeline_only(Reader reader) {
+  Scenario scenario;
+  scenario.about =
+      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  const PipelineSizes sizes = read_pipeline_sizes(reader.part("pipeline", "a pipeline without a model"));
+  read_schedule(reader, scenario);
+  scenario.fixed = read_fixed_cost(reader.part("cost", "durations of the passes"));
+  const std::int64_t chunks = scenario.schedule->chunks_of_given_durations();
+  for (Time* duration : {&scenario.fixed->forward, &scenario.fixed->backward_input,
+                         &scenario.fixed->backward_weight, &scenario.fixed->overlapped}) {
+    *duration = *duration / chunks;
+  }
+  make_order(reader, scenario,
+             {.ranks = sizes.stages,
+              .microbatches = sizes.microbatches,
+              .forward = scenario.fixed->forward,
+              .backward_input = scenario.fixed->backward_input,
+              .backward_weight = scenario.fixed->backward_weight,
+              .send = scenario.fixed->send});
+  scenario.layout = Layout({.pipeline = sizes.stages}, scenario.layout.placement());
+  read_engine(reader, scenario);
+  finish(reader);
+  return scenario;
+}
+
+Scenario read_training_step(Reader reader) {
   Scenario scenario;
   scenario.about =
       reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
@@ -111,28 +178,14 @@ Scenario read_scenario(const Value& document) {
   const std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
   fit_sizes(reader, scenario, std::move(parallelism));
 
-  Reader schedule = part_or_empty(reader, "schedule", "the order of passes on each pipeline rank");
-  scenario.schedule = make_member(schedule, schedules(), "pipeline schedule", "1f1b");
+  read_schedule(reader, scenario);
   const Sizes& sizes = scenario.layout.sizes();
-  scenario.order = scenario.schedule->order(
-      {.ranks = sizes.pipeline,
-       .microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch)});
-  check(scenario.order);
+  make_order(reader, scenario,
+             {.ranks = sizes.pipeline,
+              .microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch)});
   fit_layers(reader, scenario, layers_per_stage);
-
-  Reader routing = part_or_empty(reader, "routing", "which experts a token goes to");
-  scenario.seed = static_cast<std::uint64_t>(
-      routing.integer({.name = "seed", .help = "of all random draws", .fallback = 1, .at_least = 0}));
-  scenario.routing = make_member(routing, routings(), "routing", "balanced");
-  fit_group_routing(reader, scenario);
-  scenario.collectives = read_collectives(
-      part_or_empty(reader, "collectives", "the algorithm of each communication"), scenario.fabric());
-  if (scenario.collectives.communication_sms >= scenario.cluster->device.multiprocessors) {
-    reader.fail("collectives.communication_sms",
-                fmt::format("is {}, expected less than the {} multiprocessors of {}",
-                            scenario.collectives.communication_sms, scenario.cluster->device.multiprocessors,
-                            scenario.cluster->device.name));
-  }
+  read_routing(reader, scenario);
+  read_communication(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
   scenario.gradient_sync =
       read_gradient_sync(part_or_empty(reader, "gradient_sync", "how gradients become parameters"));
@@ -141,17 +194,24 @@ Scenario read_scenario(const Value& document) {
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
-  Reader engine = part_or_empty(reader, "engine", "who shares what, when");
-  const Entry<Engine>& engine_entry = choose_member(engine, engines(), "engine", "fluid");
-  scenario.engine = engine_entry.make(engine);
-  scenario.engine_name = engine_entry.name;
-  engine.finish();
+  read_engine(reader, scenario);
   scenario.resolution = static_cast<Resolution>(reader.choice(
       {.name = "resolution", .help = "whether one rank stands for its symmetric peers", .fallback = "folded"},
       resolution_names));
-  static_cast<void>(reader.raw("sweep", "axes of `moesim sweep`"));
-  reader.finish();
+  finish(reader);
   return scenario;
+}
+
+}  // namespace
+
+std::int64_t Scenario::first_layer(std::int64_t model_stage) const {
+  return std::accumulate(layers_per_stage.begin(), layers_per_stage.begin() + model_stage, std::int64_t{0});
+}
+
+Scenario read_scenario(const Value& document) {
+  Reader reader(document, "");
+  return reader.has("pipeline") ? read_pipeline_only(std::move(reader))
+                                : read_training_step(std::move(reader));
 }
 
 Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides) {

@@ -18,6 +18,7 @@
 #include "sim/collective/collective.hpp"
 #include "sim/engine/engine.hpp"
 #include "sim/scenario/layout.hpp"
+#include "sim/schedule/replay.hpp"
 #include "sim/schedule/schedule.hpp"
 
 namespace moesim {
@@ -56,9 +57,11 @@ struct Collectives {
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
 };
 
-/// A scenario. Everything fits everything else.
+/// A scenario. Everything fits everything else. With `fixed` it is a pipeline only: it has an order, an engine and
+/// durations, but no model, no cluster and no batch.
 struct Scenario {
   std::string about;
+  std::optional<PassDurations> fixed;
   Model model;
   std::optional<Cluster> cluster;
   Batch batch;

@@ -1,0 +1,113 @@
+#include "sim/lower/fixed.hpp"
+
+#include <algorithm>
+
+namespace moesim {
+namespace {
+
+class FixedLowering {
+ public:
+  FixedLowering(const Order& order, const PassDurations& durations)
+      : order_(order), durations_(durations), builder_(static_cast<std::uint32_t>(order.ranks.size())) {
+    arrivals_.assign(static_cast<std::size_t>(2 * order.model_stages() * order.microbatches()), nothing);
+    for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) {
+      const auto receiver = static_cast<ActorId>(rank);
+      Pattern send;
+      send.latency = durations.send;
+      send.messages = 1;
+      sends_to_.push_back(builder_.add_pattern(send, {}, {&receiver, 1}));
+    }
+  }
+
+  TaskGraph lower() {
+    for (std::size_t rank = 0; rank < order_.ranks.size(); ++rank) {
+      TaskId last = nothing;
+      const std::vector<Slot>& slots = order_.ranks[rank];
+      for (std::size_t i = 0; i < slots.size(); ++i) {
+        const bool pair = slots[i].overlapped;
+        const TaskId task =
+            builder_.add_compute(static_cast<ActorId>(rank), duration(slots[i]), 1, tag(rank, slots[i]));
+        builder_.add_edge(last, task);
+        connect(rank, slots[i], task);
+        if (pair) connect(rank, slots[++i], task);
+        last = task;
+      }
+    }
+    return std::move(builder_).finish({});
+  }
+
+ private:
+  Time duration(const Slot& slot) const {
+    if (slot.overlapped) return durations_.overlapped;
+    switch (slot.pass) {
+      case Pass::forward:
+        return durations_.forward;
+      case Pass::backward:
+        return durations_.backward_input + durations_.backward_weight;
+      case Pass::backward_input:
+        return durations_.backward_input;
+      case Pass::backward_weight:
+        return durations_.backward_weight;
+    }
+    return {};
+  }
+
+  static Tag tag(std::size_t rank, const Slot& slot) {
+    static constexpr PassKind kinds[] = {PassKind::forward, PassKind::backward, PassKind::backward_input,
+                                         PassKind::backward_weight};
+    return {.microbatch = slot.microbatch,
+            .stage = static_cast<std::int16_t>(rank),
+            .chunk = static_cast<std::int8_t>(slot.chunk),
+            .work = Work::whole_pass,
+            .pass = kinds[static_cast<std::size_t>(slot.pass)],
+            .overlapped = slot.overlapped};
+  }
+
+  /// The task waits for what the pass needs from other stages, and what it makes goes there.
+  void connect(std::size_t rank, const Slot& slot, TaskId task) {
+    if (slot.pass == Pass::backward_weight) return;
+    const std::vector<Place>& chain =
+        order_.chains[order_.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)]];
+    const auto here = std::find_if(chain.begin(), chain.end(), [&](const Place& place) {
+      return static_cast<std::size_t>(place.rank) == rank && place.chunk == slot.chunk;
+    });
+    const auto stage = static_cast<std::size_t>(here - chain.begin());
+    const bool gradient = slot.pass != Pass::forward;
+    if (gradient ? stage + 1 < chain.size() : stage > 0)
+      builder_.add_edge(arrival(gradient, stage, slot, chain), task);
+    if (gradient ? stage > 0 : stage + 1 < chain.size()) {
+      builder_.add_edge(task, arrival(gradient, gradient ? stage - 1 : stage + 1, slot, chain));
+    }
+  }
+
+  TaskId arrival(bool gradient, std::size_t stage, const Slot& slot, const std::vector<Place>& chain) {
+    const auto stages = static_cast<std::size_t>(order_.model_stages());
+    const std::size_t row = (gradient ? stages : 0) + stage;
+    TaskId& task = arrivals_[row * static_cast<std::size_t>(order_.microbatches()) +
+                             static_cast<std::size_t>(slot.microbatch)];
+    if (task != nothing) return task;
+    const Place& to = chain[stage];
+    const Place& from = chain[gradient ? stage + 1 : stage - 1];
+    if (from.rank == to.rank || durations_.send == Time{}) return task = builder_.add_barrier();
+    return task = builder_.add_coflow(sends_to_[static_cast<std::size_t>(to.rank)],
+                                      {.microbatch = slot.microbatch,
+                                       .stage = static_cast<std::int16_t>(to.rank),
+                                       .chunk = static_cast<std::int8_t>(to.chunk),
+                                       .work = Work::pipeline,
+                                       .pass = gradient ? PassKind::backward_input : PassKind::forward});
+  }
+
+  const Order& order_;
+  PassDurations durations_;
+  GraphBuilder builder_;
+  std::vector<TaskId> arrivals_;
+  std::vector<PatternId> sends_to_;
+};
+
+}  // namespace
+
+TaskGraph lower_fixed(const Order& order, const PassDurations& durations) {
+  return FixedLowering(order, durations).lower();
+}
+
+}  // namespace moesim
