@@ -44,7 +44,8 @@ class SlotIndex {
   /// The position in its rank's order, or none.
   std::uint32_t find(const Tag& tag) const {
     if (tag.microbatch < 0 || tag.stage < 0 || tag.chunk < 0 || tag.pass == PassKind::none) return none;
-    return slots_[place(static_cast<std::size_t>(tag.stage), tag.chunk, tag.microbatch, tag.pass)];
+    const PassKind pass = tag.pass == PassKind::backward ? PassKind::backward_input : tag.pass;
+    return slots_[place(static_cast<std::size_t>(tag.stage), tag.chunk, tag.microbatch, pass)];
   }
 
  private:

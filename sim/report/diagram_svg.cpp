@@ -23,12 +23,12 @@ constexpr Look looks[] = {{"f", "#0072b2", "#7fb8d8", "#fff"},
 const Look& look_of(Pass pass) { return looks[static_cast<std::size_t>(pass)]; }
 
 // Pixels.
-constexpr double left = 64, right = 62, row_height = 22, row_gap = 4, digit_width = 5.3;
-constexpr double target_cell = 13, narrowest = 900, widest = 6000;
+constexpr double left = 64, right = 62, row_height = 22, row_gap = 4, digit_width = 5.1, legend_line = 22;
+constexpr double narrowest = 900, widest = 6000;
 
 /// The microbatch fits a cell of that width.
 bool has_room(double width, std::int64_t microbatch) {
-  return width >= static_cast<double>(fmt::formatted_size("{}", microbatch)) * digit_width + 1;
+  return width >= static_cast<double>(fmt::formatted_size("{}", microbatch)) * digit_width + .5;
 }
 
 std::string escaped(std::string_view text) {
@@ -56,9 +56,10 @@ class SvgDrawing {
  public:
   explicit SvgDrawing(const Diagram& diagram)
       : diagram_(diagram),
-        rows_top_(diagram.title.empty() ? 58 : 80),
-        rows_bottom_(rows_top_ + static_cast<double>(diagram.rows.size()) * (row_height + row_gap)),
-        plot_(plot_width(diagram)) {}
+        plot_(plot_width(diagram)),
+        legend_(legend_of(diagram, plot_ + right)),
+        rows_top_((diagram.title.empty() ? 34 : 54) + legend_line * static_cast<double>(legend_.size())),
+        rows_bottom_(rows_top_ + static_cast<double>(diagram.rows.size()) * (row_height + row_gap)) {}
 
   std::string draw() && {
     header();
@@ -71,17 +72,18 @@ class SvgDrawing {
   }
 
  private:
-  /// Wide enough that half of the cells have room for their number, within reason.
+  /// Wide enough that nine of ten cells have room for any microbatch's number, within reason.
   static double plot_width(const Diagram& diagram) {
     std::vector<std::int64_t> durations;
     for (const DiagramRow& row : diagram.rows) {
       for (const Cell& cell : row.cells) durations.push_back((cell.end - cell.start).count);
     }
     if (durations.empty() || diagram.end.count == 0) return narrowest;
-    const auto middle = durations.begin() + static_cast<std::ptrdiff_t>(durations.size() / 2);
-    std::nth_element(durations.begin(), middle, durations.end());
-    const double median = static_cast<double>(std::max<std::int64_t>(*middle, 1));
-    return std::clamp(target_cell * static_cast<double>(diagram.end.count) / median, narrowest, widest);
+    const auto short_one = durations.begin() + static_cast<std::ptrdiff_t>(durations.size() / 10);
+    std::nth_element(durations.begin(), short_one, durations.end());
+    const auto room = static_cast<double>(fmt::formatted_size("{}", diagram.microbatches)) * digit_width + 1;
+    const auto shortest = static_cast<double>(std::max<std::int64_t>(*short_one, 1));
+    return std::clamp(room * static_cast<double>(diagram.end.count) / shortest, narrowest, widest);
   }
 
   template <class... Arguments>
@@ -104,7 +106,8 @@ class SvgDrawing {
     text_ +=
         "text{font-family:Helvetica,Arial,sans-serif;font-size:12px;fill:#222}\n"
         ".cell text{font-size:9px;text-anchor:middle}\n"
-        ".cell rect,.key{stroke:#fff;stroke-width:.6}\n";
+        ".cell rect{stroke:#fff;stroke-width:.6}\n"
+        ".idle{fill:#e8e8e8}\n";
     for (const Look& look : looks) {
       write(".{0}{{fill:{1}}} .{0}l{{fill:{2}}} .cell .{0}t{{fill:{3}}} .cell .{0}lt{{fill:#000}}\n",
             look.style, look.fill, look.light_fill, look.ink);
@@ -121,44 +124,81 @@ class SvgDrawing {
     write("<text x=\"{}\" y=\"{}\" style=\"fill:#555\">{}</text>\n", left, y, escaped(subtitle(diagram_)));
   }
 
-  void key(double& x, std::string_view name, std::string_view above, std::string_view below) {
-    const double y = rows_top_ - 28;
-    write(
-        "<rect class=\"key {}\" x=\"{:.1f}\" y=\"{}\" width=\"22\" height=\"7\"/>"
-        "<rect class=\"key {}\" x=\"{:.1f}\" y=\"{}\" width=\"22\" height=\"7\"/>"
-        "<text x=\"{:.1f}\" y=\"{}\">{}</text>\n",
-        above, x, y, below, x, y + 7, x + 27, y + 11, name);
-    x += 27 + 6.4 * static_cast<double>(name.size()) + 14;
-  }
+  /// One entry of the legend: the classes of its upper and lower half.
+  struct Key {
+    std::string name;
+    std::string_view above, below;
+    double width() const { return 44 + 6.6 * static_cast<double>(name.size()); }
+  };
 
-  void legend() {
+  static std::vector<Key> keys_of(const Diagram& diagram) {
     std::set<Pass> passes;
     std::optional<Cell> pair;
-    bool has_chunks = false;
-    for (const DiagramRow& row : diagram_.rows) {
+    std::int64_t highest_chunk = 0;
+    for (const DiagramRow& row : diagram.rows) {
       for (const Cell& cell : row.cells) {
         passes.insert(cell.slot.pass);
         if (cell.beneath) passes.insert(cell.beneath->pass);
         if (cell.beneath) pair = cell;
-        has_chunks |= cell.slot.chunk > 0;
+        highest_chunk = std::max<std::int64_t>(highest_chunk, cell.slot.chunk);
       }
     }
-    double x = left;
-    for (const Pass pass : passes) key(x, name_of(pass), look_of(pass).style, look_of(pass).style);
-    if (pair) key(x, name_of({}, true), look_of(pair->slot.pass).style, look_of(pair->beneath->pass).style);
-    if (has_chunks) key(x, "lighter: odd chunks of the rank", "fl", "dl");
-    key(x, "bubble", "idle", "idle");
+    std::vector<Key> keys;
+    const auto add = [&](std::string_view name, std::string_view above, std::string_view below) {
+      keys.push_back({std::string(name), above, below});
+    };
+    for (const Pass pass : passes) add(name_of(pass), look_of(pass).style, look_of(pass).style);
+    if (pair) add(name_of({}, true), look_of(pair->slot.pass).style, look_of(pair->beneath->pass).style);
+    if (highest_chunk > 0)
+      add(highest_chunk > 1 ? "lighter: chunks 1, 3, ..." : "lighter: chunk 1", "fl", "fl");
+    add("bubble", "idle", "idle");
+    return keys;
+  }
+
+  /// The entries side by side, in as many lines as they need.
+  static std::vector<std::vector<Key>> legend_of(const Diagram& diagram, double width) {
+    std::vector<std::vector<Key>> lines(1);
+    double used = 0;
+    for (Key& key : keys_of(diagram)) {
+      if (used > 0 && used + key.width() > width) {
+        lines.emplace_back();
+        used = 0;
+      }
+      used += key.width();
+      lines.back().push_back(std::move(key));
+    }
+    return lines;
+  }
+
+  void legend() {
+    double y = rows_top_ - 4 - legend_line * static_cast<double>(legend_.size());
+    for (const std::vector<Key>& line : legend_) {
+      double x = left;
+      for (const Key& key : line) {
+        const bool is_split = key.above != key.below;
+        swatch(key.above, x, y, is_split ? 7 : 14);
+        if (is_split) swatch(key.below, x, y + 7, 7);
+        write("<text x=\"{:.1f}\" y=\"{}\">{}</text>\n", x + 27, y + 11, key.name);
+        x += key.width();
+      }
+      y += legend_line;
+    }
+  }
+
+  void swatch(std::string_view style, double x, double y, double height) {
+    write("<rect class=\"{}\" x=\"{:.1f}\" y=\"{}\" width=\"22\" height=\"{}\"/>\n", style, x, y, height);
   }
 
   void backgrounds() {
     for (std::size_t rank = 0; rank < diagram_.rows.size(); ++rank) {
-      write("<rect x=\"{}\" y=\"{}\" width=\"{:.2f}\" height=\"{}\" fill=\"#e8e8e8\"/>\n", left, y_of(rank),
+      write("<rect x=\"{}\" y=\"{}\" width=\"{:.2f}\" height=\"{}\" class=\"idle\"/>\n", left, y_of(rank),
             plot_, row_height);
       write("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">rank {}</text>\n", left - 8, y_of(rank) + 15, rank);
       write("<text x=\"{:.2f}\" y=\"{}\">{:.1f} %</text>\n", left + plot_ + 8, y_of(rank) + 15,
             100 * diagram_.rows[rank].bubble);
     }
-    write("<text x=\"{:.2f}\" y=\"{}\" style=\"fill:#555\">bubble</text>\n", left + plot_ + 8, rows_top_ - 8);
+    write("<text x=\"{:.2f}\" y=\"{}\" style=\"fill:#555\">bubble</text>\n", left + plot_ + 8,
+          rows_bottom_ + 18);
   }
 
   void axis() {
@@ -201,7 +241,9 @@ class SvgDrawing {
   }
 
   const Diagram& diagram_;
-  double rows_top_, rows_bottom_, plot_;
+  double plot_;
+  std::vector<std::vector<Key>> legend_;
+  double rows_top_, rows_bottom_;
   std::string text_;
 };
 

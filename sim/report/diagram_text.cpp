@@ -12,17 +12,27 @@
 namespace moesim {
 namespace {
 
-/// How a kind of pass looks. Colours are the nearest in the terminal's palette of 256 to those of Okabe and
-/// Ito (Color Universal Design, 2008), which colour-blind readers tell apart.
-struct Look {
-  char letter, fill;
+/// A colour and what is legible on it, in the terminal's palette of 256.
+struct Paint {
   int background, foreground;
 };
-constexpr Look looks[] = {{'F', '-', 25, 231}, {'B', '=', 214, 16}, {'b', '=', 227, 16}, {'W', '~', 36, 16}};
-constexpr Look pair_look{'X', '#', 25, 231};
+
+/// How a kind of pass looks. Colours are the nearest to those of Okabe and Ito (Color Universal Design,
+/// 2008), which colour-blind readers tell apart; odd chunks are lighter.
+struct Look {
+  char letter, fill;
+  Paint paint, light;
+};
+constexpr Look looks[] = {{'F', '-', {25, 231}, {110, 16}},
+                          {'B', '=', {214, 16}, {222, 16}},
+                          {'b', '=', {227, 16}, {230, 16}},
+                          {'W', '~', {36, 16}, {115, 16}}};
+constexpr char pair_letter = 'X', pair_fill = '#';
 
 const Look& look_of(Pass pass) { return looks[static_cast<std::size_t>(pass)]; }
-const Look& look_of(const Cell& cell) { return cell.beneath ? pair_look : look_of(cell.slot.pass); }
+Paint paint_of(const Slot& slot) {
+  return slot.chunk % 2 == 0 ? look_of(slot.pass).paint : look_of(slot.pass).light;
+}
 
 /// Text cut into lines of at most `width` columns, at blanks where there are any.
 std::string wrapped(std::string_view text, std::size_t width) {
@@ -100,8 +110,13 @@ class TextDrawing {
     return text;
   }
 
-  std::string painted(int foreground, int background, std::string_view text) const {
-    return fmt::format("\x1b[38;5;{};48;5;{}m{}\x1b[0m", foreground, background, text);
+  static std::string painted(Paint paint, std::string_view text) {
+    return fmt::format("\x1b[38;5;{};48;5;{}m{}\x1b[0m", paint.foreground, paint.background, text);
+  }
+
+  /// In the paint's background colour, on the terminal's own.
+  static std::string coloured(Paint paint, std::string_view text) {
+    return fmt::format("\x1b[38;5;{}m{}\x1b[0m", paint.background, text);
   }
 
   std::string idle(std::size_t width) const {
@@ -109,46 +124,55 @@ class TextDrawing {
     return style_.colour ? fmt::format("\x1b[2m{}\x1b[0m", dots) : dots;
   }
 
-  /// A column in which one cell gives way to another.
+  /// A column in which one cell gives way to another. A pair takes all of it: its halves are the other way.
   std::string split(const Column& column) const {
-    const auto paint = [](const Cell* cell) { return cell == nullptr ? 236 : look_of(*cell).background; };
-    return painted(paint(column.left), paint(column.right), "\u258c");  // left half block
+    if (column.left != nullptr && column.left->beneath) return halves(*column.left, 1);
+    if (column.right != nullptr && column.right->beneath) return halves(*column.right, 1);
+    static constexpr std::string_view left_half = "\u258c", right_half = "\u2590";
+    if (column.right == nullptr) return coloured(paint_of(column.left->slot), left_half);
+    if (column.left == nullptr) return coloured(paint_of(column.right->slot), right_half);
+    return painted({paint_of(column.right->slot).background, paint_of(column.left->slot).background},
+                   left_half);
+  }
+
+  /// Whether a cell is long enough for a number, whichever columns it falls on.
+  bool has_room(const Cell& cell) const {
+    const double columns = (cell.end - cell.start) / diagram_.end * static_cast<double>(columns_);
+    return columns >= (style_.colour ? 1.5 : 2);
   }
 
   /// Coloured columns of one cell, with its microbatch where there is room.
   std::string block(const Cell& cell, std::size_t width) const {
-    const Look& look = look_of(cell.slot.pass);
     if (cell.beneath) return pair_block(cell, width);
-    std::string label = fmt::format("{}", cell.slot.microbatch);
-    if (label.size() > width) label = label.substr(label.size() - 1);
+    std::string label = has_room(cell) ? fmt::format("{}", cell.slot.microbatch) : std::string();
+    if (label.size() > 1 && label.size() >= width) label = label.substr(label.size() - 1);
     label.resize(width, ' ');
-    return painted(look.foreground, look.background, label);
+    return painted(paint_of(cell.slot), label);
   }
 
   std::string pair_block(const Cell& cell, std::size_t width) const {
-    const Look& above = look_of(cell.slot.pass);
-    const Look& below = look_of(cell.beneath->pass);
     const std::string first = fmt::format("{}", cell.slot.microbatch);
     const std::string second = fmt::format("{}", cell.beneath->microbatch);
-    std::string text;
-    if (first.size() + second.size() < width) {
-      text = painted(above.foreground, above.background, first) +
-             painted(below.foreground, below.background, second);
-      width -= first.size() + second.size();
-    }
-    std::string halves;
-    for (std::size_t i = 0; i < width; ++i) halves += "\u2580";  // upper half block
-    return text + painted(above.background, below.background, halves);
+    if (first.size() + second.size() >= width) return halves(cell, width);
+    return painted(paint_of(cell.slot), first) + painted(paint_of(*cell.beneath), second) +
+           halves(cell, width - first.size() - second.size());
+  }
+
+  /// Forward above backward.
+  std::string halves(const Cell& cell, std::size_t width) const {
+    std::string blocks;
+    for (std::size_t i = 0; i < width; ++i) blocks += "\u2580";  // upper half block
+    return painted({paint_of(*cell.beneath).background, paint_of(cell.slot).background}, blocks);
   }
 
   /// "F12--": the kind, the microbatch where there is room (its last digit where there is little), a line.
   std::string letters(const Cell& cell, std::size_t width) const {
-    const Look& look = look_of(cell);
-    std::string number = fmt::format("{}", cell.slot.microbatch);
+    std::string number = has_room(cell) ? fmt::format("{}", cell.slot.microbatch) : std::string();
     if (cell.beneath && 2 + number.size() < width) number += fmt::format("+{}", cell.beneath->microbatch);
     if (number.size() + 1 > width) number = fmt::format("{}", cell.slot.microbatch % 10);
-    std::string text = look.letter + number;
-    text.resize(width, look.fill);
+    const Look& look = look_of(cell.slot.pass);
+    std::string text = (cell.beneath ? pair_letter : look.letter) + number;
+    text.resize(width, cell.beneath ? pair_fill : look.fill);
     return text;
   }
 
@@ -170,24 +194,25 @@ class TextDrawing {
   /// What the drawing uses, in words.
   std::string legend() const {
     std::set<Pass> passes;
-    bool has_pairs = false;
+    const Cell* pair = nullptr;
+    bool has_chunks = false;
     for (const DiagramRow& row : diagram_.rows) {
       for (const Cell& cell : row.cells) {
         if (!cell.beneath || style_.colour) passes.insert(cell.slot.pass);
         if (cell.beneath && style_.colour) passes.insert(cell.beneath->pass);
-        has_pairs |= cell.beneath.has_value();
+        if (cell.beneath) pair = &cell;
+        has_chunks |= cell.slot.chunk > 0;
       }
     }
     std::vector<Entry> entries;
     for (const Pass pass : passes) {
-      const Look& look = look_of(pass);
-      entries.push_back(entry(look.letter, painted(look.foreground, look.background, "  "), name_of(pass)));
+      entries.push_back(entry(look_of(pass).letter, painted(look_of(pass).paint, "  "), name_of(pass)));
     }
-    if (has_pairs) {
-      entries.push_back(entry(pair_look.letter, painted(25, 214, "\u2580\u2580"), name_of({}, true)));
-    }
-    entries.push_back({"%: share of the rank's span that is bubble"});
-    entries.insert(entries.end() - 1, {". bubble"});
+    if (pair != nullptr) entries.push_back(entry(pair_letter, halves(*pair, 2), name_of({}, true)));
+    if (has_chunks && style_.colour) entries.push_back({"lighter: odd chunks"});
+    entries.push_back({". bubble"});
+    entries.push_back({"%: bubble in the rank's span"});
+    entries.push_back({"numbers: the microbatch, or its last digit"});
     return joined(entries);
   }
 

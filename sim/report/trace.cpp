@@ -136,11 +136,15 @@ class TraceWriter {
 
   /// "F12 attention": short enough for a narrow slice; viewers colour by the name without its digits.
   void name(const Tag& tag, std::string_view work) {
-    static constexpr std::array<char, 4> letters{' ', 'F', 'B', 'W'};
-    if (tag.pass != PassKind::none) write("{}", letters[static_cast<std::size_t>(tag.pass)]);
-    if (tag.pass != PassKind::none && tag.microbatch >= 0) write("{}", tag.microbatch);
-    const bool has_work = tag.work != Work::none || tag.pass == PassKind::none;
-    if (has_work) write("{}{}", tag.pass != PassKind::none ? " " : "", work);
+    static constexpr std::array<std::string_view, pass_names.size()> letters{"", "F", "B", "W", "BW"};
+    if (tag.pass == PassKind::none) return write("{}", work);
+    write("{}", letters[static_cast<std::size_t>(tag.pass)]);
+    if (tag.microbatch >= 0) write("{}", tag.microbatch);
+    if (tag.work != Work::whole_pass) {
+      write(" {}", work);
+    } else if (tag.overlapped) {
+      write(" with a backward");
+    }
   }
 
   void arguments(TaskId task) {
