@@ -26,6 +26,8 @@ std::vector<Override> overrides_of(const CommonOptions& options);
 
 // One function a subcommand: adds it to the program.
 void add_run_command(CLI::App& app);
+void add_schedule_command(CLI::App& app);
+void add_compare_command(CLI::App& app);
 void add_topology_command(CLI::App& app);
 void add_list_commands(CLI::App& app);
 

@@ -21,6 +21,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "moesim " MOESIM_VERSION);
   app.require_subcommand(1);
   moesim::add_run_command(app);
+  moesim::add_schedule_command(app);
   moesim::add_topology_command(app);
   moesim::add_list_commands(app);
   try {

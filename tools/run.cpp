@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "models/base/file.hpp"
+#include "sim/report/trace.hpp"
 #include "sim/run/simulate.hpp"
 #include "tools/command.hpp"
 
@@ -12,17 +13,24 @@ namespace {
 struct RunOptions {
   CommonOptions common;
   std::string scenario;
+  std::string trace;  ///< file; empty: none
 };
 
 void run(const RunOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const Scenario scenario = load_scenario(options.scenario, overrides_of(options.common));
-  Report report = simulate(scenario).report;
+  Simulation simulation = simulate(scenario);
+  Report& report = simulation.report;
   report.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::string text = options.common.format == "json"  ? write_report_json(report)
                            : options.common.format == "csv" ? write_csv(report)
                                                             : write_text(report);
-  write_file(options.common.out, text);
+  if (!options.trace.empty()) {
+    const std::vector<std::string> actors = actor_names(scenario, simulation.graph.actor_count);
+    write_file(options.trace, write_trace(actors, simulation.graph, simulation.timeline));
+  }
+  const bool is_taken = options.trace == "-" && options.common.out == "-";
+  if (!is_taken) write_file(options.common.out, text);
 }
 
 }  // namespace
@@ -32,6 +40,7 @@ void add_run_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("run", "simulate one scenario and print the report");
   command->add_option("SCENARIO", options->scenario, "scenario file (-: standard input)")->required();
   add_common_options(*command, options->common);
+  command->add_option("--trace", options->trace, "file for a Chrome trace, which Perfetto opens");
   command->callback([options] { run(*options); });
 }
 

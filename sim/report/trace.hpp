@@ -1,0 +1,26 @@
+// The timeline as a Chrome trace, which Perfetto (https://ui.perfetto.dev) opens.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/graph/task_graph.hpp"
+#include "sim/graph/timeline.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace moesim {
+
+/// What the actors of a scenario's graph are called: "pipeline rank 3 (128 devices)" for a folded class,
+/// "device 384: pipeline rank 3" where every device is an actor.
+std::vector<std::string> actor_names(const Scenario& scenario, std::size_t actors);
+
+/// JSON in the Trace Event Format: a process for each actor; a lane (thread) for each of its streams
+/// (compute, exchange, pipeline receive, gradients), and further ones ("exchange 2") where tasks of one
+/// stream overlap; one complete event for each task, `ts` and `dur` in microseconds, exact to the picosecond.
+/// Barriers are left out. A communication appears on every actor that takes part in it, with the bytes of all
+/// of them.
+std::string write_trace(std::span<const std::string> actors, const TaskGraph& graph,
+                        const Timeline& timeline);
+
+}  // namespace moesim

@@ -1,0 +1,63 @@
+// moesim schedule SCENARIO: the passes of each pipeline rank in time, as text and as SVG.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "models/base/file.hpp"
+#include "sim/report/diagram.hpp"
+#include "sim/run/simulate.hpp"
+#include "tools/command.hpp"
+
+namespace moesim {
+namespace {
+
+struct ScheduleOptions {
+  CommonOptions common;
+  std::string scenario;
+  std::string svg;         ///< file; empty: none
+  std::int64_t width = 0;  ///< columns; 0: the terminal's
+};
+
+/// https://no-color.org: any value but an empty one means no colour.
+bool wants_colour(const std::string& out) {
+  const char* no_colour = std::getenv("NO_COLOR");
+  return out == "-" && ::isatty(STDOUT_FILENO) == 1 && (no_colour == nullptr || *no_colour == '\0');
+}
+
+std::int64_t width_of(const ScheduleOptions& options) {
+  if (options.width > 0) return options.width;
+  winsize size{};
+  const bool is_terminal = options.common.out == "-" && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+  return is_terminal && size.ws_col > 0 ? std::max<std::int64_t>(size.ws_col, narrowest_text)
+                                        : TextStyle{}.width;
+}
+
+void draw(const ScheduleOptions& options) {
+  const Scenario scenario = load_scenario(options.scenario, overrides_of(options.common));
+  const Simulation simulation = simulate(scenario);
+  const Diagram diagram = make_diagram(scenario, simulation.graph, simulation.timeline, simulation.report);
+  if (!options.svg.empty()) write_file(options.svg, draw_svg(diagram));
+  if (options.svg == "-" && options.common.out == "-") return;
+  const TextStyle style{.width = width_of(options), .colour = wants_colour(options.common.out)};
+  write_file(options.common.out, draw_text(diagram, style));
+}
+
+}  // namespace
+
+void add_schedule_command(CLI::App& app) {
+  auto options = std::make_shared<ScheduleOptions>();
+  CLI::App* command =
+      app.add_subcommand("schedule", "draw the passes of each pipeline rank in time, as text and SVG");
+  command->add_option("SCENARIO", options->scenario, "scenario file (-: standard input)")->required();
+  add_common_options(*command, options->common);
+  command->get_option("--format")->description("text")->check(CLI::IsMember({"text"}));
+  command->add_option("--svg", options->svg, "file for the diagram as SVG");
+  command->add_option("--width", options->width, "columns of the text (default: the terminal's, else 100)")
+      ->check(CLI::Range(narrowest_text, std::int64_t{100'000}));
+  command->callback([options] { draw(*options); });
+}
+
+}  // namespace moesim
