@@ -12,6 +12,11 @@
 namespace moesim {
 namespace {
 
+/// Of a step, as many as a pipeline without a model may have.
+constexpr std::int64_t most_microbatches = 1'000'000;
+/// Of a microbatch: times the widest model they still fit 63 bits of bytes.
+constexpr std::int64_t most_tokens = 1'000'000'000;
+
 [[noreturn]] void does_not_divide(const Reader& reader, std::string_view key, std::string_view what,
                                   std::int64_t whole, std::string_view by, std::int64_t parts) {
   reader.fail(key, fmt::format("{} {} do not divide by {} {}", whole, what, by, parts));
@@ -84,8 +89,15 @@ void fit_layers(const Reader& reader, Scenario& scenario, std::vector<std::int64
 
 void fit_group_routing(const Reader& reader, const Scenario& scenario) {
   for (const Layer& layer : scenario.model.layers) {
-    if (layer.is_moe && layer.experts.count % layer.experts.groups != 0) {
-      does_not_divide(reader, "model", "experts", layer.experts.count, "groups", layer.experts.groups);
+    if (!layer.is_moe) continue;
+    const Experts& experts = layer.experts;
+    try {
+      scenario.routing->check({.experts = experts.count,
+                               .top_k = experts.top_k,
+                               .groups = experts.groups,
+                               .chosen_groups = experts.chosen_groups});
+    } catch (const InputError& error) {
+      reader.fail("routing", error.what());
     }
   }
 }
@@ -179,6 +191,11 @@ Scenario read_training_step(Reader reader) {
   Reader cluster = reader.part("cluster", "devices and fabric");
   scenario.cluster = read_cluster(cluster);
   scenario.batch = read_batch(reader.part("batch", "the work of one step"));
+  if (scenario.batch.microbatch > most_tokens / scenario.batch.sequence_length) {
+    reader.fail("batch.microbatch",
+                fmt::format("is {} sequences of {} tokens, expected at most {} tokens together",
+                            scenario.batch.microbatch, scenario.batch.sequence_length, most_tokens));
+  }
   Parallelism parallelism =
       read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
   const std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
@@ -186,9 +203,13 @@ Scenario read_training_step(Reader reader) {
 
   read_schedule(reader, scenario);
   const Sizes& sizes = scenario.layout.sizes();
-  make_order(reader, scenario,
-             {.ranks = sizes.pipeline,
-              .microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch)});
+  const std::int64_t microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch);
+  if (microbatches > most_microbatches) {
+    reader.fail("batch.sequences",
+                fmt::format("come to {} microbatches of a data-parallel rank, expected at most {}",
+                            microbatches, most_microbatches));
+  }
+  make_order(reader, scenario, {.ranks = sizes.pipeline, .microbatches = microbatches});
   fit_layers(reader, scenario, layers_per_stage);
   read_routing(reader, scenario);
   read_communication(reader, scenario);
