@@ -209,9 +209,9 @@ Rooves attention(const Op& op, const Device& device, const Share& share) {
   return {compute, traffic(device, op), launches(op, device) + to_seconds(fused.kernel_overhead), 0};
 }
 
-Rooves streaming(const Op& op, const Device& device) {
+Rooves streaming(const Op& op, const Device& device, double passes) {
   if (op.bytes.count <= 0) return {};
-  return {0, traffic(device, op), launches(op, device), 0};
+  return {0, traffic(device, op) * passes, launches(op, device), 0};
 }
 
 OpTime under(const Rooves& rooves) {
@@ -226,6 +226,8 @@ OpTime under(const Rooves& rooves) {
 
 class Roofline final : public Cost {
  public:
+  explicit Roofline(double streaming_passes) : streaming_passes_(streaming_passes) {}
+
   OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const override {
     const Share share = share_of(device, communication_sms);
     switch (op.kind) {
@@ -234,11 +236,26 @@ class Roofline final : public Cost {
         return under(product(op, device, share));
       case OpKind::attention:
         return under(attention(op, device, share));
+      case OpKind::copy:
+        return under(streaming(op, device, 1));
       default:
-        return under(streaming(op, device));
+        return under(streaming(op, device, streaming_passes_));
     }
   }
+
+ private:
+  double streaming_passes_;
 };
+
+std::unique_ptr<const Cost> make(Reader& reader) {
+  return std::make_unique<Roofline>(reader.number(
+      {.name = "streaming_passes",
+       .help = "how often the software moves the bytes of norms, activations, casts and permutations "
+               "over what fused kernels would (docs/devices.md)",
+       .fallback = 1.0,
+       .at_least = 1.0,
+       .at_most = 10.0}));
+}
 
 }  // namespace
 
@@ -246,6 +263,6 @@ extern const Entry<Cost> roofline_entry;
 constexpr Entry<Cost> roofline_entry{
     "roofline",
     "Tiles in waves over the multiprocessors, or bytes over the memory's bandwidth, whichever is longer.",
-    [](Reader&) -> std::unique_ptr<const Cost> { return std::make_unique<Roofline>(); }};
+    make};
 
 }  // namespace moesim

@@ -32,8 +32,9 @@ class GroupLimited final : public Routing {
            "the groups hold top-k experts");
     std::vector<double> affinity(static_cast<std::size_t>(gate.experts));
     for (double& a : affinity) a = random.uniform();
-    std::vector<Scored> ranked = rank_groups(affinity, groups, size);
+    const std::vector<Scored> ranked = rank_groups(affinity, groups, size);
     std::vector<Scored> candidates;
+    candidates.reserve(static_cast<std::size_t>(kept * size));
     for (std::int64_t g = 0; g < kept; ++g) {
       const std::int64_t first = ranked[static_cast<std::size_t>(g)].index * size;
       for (std::int64_t e = first; e < first + size; ++e) {
@@ -49,6 +50,7 @@ class GroupLimited final : public Routing {
   static std::vector<Scored> rank_groups(const std::vector<double>& affinity, std::int64_t groups,
                                          std::int64_t size) {
     std::vector<Scored> ranked;
+    ranked.reserve(static_cast<std::size_t>(groups));
     for (std::int64_t g = 0; g < groups; ++g) {
       double best = 0;
       double second = 0;

@@ -1,6 +1,8 @@
 #include "models/routing/routing.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "models/base/error.hpp"
@@ -14,7 +16,7 @@ namespace {
 
 constinit const Entry<Routing>* const members[] = {&balanced_routing, &group_limited_routing};
 
-constexpr int sampled_tokens = 8192;
+constexpr int sampled_tokens = 4096;
 
 }  // namespace
 
@@ -36,6 +38,19 @@ double Routing::reach(const Gate& gate, std::int64_t blocks, const Random& rando
     }
   }
   return static_cast<double>(reached) / sampled_tokens;
+}
+
+double busiest_over_mean(double spread, std::int64_t ranks) {
+  if (ranks <= 1 || spread <= 0) return 1;
+  const auto n = static_cast<double>(ranks);
+  const double share_above = 1 - (n - 0.375) / (n + 0.25);
+  double low = 0;
+  double high = 10;
+  for (int step = 0; step < 60; ++step) {  // the normal quantile, by bisection
+    const double middle = (low + high) / 2;
+    (0.5 * std::erfc(middle / std::numbers::sqrt2) > share_above ? low : high) = middle;
+  }
+  return 1 + spread * low;
 }
 
 double even_reach(std::int64_t experts, std::int64_t top_k, std::int64_t blocks) {

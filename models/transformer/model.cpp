@@ -244,11 +244,12 @@ Model read_model(Reader& reader) {
                                    .help = "all layers but those of multi-token prediction",
                                    .at_least = 1,
                                    .at_most = most_layers});
-  model.encoder_layers = reader.integer({.name = "encoder_layers",
-                                         .help = "how many of them form the encoder",
-                                         .fallback = 0,
-                                         .at_least = 0,
-                                         .at_most = pattern.layers - 1});
+  model.encoder_layers =
+      reader.integer({.name = "encoder_layers",
+                      .help = "how many of them form the encoder",
+                      .fallback = 0,
+                      .at_least = 0,
+                      .at_most = reader.is_describing() ? most_layers : pattern.layers - 1});
   pattern.dense_layers =
       reader.integer({.name = "dense_layers",
                       .help = "first layers of a stack that are dense although there are experts",

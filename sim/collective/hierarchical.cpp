@@ -1,6 +1,8 @@
 // All-to-all in two steps that run as one (DeepSeek-V3, arXiv 2412.19437, section 3.2.2): a token crosses to
 // each other node that it visits once, over the NIC of its own rail, and is spread from there over NVLink.
 // Combine is the same traffic backwards, which on full-duplex links loads as much.
+#include <fmt/format.h>
+
 #include <vector>
 
 #include "models/base/error.hpp"
@@ -27,6 +29,18 @@ std::vector<NodeMembers> by_node(std::span<const DeviceId> group, const Fabric& 
   return nodes;
 }
 
+/// Rows for a node are spread over its members evenly: with fewer on one node, that would be wrong.
+void check_even(const std::vector<NodeMembers>& nodes) {
+  for (const NodeMembers& node : nodes) {
+    if (node.devices.size() == nodes.front().devices.size()) continue;
+    throw InputError(
+        "collectives",
+        fmt::format("'hierarchical' needs as many ranks of an expert group on each of its nodes, "
+                    "but has {} and {} (pairwise takes any group)",
+                    nodes.front().devices.size(), node.devices.size()));
+  }
+}
+
 class Hierarchical final : public Collective {
  public:
   explicit Hierarchical(const CollectiveSettings& settings) : settings_(settings) {}
@@ -38,6 +52,7 @@ class Hierarchical final : public Collective {
     traffic.latency += longest_latency(request.group, fabric);
     const double row = static_cast<double>(request.bytes.count);
     const std::vector<NodeMembers> nodes = by_node(request.group, fabric);
+    check_even(nodes);
     for (const NodeMembers& source : nodes) {
       for (std::size_t i = 0; i < source.devices.size(); ++i) {
         for (const NodeMembers& target : nodes) {

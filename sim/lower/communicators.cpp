@@ -60,7 +60,8 @@ void Communicators::add_scope(const Scenario& scenario, Scope scope, const std::
 
 PatternMaker::PatternMaker(const Fabric& fabric) : fabric_(fabric), load_of_link_(fabric.links().size()) {}
 
-void PatternMaker::add(const Traffic& traffic, Pattern& pattern) {
+void PatternMaker::add(const Traffic& traffic, double busiest, Pattern& pattern) {
+  pattern.efficiency = traffic.efficiency / busiest;
   double sent = 0;
   double received = 0;
   for (const Flow& flow : traffic.flows) {
@@ -71,11 +72,10 @@ void PatternMaker::add(const Traffic& traffic, Pattern& pattern) {
     if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) received += flow.bytes;
     for (const LinkId link : route_) {
       if (load_of_link_[link] == 0) touched_.push_back(link);
-      load_of_link_[link] += flow.bytes / traffic.efficiency;
+      load_of_link_[link] += flow.bytes / pattern.efficiency;
     }
   }
   pattern.latency = std::max(pattern.latency, traffic.latency);
-  pattern.efficiency = traffic.efficiency;
   pattern.messages += traffic.messages;
   pattern.bytes_sent += std::llround(sent);
   pattern.bytes_received += std::llround(received);
@@ -85,10 +85,11 @@ void PatternMaker::add(const Traffic& traffic, Pattern& pattern) {
 
 PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective,
                              std::span<const Request> requests, std::span<const ActorId> members,
-                             bool holds_multiprocessors) {
+                             const Interplay& interplay) {
   Pattern pattern;
-  pattern.holds_multiprocessors = holds_multiprocessors;
-  for (const Request& request : requests) add(collective.plan(request, fabric_), pattern);
+  pattern.holds_multiprocessors = interplay.holds_multiprocessors;
+  pattern.slowdown = interplay.slowed_by_compute;
+  for (const Request& request : requests) add(collective.plan(request, fabric_), interplay.busiest, pattern);
   std::sort(touched_.begin(), touched_.end());
   std::vector<LinkLoad> loads;
   for (const std::uint32_t link : touched_) {

@@ -56,16 +56,23 @@ class Communicators {
   std::vector<std::size_t> index_[scope_count];
 };
 
+/// How a communication and its devices get in each other's way.
+struct Interplay {
+  bool holds_multiprocessors = false;
+  double slowed_by_compute = 1;  ///< how much longer it takes while a member computes
+  double busiest = 1;  ///< what the most loaded member carries over the mean: everybody waits for it
+};
+
 /// Adds traffic to a pattern: flows over the links of the fabric, summed per link.
 class PatternMaker {
  public:
   explicit PatternMaker(const Fabric& fabric);
   /// One pattern for requests that go at the same time. `members` are the actors that take part.
   PatternId make(GraphBuilder& builder, const Collective& collective, std::span<const Request> requests,
-                 std::span<const ActorId> members, bool holds_multiprocessors);
+                 std::span<const ActorId> members, const Interplay& interplay = {});
 
  private:
-  void add(const Traffic& traffic, Pattern& pattern);
+  void add(const Traffic& traffic, double busiest, Pattern& pattern);
 
   const Fabric& fabric_;
   std::vector<double> load_of_link_;

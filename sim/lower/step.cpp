@@ -124,7 +124,7 @@ PatternId Step::send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::
          .bytes = size_of(Precision::bf16) * (tokens_per_device(scenario_) * scenario_.model.hidden)});
   }
   const auto receiver = static_cast<ActorId>(to_rank * positions_ + position);
-  return pattern = patterns_.make(builder_, *scenario_.collectives.pipeline, sends, {&receiver, 1}, false);
+  return pattern = patterns_.make(builder_, *scenario_.collectives.pipeline, sends, {&receiver, 1});
 }
 
 std::vector<Request> Step::requests(const Communicator& communicator, const Request& prototype) const {
@@ -138,8 +138,24 @@ PatternId Step::find_or_make(std::size_t communicator, std::uint64_t key, auto m
     if (known.key == key) return known.pattern;
   }
   const PatternId made = make();
-  cached_[communicator].push_back({communicator, key, made});
+  cached_[communicator].push_back({key, made});
   return made;
+}
+
+double Step::reached_rows(const Experts& experts, std::int64_t blocks) {
+  const auto known = std::find_if(reaches_.begin(), reaches_.end(), [&](const CachedReach& c) {
+    return c.blocks == blocks && c.experts == experts;
+  });
+  const auto rows = [&](double reach) {
+    return static_cast<double>(tokens_per_device(scenario_)) * reach / static_cast<double>(blocks);
+  };
+  if (known != reaches_.end()) return rows(known->reach);
+  const Gate gate{.experts = experts.count,
+                  .top_k = experts.top_k,
+                  .groups = experts.groups,
+                  .chosen_groups = experts.chosen_groups};
+  reaches_.push_back({experts, blocks, scenario_.routing->reach(gate, blocks, Random(scenario_.seed))});
+  return rows(reaches_.back().reach);
 }
 
 PatternId Step::exchange_pattern(ActorId actor, const Experts& experts, Work phase) {
@@ -150,25 +166,19 @@ PatternId Step::exchange_pattern(ActorId actor, const Experts& experts, Work pha
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
     const std::int64_t ranks = communicator.group_size();
     const std::int64_t nodes = nodes_of(communicator.groups.front(), scenario_.fabric());
-    const Gate gate{.experts = experts.count,
-                    .top_k = experts.top_k,
-                    .groups = experts.groups,
-                    .chosen_groups = experts.chosen_groups};
-    const Random random(scenario_.seed);
-    const auto tokens = static_cast<double>(tokens_per_device(scenario_));
-    const auto per_block = [&](std::int64_t blocks) {
-      return tokens * scenario_.routing->reach(gate, blocks, random) / static_cast<double>(blocks);
-    };
+    const double rows = static_cast<double>(tokens_per_device(scenario_) * experts.top_k);
     const Precision precision = outward ? scenario_.precision.dispatch : scenario_.precision.combine;
     const Request prototype{
         .operation = Operation::all_to_all,
         .bytes = row_bytes(scenario_.model.hidden, precision),
-        .rows_per_rank = tokens * static_cast<double>(experts.top_k) / static_cast<double>(ranks),
-        .reached_rows_per_rank = per_block(ranks),
-        .reached_rows_per_node = per_block(ranks % nodes == 0 ? nodes : ranks)};
+        .rows_per_rank = rows / static_cast<double>(ranks),
+        .reached_rows_per_rank = reached_rows(experts, ranks),
+        .reached_rows_per_node = reached_rows(experts, ranks % nodes == 0 ? nodes : ranks)};
     const Collective& collective = outward ? *scenario_.collectives.dispatch : *scenario_.collectives.combine;
     return patterns_.make(builder_, collective, requests(communicator, prototype), communicator.members,
-                          scenario_.collectives.communication_sms > 0);
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0,
+                           .slowed_by_compute = scenario_.collectives.slowed_by_compute,
+                           .busiest = scenario_.busiest_over_mean()});
   });
 }
 
@@ -180,16 +190,17 @@ PatternId Step::tensor_pattern(ActorId actor, Operation operation) {
     const Request prototype{.operation = operation,
                             .bytes = size_of(Precision::bf16) * (tokens * scenario_.model.hidden)};
     return patterns_.make(builder_, *scenario_.collectives.tensor, requests(communicator, prototype),
-                          communicator.members, scenario_.collectives.communication_sms > 0);
+                          communicator.members,
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
   });
 }
 
 PatternId Step::sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
                              Bytes bytes) {
   const Communicator& communicator = communicators_.of(scope, actor);
-  return patterns_.make(builder_, collective,
-                        requests(communicator, {.operation = operation, .bytes = bytes}),
-                        communicator.members, scenario_.collectives.communication_sms > 0);
+  return patterns_.make(
+      builder_, collective, requests(communicator, {.operation = operation, .bytes = bytes}),
+      communicator.members, {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
 }
 
 TaskGraph Step::finish() && {

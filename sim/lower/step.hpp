@@ -54,12 +54,18 @@ class Step {
   TaskGraph finish() &&;
 
  private:
+  struct CachedReach {
+    Experts experts;
+    std::int64_t blocks;
+    double reach;
+  };
   struct CachedPattern {
-    std::size_t communicator;
     std::uint64_t key;
     PatternId pattern;
   };
 
+  /// Rows that a device sends to each of `blocks` blocks of experts when those for one block are sent once.
+  double reached_rows(const Experts& experts, std::int64_t blocks);
   PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make);
   PatternId send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position);
   std::vector<Request> requests(const Communicator& communicator, const Request& prototype) const;
@@ -75,6 +81,7 @@ class Step {
   std::vector<TaskId> arrivals_;
   std::vector<PatternId> send_patterns_;
   std::vector<std::vector<CachedPattern>> cached_;  // by communicator
+  std::vector<CachedReach> reaches_;
   std::uint32_t positions_ = 1;
 };
 

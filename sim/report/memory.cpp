@@ -1,5 +1,6 @@
 // Device memory: what is held all the time, and what passes keep between forward and backward.
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "sim/report/report.hpp"
@@ -17,7 +18,8 @@ struct StageBytes {
 
 Bytes exchange_buffer(const Scenario& scenario, const Layer& layer) {
   if (!layer.is_moe || scenario.layout.sizes().expert == 1) return {};
-  const std::int64_t rows = tokens_per_device(scenario) * layer.experts.top_k;
+  const std::vector<std::int64_t> per_expert = expert_rows(scenario, layer);
+  const std::int64_t rows = std::accumulate(per_expert.begin(), per_expert.end(), std::int64_t{0});
   return (size_of(scenario.precision.dispatch) + size_of(scenario.precision.combine)) *
          (rows * scenario.model.hidden);
 }

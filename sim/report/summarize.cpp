@@ -124,11 +124,12 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
 void add_routing(const Scenario& scenario, Report& report) {
   for (const Layer& layer : scenario.model.layers) {
     if (!layer.is_moe) continue;
-    const std::vector<std::int64_t> rows = even_rows(scenario, layer);
-    const auto [least, most] = std::minmax_element(rows.begin(), rows.end());
-    RoutingReport routing{.least = *least, .most = *most};
-    routing.mean = std::accumulate(rows.begin(), rows.end(), 0.0) / static_cast<double>(rows.size());
-    routing.load_max_over_mean = routing.mean > 0 ? static_cast<double>(*most) / routing.mean : 1;
+    const std::int64_t experts_per_rank = layer.experts.count / scenario.layout.sizes().expert;
+    RoutingReport routing{.load_max_over_mean = scenario.busiest_over_mean()};
+    routing.mean = static_cast<double>(tokens_per_device(scenario) * layer.experts.top_k) /
+                   static_cast<double>(experts_per_rank);
+    routing.most = std::llround(routing.mean * routing.load_max_over_mean);
+    routing.least = std::llround(routing.mean * std::max(0.0, 2 - routing.load_max_over_mean));
     report.routing = routing;
     return;
   }

@@ -139,6 +139,12 @@ Collectives read_collectives(Reader reader, const Fabric& fabric) {
                       .help = "multiprocessors that communication kernels hold while they run",
                       .fallback = 0,
                       .at_least = 0});
+  all.slowed_by_compute =
+      reader.number({.name = "slowed_by_compute",
+                     .help = "how much longer an exchange of tokens takes while its device computes",
+                     .fallback = 1.0,
+                     .at_least = 1.0,
+                     .at_most = 100.0});
   reader.finish();
   return all;
 }
@@ -214,28 +220,6 @@ PassDurations read_fixed_cost(Reader reader) {
 Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help) {
   std::optional<Reader> part = reader.optional_part(name, help);
   return part ? std::move(*part) : Reader(no_keys(), std::string(name));
-}
-
-std::vector<DescribedPart> describe_scenario() {
-  std::vector<DescribedPart> parts;
-  const auto describe = [&](std::string name, std::string sentence, auto read) {
-    parts.push_back({std::move(name), std::move(sentence), {}});
-    read(Reader::describing(parts.back().keys));
-  };
-  describe("model", "the transformer", [](Reader r) { static_cast<void>(read_model(r)); });
-  describe("batch", "the work of one step", [](Reader r) { static_cast<void>(read_batch(std::move(r))); });
-  describe("parallelism", "how the model is spread over devices",
-           [](Reader r) { static_cast<void>(read_parallelism(std::move(r))); });
-  describe("precision", "number formats",
-           [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });
-  describe("gradient_sync", "how gradients become parameters",
-           [](Reader r) { static_cast<void>(read_gradient_sync(std::move(r))); });
-  describe("pipeline", "a pipeline without a model, whose passes have given durations",
-           [](Reader r) { static_cast<void>(read_pipeline_sizes(std::move(r))); });
-  describe("fixed_cost", "the part \"cost\" of a scenario with \"pipeline\"",
-           [](Reader r) { static_cast<void>(read_fixed_cost(std::move(r))); });
-  describe("device", "an accelerator, inside a cluster", [](Reader r) { static_cast<void>(read_device(r)); });
-  return parts;
 }
 
 }  // namespace moesim

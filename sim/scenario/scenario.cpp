@@ -109,6 +109,12 @@ void read_routing(Reader& reader, Scenario& scenario) {
   Reader routing = part_or_empty(reader, "routing", "which experts a token goes to");
   scenario.seed = static_cast<std::uint64_t>(
       routing.integer({.name = "seed", .help = "of all random draws", .fallback = 1, .at_least = 0}));
+  scenario.routing_spread =
+      routing.number({.name = "spread",
+                      .help = "how far the rows of a rank stray: standard deviation over mean",
+                      .fallback = 0.0,
+                      .at_least = 0.0,
+                      .at_most = 1.0});
   scenario.routing = make_member(routing, routings(), "routing", "balanced");
   fit_group_routing(reader, scenario);
 }
@@ -208,11 +214,12 @@ std::int64_t Scenario::first_layer(std::int64_t model_stage) const {
   return std::accumulate(layers_per_stage.begin(), layers_per_stage.begin() + model_stage, std::int64_t{0});
 }
 
-Scenario read_scenario(const Value& document) {
-  Reader reader(document, "");
+Scenario read_scenario(Reader reader) {
   return reader.has("pipeline") ? read_pipeline_only(std::move(reader))
                                 : read_training_step(std::move(reader));
 }
+
+Scenario read_scenario(const Value& document) { return read_scenario(Reader(document, "")); }
 
 Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides) {
   return read_scenario(load_document(path, overrides));

@@ -55,10 +55,11 @@ inline constexpr std::string_view resolution_names[] = {"folded", "full"};
 struct Collectives {
   std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, tensor, pipeline;
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
+  double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
 };
 
-/// A scenario. Everything fits everything else. With `fixed` it is a pipeline only: it has an order, an engine and
-/// durations, but no model, no cluster and no batch.
+/// A scenario. Everything fits everything else. With `fixed` it is a pipeline only: it has an order, an
+/// engine and durations, but no model, no cluster and no batch.
 struct Scenario {
   std::string about;
   std::optional<PassDurations> fixed;
@@ -71,6 +72,7 @@ struct Scenario {
   Order order;
   std::unique_ptr<const Routing> routing;
   std::uint64_t seed = 0;
+  double routing_spread = 0;  ///< of the rows that a rank gets: standard deviation over mean
   Collectives collectives;
   PrecisionPlan precision;
   GradientSync gradient_sync = GradientSync::zero1;
@@ -84,12 +86,17 @@ struct Scenario {
   const Fabric& fabric() const { return cluster->fabric; }
   /// Microbatches that one pipeline works through in a step.
   std::int64_t microbatches() const { return order.microbatches(); }
+  /// Rows of the busiest rank of an expert group over their mean: all wait for it at every exchange.
+  double busiest_over_mean() const {
+    return moesim::busiest_over_mean(routing_spread, layout.sizes().expert);
+  }
   /// The index of a stage's first layer.
   std::int64_t first_layer(std::int64_t model_stage) const;
 };
 
 /// Reads a scenario document and cross-checks it. Throws InputError.
 Scenario read_scenario(const Value& document);
+Scenario read_scenario(Reader reader);
 /// Loads a file ("-" is standard input) with overrides.
 Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides = {});
 

@@ -1,5 +1,7 @@
 #include "sim/scenario/share.hpp"
 
+#include <cmath>
+
 namespace moesim {
 
 Share share_of(const Scenario& scenario) {
@@ -18,10 +20,11 @@ std::int64_t tokens_per_device(const Scenario& scenario) {
   return scenario.batch.microbatch * scenario.batch.sequence_length / (sizes.context * sizes.tensor);
 }
 
-std::vector<std::int64_t> even_rows(const Scenario& scenario, const Layer& layer) {
+std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& layer) {
   if (!layer.is_moe) return {};
   const std::int64_t local = layer.experts.count / scenario.layout.sizes().expert;
-  const std::int64_t arriving = tokens_per_device(scenario) * layer.experts.top_k;
+  const auto mean = static_cast<double>(tokens_per_device(scenario) * layer.experts.top_k);
+  const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
   for (std::int64_t i = 0; i < arriving % local; ++i) ++rows[static_cast<std::size_t>(i)];
   return rows;
@@ -29,7 +32,7 @@ std::vector<std::int64_t> even_rows(const Scenario& scenario, const Layer& layer
 
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
   const Layer& shape = scenario.model.layers[layer];
-  const std::vector<std::int64_t> rows = even_rows(scenario, shape);
+  const std::vector<std::int64_t> rows = expert_rows(scenario, shape);
   Share share = share_of(scenario);
   share.expert_rows = rows;
   share.dispatched_rows = tokens_per_device(scenario) * shape.experts.top_k;

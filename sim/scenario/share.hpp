@@ -13,10 +13,10 @@ namespace moesim {
 Share share_of(const Scenario& scenario);
 /// Tokens of a microbatch that one device holds between blocks: sequence parallelism divides them.
 std::int64_t tokens_per_device(const Scenario& scenario);
-/// Rows for each local expert when every expert gets its even share; what does not divide goes to the first
-/// ones. Empty for a dense layer.
-std::vector<std::int64_t> even_rows(const Scenario& scenario, const Layer& layer);
-/// The ops of one layer on one device, with even rows.
+/// Rows for each local expert of the busiest rank, evenly among its experts; what does not divide goes to the
+/// first ones. Empty for a dense layer.
+std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& layer);
+/// The ops of one layer on one device, of the busiest rank.
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer);
 /// For each layer, the first layer of the same shape: what is true of that one is true of it.
 std::vector<std::size_t> first_of_shape(const Model& model);

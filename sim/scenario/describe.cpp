@@ -1,0 +1,42 @@
+// The reference of a scenario, from the declarations of its own readers.
+#include <fmt/format.h>
+
+#include "sim/scenario/parts.hpp"
+
+namespace moesim {
+
+std::vector<DescribedPart> describe_scenario() {
+  std::vector<DescribedPart> parts;
+  const auto describe = [&](std::string name, std::string sentence, auto read) {
+    parts.push_back({std::move(name), std::move(sentence), {}});
+    read(Reader::describing(parts.back().keys));
+  };
+  describe("scenario", "a training step; with \"pipeline\" instead of a model, see below",
+           [](Reader r) { static_cast<void>(read_scenario(std::move(r))); });
+  for (ModelPart& part : describe_model()) {
+    parts.push_back({part.name.empty() ? "model" : "model." + part.name,
+                     part.name.empty() ? "the transformer" : "a part of the model", std::move(part.keys)});
+  }
+  describe("cluster", "devices and fabric", [](Reader r) { static_cast<void>(read_cluster(r)); });
+  describe("device", "an accelerator, inside a cluster", [](Reader r) { static_cast<void>(read_device(r)); });
+  describe("batch", "the work of one step", [](Reader r) { static_cast<void>(read_batch(std::move(r))); });
+  describe("parallelism", "how the model is spread over devices",
+           [](Reader r) { static_cast<void>(read_parallelism(std::move(r))); });
+  describe("collectives", "the algorithm of each communication", [](Reader r) {
+    std::vector<Declaration> unused;
+    Reader cluster = Reader::describing(unused);
+    const Fabric fabric = read_cluster(cluster).fabric;
+    static_cast<void>(read_collectives(std::move(r), fabric));
+  });
+  describe("precision", "number formats",
+           [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });
+  describe("gradient_sync", "how gradients become parameters",
+           [](Reader r) { static_cast<void>(read_gradient_sync(std::move(r))); });
+  describe("pipeline", "a pipeline without a model, whose passes have given durations",
+           [](Reader r) { static_cast<void>(read_pipeline_sizes(std::move(r))); });
+  describe("fixed_cost", "the part \"cost\" of a scenario with \"pipeline\"",
+           [](Reader r) { static_cast<void>(read_fixed_cost(std::move(r))); });
+  return parts;
+}
+
+}  // namespace moesim

@@ -1,0 +1,174 @@
+// The report as JSON holds to its contract (docs/interface.md), for every scenario.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "tests/support/program.hpp"
+
+using namespace moesim;
+using namespace moesim::testing;
+
+namespace {
+
+double number_at(const Value& object, std::initializer_list<std::string_view> path) {
+  const Value& value = member(object, path);
+  REQUIRE((value.kind == Value::Kind::number || value.kind == Value::Kind::integer));
+  return value.number;
+}
+
+/// Calls `check(path, value)` for every value of a tree.
+void walk(const Value& value, const std::string& path, const auto& check) {
+  check(path, value);
+  for (const Value& item : value.items) walk(item, path + "[]", check);
+  for (const auto& [name, child] : value.members) walk(child, path + "." + name, check);
+}
+
+bool is_model_run(const Value& report) { return report.find("tokens_per_s") != nullptr; }
+
+void check_values(const Value& report) {
+  walk(report, "", [](const std::string& path, const Value& value) {
+    INFO(path << " is " << print(value));
+    CHECK(value.kind != Value::Kind::null);
+    if (value.kind != Value::Kind::number && value.kind != Value::Kind::integer) return;
+    CHECK(std::isfinite(value.number));
+    CHECK(value.number >= 0);
+    const bool is_fraction = path.ends_with("_fraction") || path.ends_with("utilization") ||
+                             path.ends_with("share") || path == ".mfu";
+    if (is_fraction) CHECK(value.number <= 1 + 1e-9);
+  });
+}
+
+void check_breakdown(const Value& report) {
+  double sum = 0;
+  for (const std::string_view part : {"compute", "exposed_communication", "bubble", "optimizer"}) {
+    sum += number_at(report, {"breakdown_s", part});
+  }
+  CHECK(sum == Approx(number_at(report, {"step_time_s"})).epsilon(1e-12));
+}
+
+void check_pipeline(const Value& report) {
+  const Value& stages = member(report, {"pipeline", "per_stage"});
+  REQUIRE(!stages.items.empty());
+  double makespan = number_at(report, {"pipeline", "makespan_s"});
+  CHECK(makespan <= number_at(report, {"step_time_s"}));
+  bool found = false;
+  for (const Value& stage : stages.items) {
+    const double busy = number_at(stage, {"busy_s"});
+    const double span = number_at(stage, {"span_s"});
+    const double bubble = number_at(stage, {"bubble_s"});
+    CHECK(busy + bubble == Approx(span).epsilon(1e-12));
+    CHECK(span <= makespan);
+    CHECK(number_at(stage, {"peak_microbatches_in_flight"}) >= 1);
+    found = found || (std::abs(bubble - number_at(report, {"pipeline", "bubble_s"})) < 1e-12 &&
+                      std::abs(bubble / span - number_at(report, {"pipeline", "bubble_fraction"})) < 1e-9);
+  }
+  CHECK(found);  // the report's bubble is that of one of its stages
+}
+
+void check_communication(const Value& report) {
+  double exposed = 0;
+  for (const auto& [name, phase] : member(report, {"communication"}).members) {
+    if (name == "per_link_class") {
+      for (const auto& [link_class, row] : phase.members) {
+        INFO(link_class);
+        CHECK(number_at(row, {"bytes"}) >= 0);
+        CHECK(number_at(row, {"mean_utilization"}) <= number_at(row, {"max_utilization"}) + 1e-12);
+      }
+      continue;
+    }
+    INFO(name);
+    CHECK(number_at(phase, {"bytes"}) >= 0);
+    CHECK(number_at(phase, {"messages"}) > 0);
+    CHECK(number_at(phase, {"exposed_s"}) <= number_at(phase, {"busy_s"}) + 1e-12);
+    exposed += number_at(phase, {"exposed_s"});
+  }
+  CHECK(exposed == Approx(number_at(report, {"breakdown_s", "exposed_communication"})).margin(1e-9));
+}
+
+void check_memory(const Value& report) {
+  double peak = 0;
+  for (const Value& stage : member(report, {"memory", "per_stage"}).items) {
+    double sum = 0;
+    for (const std::string_view part : {"parameters", "gradients", "optimizer", "activations", "buffers"}) {
+      sum += number_at(stage, {part});
+    }
+    CHECK(sum == number_at(stage, {"total"}));
+    peak = std::max(peak, sum);
+  }
+  CHECK(peak == number_at(report, {"memory", "peak"}));
+  CHECK(member(report, {"memory", "fits"}).flag == (peak <= number_at(report, {"memory", "capacity"})));
+}
+
+void check_model_keys(const Value& report) {
+  const double tokens = number_at(report, {"tokens_per_s"});
+  CHECK(tokens > number_at(report, {"tokens_per_s_per_device"}) * 0.999);
+  CHECK(
+      number_at(report, {"tflops_per_device"}) * 1e12 ==
+      Approx(number_at(report, {"model_flops_per_token"}) * number_at(report, {"tokens_per_s_per_device"})));
+  CHECK(number_at(report, {"mfu"}) > 0);
+  check_memory(report);
+}
+
+void check_critical_path(const Value& report) {
+  double sum = 0;
+  for (const Value& step : member(report, {"critical_path"}).items) {
+    CHECK(!member(step, {"kind"}).text.empty());
+    sum += number_at(step, {"share"});
+  }
+  CHECK(sum == Approx(1).epsilon(1e-9));
+}
+
+}  // namespace
+
+TEST_CASE("The JSON report of every scenario has the keys of the contract, and its figures agree") {
+  for (const std::string& scenario : project_files("scenarios", ".json")) {
+    INFO(scenario);
+    const Value report = json_report(scenario);
+    CHECK(member(report, {"schema"}).text == "moesim.report/1");
+    CHECK(!member(report, {"about"}).text.empty());
+    CHECK(member(report, {"fingerprint"}).text.size() == 16);
+    CHECK(number_at(report, {"step_time_s"}) > 0);
+    check_values(report);
+    check_breakdown(report);
+    check_pipeline(report);
+    check_communication(report);
+    check_critical_path(report);
+    if (is_model_run(report)) check_model_keys(report);
+    CHECK(!member(report, {"engine", "kind"}).text.empty());
+    for (const std::string_view key : {"tasks", "events", "wall_s"})
+      CHECK(number_at(report, {"engine", key}) > 0);
+  }
+}
+
+TEST_CASE("Keys that do not apply are absent: no routing without experts, no pipeline sends on one rank") {
+  const Value tiny = json_report("scenarios/two-gpus.json");
+  CHECK(tiny.find("routing") != nullptr);
+  CHECK(member(tiny, {"communication"}).find("pipeline") == nullptr);
+  CHECK(member(tiny, {"communication"}).find("tensor") == nullptr);
+  CHECK(member(tiny, {"communication"}).find("dispatch") != nullptr);
+  const Value dense =
+      json_report("scenarios/two-gpus.json", {"--set", "model=configs/models/llama3-70b.json", "--set",
+                                              "parallelism.expert=1", "--set", "parallelism.pipeline=2"});
+  CHECK(dense.find("routing") == nullptr);
+  CHECK(member(dense, {"communication"}).find("dispatch") == nullptr);
+  CHECK(member(dense, {"communication"}).find("pipeline") != nullptr);
+}
+
+TEST_CASE("A report as CSV is a header and one row with as many fields") {
+  const std::vector<std::string> lines =
+      lines_of(run_moesim({"run", "scenarios/two-gpus.json", "--set", "about=plain", "--format", "csv"}).out);
+  REQUIRE(lines.size() == 2);
+  CHECK(std::count(lines[0].begin(), lines[0].end(), ',') ==
+        std::count(lines[1].begin(), lines[1].end(), ','));
+  CHECK(lines[0].starts_with("about,fingerprint,step_time_s,"));
+}
+
+TEST_CASE("The ideal engine is never slower than the fluid one") {
+  for (const std::string& scenario : project_files("scenarios", ".json")) {
+    INFO(scenario);
+    CHECK(number_at(json_report(scenario, {"--engine", "ideal"}), {"step_time_s"}) <=
+          number_at(json_report(scenario, {"--engine", "fluid"}), {"step_time_s"}) + 1e-9);
+  }
+}
