@@ -22,6 +22,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   moesim::add_run_command(app);
   moesim::add_schedule_command(app);
+  moesim::add_compare_command(app);
   moesim::add_topology_command(app);
   moesim::add_list_commands(app);
   try {

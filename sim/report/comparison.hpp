@@ -1,0 +1,45 @@
+// Several runs side by side, and what `moesim compare` writes of them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/config/value.hpp"
+#include "sim/report/report.hpp"
+
+namespace moesim {
+
+/// One choice of values: what it came to, or why it did not.
+struct ComparedRun {
+  std::vector<Value> values;  ///< one for each key of the comparison
+  std::optional<Report> report;
+  std::string error;    ///< where there is no report
+  double relative = 0;  ///< its time over the best one's; 1 for the best
+};
+
+/// Runs of one scenario that differ in some keys.
+struct Comparison {
+  std::string about;
+  std::vector<std::string> keys;
+  std::vector<ComparedRun> runs;    ///< the last key's values change fastest
+  std::optional<std::size_t> best;  ///< nothing where every run failed
+  bool is_by_token = false;  ///< times are compared per token and device, as runs differ in tokens or devices
+};
+
+/// Sets `best`, `relative` and `is_by_token`. The best run is the fastest of those whose memory fits, or of
+/// all where none fits; scenarios that give durations of passes have no memory that could be short.
+void rank_runs(Comparison& comparison);
+
+/// One table for people; the best run is marked, a failed one says why.
+std::string write_text(const Comparison& comparison);
+/// Schema "moesim.compare/1": about, over (the keys), runs: [{values: {KEY: VALUE}, best, relative,
+/// step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, exposed_communication_s, peak_memory, fits,
+/// fingerprint} or {values, error}]. What does not apply is absent.
+std::string write_json(const Comparison& comparison);
+/// A header line and a row for each run: the keys, then step_time_s, tokens_per_s_per_device, mfu,
+/// bubble_fraction, exposed_communication_s, peak_memory, fits, relative, error. What does not apply is
+/// empty.
+std::string write_csv(const Comparison& comparison);
+
+}  // namespace moesim

@@ -1,0 +1,126 @@
+#include "sim/run/compare.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "models/base/error.hpp"
+#include "models/base/file.hpp"
+#include "sim/run/simulate.hpp"
+
+namespace moesim {
+namespace {
+
+/// The parts between commas that stand outside of quotes, brackets and braces.
+std::vector<std::string> split_values(std::string_view text) {
+  std::vector<std::string> values(1);
+  int depth = 0;
+  bool is_quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char letter = text[i];
+    if (is_quoted && letter == '\\' && i + 1 < text.size()) {
+      values.back() += letter;
+      values.back() += text[++i];
+      continue;
+    }
+    if (letter == '"') is_quoted = !is_quoted;
+    if (!is_quoted && (letter == '[' || letter == '{')) ++depth;
+    if (!is_quoted && (letter == ']' || letter == '}')) --depth;
+    if (letter == ',' && !is_quoted && depth == 0) {
+      values.emplace_back();
+    } else {
+      values.back() += letter;
+    }
+  }
+  return values;
+}
+
+void check_keys(const std::vector<VariedKey>& keys) {
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    for (std::size_t k = 0; k < i; ++k) {
+      if (keys[k].key == keys[i].key) throw InputError("--over " + keys[i].key, "is given twice");
+    }
+  }
+}
+
+/// All choices, the last key's values changing fastest.
+std::vector<ComparedRun> product(const std::vector<VariedKey>& keys) {
+  std::vector<ComparedRun> runs(1);
+  for (const VariedKey& key : keys) {
+    std::vector<ComparedRun> longer;
+    for (const ComparedRun& run : runs) {
+      for (const Value& value : key.values) {
+        longer.push_back(run);
+        longer.back().values.push_back(value);
+      }
+    }
+    runs = std::move(longer);
+  }
+  return runs;
+}
+
+/// A scenario's text, read once so that it may come from standard input.
+struct Source {
+  std::string text, origin;
+  Value load(const std::vector<Override>& overrides) const {
+    return load_document_text(text, origin, overrides);
+  }
+};
+
+void run_one(const Source& source, const CompareRequest& request, ComparedRun& run) {
+  std::vector<Override> overrides = request.overrides;
+  for (std::size_t i = 0; i < run.values.size(); ++i) {
+    overrides.push_back({.key = request.keys[i].key, .value = run.values[i]});
+  }
+  try {
+    run.report = simulate(read_scenario(source.load(overrides))).report;
+  } catch (const std::exception& error) {
+    run.error = error.what();
+  }
+}
+
+void run_all(const Source& source, const CompareRequest& request, std::vector<ComparedRun>& runs) {
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < runs.size(); i = next++) run_one(source, request, runs[i]);
+  };
+  const std::size_t workers = std::min<std::size_t>(std::max(1U, request.jobs), runs.size());
+  std::vector<std::jthread> others(workers - 1);
+  for (std::jthread& other : others) other = std::jthread(work);
+  work();
+}
+
+}  // namespace
+
+VariedKey parse_varied_key(std::string_view argument) {
+  const std::size_t equals = argument.find('=');
+  if (equals == std::string_view::npos || equals == 0 || equals + 1 == argument.size()) {
+    throw InputError(fmt::format("--over {}", argument),
+                     "expected KEY=VALUE,VALUE,..., as --over schedule.kind=1f1b,zb_h1");
+  }
+  VariedKey varied{.key = std::string(argument.substr(0, equals)), .values = {}};
+  for (const std::string& value : split_values(argument.substr(equals + 1))) {
+    if (value.empty()) throw InputError(fmt::format("--over {}", argument), "has an empty value");
+    varied.values.push_back(parse_override(varied.key + "=" + value).value);
+  }
+  return varied;
+}
+
+Comparison compare(const CompareRequest& request) {
+  check_keys(request.keys);
+  const Source source{.text = read_file(request.path),
+                      .origin = request.path == "-" ? "standard input" : request.path};
+  const Value document = source.load(request.overrides);
+  Comparison comparison;
+  const Value* about = document.find("about");
+  if (about != nullptr && about->kind == Value::Kind::text) comparison.about = about->text;
+  for (const VariedKey& key : request.keys) comparison.keys.push_back(key.key);
+  comparison.runs = product(request.keys);
+  run_all(source, request, comparison.runs);
+  rank_runs(comparison);
+  return comparison;
+}
+
+}  // namespace moesim

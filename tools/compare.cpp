@@ -1,0 +1,53 @@
+// moesim compare SCENARIO --over KEY=a,b,c: one scenario with each value of a key, in one table.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <thread>
+
+#include "models/base/error.hpp"
+#include "models/base/file.hpp"
+#include "sim/run/compare.hpp"
+#include "tools/command.hpp"
+
+namespace moesim {
+namespace {
+
+struct CompareOptions {
+  CommonOptions common;
+  std::string scenario;
+  std::vector<std::string> over;
+  unsigned jobs = 0;  ///< 0: one for each core
+};
+
+void compare(const CompareOptions& options) {
+  CompareRequest request{.path = options.scenario,
+                         .overrides = overrides_of(options.common),
+                         .keys = {},
+                         .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency()};
+  for (const std::string& over : options.over) request.keys.push_back(parse_varied_key(over));
+  const Comparison comparison = moesim::compare(request);
+  write_file(options.common.out, options.common.format == "json"  ? write_json(comparison)
+                                 : options.common.format == "csv" ? write_csv(comparison)
+                                                                  : write_text(comparison));
+  if (!comparison.best)
+    throw RunError(fmt::format("no run finished; the first: {}", comparison.runs.front().error));
+}
+
+}  // namespace
+
+void add_compare_command(CLI::App& app) {
+  auto options = std::make_shared<CompareOptions>();
+  CLI::App* command =
+      app.add_subcommand("compare", "run a scenario with each value of some keys, in one table");
+  command->add_option("SCENARIO", options->scenario, "scenario file (-: standard input)")->required();
+  command->add_option("--over", options->over, "KEY=a,b,c: the values of a key; several give the product")
+      ->required()
+      ->allow_extra_args(false);
+  add_common_options(*command, options->common);
+  command->add_option("--jobs", options->jobs, "runs at a time (default: one for each core)")
+      ->check(CLI::Range(1U, 4096U));
+  command->callback([options] { compare(*options); });
+}
+
+}  // namespace moesim
