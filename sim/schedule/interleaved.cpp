@@ -1,6 +1,6 @@
 // Interleaved 1F1B (Narayanan et al., arXiv 2104.04473, section 2.2.2): each rank holds v chunks;
 // microbatches go in rounds of p through one chunk after the other. Bubble (p-1)(F+B)/v, sends v times as
-// many.
+// many; rank 0 keeps vp+p-1 microbatch-chunks alive (Korthikanti et al., arXiv 2205.05198, section 4.2.3).
 #include <algorithm>
 
 #include "models/base/error.hpp"
@@ -25,11 +25,9 @@ class Interleaved final : public Schedule {
     const std::int64_t total = shape.microbatches * chunks_;
     for (std::int64_t r = 0; r < shape.ranks; ++r) {
       std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];
-      // With m == p every forward comes first: nothing would be gained by turning earlier.
-      const std::int64_t ahead =
-          shape.microbatches == shape.ranks
-              ? total
-              : std::min(total, (shape.ranks - r - 1) * 2 + (chunks_ - 1) * shape.ranks);
+      // The rule of Megatron-Core, which has no exception for m == p any more: turning as early as this costs
+      // no time there and keeps less alive.
+      const std::int64_t ahead = std::min(total, (shape.ranks - r - 1) * 2 + (chunks_ - 1) * shape.ranks);
       for (std::int64_t i = 0; i < ahead; ++i) rank.push_back(slot(Pass::forward, i, shape.ranks));
       for (std::int64_t i = 0; i < total; ++i) {
         if (ahead + i < total) rank.push_back(slot(Pass::forward, ahead + i, shape.ranks));
