@@ -8,6 +8,7 @@
 
 #include "models/base/error.hpp"
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/work_times.hpp"
 
 namespace moesim {
 namespace {
@@ -182,10 +183,9 @@ Scenario read_pipeline_only(Reader reader) {
   return scenario;
 }
 
-Scenario read_training_step(Reader reader) {
-  Scenario scenario;
-  scenario.about =
-      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+/// Model, cluster and batch, and how the first is spread over the second. Answers the layers of each stage as
+/// given.
+std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
   Reader model = reader.part("model", "the transformer");
   scenario.model = read_model(model);
   Reader cluster = reader.part("cluster", "devices and fabric");
@@ -198,19 +198,13 @@ Scenario read_training_step(Reader reader) {
   }
   Parallelism parallelism =
       read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
-  const std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
+  std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
   fit_sizes(reader, scenario, std::move(parallelism));
+  return layers_per_stage;
+}
 
-  read_schedule(reader, scenario);
-  const Sizes& sizes = scenario.layout.sizes();
-  const std::int64_t microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch);
-  if (microbatches > most_microbatches) {
-    reader.fail("batch.sequences",
-                fmt::format("come to {} microbatches of a data-parallel rank, expected at most {}",
-                            microbatches, most_microbatches));
-  }
-  make_order(reader, scenario, {.ranks = sizes.pipeline, .microbatches = microbatches});
-  fit_layers(reader, scenario, layers_per_stage);
+/// What is independent of the pipeline.
+void read_choices(Reader& reader, Scenario& scenario) {
   read_routing(reader, scenario);
   read_communication(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
@@ -225,6 +219,37 @@ Scenario read_training_step(Reader reader) {
   scenario.resolution = static_cast<Resolution>(reader.choice(
       {.name = "resolution", .help = "whether one rank stands for its symmetric peers", .fallback = "folded"},
       resolution_names));
+}
+
+/// The pipeline that a schedule is asked for. Durations are those of an average stage, without communication.
+PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  const std::int64_t microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch);
+  if (microbatches > most_microbatches) {
+    reader.fail("batch.sequences",
+                fmt::format("come to {} microbatches of a data-parallel rank, expected at most {}",
+                            microbatches, most_microbatches));
+  }
+  const std::int64_t stages =
+      scenario.schedule->is_bidirectional() ? sizes.pipeline : sizes.pipeline * scenario.schedule->chunks();
+  const WorkTimes times(scenario);
+  const auto average = [&](OpPass pass) { return std::max(Time{1}, times.of_model(pass) / stages); };
+  return {.ranks = sizes.pipeline,
+          .microbatches = microbatches,
+          .forward = average(OpPass::forward),
+          .backward_input = average(OpPass::backward_input),
+          .backward_weight = average(OpPass::backward_weight)};
+}
+
+Scenario read_training_step(Reader reader) {
+  Scenario scenario;
+  scenario.about =
+      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  const std::vector<std::int64_t> layers_per_stage = read_work(reader, scenario);
+  read_schedule(reader, scenario);
+  read_choices(reader, scenario);
+  make_order(reader, scenario, shape_of_pipeline(reader, scenario));
+  fit_layers(reader, scenario, layers_per_stage);
   finish(reader);
   return scenario;
 }
