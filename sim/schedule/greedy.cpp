@@ -37,6 +37,9 @@ class Greedy {
  public:
   Greedy(const PipelineShape& shape, const ActivationLimit& limit, const GreedyRule& rule)
       : shape_(shape), limit_(limit), rule_(rule), workers_(static_cast<std::size_t>(shape.ranks)) {
+    // The rank before could not feed one that is further ahead, which would wait for it and be waited for.
+    for (std::size_t r = 1; r < rule_.ahead.size(); ++r)
+      rule_.ahead[r] = std::min(rule_.ahead[r], rule_.ahead[r - 1]);
     const auto microbatches = static_cast<std::size_t>(shape.microbatches);
     plan_.order = straight_pipeline(shape);
     for (Worker& worker : workers_) {
@@ -128,7 +131,7 @@ class Greedy {
 
   const PipelineShape& shape_;
   const ActivationLimit& limit_;
-  const GreedyRule& rule_;
+  GreedyRule rule_;
   Plan plan_;
   std::vector<Worker> workers_;
   // A rank looks at its choices when it becomes free and when something arrives: earliest first, ties by

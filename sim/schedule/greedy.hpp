@@ -23,7 +23,8 @@ struct GreedyRule {
   /// F and B take turns once a rank is `ahead`, as in 1F1B; else a rank runs the B's that are there, then
   /// F's.
   bool in_turn = false;
-  /// How many forwards each rank may be ahead of its B's. At least one.
+  /// How many forwards each rank may be ahead of its B's. At least one; no rank gets further than the one
+  /// before.
   std::vector<std::int64_t> ahead;
   /// An F or W is begun although a B is on its way if at least this share of it is done when the B comes.
   double forward_share = 1, weight_share = 1;
