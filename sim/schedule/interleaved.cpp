@@ -11,7 +11,7 @@ namespace {
 
 class Interleaved final : public Schedule {
  public:
-  explicit Interleaved(std::int64_t chunks) : chunks_(chunks) {}
+  Interleaved(std::int64_t chunks, bool overlap) : chunks_(chunks), overlap_(overlap) {}
   std::int64_t chunks() const override { return chunks_; }
   std::int64_t chunks_of_given_durations() const override { return chunks_; }
 
@@ -27,10 +27,15 @@ class Interleaved final : public Schedule {
       std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];
       // The rule of Megatron-Core, which has no exception for m == p any more: turning as early as this costs
       // no time there and keeps less alive.
-      const std::int64_t ahead = std::min(total, (shape.ranks - r - 1) * 2 + (chunks_ - 1) * shape.ranks);
+      // An overlapped backward belongs to an earlier forward than the one beside it: one more runs ahead.
+      const std::int64_t ahead =
+          std::min(total, (shape.ranks - r - 1) * 2 + (chunks_ - 1) * shape.ranks + (overlap_ ? 1 : 0));
       for (std::int64_t i = 0; i < ahead; ++i) rank.push_back(slot(Pass::forward, i, shape.ranks));
       for (std::int64_t i = 0; i < total; ++i) {
-        if (ahead + i < total) rank.push_back(slot(Pass::forward, ahead + i, shape.ranks));
+        if (ahead + i < total) {
+          rank.push_back(slot(Pass::forward, ahead + i, shape.ranks));
+          rank.back().overlapped = overlap_;
+        }
         rank.push_back(slot(Pass::backward, i, shape.ranks));
       }
     }
@@ -50,14 +55,19 @@ class Interleaved final : public Schedule {
   }
 
   std::int64_t chunks_;
+  bool overlap_;
 };
 
 std::unique_ptr<const Schedule> make(Reader& reader) {
-  return std::make_unique<Interleaved>(reader.integer({.name = "chunks",
-                                                       .help = "model chunks that each rank holds",
-                                                       .fallback = 2,
-                                                       .at_least = 1,
-                                                       .at_most = 1024}));
+  const std::int64_t chunks = reader.integer({.name = "chunks",
+                                              .help = "model chunks that each rank holds",
+                                              .fallback = 2,
+                                              .at_least = 1,
+                                              .at_most = 1024});
+  const bool overlap = reader.flag({.name = "overlap",
+                                    .help = "a forward shares the device with the backward that follows it",
+                                    .fallback = false});
+  return std::make_unique<Interleaved>(chunks, overlap);
 }
 
 }  // namespace
