@@ -165,17 +165,19 @@ PatternId Step::exchange_pattern(ActorId actor, const Experts& experts, Work pha
   return find_or_make(index, key, [&] {
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
     const std::int64_t ranks = communicator.group_size();
-    const std::int64_t nodes = nodes_of(communicator.groups.front(), scenario_.fabric());
     const double rows = static_cast<double>(tokens_per_device(scenario_) * experts.top_k);
     const Precision precision = outward ? scenario_.precision.dispatch : scenario_.precision.combine;
-    const Request prototype{
-        .operation = Operation::all_to_all,
-        .bytes = row_bytes(scenario_.model.hidden, precision),
-        .rows_per_rank = rows / static_cast<double>(ranks),
-        .reached_rows_per_rank = reached_rows(experts, ranks),
-        .reached_rows_per_node = reached_rows(experts, ranks % nodes == 0 ? nodes : ranks)};
+    const Request prototype{.operation = Operation::all_to_all,
+                            .bytes = row_bytes(scenario_.model.hidden, precision),
+                            .rows_per_rank = rows / static_cast<double>(ranks),
+                            .reached_rows_per_rank = reached_rows(experts, ranks)};
+    std::vector<Request> of_groups = requests(communicator, prototype);
+    for (std::size_t i = 0; i < of_groups.size(); ++i) {  // groups may lie on unequal numbers of nodes
+      const std::int64_t nodes = nodes_of(communicator.groups[i], scenario_.fabric());
+      of_groups[i].reached_rows_per_node = reached_rows(experts, ranks % nodes == 0 ? nodes : ranks);
+    }
     const Collective& collective = outward ? *scenario_.collectives.dispatch : *scenario_.collectives.combine;
-    return patterns_.make(builder_, collective, requests(communicator, prototype), communicator.members,
+    return patterns_.make(builder_, collective, of_groups, communicator.members,
                           {.holds_multiprocessors = scenario_.collectives.communication_sms > 0,
                            .slowed_by_compute = scenario_.collectives.slowed_by_compute,
                            .busiest = scenario_.busiest_over_mean()});

@@ -93,6 +93,7 @@ TEST_CASE("An exchange moves exactly the rows that leave their rank, there and b
 TEST_CASE("A full simulation moves the bytes of the folded one") {
   for (Setup setup :
        {Setup{}, Setup{.devices = 24, .expert = 12}, Setup{.devices = 16, .expert = 8, .pipeline = 2},
+        Setup{.devices = 24, .per_node = 12, .dispatch = "hierarchical"},  // groups on one node and on two
         Setup{.devices = 16, .expert = 8, .dispatch = "hierarchical"}}) {
     setup.resolution = "folded";
     const std::map<Work, std::int64_t> folded = bytes_of(lower(scenario_of(setup)));
