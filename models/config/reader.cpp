@@ -120,8 +120,12 @@ std::string Reader::where(std::string_view name) const {
   const std::string joined =
       path_.empty() || name.empty() ? path_ + std::string(name) : path_ + "." + std::string(name);
   std::string origin = value_ == nullptr ? "" : value_->origin;
-  if (value_ != nullptr && !name.empty()) {
-    if (const Value* member = value_->find(name)) origin = member->origin;
+  const Value* at = value_;
+  for (std::size_t begin = 0; at != nullptr && begin < name.size();) {  // a dotted name leads through parts
+    const std::size_t dot = std::min(name.find('.', begin), name.size());
+    at = at->find(name.substr(begin, dot - begin));
+    if (at != nullptr) origin = at->origin;
+    begin = dot + 1;
   }
   if (origin.empty()) return joined;
   return joined.empty() ? origin : origin + ": " + joined;

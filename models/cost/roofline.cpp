@@ -262,7 +262,7 @@ std::unique_ptr<const Cost> make(Reader& reader) {
 extern const Entry<Cost> roofline_entry;
 constexpr Entry<Cost> roofline_entry{
     "roofline",
-    "Tiles in waves over the multiprocessors, or bytes over the memory's bandwidth, whichever is longer.",
+    "tiles in waves over the multiprocessors, or bytes over the memory's bandwidth, whichever is longer",
     make};
 
 }  // namespace moesim

@@ -46,6 +46,22 @@ class GroupLimited final : public Routing {
     std::transform(candidates.begin(), middle, chosen.begin(), [](const Scored& s) { return s.index; });
   }
 
+  void check(const Gate& gate) const override {
+    const std::int64_t groups = groups_ > 0 ? groups_ : gate.groups;
+    const std::int64_t kept = chosen_ > 0 ? chosen_ : gate.chosen_groups;
+    if (gate.experts % groups != 0) {
+      throw InputError("", fmt::format("{} experts do not divide into {} groups", gate.experts, groups));
+    }
+    if (kept > groups) {
+      throw InputError("",
+                       fmt::format("{} groups are chosen, expected at most the {} there are", kept, groups));
+    }
+    if (kept * (gate.experts / groups) < gate.top_k) {
+      throw InputError("", fmt::format("{} of {} groups hold {} experts, expected at least the {} of a token",
+                                       kept, groups, kept * (gate.experts / groups), gate.top_k));
+    }
+  }
+
  private:
   static std::vector<Scored> rank_groups(const std::vector<double>& affinity, std::int64_t groups,
                                          std::int64_t size) {

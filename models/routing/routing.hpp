@@ -23,6 +23,8 @@ class Routing {
   virtual ~Routing() = default;
   /// Draws the `chosen.size()` distinct experts of one token. The stream belongs to (layer, microbatch).
   virtual void choose(const Gate& gate, RandomStream& random, std::span<std::int32_t> chosen) const = 0;
+  /// Throws InputError, whose message is what is wrong, where the policy cannot choose from this gate.
+  virtual void check(const Gate&) const {}
   /// How many of `blocks` equal, contiguous blocks of experts (nodes, ranks) one token reaches on average.
   /// Sampled from choose() with a standard error under 0.5 %; members that know it exactly say so.
   virtual double reach(const Gate& gate, std::int64_t blocks, const Random& random) const;

@@ -7,7 +7,7 @@
 
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/communicators.hpp"
-#include "sim/lower/work_times.hpp"
+#include "sim/scenario/work_times.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {

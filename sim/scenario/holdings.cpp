@@ -3,6 +3,14 @@
 namespace moesim {
 namespace {
 
+/// Norms that belong to no layer: those after the last one.
+std::int64_t final_norms(const Model& model, const Parameters& whole) {
+  std::int64_t norms = whole.norms;
+  for (std::size_t layer = 0; layer < model.layers.size(); ++layer)
+    norms -= layer_parameters(model, layer).norms;
+  return norms;
+}
+
 void add_stage(const Scenario& scenario, std::int64_t stage, Holdings& held) {
   const Sizes& sizes = scenario.layout.sizes();
   const Parameters whole = model_parameters(scenario.model, true);
@@ -16,6 +24,7 @@ void add_stage(const Scenario& scenario, std::int64_t stage, Holdings& held) {
     held.experts += parameters.experts / sizes.expert;
   }
   const bool last = stage + 1 == scenario.order.model_stages();
+  if (last) held.replicated += final_norms(scenario.model, whole);
   if (stage == 0) held.replicated += whole.embedding / sizes.tensor;
   // A tied head is the embedding again where both are on one rank, and a copy of it elsewhere.
   if (last && (scenario.order.model_stages() > 1 || whole.head > 0)) {

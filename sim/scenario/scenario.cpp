@@ -8,9 +8,15 @@
 
 #include "models/base/error.hpp"
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/work_times.hpp"
 
 namespace moesim {
 namespace {
+
+/// Of a step, as many as a pipeline without a model may have.
+constexpr std::int64_t most_microbatches = 1'000'000;
+/// Of a microbatch: times the widest model they still fit 63 bits of bytes.
+constexpr std::int64_t most_tokens = 1'000'000'000;
 
 [[noreturn]] void does_not_divide(const Reader& reader, std::string_view key, std::string_view what,
                                   std::int64_t whole, std::string_view by, std::int64_t parts) {
@@ -84,8 +90,15 @@ void fit_layers(const Reader& reader, Scenario& scenario, std::vector<std::int64
 
 void fit_group_routing(const Reader& reader, const Scenario& scenario) {
   for (const Layer& layer : scenario.model.layers) {
-    if (layer.is_moe && layer.experts.count % layer.experts.groups != 0) {
-      does_not_divide(reader, "model", "experts", layer.experts.count, "groups", layer.experts.groups);
+    if (!layer.is_moe) continue;
+    const Experts& experts = layer.experts;
+    try {
+      scenario.routing->check({.experts = experts.count,
+                               .top_k = experts.top_k,
+                               .groups = experts.groups,
+                               .chosen_groups = experts.chosen_groups});
+    } catch (const InputError& error) {
+      reader.fail("routing", error.what());
     }
   }
 }
@@ -170,26 +183,28 @@ Scenario read_pipeline_only(Reader reader) {
   return scenario;
 }
 
-Scenario read_training_step(Reader reader) {
-  Scenario scenario;
-  scenario.about =
-      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+/// Model, cluster and batch, and how the first is spread over the second. Answers the layers of each stage as
+/// given.
+std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
   Reader model = reader.part("model", "the transformer");
   scenario.model = read_model(model);
   Reader cluster = reader.part("cluster", "devices and fabric");
   scenario.cluster = read_cluster(cluster);
   scenario.batch = read_batch(reader.part("batch", "the work of one step"));
+  if (scenario.batch.microbatch > most_tokens / scenario.batch.sequence_length) {
+    reader.fail("batch.microbatch",
+                fmt::format("is {} sequences of {} tokens, expected at most {} tokens together",
+                            scenario.batch.microbatch, scenario.batch.sequence_length, most_tokens));
+  }
   Parallelism parallelism =
       read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
-  const std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
+  std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
   fit_sizes(reader, scenario, std::move(parallelism));
+  return layers_per_stage;
+}
 
-  read_schedule(reader, scenario);
-  const Sizes& sizes = scenario.layout.sizes();
-  make_order(reader, scenario,
-             {.ranks = sizes.pipeline,
-              .microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch)});
-  fit_layers(reader, scenario, layers_per_stage);
+/// What is independent of the pipeline.
+void read_choices(Reader& reader, Scenario& scenario) {
   read_routing(reader, scenario);
   read_communication(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
@@ -204,6 +219,37 @@ Scenario read_training_step(Reader reader) {
   scenario.resolution = static_cast<Resolution>(reader.choice(
       {.name = "resolution", .help = "whether one rank stands for its symmetric peers", .fallback = "folded"},
       resolution_names));
+}
+
+/// The pipeline that a schedule is asked for. Durations are those of an average stage, without communication.
+PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  const std::int64_t microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch);
+  if (microbatches > most_microbatches) {
+    reader.fail("batch.sequences",
+                fmt::format("come to {} microbatches of a data-parallel rank, expected at most {}",
+                            microbatches, most_microbatches));
+  }
+  const std::int64_t stages =
+      scenario.schedule->is_bidirectional() ? sizes.pipeline : sizes.pipeline * scenario.schedule->chunks();
+  const WorkTimes times(scenario);
+  const auto average = [&](OpPass pass) { return std::max(Time{1}, times.of_model(pass) / stages); };
+  return {.ranks = sizes.pipeline,
+          .microbatches = microbatches,
+          .forward = average(OpPass::forward),
+          .backward_input = average(OpPass::backward_input),
+          .backward_weight = average(OpPass::backward_weight)};
+}
+
+Scenario read_training_step(Reader reader) {
+  Scenario scenario;
+  scenario.about =
+      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  const std::vector<std::int64_t> layers_per_stage = read_work(reader, scenario);
+  read_schedule(reader, scenario);
+  read_choices(reader, scenario);
+  make_order(reader, scenario, shape_of_pipeline(reader, scenario));
+  fit_layers(reader, scenario, layers_per_stage);
   finish(reader);
   return scenario;
 }

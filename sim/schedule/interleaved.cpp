@@ -1,6 +1,6 @@
 // Interleaved 1F1B (Narayanan et al., arXiv 2104.04473, section 2.2.2): each rank holds v chunks;
 // microbatches go in rounds of p through one chunk after the other. Bubble (p-1)(F+B)/v, sends v times as
-// many.
+// many; rank 0 keeps vp+p-1 microbatch-chunks alive (Korthikanti et al., arXiv 2205.05198, section 4.2.3).
 #include <algorithm>
 
 #include "models/base/error.hpp"
@@ -11,7 +11,7 @@ namespace {
 
 class Interleaved final : public Schedule {
  public:
-  explicit Interleaved(std::int64_t chunks) : chunks_(chunks) {}
+  Interleaved(std::int64_t chunks, bool overlap) : chunks_(chunks), overlap_(overlap) {}
   std::int64_t chunks() const override { return chunks_; }
   std::int64_t chunks_of_given_durations() const override { return chunks_; }
 
@@ -25,14 +25,17 @@ class Interleaved final : public Schedule {
     const std::int64_t total = shape.microbatches * chunks_;
     for (std::int64_t r = 0; r < shape.ranks; ++r) {
       std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];
-      // With m == p every forward comes first: nothing would be gained by turning earlier.
+      // The rule of Megatron-Core, which has no exception for m == p any more: turning as early as this costs
+      // no time there and keeps less alive.
+      // An overlapped backward belongs to an earlier forward than the one beside it: one more runs ahead.
       const std::int64_t ahead =
-          shape.microbatches == shape.ranks
-              ? total
-              : std::min(total, (shape.ranks - r - 1) * 2 + (chunks_ - 1) * shape.ranks);
+          std::min(total, (shape.ranks - r - 1) * 2 + (chunks_ - 1) * shape.ranks + (overlap_ ? 1 : 0));
       for (std::int64_t i = 0; i < ahead; ++i) rank.push_back(slot(Pass::forward, i, shape.ranks));
       for (std::int64_t i = 0; i < total; ++i) {
-        if (ahead + i < total) rank.push_back(slot(Pass::forward, ahead + i, shape.ranks));
+        if (ahead + i < total) {
+          rank.push_back(slot(Pass::forward, ahead + i, shape.ranks));
+          rank.back().overlapped = overlap_;
+        }
         rank.push_back(slot(Pass::backward, i, shape.ranks));
       }
     }
@@ -52,14 +55,19 @@ class Interleaved final : public Schedule {
   }
 
   std::int64_t chunks_;
+  bool overlap_;
 };
 
 std::unique_ptr<const Schedule> make(Reader& reader) {
-  return std::make_unique<Interleaved>(reader.integer({.name = "chunks",
-                                                       .help = "model chunks that each rank holds",
-                                                       .fallback = 2,
-                                                       .at_least = 1,
-                                                       .at_most = 1024}));
+  const std::int64_t chunks = reader.integer({.name = "chunks",
+                                              .help = "model chunks that each rank holds",
+                                              .fallback = 2,
+                                              .at_least = 1,
+                                              .at_most = 1024});
+  const bool overlap = reader.flag({.name = "overlap",
+                                    .help = "a forward shares the device with the backward that follows it",
+                                    .fallback = false});
+  return std::make_unique<Interleaved>(chunks, overlap);
 }
 
 }  // namespace

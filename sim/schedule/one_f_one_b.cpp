@@ -10,27 +10,40 @@ namespace {
 
 class OneFOneB final : public Schedule {
  public:
+  explicit OneFOneB(bool overlap) : overlap_(overlap) {}
+
   Order order(const PipelineShape& shape) const override {
     Order order = straight_pipeline(shape);
     const auto m = static_cast<std::int32_t>(shape.microbatches);
     const auto p = static_cast<std::int32_t>(shape.ranks);
     for (std::int32_t r = 0; r < p; ++r) {
       std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];
-      const std::int32_t warm_up = std::min(p - 1 - r, m);
+      const std::int32_t warm_up = std::min(overlap_ ? 2 * (p - 1 - r) + 1 : p - 1 - r, m);
       for (std::int32_t i = 0; i < warm_up; ++i) rank.push_back({.pass = Pass::forward, .microbatch = i});
       for (std::int32_t i = 0; i < m; ++i) {
-        if (warm_up + i < m) rank.push_back({.pass = Pass::forward, .microbatch = warm_up + i});
+        if (warm_up + i < m) {
+          rank.push_back({.pass = Pass::forward, .overlapped = overlap_, .microbatch = warm_up + i});
+        }
         rank.push_back({.pass = Pass::backward, .microbatch = i});
       }
     }
     return order;
   }
+
+ private:
+  bool overlap_;
 };
+
+std::unique_ptr<const Schedule> make(Reader& reader) {
+  return std::make_unique<OneFOneB>(reader.flag(
+      {.name = "overlap",
+       .help = "a forward shares the device with the backward that follows it, at twice the warm-up",
+       .fallback = false}));
+}
 
 }  // namespace
 
 extern constexpr Entry<Schedule> one_f_one_b_schedule{
-    "1f1b", "a few forwards ahead, then one forward and one backward in turn",
-    [](Reader&) -> std::unique_ptr<const Schedule> { return std::make_unique<OneFOneB>(); }};
+    "1f1b", "a few forwards ahead, then one forward and one backward in turn", make};
 
 }  // namespace moesim

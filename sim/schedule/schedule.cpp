@@ -9,6 +9,7 @@ extern const Entry<Schedule> interleaved_schedule;
 extern const Entry<Schedule> zb_h1_schedule;
 extern const Entry<Schedule> zb_h2_schedule;
 extern const Entry<Schedule> zb_v_schedule;
+extern const Entry<Schedule> zb_auto_schedule;
 extern const Entry<Schedule> chimera_schedule;
 extern const Entry<Schedule> dualpipe_schedule;
 extern const Entry<Schedule> dualpipev_schedule;
@@ -16,8 +17,9 @@ extern const Entry<Schedule> dualpipev_schedule;
 namespace {
 
 constinit const Entry<Schedule>* const members[] = {
-    &sequential_schedule, &gpipe_schedule, &one_f_one_b_schedule, &interleaved_schedule, &zb_h1_schedule,
-    &zb_h2_schedule,      &zb_v_schedule,  &chimera_schedule,     &dualpipe_schedule,    &dualpipev_schedule};
+    &sequential_schedule, &gpipe_schedule,    &one_f_one_b_schedule, &interleaved_schedule,
+    &zb_h1_schedule,      &zb_h2_schedule,    &zb_v_schedule,        &zb_auto_schedule,
+    &chimera_schedule,    &dualpipe_schedule, &dualpipev_schedule};
 
 Order empty_order(const PipelineShape& shape) {
   Order order;

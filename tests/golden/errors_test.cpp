@@ -61,7 +61,7 @@ TEST_CASE("A file that is missing, a folder, empty or no JSON is named with its 
   CHECK(refusal({"run", "-"}, "") == "error: standard input: is empty, expected JSON\n");
   folder.write("comma.json", "{\"about\": \"x\",\n \"batch\": {\"sequences\" 8}}\n");
   CHECK(message("comma.json") ==
-        "error: comma.json: line 2, column 25: wrong JSON: unexpected number literal; expected ':'\n");
+        "error: comma.json: line 2, column 24: wrong JSON: unexpected number literal; expected ':'\n");
   folder.write("huge.json", "{\"about\": 1e999}\n");
   CHECK(message("huge.json") ==
         "error: huge.json: line 1, column 15: wrong JSON: the number 1e999 is too large\n");
@@ -154,23 +154,24 @@ TEST_CASE("A count that is negative, zero, no whole number or too large is refus
 
 TEST_CASE("Sizes that do not divide are refused with the numbers") {
   const std::string start = "error: scenarios/two-gpus.json: ";
+  const std::string set = "error: --set: ";
   CHECK(refusal_of({"parallelism.pipeline=3"}) ==
         start + "parallelism: 2 devices do not divide by pipeline 3 x tensor 1 = 3\n");
   CHECK(refusal_of({"parallelism.expert=3"}) ==
-        start + "parallelism.expert: 2 devices of a pipeline rank do not divide by expert 3\n");
+        set + "parallelism.expert: 2 devices of a pipeline rank do not divide by expert 3\n");
   CHECK(refusal_of({"cluster.devices=8", "parallelism.expert=8"}) ==
-        start + "parallelism.expert: 4 experts do not divide by expert 8\n");
+        set + "parallelism.expert: 4 experts do not divide by expert 8\n");
   CHECK(refusal_of(
             {"cluster.devices=6", "parallelism.expert=1", "parallelism.tensor=3", "batch.sequences=6"}) ==
-        start + "parallelism.tensor: 8 attention heads do not divide by tensor 3\n");
+        set + "parallelism.tensor: 8 attention heads do not divide by tensor 3\n");
   CHECK(refusal_of({"batch.sequences=7"}) ==
-        start + "batch.sequences: 7 sequences do not divide by data-parallel 2 x microbatch 1 = 2\n");
+        set + "batch.sequences: 7 sequences do not divide by data-parallel 2 x microbatch 1 = 2\n");
   CHECK(refusal_of({"batch.microbatch=3"}) ==
         start + "batch.sequences: 8 sequences do not divide by data-parallel 2 x microbatch 3 = 6\n");
   CHECK(refusal_of({"parallelism.tensor=2", "batch.sequence_length=1023"}) ==
-        start + "batch.sequence_length: 1023 tokens do not divide by tensor 2\n");
+        set + "batch.sequence_length: 1023 tokens do not divide by tensor 2\n");
   CHECK(refusal({"run", "scenarios/mixtral-8x7b-h100.json", "--set", "cluster.devices=12"}) ==
-        "error: configs/clusters/h100-64.json: devices: is 12, which is no multiple of devices_per_node 8\n");
+        "error: --set: cluster.devices: is 12, which is no multiple of devices_per_node 8\n");
   CHECK(refusal_of({"model.moe.top_k=5"}) ==
         "error: --set: model.moe.top_k: is 5, expected at most the 4 experts\n");
   CHECK(refusal_of({"model.moe.groups=3"}) ==
@@ -190,6 +191,47 @@ TEST_CASE("Layers that cannot be spread over the stages are refused with the num
         "error: scenarios/two-gpus.json: parallelism.layers_per_stage: is missing: 3 layers do not divide by "
         "2 stages "
         "evenly\nhint: say how many layers each stage has, as \"layers_per_stage\": [4, 4, 3]\n");
+}
+
+TEST_CASE("Groups of experts that the model's experts do not come in are refused with the numbers") {
+  CHECK(refusal_of({"routing.kind=group_limited", "routing.groups=3"}) ==
+        "error: --set: routing: 4 experts do not divide into 3 groups\n");
+  CHECK(refusal_of({"routing.kind=group_limited", "routing.groups=4", "routing.chosen=1"}) ==
+        "error: --set: routing: 1 of 4 groups hold 1 experts, expected at least the 2 of a token\n");
+}
+
+TEST_CASE("More microbatches than can be simulated are refused, not run out of memory") {
+  CHECK(refusal_of({"batch.sequences=1000000000"}) ==
+        "error: --set: batch.sequences: come to 500000000 microbatches of a data-parallel rank, expected at "
+        "most "
+        "1000000\n");
+}
+
+TEST_CASE("A microbatch whose bytes would overflow is refused") {
+  CHECK(refusal_of({"batch.sequences=1000000000", "batch.microbatch=500000000"}) ==
+        "error: --set: batch.microbatch: is 500000000 sequences of 1024 tokens, expected at most 1000000000 "
+        "tokens "
+        "together\n");
+}
+
+TEST_CASE("A schedule asked for sizes that it cannot serve says so") {
+  CHECK(refusal_of({"schedule.kind=dualpipe"}) ==
+        "error: --set: schedule: dualpipe: 1 pipeline ranks are odd, expected an even number\n");
+}
+
+TEST_CASE("A link that would take forever is an error, not a result") {
+  const Outcome outcome = run_moesim({"run", tiny, "--set", "cluster.topology.nvlink_rate=1e-300 GB/s"});
+  CHECK(outcome.code == 1);
+  CHECK(outcome.out.empty());
+  CHECK(outcome.err == "error: a time of inf s is beyond what can be simulated (100 days)\n");
+}
+
+TEST_CASE("A pipeline whose passes take no time is refused") {
+  const std::string replayed = "scenarios/zero-bubble-6.2b.json";
+  CHECK(refusal({"run", replayed, "--set", "cost.forward=0 s"}) ==
+        "error: --set: cost.forward: is \"0 s\", expected at least \"1 ps\"\n");
+  CHECK(refusal({"run", replayed, "--set", "pipeline.stages=0"}) ==
+        "error: --set: pipeline.stages: is 0, expected 1 to 100000\n");
 }
 
 TEST_CASE("A collective that cannot do its job, and one that holds the whole device, are refused") {

@@ -110,7 +110,10 @@ TEST_CASE("A room includes only rooms of lower floors, by their full path") {
       const auto other = floors.find(room_of(included));
       if (other == floors.end()) {
         INFO(path << " includes " << included << ", which no room holds");
-        CHECK(!included.ends_with(".hpp"));
+        const bool is_ours = included.starts_with("models/") || included.starts_with("sim/") ||
+                             included.starts_with("tools/") || included.starts_with("kernels/") ||
+                             (included.find('/') == std::string::npos && included.ends_with(".hpp"));
+        CHECK(!is_ours);
         continue;
       }
       INFO(path << " includes " << included);

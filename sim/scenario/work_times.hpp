@@ -38,6 +38,9 @@ class WorkTimes {
   /// All heads together: the model's and those of its prediction layers.
   const BlockTimes& head() const { return head_; }
 
+  /// One microbatch through the whole model in one pass, on one device of each stage, alone.
+  Time of_model(OpPass pass) const;
+
  private:
   std::vector<LayerTimes> shapes_;
   std::vector<std::size_t> shape_of_layer_;

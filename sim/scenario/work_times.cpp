@@ -1,4 +1,4 @@
-#include "sim/lower/work_times.hpp"
+#include "sim/scenario/work_times.hpp"
 
 #include <algorithm>
 
@@ -41,6 +41,14 @@ WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_of_shape(
   embedding_ = times_of(lower_embedding(scenario.model, share), scenario);
   head_ = several(times_of(lower_head(scenario.model, share, scenario.fused_loss), scenario),
                   1 + scenario.model.prediction_layers);
+}
+
+Time WorkTimes::of_model(OpPass pass) const {
+  Time sum = embedding_.in(pass).time + head_.in(pass).time;
+  for (const std::size_t shape : shape_of_layer_) {
+    sum += shapes_[shape].attention.in(pass).time + shapes_[shape].feed_forward.in(pass).time;
+  }
+  return sum;
 }
 
 }  // namespace moesim
