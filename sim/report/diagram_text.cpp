@@ -212,7 +212,7 @@ class TextDrawing {
     if (has_chunks && style_.colour) entries.push_back({"lighter: odd chunks"});
     entries.push_back({". bubble"});
     entries.push_back({"%: bubble in the rank's span"});
-    entries.push_back({"numbers: the microbatch, or its last digit"});
+    entries.push_back({"numbers: microbatch, or its last digit"});
     return joined(entries);
   }
 

@@ -194,7 +194,7 @@ bubble 33.33 % of the slowest rank's span
 F forward   B backward   b backward for inputs
 W backward for weights   X forward and backward overlapped
 . bubble   %: bubble in the rank's span
-numbers: the microbatch, or its last digit
+numbers: microbatch, or its last digit
 )");
 }
 

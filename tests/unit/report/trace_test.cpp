@@ -29,7 +29,8 @@ struct Event {
 
 std::vector<Event> events_of(const std::string& trace) {
   std::vector<Event> events;
-  for (const Json& event : Json::parse(trace).at("traceEvents")) {
+  const Json document = Json::parse(trace);
+  for (const Json& event : document.at("traceEvents")) {
     if (event.at("ph") != "X") continue;
     const std::int64_t start = picoseconds(event.at("ts"));
     events.push_back({.start = start,
