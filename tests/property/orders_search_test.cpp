@@ -12,7 +12,7 @@ using testing::schedule_of;
 
 namespace {
 
-constexpr std::uint64_t pipelines = 60;
+constexpr std::uint64_t pipelines = 40;
 
 PipelineShape shape_of(std::uint64_t number) {
   RandomStream random = Random(3).stream("searched orders", number);
@@ -75,18 +75,18 @@ TEST_CASE("zb_auto is never worse than ZB-H1 at limit 1 and ZB-H2 at limit 2") {
 }
 
 TEST_CASE("zb_auto holds its limit on every rank at every moment, and its orders are whole") {
-  for (const double limit : {1.0, 1.3, 2.0, 4.0}) {
-    for (const double kept : {1.0, 0.43, 0.0}) {
-      for_shapes([&](const PipelineShape& shape) {
-        const Order order = searched(shape, limit, kept);
-        CHECK_NOTHROW(check(order));
-        for (const std::vector<Slot>& rank : order.ranks) {
-          CHECK(most_held(rank, kept) <= limit * static_cast<double>(shape.ranks) + 1e-6);
-          CHECK(peak_activations(rank, kept) == Approx(most_held(rank, kept)));
-        }
-      });
+  struct Budget {
+    double limit, kept;
+  };
+  const Budget budget = GENERATE(Budget{1, 1}, Budget{1, 0.43}, Budget{1.3, 0}, Budget{2, 1}, Budget{4, 0.7});
+  for_shapes([&](const PipelineShape& shape) {
+    const Order order = searched(shape, budget.limit, budget.kept);
+    CHECK_NOTHROW(check(order));
+    for (const std::vector<Slot>& rank : order.ranks) {
+      CHECK(most_held(rank, budget.kept) <= budget.limit * static_cast<double>(shape.ranks) + 1e-6);
+      CHECK(peak_activations(rank, budget.kept) == Approx(most_held(rank, budget.kept)));
     }
-  }
+  });
 }
 
 TEST_CASE("zb_auto serves a limit below one as long as a rank may hold a microbatch") {
