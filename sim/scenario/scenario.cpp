@@ -230,6 +230,7 @@ PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) 
                 fmt::format("come to {} microbatches of a data-parallel rank, expected at most {}",
                             microbatches, most_microbatches));
   }
+  if (reader.is_describing()) return {};
   const std::int64_t stages =
       scenario.schedule->is_bidirectional() ? sizes.pipeline : sizes.pipeline * scenario.schedule->chunks();
   const WorkTimes times(scenario);
