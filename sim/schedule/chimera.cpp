@@ -63,7 +63,7 @@ class Merger {
     const std::int64_t s = stage(direction, rank);
     if (pass == Pass::forward) {
       // Groups of p microbatches enter at the pace of their work: the next one fills the bubble of the last.
-      if (s == 0) return now >= 2 * p_ * (microbatch / (p_ / 2));
+      if (s == 0) return now >= 2 * p_ * (2 * microbatch / p_);
       return forward_end_[at(direction, rank_at(direction, s - 1), microbatch)] <= now;
     }
     if (forward_end_[at(direction, rank, microbatch)] > now) return false;

@@ -75,12 +75,11 @@ class Search {
 
   bool goes_on() const { return tries_ > 0 && (!best_cost_ || best_cost_->first > enough_); }
 
-  void keep(Plan plan, std::optional<GreedyRule> rule) {
+  void keep(Plan plan) {
     const Cost reached = cost(plan.span, plan.makespan);
     if (best_cost_ && *best_cost_ <= reached) return;
     best_cost_ = reached;
     best_ = std::move(plan);
-    if (rule) rule_ = std::move(*rule);
   }
 
   void try_known(std::int32_t depth) {
@@ -93,14 +92,18 @@ class Search {
                                         .backward_weight = shape_.backward_weight,
                                         .overlapped = {},
                                         .send = shape_.send});
-    keep({.order = std::move(order), .span = times.longest_span(), .makespan = times.makespan}, std::nullopt);
+    keep({.order = std::move(order), .span = times.longest_span(), .makespan = times.makespan});
   }
 
   Cost attempt(const GreedyRule& rule) {
     --tries_;
     Plan plan = greedy_plan(shape_, limit_, rule);
     const Cost reached = cost(plan.span, plan.makespan);
-    keep(std::move(plan), rule);
+    keep(std::move(plan));
+    if (!rule_cost_ || reached < *rule_cost_) {
+      rule_cost_ = reached;
+      rule_ = rule;
+    }
     return reached;
   }
 
@@ -134,7 +137,7 @@ class Search {
 
   /// Moves each rank one forward ahead or back and keeps what is better; whether anything was.
   bool turn_ahead() {
-    const std::optional<Cost> before = best_cost_;
+    const std::optional<Cost> before = rule_cost_;
     for (std::size_t r = 0; r < rule_.ahead.size(); ++r) {
       for (const std::int64_t step : {-1, 1}) {
         GreedyRule rule = rule_;
@@ -143,7 +146,7 @@ class Search {
         if (rule.ahead[r] >= 1) attempt(rule);
       }
     }
-    return best_cost_ != before;
+    return rule_cost_ != before;
   }
 
   PipelineShape shape_;
@@ -153,7 +156,8 @@ class Search {
   std::int64_t tries_;
   Plan best_;
   std::optional<Cost> best_cost_;
-  GreedyRule rule_;
+  GreedyRule rule_;  // the best of those tried, whatever the best order is
+  std::optional<Cost> rule_cost_;
 };
 
 /// Durations that stand in place of those of the cost model where they are not zero.
