@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <new>
 
 #include "models/base/error.hpp"
+#include "models/config/reader.hpp"
 #include "tools/command.hpp"
 
 namespace {
@@ -14,6 +16,15 @@ int complain(const std::string& message, const std::string& hint, ExitCode code)
   fmt::print(stderr, "error: {}\n", message);
   if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
   return code;
+}
+
+int unknown_command(const std::string& word, const CLI::App& app) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+  const std::string near = moesim::nearest_name(word, known);
+  return complain(fmt::format("unknown command '{}' (known: {}{})", word, fmt::join(known, ", "),
+                              near.empty() ? "" : fmt::format("; did you mean '{}'?", near)),
+                  "moesim --help lists commands and options", wrong_input);
 }
 
 int run(int argc, char** argv) {
@@ -33,6 +44,12 @@ int run(int argc, char** argv) {
     return app.exit(help);
   } catch (const CLI::CallForVersion& version) {
     return app.exit(version);
+  } catch (const CLI::RequiredError& error) {
+    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) return unknown_command(argv[1], app);
+    return complain(error.what(), "moesim --help lists commands and options", wrong_input);
+  } catch (const CLI::ExtrasError& error) {
+    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) return unknown_command(argv[1], app);
+    return complain(error.what(), "moesim --help lists commands and options", wrong_input);
   } catch (const CLI::ParseError& error) {
     return complain(error.what(), "moesim --help lists commands and options", wrong_input);
   }
@@ -50,6 +67,9 @@ int main(int argc, char** argv) {
     return complain(error.what(), {}, missing_capability);
   } catch (const moesim::RunError& error) {
     return complain(error.what(), {}, failed_run);
+  } catch (const std::bad_alloc&) {
+    return complain("out of memory: the scenario has too many tasks for this machine",
+                    "\"resolution\": \"folded\" simulates one rank for its symmetric peers", failed_run);
   } catch (const std::exception& error) {
     return complain(error.what(), "this is a mistake of moesim, not of your input: please report it",
                     failed_run);

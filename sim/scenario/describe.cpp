@@ -22,6 +22,8 @@ std::vector<DescribedPart> describe_scenario() {
   describe("batch", "the work of one step", [](Reader r) { static_cast<void>(read_batch(std::move(r))); });
   describe("parallelism", "how the model is spread over devices",
            [](Reader r) { static_cast<void>(read_parallelism(std::move(r))); });
+  describe("routing_draws", "what every kind of routing has",
+           [](Reader r) { static_cast<void>(read_routing_draws(r)); });
   describe("collectives", "the algorithm of each communication", [](Reader r) {
     std::vector<Declaration> unused;
     Reader cluster = Reader::describing(unused);

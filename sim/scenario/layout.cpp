@@ -25,16 +25,17 @@ std::vector<Group> strided_groups(std::int64_t count, std::int64_t size, std::in
 
 Layout::Layout(const Sizes& sizes, std::vector<Axis> placement)
     : sizes_(sizes), placement_(std::move(placement)) {
-  const auto pipeline = std::find(placement_.begin(), placement_.end(), Axis::pipeline);
-  ensure(pipeline != placement_.end(), "the placement has a pipeline axis");
-  const auto inside = [&](Axis axis) { return std::find(placement_.begin(), pipeline, axis) != pipeline; };
-  if (inside(Axis::data)) {
-    inside_pipeline_ = sizes_.stage_devices();
-  } else {
-    const std::int64_t dense =
-        (inside(Axis::tensor) ? sizes_.tensor : 1) * (inside(Axis::context) ? sizes_.context : 1);
-    inside_pipeline_ = std::max(dense, inside(Axis::expert) ? sizes_.expert : 1);
-  }
+  ensure(std::find(placement_.begin(), placement_.end(), Axis::pipeline) != placement_.end(),
+         "the placement has a pipeline axis");
+  const bool tensor = is_inside(Axis::tensor, Axis::pipeline);
+  const bool data = is_inside(Axis::data, Axis::pipeline);
+  inside_pipeline_ = (tensor ? sizes_.tensor : 1) * (data ? sizes_.data * sizes_.context : 1);
+  if (is_inside(Axis::expert, Axis::pipeline)) inside_pipeline_ = std::max(inside_pipeline_, sizes_.expert);
+}
+
+bool Layout::is_inside(Axis inner, Axis outer) const {
+  return std::find(placement_.begin(), placement_.end(), inner) <
+         std::find(placement_.begin(), placement_.end(), outer);
 }
 
 DeviceId Layout::device(std::int64_t pipeline_rank, std::uint32_t position) const {
@@ -43,28 +44,26 @@ DeviceId Layout::device(std::int64_t pipeline_rank, std::uint32_t position) cons
   return static_cast<DeviceId>((block * sizes_.pipeline + pipeline_rank) * inside_pipeline_ + within);
 }
 
-bool Layout::expert_is_inside_data() const {
-  const auto expert = std::find(placement_.begin(), placement_.end(), Axis::expert);
-  return std::find(expert, placement_.end(), Axis::data) != placement_.end();
-}
-
 std::vector<Group> Layout::tensor_groups() const {
-  return strided_groups(sizes_.stage_devices(), sizes_.tensor, 1);
+  const std::int64_t copies = sizes_.data * sizes_.context;
+  return strided_groups(sizes_.stage_devices(), sizes_.tensor,
+                        is_inside(Axis::tensor, Axis::data) ? 1 : copies);
 }
 
 std::vector<Group> Layout::data_groups() const {
   // Context-parallel ranks hold the same weights too.
-  return strided_groups(sizes_.stage_devices(), sizes_.data * sizes_.context, sizes_.tensor);
+  return strided_groups(sizes_.stage_devices(), sizes_.data * sizes_.context,
+                        is_inside(Axis::tensor, Axis::data) ? sizes_.tensor : 1);
 }
 
 std::vector<Group> Layout::expert_groups() const {
   return strided_groups(sizes_.stage_devices(), sizes_.expert,
-                        expert_is_inside_data() ? 1 : sizes_.expert_data());
+                        is_inside(Axis::expert, Axis::data) ? 1 : sizes_.expert_data());
 }
 
 std::vector<Group> Layout::expert_data_groups() const {
   return strided_groups(sizes_.stage_devices(), sizes_.expert_data(),
-                        expert_is_inside_data() ? sizes_.expert : 1);
+                        is_inside(Axis::expert, Axis::data) ? sizes_.expert : 1);
 }
 
 }  // namespace moesim

@@ -43,7 +43,8 @@ class Layout {
   std::vector<Group> expert_data_groups() const;
 
  private:
-  bool expert_is_inside_data() const;
+  /// Whether neighbours along `inner` lie closer than neighbours along `outer`.
+  bool is_inside(Axis inner, Axis outer) const;
 
   Sizes sizes_;
   std::vector<Axis> placement_;

@@ -185,6 +185,18 @@ GradientSync read_gradient_sync(Reader reader) {
   return sync;
 }
 
+RoutingDraws read_routing_draws(Reader& reader) {
+  RoutingDraws draws;
+  draws.seed = static_cast<std::uint64_t>(
+      reader.integer({.name = "seed", .help = "of all random draws", .fallback = 1, .at_least = 0}));
+  draws.spread = reader.number({.name = "spread",
+                                .help = "how far the rows of a rank stray: standard deviation over mean",
+                                .fallback = 0.0,
+                                .at_least = 0.0,
+                                .at_most = 1.0});
+  return draws;
+}
+
 PipelineSizes read_pipeline_sizes(Reader reader) {
   PipelineSizes sizes;
   sizes.stages =

@@ -119,16 +119,11 @@ void make_order(const Reader& reader, Scenario& scenario, const PipelineShape& s
 }
 
 void read_routing(Reader& reader, Scenario& scenario) {
-  Reader routing = part_or_empty(reader, "routing", "which experts a token goes to");
-  scenario.seed = static_cast<std::uint64_t>(
-      routing.integer({.name = "seed", .help = "of all random draws", .fallback = 1, .at_least = 0}));
-  scenario.routing_spread =
-      routing.number({.name = "spread",
-                      .help = "how far the rows of a rank stray: standard deviation over mean",
-                      .fallback = 0.0,
-                      .at_least = 0.0,
-                      .at_most = 1.0});
-  scenario.routing = make_member(routing, routings(), "routing", "balanced");
+  Reader part = part_or_empty(reader, "routing", "which experts a token goes to");
+  const RoutingDraws draws = read_routing_draws(part);
+  scenario.seed = draws.seed;
+  scenario.routing_spread = draws.spread;
+  scenario.routing = make_member(part, routings(), "routing", "balanced");
   fit_group_routing(reader, scenario);
 }
 
@@ -149,12 +144,6 @@ void read_engine(Reader& reader, Scenario& scenario) {
   scenario.engine = entry.make(engine);
   scenario.engine_name = entry.name;
   engine.finish();
-}
-
-/// Axes of a sweep mean nothing to a single run; any other key that nobody read is an error.
-void finish(Reader& reader) {
-  static_cast<void>(reader.raw("sweep", "axes of `moesim sweep`"));
-  reader.finish();
 }
 
 /// A scenario that gives the durations of whole passes, so that published schedule tables can be replayed.
@@ -179,7 +168,7 @@ Scenario read_pipeline_only(Reader reader) {
               .send = scenario.fixed->send});
   scenario.layout = Layout({.pipeline = sizes.stages}, scenario.layout.placement());
   read_engine(reader, scenario);
-  finish(reader);
+  reader.finish();
   return scenario;
 }
 
@@ -251,7 +240,7 @@ Scenario read_training_step(Reader reader) {
   read_choices(reader, scenario);
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
   fit_layers(reader, scenario, layers_per_stage);
-  finish(reader);
+  reader.finish();
   return scenario;
 }
 

@@ -17,6 +17,18 @@ BlockTimes several(BlockTimes one, std::int64_t count) {
   return one;
 }
 
+BlockTimes sum(BlockTimes a, const BlockTimes& b) {
+  for (std::size_t pass = 0; pass < a.passes.size(); ++pass) {
+    const Timed& more = b.passes[pass];
+    if (more.time.count == 0) continue;
+    Timed& timed = a.passes[pass];
+    const double contended = to_seconds(timed.time) * timed.slowdown + to_seconds(more.time) * more.slowdown;
+    timed.time += more.time;
+    timed.slowdown = std::max(1.0, contended / to_seconds(timed.time));
+  }
+  return a;
+}
+
 }  // namespace
 
 Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
@@ -39,8 +51,10 @@ WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_of_shape(
   }
   const Share share = share_of(scenario);
   embedding_ = times_of(lower_embedding(scenario.model, share), scenario);
-  head_ = several(times_of(lower_head(scenario.model, share, scenario.fused_loss), scenario),
-                  1 + scenario.model.prediction_layers);
+  const std::int64_t predictions = scenario.model.prediction_layers;
+  head_ = sum(
+      several(times_of(lower_head(scenario.model, share, scenario.fused_loss), scenario), 1 + predictions),
+      several(embedding_, predictions));
 }
 
 Time WorkTimes::of_model(OpPass pass) const {

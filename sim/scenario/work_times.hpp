@@ -35,7 +35,7 @@ class WorkTimes {
     return shapes_[shape_of_layer_[static_cast<std::size_t>(layer)]];
   }
   const BlockTimes& embedding() const { return embedding_; }
-  /// All heads together: the model's and those of its prediction layers.
+  /// All heads together: the model's, and with each prediction layer one more and an embedding of its own.
   const BlockTimes& head() const { return head_; }
 
   /// One microbatch through the whole model in one pass, on one device of each stage, alone.
