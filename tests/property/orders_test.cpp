@@ -135,7 +135,6 @@ const std::map<std::string, MemoryBound>& memory_bounds() {
       {"zb_h1", [](Int p, Int, Int m) { return std::min(m, p); }},
       {"zb_h2", [](Int p, Int, Int m) { return std::min(m, 2 * p - 1); }},
       {"zb_v", [](Int p, Int, Int m) { return std::min(2 * m, 2 * p); }},  // halves of a stage
-      {"zb_auto", [](Int p, Int, Int m) { return std::min(m, p); }},       // at its default limit
       {"chimera", [](Int p, Int, Int m) { return std::min(m, p); }},
       {"dualpipe", [](Int p, Int, Int) { return p + 1; }},
       {"dualpipev", [](Int p, Int, Int) { return 2 * p + 1; }}};  // halves of a stage
