@@ -252,7 +252,7 @@ TEST_CASE("A collective that cannot do its job, and one that holds the whole dev
   CHECK(run_moesim({"run", tiny, "--set", "collectives.communication_sms=131"}).code == 0);
 }
 
-TEST_CASE("--set without '=', with an empty step and through a number is refused") {
+TEST_CASE("An override --set without '=', with an empty step and through a number is refused") {
   CHECK(refusal_of({"foo"}) == "error: --set foo: expected KEY=VALUE, as --set schedule.kind=gpipe\n");
   CHECK(refusal_of({"=1"}) == "error: --set =1: expected KEY=VALUE, as --set schedule.kind=gpipe\n");
   CHECK(refusal_of({"batch..x=1"}) ==

@@ -76,7 +76,7 @@ TEST_CASE("The same scenario prints the same bytes again, and through standard i
   CHECK(first.out.find("fingerprint ") != std::string::npos);
 }
 
-TEST_CASE("--out writes the file whole and nothing to standard output") {
+TEST_CASE("The option --out writes the file whole and nothing to standard output") {
   const Outcome outcome = run_shell(
       "d=$(mktemp -d); moesim run scenarios/two-gpus.json --out $d/report.txt && ls $d && cat $d/report.txt; "
       "rm -r $d");

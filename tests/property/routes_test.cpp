@@ -99,7 +99,7 @@ TEST_CASE("A route appends to what is there") {
   CHECK(links.size() > 1);
 }
 
-TEST_CASE("Traffic of one rail leaves NVLink alone; forwarded traffic uses it once up and once down") {
+TEST_CASE("Traffic of one rail leaves NVLink alone, and forwarded traffic uses it once up and once down") {
   for (const std::string kind : {"rail_fat_tree", "multi_plane"}) {
     const Fabric fabric =
         make({rates + R"("devices_per_node": 4, "nodes_per_pod": 2, "kind": ")" + kind + '"', 32});

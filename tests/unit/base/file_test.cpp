@@ -52,7 +52,7 @@ TEST_CASE("A folder that is not there is named, not made") {
   CHECK(files_in(folder) == 0);
 }
 
-TEST_CASE("A device is written to, not replaced; a full one is an error") {
+TEST_CASE("A device is written to, not replaced, and a full one is an error") {
   const Folder folder("devices");
   write_file("/dev/null", "gone");
   CHECK(std::filesystem::is_character_file("/dev/null"));

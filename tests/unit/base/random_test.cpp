@@ -80,7 +80,7 @@ TEST_CASE("Neighbouring streams are not correlated") {
   CHECK(std::abs(sum / draws) < 5 * (1.0 / 12) / std::sqrt(draws));
 }
 
-TEST_CASE("Uniform numbers lie in [0, 1) with mean 1/2 and variance 1/12") {
+TEST_CASE("Uniform numbers lie between 0 and 1, 0 included, with mean 1/2 and variance 1/12") {
   RandomStream stream = Random(2).stream("uniform");
   double low = 1;
   double high = 0;

@@ -70,7 +70,7 @@ TEST_CASE("Values of every type are read as given") {
   CHECK(read("\"989 TFLOPS\"", flop_rate) == 989_TFLOPS);
 }
 
-TEST_CASE("Lists are read item by item; a missing one is empty, and one text stands for a list of it") {
+TEST_CASE("Lists are read item by item, and a missing one is empty, and one text stands for a list of it") {
   const auto integers = [](Reader& r) { return r.integers({.name = "k", .help = "h", .at_least = 0}); };
   const auto numbers = [](Reader& r) { return r.numbers({.name = "k", .help = "h", .at_most = 1.0}); };
   const auto texts = [](Reader& r) { return r.texts({.name = "k", .help = "h"}); };
@@ -145,7 +145,7 @@ TEST_CASE("Quantities that are negative, zero where nothing is zero, or too larg
         "x.json: part.k: \"8640001 s\" is too large, expected at most 100 days");
 }
 
-TEST_CASE("A key that is missing says what it is; one with a fallback takes it") {
+TEST_CASE("A key that is missing says what it is, and one with a fallback takes it") {
   CHECK(error_of("1", [](Reader& r) { r.rate({.name = "nic", .help = "rate of a NIC"}); }) ==
         "x.json: part.nic: is missing, expected a rate (rate of a NIC)");
   CHECK(error_of("1", [](Reader& r) { r.part("device", "the accelerator"); }) ==

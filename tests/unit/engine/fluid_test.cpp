@@ -143,7 +143,7 @@ TEST_CASE("A coflow slows down while any of its members computes") {
   CHECK(ends[other] == 1000);
 }
 
-TEST_CASE("A slowed coflow takes slowdown times as long as alone; where it shares, it may lose nothing") {
+TEST_CASE("A slowed coflow takes slowdown times as long as alone, and where it shares, it may lose nothing") {
   Case c;
   c.compute(10'000_ps, 0);
   const TaskId slowed = c.coflow({.flow_bytes = 1000, .slowdown = 2}, {{0, 1000}}, {0});
@@ -153,7 +153,7 @@ TEST_CASE("A slowed coflow takes slowdown times as long as alone; where it share
   CHECK(ends[slowed] == 2000);
 }
 
-TEST_CASE("A coflow that begins as another ends shares nothing with it; one tick earlier it does") {
+TEST_CASE("A coflow that begins as another ends shares nothing with it, and one tick earlier it does") {
   for (const std::int64_t start : {1000, 999}) {
     Case c;
     const TaskId first = c.flow(1000);

@@ -135,7 +135,7 @@ TEST_CASE("A link that another outlasts in every pattern is left out, by one byt
   }
 }
 
-TEST_CASE("Equal parts of patterns are stored once; loads on one link are added, empty ones left out") {
+TEST_CASE("Equal parts of patterns are stored once, and loads on one link are added, empty ones left out") {
   GraphBuilder builder(3);
   const std::vector<LinkLoad> loads{{2, 5}, {0, 7}, {2, 3}, {1, 0}};
   const std::vector<LinkLoad> same{{0, 7}, {2, 8}};
