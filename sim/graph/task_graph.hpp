@@ -45,10 +45,21 @@ enum class Work : std::uint8_t {
   parameter,  // communication
 };
 inline constexpr std::size_t work_count = 15;
-inline constexpr std::array<std::string_view, work_count> work_names{
-    "none",      "pass",     "embedding", "head",
-    "attention", "feed_forward", "optimizer", "dispatch", "combine", "dispatch_backward", "combine_backward",
-    "pipeline",  "tensor",    "gradient", "parameter"};
+inline constexpr std::array<std::string_view, work_count> work_names{"none",
+                                                                     "pass",
+                                                                     "embedding",
+                                                                     "head",
+                                                                     "attention",
+                                                                     "feed_forward",
+                                                                     "optimizer",
+                                                                     "dispatch",
+                                                                     "combine",
+                                                                     "dispatch_backward",
+                                                                     "combine_backward",
+                                                                     "pipeline",
+                                                                     "tensor",
+                                                                     "gradient",
+                                                                     "parameter"};
 constexpr bool is_communication(Work work) { return work >= Work::dispatch; }
 
 /// The pass that a task belongs to. BW is a backward whose input and weight gradients are one pass.

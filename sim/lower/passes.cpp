@@ -140,6 +140,7 @@ class PassLowering {
   void combine_backward(std::int64_t i) {
     const std::int64_t layer = layer_of_backward(i);
     const Recompute& recompute = step_.scenario().recompute;
+    if (recompute.full) shared_again(layer);
     if (recompute.full || recompute.experts) exchange(layer, Work::dispatch);
     if (recompute.full) exchange(layer, Work::combine);
     exchange(layer, Work::combine_backward);
@@ -162,7 +163,7 @@ class PassLowering {
     goes_on_after(step_.compute(actor_, block.in(pass), tagged(work, layer, pass), last_));
   }
 
-  /// A weight gradient: nothing else of its pass waits for it.
+  /// A weight gradient: in an overlapped pair nothing else of its pass waits for it.
   void weight(const BlockTimes& block, Work work, std::int64_t layer) {
     const TaskId input = last_;
     compute(block, OpPass::backward_weight, work, layer);
@@ -184,6 +185,16 @@ class PassLowering {
     if (shares) tensor(Operation::all_gather, layer, pass);
     compute(block, pass, work, layer);
     if (shares) tensor(Operation::reduce_scatter, layer, pass);
+  }
+
+  /// What tensor parallelism sends once more when a whole layer is computed again.
+  void shared_again(std::int64_t layer) {
+    if (step_.scenario().layout.sizes().tensor == 1) return;
+    const bool is_moe = step_.scenario().model.layers[static_cast<std::size_t>(layer)].is_moe;
+    for (int block = 0; block < (is_moe ? 1 : 2); ++block) {
+      tensor(Operation::all_gather, layer, OpPass::forward);
+      tensor(Operation::reduce_scatter, layer, OpPass::forward);
+    }
   }
 
   /// Experts take the tokens as they are; a dense block is shared by the tensor-parallel group.
@@ -214,6 +225,7 @@ class PassLowering {
   /// Waits for the input of a forward or the gradient of a backward from another stage.
   void wait(bool gradient) {
     if (gradient ? is_last() : stage_ == 0) return;
+    if (step_.streams(actor_).arrival != nothing) step_.join(actor_);  // of a pass that had no task
     step_.streams(actor_).arrival = step_.arrival(gradient, stage_, slot_.microbatch, position_, tag_);
   }
 

@@ -10,15 +10,6 @@
 namespace moesim {
 namespace {
 
-/// Block scaling of fp8 messages: one fp32 scale for 128 elements (DeepSeek-V3, arXiv 2412.19437,
-/// section 3.3).
-constexpr double fp8_scales = 1.0 + 4.0 / 128.0;
-
-Bytes row_bytes(std::int64_t hidden, Precision precision) {
-  const Bytes plain = size_of(precision) * hidden;
-  return precision == Precision::fp8 ? scaled(plain, fp8_scales) : plain;
-}
-
 /// Nodes that a group of devices lies on.
 std::int64_t nodes_of(const std::vector<DeviceId>& group, const Fabric& fabric) {
   std::set<std::uint32_t> nodes;
@@ -100,6 +91,8 @@ TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t micro
   if (from.rank == to.rank) return task = builder_.add_barrier(tag);
   Tag send = tag;
   send.work = Work::pipeline;
+  send.pass = gradient ? PassKind::backward_input : PassKind::forward;
+  send.overlapped = false;
   send.layer = -1;
   send.stage = static_cast<std::int16_t>(to.rank);
   send.chunk = static_cast<std::int8_t>(to.chunk);
@@ -161,7 +154,9 @@ double Step::reached_rows(const Experts& experts, std::int64_t blocks) {
 PatternId Step::exchange_pattern(ActorId actor, const Experts& experts, Work phase) {
   const bool outward = phase == Work::dispatch || phase == Work::combine_backward;
   const std::size_t index = communicators_.index_of(Scope::expert, actor);
-  const auto key = static_cast<std::uint64_t>(experts.count * 1024 + experts.top_k) * 2 + (outward ? 0 : 1);
+  auto known = std::find(exchanged_.begin(), exchanged_.end(), experts);
+  if (known == exchanged_.end()) known = exchanged_.insert(known, experts);
+  const auto key = static_cast<std::uint64_t>(known - exchanged_.begin()) * 2 + (outward ? 0 : 1);
   return find_or_make(index, key, [&] {
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
     const std::int64_t ranks = communicator.group_size();
@@ -199,10 +194,13 @@ PatternId Step::tensor_pattern(ActorId actor, Operation operation) {
 
 PatternId Step::sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
                              Bytes bytes) {
-  const Communicator& communicator = communicators_.of(scope, actor);
-  return patterns_.make(
-      builder_, collective, requests(communicator, {.operation = operation, .bytes = bytes}),
-      communicator.members, {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
+  const auto key = static_cast<std::uint64_t>(bytes.count) * 8 + static_cast<std::uint64_t>(operation);
+  return find_or_make(communicators_.index_of(scope, actor), key, [&] {
+    const Communicator& communicator = communicators_.of(scope, actor);
+    return patterns_.make(
+        builder_, collective, requests(communicator, {.operation = operation, .bytes = bytes}),
+        communicator.members, {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
+  });
 }
 
 TaskGraph Step::finish() && {

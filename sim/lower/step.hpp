@@ -7,8 +7,8 @@
 
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/communicators.hpp"
-#include "sim/scenario/work_times.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/scenario/work_times.hpp"
 
 namespace moesim {
 
@@ -81,6 +81,7 @@ class Step {
   std::vector<TaskId> arrivals_;
   std::vector<PatternId> send_patterns_;
   std::vector<std::vector<CachedPattern>> cached_;  // by communicator
+  std::vector<Experts> exchanged_;                  // shapes of layers whose tokens are exchanged
   std::vector<CachedReach> reaches_;
   std::uint32_t positions_ = 1;
 };

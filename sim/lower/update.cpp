@@ -26,6 +26,7 @@ std::array<Shared, 2> shared_parameters(Step& step, ActorId actor) {
 Tag update_tag(Step& step, ActorId actor, Work work) {
   Tag tag;
   tag.work = work;
+  if (is_communication(work)) return tag;  // shared by the ranks of a group
   tag.stage = static_cast<std::int16_t>(step.communicators().actors()[actor].pipeline_rank);
   return tag;
 }

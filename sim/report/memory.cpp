@@ -20,8 +20,9 @@ Bytes exchange_buffer(const Scenario& scenario, const Layer& layer) {
   if (!layer.is_moe || scenario.layout.sizes().expert == 1) return {};
   const std::vector<std::int64_t> per_expert = expert_rows(scenario, layer);
   const std::int64_t rows = std::accumulate(per_expert.begin(), per_expert.end(), std::int64_t{0});
-  return (size_of(scenario.precision.dispatch) + size_of(scenario.precision.combine)) *
-         (rows * scenario.model.hidden);
+  return (row_bytes(scenario.model.hidden, scenario.precision.dispatch) +
+          row_bytes(scenario.model.hidden, scenario.precision.combine)) *
+         rows;
 }
 
 StageBytes bytes_of_stages(const Scenario& scenario) {

@@ -69,7 +69,8 @@ void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, 
     stage.peak_microbatches_in_flight = peak_in_flight(scenario.order.ranks[rank]);
     report.stages.push_back(stage);
     const StageReport& worst = report.stages[slowest];
-    if (stage.span > worst.span || (stage.span == worst.span && stage.busy > worst.busy)) slowest = rank;
+    // The rank with most to do sets the pace; of equals the one that takes longest over it.
+    if (stage.busy > worst.busy || (stage.busy == worst.busy && stage.span > worst.span)) slowest = rank;
   }
   report.bubble = report.stages[slowest].bubble;
   report.makespan_bubble_fraction =

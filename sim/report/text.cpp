@@ -95,11 +95,13 @@ std::string links(const Report& report) {
 
 std::string routing(const Report& report) {
   if (!report.routing) return {};
+  const bool uneven = report.routing->load_max_over_mean > 1;
   return fmt::format(
       "\nRouting: an expert gets {} tokens of its group's microbatches on average, at most {:.3f} times "
-      "that; {:.2f} % dropped\n",
+      "that; {:.2f} % dropped\n{}",
       grouped(report.routing->mean), report.routing->load_max_over_mean,
-      100 * report.routing->dropped_token_fraction);
+      100 * report.routing->dropped_token_fraction,
+      uneven ? "  (times are those of the busiest rank of each expert group: the others wait for it)\n" : "");
 }
 
 std::string memory(const Report& report) {

@@ -76,20 +76,34 @@ void run_one(const Source& source, const CompareRequest& request, ComparedRun& r
   }
   try {
     run.report = simulate(read_scenario(source.load(overrides))).report;
-  } catch (const std::exception& error) {
+  } catch (const InputError& error) {
+    run.error = error.what();
+  } catch (const RunError& error) {
     run.error = error.what();
   }
 }
 
 void run_all(const Source& source, const CompareRequest& request, std::vector<ComparedRun>& runs) {
   std::atomic<std::size_t> next = 0;
+  std::vector<std::exception_ptr> broken(runs.size());  // our own mistakes: no rows of a table
   const auto work = [&] {
-    for (std::size_t i = next++; i < runs.size(); i = next++) run_one(source, request, runs[i]);
+    for (std::size_t i = next++; i < runs.size(); i = next++) {
+      try {
+        run_one(source, request, runs[i]);
+      } catch (...) {
+        broken[i] = std::current_exception();
+      }
+    }
   };
   const std::size_t workers = std::min<std::size_t>(std::max(1U, request.jobs), runs.size());
-  std::vector<std::jthread> others(workers - 1);
-  for (std::jthread& other : others) other = std::jthread(work);
-  work();
+  {
+    std::vector<std::jthread> others(workers - 1);
+    for (std::jthread& other : others) other = std::jthread(work);
+    work();
+  }
+  for (const std::exception_ptr& mistake : broken) {
+    if (mistake) std::rethrow_exception(mistake);
+  }
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ std::vector<Axis> read_placement(Reader& reader) {
   }
   for (const Axis axis : {Axis::tensor, Axis::context, Axis::expert, Axis::data, Axis::pipeline}) {
     if (std::find(placement.begin(), placement.end(), axis) != placement.end()) continue;
-    if (!names.empty()) {
+    if (!names.empty() && axis != Axis::context) {
       reader.fail("placement",
                   fmt::format("lacks '{}', expected all of {}", axis_names[static_cast<std::size_t>(axis)],
                               fmt::join(axis_names, ", ")));
@@ -200,7 +200,7 @@ RoutingDraws read_routing_draws(Reader& reader) {
 PipelineSizes read_pipeline_sizes(Reader reader) {
   PipelineSizes sizes;
   sizes.stages =
-      reader.integer({.name = "stages", .help = "pipeline ranks", .at_least = 1, .at_most = 100'000});
+      reader.integer({.name = "stages", .help = "pipeline ranks", .at_least = 1, .at_most = 30'000});
   sizes.microbatches = reader.integer({.name = "microbatches",
                                        .help = "microbatches of a step, both directions together",
                                        .at_least = 1,
@@ -224,6 +224,12 @@ PassDurations read_fixed_cost(Reader reader) {
   const Time sum = durations.forward + durations.backward_input + durations.backward_weight;
   durations.overlapped = read("overlapped_forward_backward",
                               "a forward overlapped with a full backward (default: their sum)", sum);
+  const Time longer = std::max(durations.forward, durations.backward_input + durations.backward_weight);
+  if (durations.overlapped < longer) {
+    reader.fail("overlapped_forward_backward",
+                fmt::format("is {}, expected at least the longer of its halves, {}",
+                            print(durations.overlapped), print(longer)));
+  }
   durations.send = read("p2p_latency", "from one rank to the next; occupies neither", Time{0});
   reader.finish();
   return durations;

@@ -13,6 +13,8 @@
 namespace moesim {
 namespace {
 
+/// As many as a tag of a task can number.
+constexpr std::int64_t most_ranks = 30'000;
 /// Of a step, as many as a pipeline without a model may have.
 constexpr std::int64_t most_microbatches = 1'000'000;
 /// Of a microbatch: times the widest model they still fit 63 bits of bytes.
@@ -27,6 +29,10 @@ constexpr std::int64_t most_tokens = 1'000'000'000;
 void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism) {
   Sizes& sizes = parallelism.sizes;
   const std::int64_t devices = scenario.fabric().device_count();
+  if (sizes.pipeline > most_ranks) {
+    reader.fail("parallelism.pipeline",
+                fmt::format("is {}, expected at most {}", sizes.pipeline, most_ranks));
+  }
   const std::int64_t product = sizes.pipeline * sizes.tensor * sizes.context;
   if (devices % product != 0) {
     does_not_divide(reader, "parallelism", "devices", devices,
@@ -65,6 +71,13 @@ void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism
   scenario.layout = Layout(sizes, parallelism.placement);
 }
 
+/// A list of layers for each stage that a user can take over: as even as it goes.
+std::string even_split(std::int64_t layers, std::int64_t stages) {
+  std::vector<std::int64_t> split(static_cast<std::size_t>(stages), layers / stages);
+  for (std::int64_t i = 0; i < layers % stages; ++i) ++split[static_cast<std::size_t>(i)];
+  return fmt::format("--set parallelism.layers_per_stage=[{}]", fmt::join(split, ","));
+}
+
 void fit_layers(const Reader& reader, Scenario& scenario, std::vector<std::int64_t> given) {
   const std::int64_t stages = scenario.order.model_stages();
   const auto layers = static_cast<std::int64_t>(scenario.model.layers.size());
@@ -72,13 +85,14 @@ void fit_layers(const Reader& reader, Scenario& scenario, std::vector<std::int64
     if (layers % stages != 0) {
       reader.fail("parallelism.layers_per_stage",
                   fmt::format("is missing: {} layers do not divide by {} stages evenly", layers, stages),
-                  "say how many layers each stage has, as \"layers_per_stage\": [4, 4, 3]");
+                  "say how many layers each stage has, as " + even_split(layers, stages));
     }
     given.assign(static_cast<std::size_t>(stages), layers / stages);
   }
   if (static_cast<std::int64_t>(given.size()) != stages) {
     reader.fail("parallelism.layers_per_stage",
-                fmt::format("has {} entries, expected one for each of {} stages", given.size(), stages));
+                fmt::format("has {} entries, expected one for each of {} stages", given.size(), stages),
+                "as " + even_split(layers, stages));
   }
   const std::int64_t sum = std::accumulate(given.begin(), given.end(), std::int64_t{0});
   if (sum != layers) {
@@ -210,6 +224,21 @@ void read_choices(Reader& reader, Scenario& scenario) {
       resolution_names));
 }
 
+/// A graph that no machine holds is an error of the sizes, not of the machine. About ten tasks a layer, 70
+/// bytes each.
+void fit_tasks(const Reader& reader, const Scenario& scenario) {
+  constexpr double most = 2e8;
+  const double ranks = scenario.resolution == Resolution::full
+                           ? static_cast<double>(scenario.layout.sizes().stage_devices())
+                           : 1.0;
+  const double tasks = 10.0 * ranks * static_cast<double>(scenario.microbatches()) *
+                       static_cast<double>(scenario.model.layers.size());
+  if (tasks <= most) return;
+  reader.fail("batch.sequences",
+              fmt::format("come to about {:.2g} tasks ({} microbatches), expected at most {:.2g}", tasks,
+                          scenario.microbatches(), most));
+}
+
 /// The pipeline that a schedule is asked for. Durations are those of an average stage, without communication.
 PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) {
   const Sizes& sizes = scenario.layout.sizes();
@@ -240,6 +269,7 @@ Scenario read_training_step(Reader reader) {
   read_choices(reader, scenario);
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
   fit_layers(reader, scenario, layers_per_stage);
+  fit_tasks(reader, scenario);
   reader.finish();
   return scenario;
 }

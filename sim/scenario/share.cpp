@@ -30,6 +30,11 @@ std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& lay
   return rows;
 }
 
+Bytes row_bytes(std::int64_t hidden, Precision precision) {
+  const Bytes plain = size_of(precision) * hidden;
+  return precision == Precision::fp8 ? scaled(plain, 1.0 + 4.0 / 128.0) : plain;
+}
+
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
   const Layer& shape = scenario.model.layers[layer];
   const std::vector<std::int64_t> rows = expert_rows(scenario, shape);

@@ -16,6 +16,9 @@ std::int64_t tokens_per_device(const Scenario& scenario);
 /// Rows for each local expert of the busiest rank, evenly among its experts; what does not divide goes to the
 /// first ones. Empty for a dense layer.
 std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& layer);
+/// One row of a message: block-scaled fp8 carries an fp32 scale for 128 elements (DeepSeek-V3, arXiv
+/// 2412.19437, section 3.3).
+Bytes row_bytes(std::int64_t hidden, Precision precision);
 /// The ops of one layer on one device, of the busiest rank.
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer);
 /// For each layer, the first layer of the same shape: what is true of that one is true of it.

@@ -63,7 +63,7 @@ std::unique_ptr<const Schedule> make(Reader& reader) {
                                               .help = "model chunks that each rank holds",
                                               .fallback = 2,
                                               .at_least = 1,
-                                              .at_most = 1024});
+                                              .at_most = 100});
   const bool overlap = reader.flag({.name = "overlap",
                                     .help = "a forward shares the device with the backward that follows it",
                                     .fallback = false});

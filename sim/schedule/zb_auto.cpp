@@ -178,6 +178,14 @@ class ZbAuto final : public Schedule {
     shape.backward_input = either(given_.backward_input, asked.backward_input);
     shape.backward_weight = either(given_.backward_weight, asked.backward_weight);
     shape.send = either(given_.send, asked.send);
+    const Time one = shape.forward + shape.backward_input + shape.backward_weight + shape.send;
+    const double all = to_seconds(one) * static_cast<double>((asked.microbatches + 2) * asked.ranks);
+    if (!(all < 100.0 * 24 * 3600)) {
+      throw InputError("schedule",
+                       fmt::format("zb_auto: passes of {} x {} microbatches x {} ranks, expected at "
+                                   "most 100 days together",
+                                   print(one), asked.microbatches, asked.ranks));
+    }
     const double microbatches = limit_.microbatches * static_cast<double>(asked.ranks);
     if (microbatches < 1) {
       throw InputError(

@@ -106,10 +106,9 @@ TEST_CASE("An unknown key or kind is answered with the known ones and the neares
   CHECK(refusal_of({R"(recompute=["foo"])"}) ==
         "error: --set: recompute: unknown 'foo' (known: none, full, norm, activation, latent, attention, "
         "experts)\n");
-  CHECK(
-      refusal_of({R"(parallelism.placement=["tensor"])"}) ==
-      "error: --set: parallelism.placement: lacks 'context', expected all of tensor, context, expert, data, "
-      "pipeline\n");
+  CHECK(refusal_of({R"(parallelism.placement=["tensor"])"}) ==
+        "error: --set: parallelism.placement: lacks 'expert', expected all of tensor, context, expert, data, "
+        "pipeline\n");
 }
 
 TEST_CASE("A quantity without a unit, with the wrong one, negative, zero or beyond all bounds is refused") {
@@ -191,13 +190,15 @@ TEST_CASE("Layers that cannot be spread over the stages are refused with the num
     return refusal_of(
         {"parallelism.pipeline=2", "parallelism.expert=1", "parallelism.layers_per_stage=" + layers});
   };
-  CHECK(on_two_stages("[2]") == start + "has 1 entries, expected one for each of 2 stages\n");
+  CHECK(on_two_stages("[2]") == start +
+                                    "has 1 entries, expected one for each of 2 stages\nhint: as --set "
+                                    "parallelism.layers_per_stage=[1,1]\n");
   CHECK(on_two_stages("[2,1]") == start + "adds up to 3 layers, expected the model's 2\n");
   CHECK(on_two_stages("[3,-1]") == start + "is -1, expected at least 0\n");
   CHECK(refusal_of({"parallelism.pipeline=2", "parallelism.expert=1", "model.layers=3"}) ==
         "error: scenarios/two-gpus.json: parallelism.layers_per_stage: is missing: 3 layers do not divide by "
         "2 stages "
-        "evenly\nhint: say how many layers each stage has, as \"layers_per_stage\": [4, 4, 3]\n");
+        "evenly\nhint: say how many layers each stage has, as --set parallelism.layers_per_stage=[2,1]\n");
 }
 
 TEST_CASE("Groups of experts that the model's experts do not come in are refused with the numbers") {
@@ -238,7 +239,7 @@ TEST_CASE("A pipeline whose passes take no time is refused") {
   CHECK(refusal({"run", replayed, "--set", "cost.forward=0 s"}) ==
         "error: --set: cost.forward: is \"0 s\", expected at least \"1 ps\"\n");
   CHECK(refusal({"run", replayed, "--set", "pipeline.stages=0"}) ==
-        "error: --set: pipeline.stages: is 0, expected 1 to 100000\n");
+        "error: --set: pipeline.stages: is 0, expected 1 to 30000\n");
 }
 
 TEST_CASE("A collective that cannot do its job, and one that holds the whole device, are refused") {

@@ -1,0 +1,94 @@
+// What lowering promises of tags, recomputation and the report of uneven pipelines.
+#include <fmt/format.h>
+#include <catch2/catch.hpp>
+
+#include "models/base/error.hpp"
+#include "sim/lower/lower.hpp"
+#include "sim/run/simulate.hpp"
+
+using namespace moesim;
+
+namespace {
+
+Scenario mixtral(const std::vector<std::string>& sets) {
+  std::vector<Override> overrides;
+  for (const std::string& set : sets) overrides.push_back(parse_override(set));
+  return load_scenario(MOESIM_SOURCE "/scenarios/mixtral-8x7b-h100.json", overrides);
+}
+
+std::int64_t bytes_of(const Report& report, Work work) {
+  return report.phases[static_cast<std::size_t>(work)].bytes;
+}
+
+}  // namespace
+
+TEST_CASE("A send is tagged with what it carries, whoever was lowered first") {
+  for (const std::string kind : {"1f1b", "dualpipe"}) {
+    const TaskGraph graph = lower(mixtral({"schedule.kind=" + kind}));
+    std::size_t forward = 0;
+    std::size_t backward = 0;
+    for (TaskId task = 0; task < graph.size(); ++task) {
+      const Tag& tag = graph.tags[task];
+      if (tag.work != Work::pipeline) continue;
+      CHECK(!tag.overlapped);
+      (tag.pass == PassKind::forward ? forward : backward) += 1;
+      CHECK((tag.pass == PassKind::forward || tag.pass == PassKind::backward_input));
+    }
+    CHECK(forward > 0);
+    CHECK(forward == backward);
+  }
+}
+
+TEST_CASE("Gradients and parameters that ranks share carry no rank's number") {
+  const TaskGraph graph = lower(mixtral({"schedule.kind=dualpipe"}));
+  for (const Tag& tag : graph.tags) {
+    if (tag.work == Work::gradient || tag.work == Work::parameter) CHECK(tag.stage == -1);
+  }
+}
+
+TEST_CASE("Full recomputation sends once more what a forward sends, over tensor and expert groups") {
+  const Report kept = simulate(mixtral({"parallelism.tensor=2", "recompute=none"})).report;
+  const Report again = simulate(mixtral({"parallelism.tensor=2", "recompute=full"})).report;
+  CHECK(bytes_of(again, Work::dispatch) == 2 * bytes_of(kept, Work::dispatch));
+  CHECK(bytes_of(again, Work::combine) == 2 * bytes_of(kept, Work::combine));
+  // Forward and backward gather and scatter; recomputation does what forward did.
+  CHECK(2 * bytes_of(again, Work::tensor) == 3 * bytes_of(kept, Work::tensor));
+  CHECK(bytes_of(again, Work::pipeline) == bytes_of(kept, Work::pipeline));
+}
+
+TEST_CASE("The bubble is that of the rank with most to do, whatever span the schedule has") {
+  const std::string uneven = "parallelism.layers_per_stage=[2,10,10,10]";
+  for (const std::string kind : {"zb_h1", "zb_h2", "zb_auto"}) {
+    const Report report = simulate(mixtral({"schedule.kind=" + kind, uneven})).report;
+    const StageReport* busiest = &report.stages.front();
+    for (const StageReport& stage : report.stages) {
+      if (stage.busy > busiest->busy) busiest = &stage;
+    }
+    CAPTURE(kind, report.bubble_fraction, report.makespan_bubble_fraction);
+    CHECK(report.bubble == busiest->bubble);
+    CHECK(report.makespan_bubble_fraction == Approx(1 - busiest->busy / report.makespan));
+    CHECK(report.makespan_bubble_fraction < 0.25);
+  }
+}
+
+TEST_CASE("A pair that takes less than the longer of its halves is refused") {
+  const auto pair_of = [](const std::string& duration) {
+    return load_scenario(MOESIM_SOURCE "/scenarios/dualpipe-8x20.json",
+                         {parse_override("cost.overlapped_forward_backward=" + duration)});
+  };
+  CHECK_THROWS_WITH(pair_of("1.9 s"),
+                    Catch::EndsWith("is 1.9 s, expected at least the longer of its halves, 2 s"));
+  CHECK(simulate(pair_of("2 s")).report.step_time < simulate(pair_of("3 s")).report.step_time);
+}
+
+TEST_CASE("Passes of more than 100 days together are refused by the search for an order") {
+  CHECK_THROWS_WITH(
+      load_scenario(MOESIM_SOURCE "/scenarios/dualpipe-8x20.json",
+                    {parse_override("schedule.kind=zb_auto"), parse_override("cost.forward=8000000 s")}),
+      Catch::Contains("expected at most 100 days together"));
+}
+
+TEST_CASE("A graph that no machine holds is refused with its size") {
+  CHECK_THROWS_WITH(mixtral({"batch.sequences=15999984"}),
+                    Catch::Contains("tasks (999999 microbatches), expected at most 2e+08"));
+}
