@@ -25,8 +25,8 @@ class FixedLowering {
       const std::vector<Slot>& slots = order_.ranks[rank];
       for (std::size_t i = 0; i < slots.size(); ++i) {
         const bool pair = slots[i].overlapped;
-        const TaskId task =
-            builder_.add_compute(static_cast<ActorId>(rank), duration(slots[i]), 1, tag(rank, slots[i]));
+        const TaskId task = builder_.add_compute(static_cast<ActorId>(rank),
+                                                 duration_of(slots[i], durations_), 1, tag(rank, slots[i]));
         builder_.add_edge(last, task);
         connect(rank, slots[i], task);
         if (pair) connect(rank, slots[++i], task);
@@ -37,21 +37,6 @@ class FixedLowering {
   }
 
  private:
-  Time duration(const Slot& slot) const {
-    if (slot.overlapped) return durations_.overlapped;
-    switch (slot.pass) {
-      case Pass::forward:
-        return durations_.forward;
-      case Pass::backward:
-        return durations_.backward_input + durations_.backward_weight;
-      case Pass::backward_input:
-        return durations_.backward_input;
-      case Pass::backward_weight:
-        return durations_.backward_weight;
-    }
-    return {};
-  }
-
   static Tag tag(std::size_t rank, const Slot& slot) {
     static constexpr PassKind kinds[] = {PassKind::forward, PassKind::backward, PassKind::backward_input,
                                          PassKind::backward_weight};

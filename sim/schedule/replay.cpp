@@ -82,20 +82,6 @@ class Replayer {
     return chain[before].rank == chain[stage].rank ? end : end + durations_.send;
   }
 
-  Time duration(const Slot& slot) const {
-    switch (slot.pass) {
-      case Pass::forward:
-        return durations_.forward;
-      case Pass::backward:
-        return durations_.backward_input + durations_.backward_weight;
-      case Pass::backward_input:
-        return durations_.backward_input;
-      case Pass::backward_weight:
-        return durations_.backward_weight;
-    }
-    return {};
-  }
-
   void finish(std::size_t rank, const Slot& slot, Time start, Time end) {
     if (slot.pass == Pass::forward) forward_ends_[cell(stage_of(rank, slot), slot)] = end;
     if (slot.pass == Pass::backward || slot.pass == Pass::backward_input)
@@ -110,7 +96,7 @@ class Replayer {
     if (start == unknown) return false;
     if (!result_.ends[rank].empty()) start = std::max(start, result_.ends[rank].back());
     if (!slot.overlapped) {
-      finish(rank, slot, start, start + duration(slot));
+      finish(rank, slot, start, start + duration_of(slot, durations_));
       ++next;
       return true;
     }
@@ -118,8 +104,8 @@ class Replayer {
     const Time partner_ready = ready(rank, partner);
     if (partner_ready == unknown) return false;
     start = std::max(start, partner_ready);
-    finish(rank, slot, start, start + durations_.overlapped);
-    finish(rank, partner, start, start + durations_.overlapped);
+    finish(rank, slot, start, start + duration_of(slot, durations_));
+    finish(rank, partner, start, start + duration_of(slot, durations_));
     next += 2;
     return true;
   }
@@ -133,6 +119,21 @@ class Replayer {
 };
 
 }  // namespace
+
+Time duration_of(const Slot& slot, const PassDurations& durations) {
+  if (slot.overlapped) return durations.overlapped;
+  switch (slot.pass) {
+    case Pass::forward:
+      return durations.forward;
+    case Pass::backward:
+      return durations.backward_input + durations.backward_weight;
+    case Pass::backward_input:
+      return durations.backward_input;
+    case Pass::backward_weight:
+      return durations.backward_weight;
+  }
+  return {};
+}
 
 Time Replay::longest_span() const {
   Time longest;

@@ -17,6 +17,9 @@ struct PassDurations {
   Time send;
 };
 
+/// What a slot takes; of an overlapped pair, asked with its first half, both together.
+Time duration_of(const Slot& slot, const PassDurations& durations);
+
 /// Start and end of each slot, rank by rank; the two slots of an overlapped pair have the same.
 struct Replay {
   std::vector<std::vector<Time>> starts, ends;
