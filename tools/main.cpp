@@ -44,13 +44,9 @@ int run(int argc, char** argv) {
     return app.exit(help);
   } catch (const CLI::CallForVersion& version) {
     return app.exit(version);
-  } catch (const CLI::RequiredError& error) {
-    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) return unknown_command(argv[1], app);
-    return complain(error.what(), "moesim --help lists commands and options", wrong_input);
-  } catch (const CLI::ExtrasError& error) {
-    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) return unknown_command(argv[1], app);
-    return complain(error.what(), "moesim --help lists commands and options", wrong_input);
   } catch (const CLI::ParseError& error) {
+    const bool has_command = !app.get_subcommands().empty();
+    if (!has_command && argc > 1 && argv[1][0] != '-') return unknown_command(argv[1], app);
     return complain(error.what(), "moesim --help lists commands and options", wrong_input);
   }
   return good;

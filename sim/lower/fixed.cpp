@@ -1,6 +1,6 @@
 #include "sim/lower/fixed.hpp"
 
-#include <algorithm>
+#include "sim/schedule/stage.hpp"
 
 namespace moesim {
 namespace {
@@ -51,12 +51,8 @@ class FixedLowering {
   /// The task waits for what the pass needs from other stages, and what it makes goes there.
   void connect(std::size_t rank, const Slot& slot, TaskId task) {
     if (slot.pass == Pass::backward_weight) return;
-    const std::vector<Place>& chain =
-        order_.chains[order_.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)]];
-    const auto here = std::find_if(chain.begin(), chain.end(), [&](const Place& place) {
-      return static_cast<std::size_t>(place.rank) == rank && place.chunk == slot.chunk;
-    });
-    const auto stage = static_cast<std::size_t>(here - chain.begin());
+    const std::vector<Place>& chain = chain_of(order_, slot);
+    const std::size_t stage = stage_of(order_, static_cast<std::int64_t>(rank), slot);
     const bool gradient = slot.pass != Pass::forward;
     if (gradient ? stage + 1 < chain.size() : stage > 0)
       builder_.add_edge(arrival(gradient, stage, slot, chain), task);

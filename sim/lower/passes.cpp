@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "sim/schedule/stage.hpp"
+
 namespace moesim {
 namespace {
 
@@ -13,13 +15,8 @@ class PassLowering {
   PassLowering(Step& step, ActorId actor, const Slot& slot) : step_(step), actor_(actor), slot_(slot) {
     const ActorPlace& place = step.communicators().actors()[actor];
     const Order& order = step.scenario().order;
-    const std::vector<Place>& chain =
-        order.chains[order.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)]];
-    const auto here = std::find_if(chain.begin(), chain.end(), [&](const Place& p) {
-      return p.rank == place.pipeline_rank && p.chunk == slot.chunk;
-    });
-    stage_ = here - chain.begin();
-    last_stage_ = static_cast<std::int64_t>(chain.size()) - 1;
+    stage_ = static_cast<std::int64_t>(stage_of(order, place.pipeline_rank, slot));
+    last_stage_ = static_cast<std::int64_t>(chain_of(order, slot).size()) - 1;
     first_layer_ = step.scenario().first_layer(stage_);
     end_layer_ = first_layer_ + step.scenario().layers_per_stage[static_cast<std::size_t>(stage_)];
     position_ = place.position;

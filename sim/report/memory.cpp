@@ -6,6 +6,7 @@
 #include "sim/report/report.hpp"
 #include "sim/scenario/holdings.hpp"
 #include "sim/scenario/share.hpp"
+#include "sim/schedule/stage.hpp"
 
 namespace moesim {
 namespace {
@@ -53,15 +54,6 @@ StageBytes bytes_of_stages(const Scenario& scenario) {
     bytes.activations.push_back(sum);
   }
   return bytes;
-}
-
-/// The model stage that a chunk of a rank holds for a microbatch.
-std::size_t stage_of(const Order& order, std::int64_t rank, const Slot& slot) {
-  const std::vector<Place>& chain =
-      order.chains[order.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)]];
-  std::size_t stage = 0;
-  while (chain[stage].rank != rank || chain[stage].chunk != slot.chunk) ++stage;
-  return stage;
 }
 
 Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes) {
