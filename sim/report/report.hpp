@@ -11,6 +11,7 @@
 #include "models/cluster/fabric.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
+#include "sim/scenario/holdings.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
@@ -41,6 +42,12 @@ struct PhaseReport {
   std::int64_t messages = 0;
   Time busy;     ///< that a device has it in flight, mean over devices
   Time exposed;  ///< of it, while the device does nothing else
+};
+
+/// Gradients of one part of the model (Part).
+struct GradientPartReport {
+  std::int64_t bytes = 0;  ///< sent by all devices together
+  Time busy;               ///< that a device has them in flight, mean over devices
 };
 
 /// All links of one class.
@@ -85,6 +92,8 @@ struct Report {
   Breakdown breakdown;
   PassBreakdown passes;
   std::array<PhaseReport, work_count> phases;  ///< by Work; only communication is filled in
+  /// By Part: what of the phase "gradient" each has. Parts that are sent together share the time by bytes.
+  std::array<GradientPartReport, part_count> gradient_parts;
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;
   std::vector<MemoryReport> memory;  ///< by pipeline rank

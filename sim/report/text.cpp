@@ -82,6 +82,18 @@ std::string communication(const Report& report) {
          rows;
 }
 
+/// What the row "gradient" is made of.
+std::string gradient_parts(const Report& report) {
+  std::string text;
+  for (std::size_t part = 0; part < part_count; ++part) {
+    const GradientPartReport& row = report.gradient_parts[part];
+    if (row.bytes == 0) continue;
+    text += fmt::format("{} {} {} in {}", text.empty() ? "  gradients of" : ",", part_names[part],
+                        print(Bytes{row.bytes}), print(row.busy));
+  }
+  return text.empty() ? text : text + "\n";
+}
+
 std::string links(const Report& report) {
   if (report.link_classes.empty()) return {};
   std::string text = fmt::format("\n{:<20} {:>10} {:>14} {:>10}\n", "Links", "bytes", "mean use", "most use");
@@ -131,8 +143,8 @@ std::string critical(const Report& report) {
 }  // namespace
 
 std::string write_text(const Report& report) {
-  return header(report) + breakdown(report) + pipeline(report) + communication(report) + links(report) +
-         routing(report) + memory(report) + critical(report) +
+  return header(report) + breakdown(report) + pipeline(report) + communication(report) +
+         gradient_parts(report) + links(report) + routing(report) + memory(report) + critical(report) +
          fmt::format("\nEngine {}: {} tasks, {} events, fingerprint {}\n", report.engine,
                      grouped(static_cast<double>(report.tasks)), grouped(static_cast<double>(report.events)),
                      report.fingerprint);

@@ -141,9 +141,21 @@ void read_routing(Reader& reader, Scenario& scenario) {
   fit_group_routing(reader, scenario);
 }
 
+void read_gradient_sync(Reader& reader, Scenario& scenario) {
+  Reader part = part_or_empty(reader, "gradient_sync", "how gradients become parameters");
+  scenario.gradient_sync = make_member(part, gradient_syncs(), "gradient_sync", "zero1")->plan();
+  if (scenario.gradient_sync.shards_gradients && scenario.schedule->is_bidirectional()) {
+    reader.fail("gradient_sync",
+                "shards gradients or parameters over ranks that hold a stage for opposite directions of the "
+                "schedule, and so would tie their microbatches to each other",
+                "zero1 shards the optimizer's state only");
+  }
+}
+
 void read_communication(Reader& reader, Scenario& scenario) {
-  scenario.collectives = read_collectives(
-      part_or_empty(reader, "collectives", "the algorithm of each communication"), scenario.fabric());
+  scenario.collectives =
+      read_collectives(part_or_empty(reader, "collectives", "the algorithm of each communication"),
+                       scenario.fabric(), scenario.gradient_sync);
   const Device& device = scenario.cluster->device;
   if (scenario.collectives.communication_sms >= device.multiprocessors) {
     reader.fail("collectives.communication_sms",
@@ -209,10 +221,9 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
 /// What is independent of the pipeline.
 void read_choices(Reader& reader, Scenario& scenario) {
   read_routing(reader, scenario);
+  read_gradient_sync(reader, scenario);
   read_communication(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
-  scenario.gradient_sync =
-      read_gradient_sync(part_or_empty(reader, "gradient_sync", "how gradients become parameters"));
   scenario.recompute = read_recompute(reader);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
