@@ -29,7 +29,12 @@ struct GradientPlan {
   bool server_per_node = false;  ///< of servers: those of several nodes sum among each other
   bool overlap = false;          ///< sent beside compute as soon as a bucket is full; else passes wait
   bool by_layer = false;         ///< a bucket ends with its layer, whatever its size
-  Bytes bucket{};                ///< of gradients that are sent together
+  Bytes bucket{};                ///< of gradients that are sent together; 0: as bucket_for has it
+
+  /// Size of a bucket in a group of that many ranks, with gradients of that size each. Not given it is
+  /// Megatron-LM's (core/distributed/distributed_data_parallel.py): 40,000,000 gradients, and in groups of
+  /// more than 40 ranks 1,000,000 a rank, so that latency does not rule.
+  Bytes bucket_for(std::int64_t ranks, Bytes gradient) const;
 };
 
 /// A way of synchronisation. A family.

@@ -145,9 +145,11 @@ TaskId Synchronisation::send_open(ActorId actor, bool all, const Tag& tag) {
   TaskId last = nothing;
   for (const bool experts : {false, true}) {
     Bytes& left = states_[actor].open[experts ? 1 : 0];
-    while (!plan_.by_layer && left >= plan_.bucket) {
-      last = send(actor, experts, plan_.bucket, tag);
-      left -= plan_.bucket;
+    const Bytes bucket =
+        plan_.bucket_for(group_of(actor, experts).group_size(), size_of(scenario_.precision.gradient));
+    while (!plan_.by_layer && left >= bucket) {
+      last = send(actor, experts, bucket, tag);
+      left -= bucket;
     }
     if (all && left.count > 0) last = send(actor, experts, std::exchange(left, Bytes{}), tag);
   }

@@ -73,6 +73,11 @@ Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageB
 
 std::int64_t divided(std::int64_t elements, std::int64_t ranks) { return (elements + ranks - 1) / ranks; }
 
+/// Ranks that hold the same parameters.
+struct GroupSizes {
+  std::int64_t replicated, experts;
+};
+
 /// What the update needs from step to step, and on its way.
 struct UpdateBytes {
   Bytes parameters, gradients, optimizer, buffers;
@@ -99,17 +104,25 @@ std::int64_t largest_unit(const Scenario& scenario, std::int64_t rank) {
 
 /// Buffers of gradients and parameters on their way. Gathered layers, and gradients that wait for their
 /// reduce-scatter: one at a time, two where the next goes on beside it. A server takes a bucket from each.
-Bytes update_buffers(const Scenario& scenario, std::int64_t rank, std::int64_t all, std::int64_t senders) {
+Bytes update_buffers(const Scenario& scenario, std::int64_t rank, const Holdings& held,
+                     const GroupSizes& groups) {
   const GradientPlan& plan = scenario.gradient_sync;
   const Bytes gradient = size_of(scenario.precision.gradient);
   const std::int64_t at_once = plan.overlap ? 2 : 1;
   if (plan.shards_parameters) {
-    const std::int64_t units = std::min(all, largest_unit(scenario, rank) * at_once);
-    return size_of(Precision::bf16) * (plan.gathers_once ? all : units) + gradient * units;
+    const std::int64_t units = std::min(held.total(), largest_unit(scenario, rank) * at_once);
+    return size_of(Precision::bf16) * (plan.gathers_once ? held.total() : units) + gradient * units;
   }
-  if (plan.shards_gradients) return std::min(gradient * all, plan.bucket * (2 * at_once));  // both scopes
-  if (plan.updater == Updater::server) return std::min(gradient * all, plan.bucket) * senders;
-  return {};
+  const auto buckets = [&](std::int64_t elements, std::int64_t ranks, std::int64_t count) {
+    return ranks == 1 ? Bytes{} : std::min(gradient * elements, plan.bucket_for(ranks, gradient)) * count;
+  };
+  if (plan.shards_gradients) {
+    return buckets(held.replicated(), groups.replicated, at_once) +
+           buckets(held.experts(), groups.experts, at_once);
+  }
+  if (plan.updater != Updater::server) return {};
+  return buckets(held.replicated(), groups.replicated, groups.replicated - 1) +
+         buckets(held.experts(), groups.experts, groups.experts - 1);
 }
 
 /// Of the device that holds most: with a server, the server.
@@ -117,15 +130,15 @@ UpdateBytes update_bytes(const Scenario& scenario, std::int64_t rank) {
   const GradientPlan& plan = scenario.gradient_sync;
   const Sizes& sizes = scenario.layout.sizes();
   const std::int64_t holders = scenario.schedule->is_bidirectional() ? 2 : 1;
-  const std::int64_t group = sizes.data * sizes.context * holders;
+  const GroupSizes groups{sizes.data * sizes.context * holders, sizes.expert_data() * holders};
   const Holdings held = holdings(scenario, rank);
   const std::int64_t shard =
-      divided(held.replicated(), group) + divided(held.experts(), sizes.expert_data() * holders);
+      divided(held.replicated(), groups.replicated) + divided(held.experts(), groups.experts);
   const Bytes state = Bytes{4} + size_of(scenario.precision.moments) * 2;  // fp32 master, two moments
   return {.parameters = size_of(Precision::bf16) * (plan.shards_parameters ? shard : held.total()),
           .gradients = size_of(scenario.precision.gradient) * (plan.shards_gradients ? shard : held.total()),
           .optimizer = state * (plan.updater == Updater::owner ? shard : held.total()),
-          .buffers = update_buffers(scenario, rank, held.total(), group - 1)};
+          .buffers = update_buffers(scenario, rank, held, groups)};
 }
 
 }  // namespace

@@ -147,6 +147,17 @@ TEST_CASE("Sharded gradients and parameters are refused where two ranks hold a s
   }
 }
 
+TEST_CASE("A bucket is Megatron-LM's unless it is given, and not too small for a graph") {
+  const GradientPlan usual = scenario_of({.sync = R"({"kind": "zero1", "overlap": true})"}).gradient_sync;
+  CHECK(usual.bucket_for(2, Bytes{4}) == Bytes{160'000'000});
+  CHECK(usual.bucket_for(40, Bytes{4}) == Bytes{160'000'000});
+  CHECK(usual.bucket_for(41, Bytes{2}) == Bytes{82'000'000});
+  const GradientPlan given = scenario_of({.sync = R"({"kind": "zero1", "bucket": "1 MB"})"}).gradient_sync;
+  CHECK(given.bucket_for(1000, Bytes{4}) == Bytes{1'000'000});
+  CHECK_THROWS_WITH(scenario_of({.sync = R"({"kind": "zero1", "bucket": "999 kB"})"}),
+                    Catch::Contains("gradient_sync.bucket: is 999 kB, expected 0 or at least 1 MB"));
+}
+
 TEST_CASE("A collective that cannot sum for the chosen updater is refused") {
   CHECK_THROWS_WITH(scenario_of({.sync = R"({"kind": "parameter_server"})",
                                  .collectives = R"({"gradients": {"kind": "ring"}})"}),
