@@ -12,7 +12,7 @@ struct RankGradients {
 
 /// The share of a part in the gradients that go together with it.
 double share_of_part(const Holdings& held, std::size_t part) {
-  if (part == static_cast<std::size_t>(Part::experts)) return 1;
+  if (part == static_cast<std::size_t>(HeldPart::experts)) return 1;
   return held.replicated() == 0
              ? 0
              : static_cast<double>(held.parts[part]) / static_cast<double>(held.replicated());
@@ -42,18 +42,18 @@ void add_gradient_parts(const Scenario& scenario, const TaskGraph& graph, const 
                         Report& report) {
   const std::size_t ranks = scenario.order.ranks.size();
   const std::vector<RankGradients> sums = gradients_of_ranks(graph, timeline, ranks);
-  std::array<double, part_count> bytes{};
-  std::array<double, part_count> time{};
+  std::array<double, held_part_count> bytes{};
+  std::array<double, held_part_count> time{};
   for (std::size_t rank = 0; rank < ranks; ++rank) {
     const Holdings held = holdings(scenario, static_cast<std::int64_t>(rank));
-    for (std::size_t part = 0; part < part_count; ++part) {
-      const std::size_t experts = part == static_cast<std::size_t>(Part::experts) ? 1 : 0;
+    for (std::size_t part = 0; part < held_part_count; ++part) {
+      const std::size_t experts = part == static_cast<std::size_t>(HeldPart::experts) ? 1 : 0;
       const double share = share_of_part(held, part);
       bytes[part] += share * sums[rank].bytes[experts];
       time[part] += share * sums[rank].time[experts];
     }
   }
-  for (std::size_t part = 0; part < part_count; ++part) {
+  for (std::size_t part = 0; part < held_part_count; ++part) {
     report.gradient_parts[part] = {
         .bytes = std::llround(bytes[part]),
         .busy = Time{std::llround(time[part] / static_cast<double>(graph.actor_count))}};

@@ -46,10 +46,10 @@ Json communication(const Report& report) {
 
 Json gradient_parts(const Report& report) {
   Json parts = Json::object();
-  for (std::size_t part = 0; part < part_count; ++part) {
+  for (std::size_t part = 0; part < held_part_count; ++part) {
     const GradientPartReport& row = report.gradient_parts[part];
     if (row.bytes == 0) continue;
-    parts[std::string(part_names[part])] = {{"bytes", row.bytes}, {"busy_s", to_seconds(row.busy)}};
+    parts[std::string(held_part_names[part])] = {{"bytes", row.bytes}, {"busy_s", to_seconds(row.busy)}};
   }
   return parts;
 }
@@ -58,6 +58,20 @@ Json routing(const RoutingReport& routing) {
   return {{"load_max_over_mean", routing.load_max_over_mean},
           {"dropped_token_fraction", routing.dropped_token_fraction},
           {"per_expert_tokens", {{"least", routing.least}, {"mean", routing.mean}, {"most", routing.most}}}};
+}
+
+Json steps(const Report& report) {
+  Json rows = Json::array();
+  for (const StepReport& row : report.steps) {
+    Json json = {{"step", row.step}};
+    if (!row.part.empty()) json["part"] = row.part;
+    json["compute_s"] = to_seconds(row.compute);
+    json["communication_s"] = to_seconds(row.communication);
+    json["exposed_s"] = to_seconds(row.exposed);
+    json["bytes"] = row.bytes;
+    rows.push_back(std::move(json));
+  }
+  return rows;
 }
 
 Json memory(const Report& report) {
@@ -97,6 +111,7 @@ std::string write_report_json(const Report& report) {
                       {"backward", to_seconds(report.passes.backward)},
                       {"backward_weight", to_seconds(report.passes.backward_weight)},
                       {"overlapped", to_seconds(report.passes.overlapped)}};
+  if (!report.steps.empty()) json["steps"] = steps(report);
   json["communication"] = communication(report);
   if (Json parts = gradient_parts(report); !parts.empty()) json["gradient_parts"] = std::move(parts);
   if (report.routing) json["routing"] = routing(*report.routing);

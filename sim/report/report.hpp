@@ -44,10 +44,20 @@ struct PhaseReport {
   Time exposed;  ///< of it, while the device does nothing else
 };
 
-/// Gradients of one part of the model (Part).
+/// Gradients of one part of the model (HeldPart).
 struct GradientPartReport {
   std::int64_t bytes = 0;  ///< sent by all devices together
   Time busy;               ///< that a device has them in flight, mean over devices
+};
+
+/// A step of MoE training, or a part of one, over the whole training step; mean over devices.
+struct StepReport {
+  std::string step;  ///< attention, router, dispatch, experts, combine, loss, backward, gradients, ...
+  std::string part;  ///< of backward and gradients; else empty
+  Time compute{};
+  Time communication{};    ///< in flight
+  Time exposed{};          ///< of it, while the device does nothing else
+  std::int64_t bytes = 0;  ///< sent by all devices together
 };
 
 /// All links of one class.
@@ -92,8 +102,9 @@ struct Report {
   Breakdown breakdown;
   PassBreakdown passes;
   std::array<PhaseReport, work_count> phases;  ///< by Work; only communication is filled in
-  /// By Part: what of the phase "gradient" each has. Parts that are sent together share the time by bytes.
-  std::array<GradientPartReport, part_count> gradient_parts;
+  /// By HeldPart: its share of the phase "gradient". Parts that are sent together share the time by bytes.
+  std::array<GradientPartReport, held_part_count> gradient_parts;
+  std::vector<StepReport> steps;  ///< with experts
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;
   std::vector<MemoryReport> memory;  ///< by pipeline rank

@@ -6,6 +6,7 @@
 #include "sim/report/gradient_parts.hpp"
 #include "sim/report/occupancy.hpp"
 #include "sim/report/report.hpp"
+#include "sim/report/steps.hpp"
 #include "sim/scenario/share.hpp"
 
 namespace moesim {
@@ -179,6 +180,7 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
     add_links(scenario, graph, runs, report);
     add_gradient_parts(scenario, graph, timeline, report);
     add_routing(scenario, report);
+    report.steps = steps_of(scenario, graph, timeline, report);
   }
   add_critical_path(graph, timeline, report);
   report.engine = scenario.engine_name;

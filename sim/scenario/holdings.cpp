@@ -20,7 +20,7 @@ std::int64_t Holdings::replicated() const {
 }
 
 Holdings& Holdings::operator+=(const Holdings& more) {
-  for (std::size_t part = 0; part < part_count; ++part) parts[part] += more.parts[part];
+  for (std::size_t part = 0; part < held_part_count; ++part) parts[part] += more.parts[part];
   return *this;
 }
 
@@ -28,8 +28,8 @@ Holdings& Holdings::operator+=(const Holdings& more) {
 Holdings attention_holdings(const Scenario& scenario, std::int64_t layer) {
   const Parameters parameters = layer_parameters(scenario.model, static_cast<std::size_t>(layer));
   Holdings held;
-  held.of(Part::attention) = parameters.attention / scenario.layout.sizes().tensor;
-  held.of(Part::norm) = parameters.norms;
+  held.of(HeldPart::attention) = parameters.attention / scenario.layout.sizes().tensor;
+  held.of(HeldPart::norm) = parameters.norms;
   return held;
 }
 
@@ -37,15 +37,15 @@ Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer) {
   const Sizes& sizes = scenario.layout.sizes();
   const Parameters parameters = layer_parameters(scenario.model, static_cast<std::size_t>(layer));
   Holdings held;
-  held.of(Part::router) = parameters.router;
-  held.of(Part::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
-  held.of(Part::experts) = parameters.experts / sizes.expert;
+  held.of(HeldPart::router) = parameters.router;
+  held.of(HeldPart::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
+  held.of(HeldPart::experts) = parameters.experts / sizes.expert;
   return held;
 }
 
 Holdings embedding_holdings(const Scenario& scenario) {
   Holdings held;
-  held.of(Part::embedding) =
+  held.of(HeldPart::embedding) =
       model_parameters(scenario.model, true).embedding / scenario.layout.sizes().tensor;
   return held;
 }
@@ -53,10 +53,10 @@ Holdings embedding_holdings(const Scenario& scenario) {
 Holdings head_holdings(const Scenario& scenario) {
   const Parameters whole = model_parameters(scenario.model, true);
   Holdings held;
-  held.of(Part::norm) = final_norms(scenario.model, whole);
+  held.of(HeldPart::norm) = final_norms(scenario.model, whole);
   // A tied head is the embedding again where both are on one rank, and a copy of it elsewhere.
   if (scenario.order.model_stages() > 1 || whole.head > 0) {
-    held.of(Part::embedding) =
+    held.of(HeldPart::embedding) =
         (whole.head > 0 ? whole.head : whole.embedding) / scenario.layout.sizes().tensor;
   }
   return held;

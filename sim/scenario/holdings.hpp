@@ -10,18 +10,20 @@
 namespace moesim {
 
 /// Parameters by what they belong to. Embedding includes the head, feed_forward the shared experts.
-enum class Part : std::uint8_t { attention, router, feed_forward, embedding, norm, experts };
-inline constexpr std::size_t part_count = 6;
-inline constexpr std::array<std::string_view, part_count> part_names{"attention", "router", "feed_forward",
-                                                                     "embedding", "norm",   "experts"};
+enum class HeldPart : std::uint8_t { attention, router, feed_forward, embedding, norm, experts };
+inline constexpr std::size_t held_part_count = 6;
+inline constexpr std::array<std::string_view, held_part_count> held_part_names{
+    "attention", "router", "feed_forward", "embedding", "norm", "experts"};
 
 /// Parameters on one device, in elements.
 struct Holdings {
-  std::array<std::int64_t, part_count> parts{};
-  std::int64_t& of(Part part) { return parts[static_cast<std::size_t>(part)]; }
-  std::int64_t of(Part part) const { return parts[static_cast<std::size_t>(part)]; }
-  std::int64_t experts() const { return of(Part::experts); }  ///< also held by the expert-data-parallel ranks
-  std::int64_t replicated() const;                            ///< also held by every data-parallel rank
+  std::array<std::int64_t, held_part_count> parts{};
+  std::int64_t& of(HeldPart part) { return parts[static_cast<std::size_t>(part)]; }
+  std::int64_t of(HeldPart part) const { return parts[static_cast<std::size_t>(part)]; }
+  std::int64_t experts() const {
+    return of(HeldPart::experts);
+  }                                 ///< also held by the expert-data-parallel ranks
+  std::int64_t replicated() const;  ///< also held by every data-parallel rank
   std::int64_t total() const { return replicated() + experts(); }
   Holdings& operator+=(const Holdings& more);
 };

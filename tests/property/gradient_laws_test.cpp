@@ -122,7 +122,7 @@ TEST_CASE("A folded run equals the full run for every way of synchronisation") {
     CHECK(static_cast<double>(one.bytes) == Approx(static_cast<double>(other.bytes)).epsilon(1e-6));
     CHECK(one.busy == other.busy);
   }
-  for (std::size_t part = 0; part < part_count; ++part) {
+  for (std::size_t part = 0; part < held_part_count; ++part) {
     CHECK(to_seconds(folded.gradient_parts[part].busy) ==
           Approx(to_seconds(full.gradient_parts[part].busy)).margin(1e-12));
   }

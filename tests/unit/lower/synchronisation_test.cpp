@@ -125,16 +125,16 @@ TEST_CASE("Gradients are told apart by the part of the model that they belong to
     }
     CHECK(std::abs(bytes - bytes_of(report, Work::gradient)) <= 3);  // each part is rounded
     CHECK(to_seconds(busy) == Approx(to_seconds(busy_of(report, Work::gradient))));
-    const auto part = [&](Part which) {
+    const auto part = [&](HeldPart which) {
       return report.gradient_parts[static_cast<std::size_t>(which)].bytes;
     };
     Holdings whole = holdings(scenario, 0);
     whole += holdings(scenario, 1);
-    CHECK(
-        static_cast<double>(part(Part::router)) / static_cast<double>(part(Part::attention)) ==
-        Approx(static_cast<double>(whole.of(Part::router)) / static_cast<double>(whole.of(Part::attention))));
-    CHECK(part(Part::experts) > 0);
-    CHECK(part(Part::feed_forward) == 0);  // no dense layer, no shared expert
+    CHECK(static_cast<double>(part(HeldPart::router)) / static_cast<double>(part(HeldPart::attention)) ==
+          Approx(static_cast<double>(whole.of(HeldPart::router)) /
+                 static_cast<double>(whole.of(HeldPart::attention))));
+    CHECK(part(HeldPart::experts) > 0);
+    CHECK(part(HeldPart::feed_forward) == 0);  // no dense layer, no shared expert
   }
 }
 
