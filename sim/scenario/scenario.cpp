@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "models/base/error.hpp"
+#include "sim/scenario/holdings.hpp"
 #include "sim/scenario/parts.hpp"
 #include "sim/scenario/work_times.hpp"
 
@@ -235,6 +236,20 @@ void read_choices(Reader& reader, Scenario& scenario) {
       resolution_names));
 }
 
+/// Buckets of gradients that the pipeline ranks send beside compute, each in a step or for each microbatch.
+double buckets(const Scenario& scenario) {
+  const GradientPlan& plan = scenario.gradient_sync;
+  if (plan.by_layer || !(plan.overlap || plan.shards_gradients)) return 0;  // by layer: a few tasks each
+  double bytes = 0;
+  for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
+    bytes +=
+        static_cast<double>((size_of(scenario.precision.gradient) * holdings(scenario, rank).total()).count);
+  }
+  const Bytes bucket = plan.bucket_for(1, size_of(scenario.precision.gradient));
+  const double times = plan.shards_gradients ? static_cast<double>(scenario.microbatches()) : 1.0;
+  return times * bytes / static_cast<double>(bucket.count);
+}
+
 /// A graph that no machine holds is an error of the sizes, not of the machine. About ten tasks a layer, 70
 /// bytes each.
 void fit_tasks(const Reader& reader, const Scenario& scenario) {
@@ -242,8 +257,9 @@ void fit_tasks(const Reader& reader, const Scenario& scenario) {
   const double ranks = scenario.resolution == Resolution::full
                            ? static_cast<double>(scenario.layout.sizes().stage_devices())
                            : 1.0;
-  const double tasks = 10.0 * ranks * static_cast<double>(scenario.microbatches()) *
-                       static_cast<double>(scenario.model.layers.size());
+  const double tasks = ranks * (10.0 * static_cast<double>(scenario.microbatches()) *
+                                    static_cast<double>(scenario.model.layers.size()) +
+                                buckets(scenario));
   if (tasks <= most) return;
   reader.fail("batch.sequences",
               fmt::format("come to about {:.2g} tasks ({} microbatches), expected at most {:.2g}", tasks,

@@ -158,6 +158,15 @@ TEST_CASE("A bucket is Megatron-LM's unless it is given, and not too small for a
                     Catch::Contains("gradient_sync.bucket: is 999 kB, expected 0 or at least 1 MB"));
 }
 
+TEST_CASE("Buckets that come to more tasks than a machine holds are refused") {
+  const auto many = [](const std::string& kind) {
+    return scenario_of(
+        {.sync = R"({"kind": ")" + kind + R"(", "overlap": true, "bucket": "1 MB"})", .sequences = 960'000});
+  };
+  CHECK_NOTHROW(many("zero1"));
+  CHECK_THROWS_WITH(many("zero2"), Catch::Contains("tasks (60000 microbatches), expected at most 2e+08"));
+}
+
 TEST_CASE("A collective that cannot sum for the chosen updater is refused") {
   CHECK_THROWS_WITH(scenario_of({.sync = R"({"kind": "parameter_server"})",
                                  .collectives = R"({"gradients": {"kind": "ring"}})"}),
