@@ -1,0 +1,16 @@
+#include "models/routing/skew.hpp"
+
+namespace moesim {
+
+extern const Entry<Skew> no_skew;
+extern const Entry<Skew> zipf_skew;
+
+namespace {
+
+constinit const Entry<Skew>* const members[] = {&no_skew, &zipf_skew};
+
+}  // namespace
+
+Register<Skew> skews() { return members; }
+
+}  // namespace moesim
