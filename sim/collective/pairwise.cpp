@@ -15,18 +15,15 @@ class Pairwise final : public Collective {
     traffic.latency += longest_latency(request.group, fabric);
     if (request.operation == Operation::point_to_point) {
       traffic.flows = {{request.group[0], request.group[1], static_cast<double>(request.bytes.count)}};
+      traffic.messages = 1;
     } else if (request.operation == Operation::all_to_all) {
       const double rows = deduplicate_ ? request.reached_rows_per_rank : request.rows_per_rank;
       const double bytes = rows * static_cast<double>(request.bytes.count);
-      for (const DeviceId from : request.group) {
-        for (const DeviceId to : request.group) {
-          if (from != to) traffic.flows.push_back({from, to, bytes});
-        }
-      }
+      traffic.exchanges = {{{request.group.begin(), request.group.end()}, bytes}};
+      traffic.messages = traffic.exchanges.front().flow_count();
     } else {
       refuse("pairwise", request.operation, "all_to_all and point_to_point");
     }
-    traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
     return traffic;
   }
 
