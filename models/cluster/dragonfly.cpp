@@ -156,7 +156,7 @@ void Dragonfly::route_way(const Wiring& wiring, DeviceId from, DeviceId to, std:
 std::unique_ptr<const Topology> make(Reader& reader) {
   Sizes sizes;
   sizes.terminals = read_count(reader, "devices_per_router", "p of the paper", 4);
-  // a = 2p = 2h balances the load of local and global links: section 3.1 of the paper.
+  // a = 2p = 2h balances the load of local and global links: the paper, section 3.
   sizes.routers = read_count(reader, "routers_per_group", "a of the paper; a = 2p = 2h is balanced", 8);
   sizes.global_links = read_count(reader, "global_links_per_router", "h of the paper", 4);
   // As in a fat tree: Insights into DeepSeek-V3 (arXiv 2505.09343), table 5.
@@ -164,16 +164,16 @@ std::unique_ptr<const Topology> make(Reader& reader) {
   const Time latency = reader.time({.name = "switch_latency",
                                     .help = "of each router after the first, its cable included",
                                     .fallback = Time{450'000}});
-  const bool given = reader.has("local_rate");
-  const Rate local = reader.rate({.name = "local_rate",
-                                  .help = "of a cable inside a group, per direction, as traffic reaches it "
-                                          "(default: a NIC's)",
-                                  .fallback = nic.rate});
+  const double local = reader.number({.name = "local_ratio",
+                                      .help = "rate of a cable inside a group over that of a NIC",
+                                      .fallback = 1.0,
+                                      .at_least = 0.01,
+                                      .at_most = 100.0});
   const double taper =
       read_taper(reader, "taper",
                  "capacity of a group towards its devices over that of its global links; 1 blocks nothing");
   return std::make_unique<Dragonfly>(sizes, taper, nic,
-                                     Cable{LinkClass::local, given ? local : nic.rate, latency, latency});
+                                     Cable{LinkClass::local, nic.rate * local, latency, latency});
 }
 
 }  // namespace

@@ -237,13 +237,14 @@ bool Torus::add_all_to_all(const Wiring&, std::span<const DeviceId> group, doubl
 
 /// A pod of more chips than the fabric numbers is refused where the cluster's devices are counted.
 constexpr std::int64_t most_chips = 1'048'576;
+constexpr std::int64_t longest_side = 65'536;
 
 std::vector<Dimension> read_dimensions(Reader& reader) {
   const std::vector<std::int64_t> extents =
       reader.integers({.name = "dimensions",
                        .help = "chips along each dimension, as [32, 32]",
                        .at_least = 1,
-                       .at_most = most_chips});
+                       .at_most = longest_side});
   const std::vector<std::int64_t> wraps = reader.integers(
       {.name = "wrap",
        .help = "for each dimension, 1 where its ends are joined to a ring and 0 where not (default: all 1)",

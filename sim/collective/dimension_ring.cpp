@@ -1,5 +1,5 @@
 // Rings along each dimension of a torus in turn, as TPU pods reduce gradients (Ying et al., Image
-// Classification at Supercomputer Scale, arXiv 1811.06992, section 2; Kumar et al., arXiv 2011.03641): the
+// Classification at Supercomputer Scale, arXiv 1811.06992; Kumar et al., arXiv 2011.03641): the
 // buffer is reduced and scattered along one dimension, what is left of it along the next, and gathered the
 // other way round. Each ring passes half of its shards either way. Of D dimensions, D equal parts of the
 // buffer begin with another one each, so that all links are busy all the time. Devices of one node (the cores

@@ -115,4 +115,6 @@ TEST_CASE("Steps of GShard take no longer than published, and more than half of 
   INFO("36 layers: " << thirty_six << " s, published " << published << " s");
   CHECK(thirty_six < published);
   CHECK(thirty_six > 0.5 * published);
+  const double core_years = twelve * 1e12 / 4e6 * 2048 / (365.25 * 86'400);
+  CHECK(core_years == Approx(7.5).epsilon(0.5));  // table 3
 }
