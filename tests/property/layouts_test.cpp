@@ -23,6 +23,7 @@ struct Case {
   const char* recompute = "none";
   const char* schedule = "1f1b";
   const char* dispatch = "pairwise";
+  const char* gradients = "zero1";
   std::string placement = "[]";
   std::int64_t devices() const { return pipeline * tensor * context * data; }
 };
@@ -50,8 +51,10 @@ Scenario scenario_of(const Case& c, const char* resolution = "folded") {
           "recompute": "{}",
           "schedule": {{"kind": "{}"}},
           "collectives": {{"dispatch": {{"kind": "{}"}}, "communication_sms": 8, "slowed_by_compute": 1.3}},
+          "gradient_sync": {{"kind": "{}"}},
           "resolution": "{}"}})",
-      c.devices(), c.per_node, 4 * c.data, words(c), c.recompute, c.schedule, c.dispatch, resolution);
+      c.devices(), c.per_node, 4 * c.data, words(c), c.recompute, c.schedule, c.dispatch, c.gradients,
+      resolution);
   return read_scenario(load_document_text(text, MOESIM_SOURCE "/layouts.json"));
 }
 
@@ -78,6 +81,7 @@ Case random_case(RandomStream& random) {
   c.exchange = one_of(random, {"ring", "all_gather"});
   c.recompute = one_of(random, {"none", "full", "attention", "experts"});
   c.schedule = one_of(random, {"1f1b", "gpipe", "zb_h1"});
+  c.gradients = one_of(random, {"all_reduce", "zero1", "zero2", "zero3"});
   c.dispatch = one_of(random, {"pairwise", "hierarchical"});
   if (c.pipeline == 2 && random.below(3) == 0) c.schedule = "dualpipev";
   std::vector<std::string_view> axes(std::begin(axis_names), std::end(axis_names));
@@ -138,17 +142,18 @@ TEST_CASE("What all devices hold adds up to the model, once for each copy of it"
     INFO(words(c));
     const Scenario scenario = scenario_of(c);
     const Sizes& sizes = scenario.layout.sizes();
-    Holdings all;
+    std::int64_t replicated = 0;
+    std::int64_t experts = 0;
     for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
       const Holdings held = holdings(scenario, rank);
-      all.replicated += held.replicated * sizes.stage_devices();
-      all.experts += held.experts * sizes.stage_devices();
+      replicated += held.replicated() * sizes.stage_devices();
+      experts += held.experts() * sizes.stage_devices();
     }
     const Parameters whole = model_parameters(scenario.model);
     const std::int64_t on_every_rank = whole.router + whole.norms;
-    CHECK(all.experts == whole.experts * sizes.expert_data());
-    CHECK(all.replicated == (whole.replicated() - on_every_rank) * sizes.data * sizes.context +
-                                on_every_rank * sizes.stage_devices());
+    CHECK(experts == whole.experts * sizes.expert_data());
+    CHECK(replicated == (whole.replicated() - on_every_rank) * sizes.data * sizes.context +
+                            on_every_rank * sizes.stage_devices());
   }
 }
 
