@@ -16,11 +16,12 @@ class Pairwise final : public Collective {
     if (request.operation == Operation::point_to_point) {
       traffic.flows = {{request.group[0], request.group[1], static_cast<double>(request.bytes.count)}};
     } else if (request.operation == Operation::all_to_all) {
-      const double rows = deduplicate_ ? request.reached_rows_per_rank : request.rows_per_rank;
-      const double bytes = rows * static_cast<double>(request.bytes.count);
-      for (const DeviceId from : request.group) {
-        for (const DeviceId to : request.group) {
-          if (from != to) traffic.flows.push_back({from, to, bytes});
+      const double row = static_cast<double>(request.bytes.count);
+      for (std::size_t from = 0; from < request.group.size(); ++from) {
+        for (std::size_t to = 0; to < request.group.size(); ++to) {
+          if (from == to) continue;
+          const double bytes = rows_between(request, from, to, deduplicate_) * row;
+          traffic.flows.push_back({request.group[from], request.group[to], bytes});
         }
       }
     } else {

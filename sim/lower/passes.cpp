@@ -55,7 +55,7 @@ class PassLowering {
   void backward_weight() {
     if (is_last()) weight(step_.times().head(), Work::head, -1);
     for (std::int64_t i = 0; i < layers(); ++i) {
-      weight(times_of(layer_of_backward(i)).feed_forward, Work::feed_forward, layer_of_backward(i));
+      weight(feed_forward_of(layer_of_backward(i)), Work::feed_forward, layer_of_backward(i));
       attention_weight(i);
     }
     if (stage_ == 0) weight(step_.times().embedding(), Work::embedding, -1);
@@ -108,6 +108,9 @@ class PassLowering {
   std::int64_t layer_of_forward(std::int64_t i) const { return first_layer_ + i; }
   std::int64_t layer_of_backward(std::int64_t i) const { return end_layer_ - 1 - i; }
   const LayerTimes& times_of(std::int64_t layer) const { return step_.times().layer(layer); }
+  const BlockTimes& feed_forward_of(std::int64_t layer) const {
+    return step_.feed_forward_times(actor_, layer, slot_.microbatch);
+  }
   bool is_last() const { return stage_ == last_stage_; }
 
   void begin_forward() {
@@ -145,7 +148,7 @@ class PassLowering {
   void feed_forward_backward(std::int64_t i, bool weights_too) {
     const std::int64_t layer = layer_of_backward(i);
     feed_forward(layer, OpPass::backward_input);
-    if (weights_too) weight(times_of(layer).feed_forward, Work::feed_forward, layer);
+    if (weights_too) weight(feed_forward_of(layer), Work::feed_forward, layer);
   }
   void attention_input(std::int64_t i) {
     const std::int64_t layer = layer_of_backward(i);
@@ -196,7 +199,7 @@ class PassLowering {
 
   /// Experts take the tokens as they are; a dense block is shared by the tensor-parallel group.
   void feed_forward(std::int64_t layer, OpPass pass) {
-    const BlockTimes& block = times_of(layer).feed_forward;
+    const BlockTimes& block = feed_forward_of(layer);
     if (step_.scenario().model.layers[static_cast<std::size_t>(layer)].is_moe) {
       compute(block, pass, Work::feed_forward, layer);
     } else {
@@ -215,8 +218,8 @@ class PassLowering {
     Tag tag = tag_;
     tag.work = phase;
     tag.layer = static_cast<std::int16_t>(layer);
-    goes_on_after(
-        step_.call(actor_, Scope::expert, step_.exchange_pattern(actor_, shape.experts, phase), tag, last_));
+    const PatternId pattern = step_.exchange_pattern(actor_, layer, slot_.microbatch, phase);
+    goes_on_after(step_.call(actor_, Scope::expert, pattern, tag, last_));
   }
 
   /// Waits for the input of a forward or the gradient of a backward from another stage.

@@ -24,10 +24,12 @@ struct Streams {
 /// call of each is one task.
 class Step {
  public:
-  explicit Step(const Scenario& scenario);
+  Step(const Scenario& scenario, Loading loading);
 
   const Scenario& scenario() const { return scenario_; }
   const WorkTimes& times() const { return times_; }
+  /// The feed-forward block of a layer on an actor, by the rows that it gets of this microbatch.
+  const BlockTimes& feed_forward_times(ActorId actor, std::int64_t layer, std::int64_t microbatch) const;
   const Communicators& communicators() const { return communicators_; }
   Streams& streams(ActorId actor) { return streams_[actor]; }
 
@@ -45,7 +47,10 @@ class Step {
                  const Tag& tag);
 
   /// Patterns, made when first asked for.
-  PatternId exchange_pattern(ActorId actor, const Experts& experts, Work phase);
+  PatternId exchange_pattern(ActorId actor, std::int64_t layer, std::int64_t microbatch, Work phase);
+  /// The sum of gradients over the copies of experts inside an expert group, of all layers of the actor's
+  /// pipeline rank; `nothing` where no expert has copies on several ranks.
+  PatternId copies_pattern(ActorId actor);
   PatternId tensor_pattern(ActorId actor, Operation operation);
   /// Gradients or parameters of `elements` elements of that many bytes each.
   PatternId sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
@@ -67,10 +72,16 @@ class Step {
   /// Rows that a device sends to each of `blocks` blocks of experts when those for one block are sent once.
   double reached_rows(const Experts& experts, std::int64_t blocks);
   PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make);
+  std::uint32_t load_number(ActorId actor, std::int64_t layer, std::int64_t microbatch) const;
+  PatternId even_exchange_pattern(ActorId actor, const Layer& layer, bool outward);
+  PatternId uneven_exchange_pattern(ActorId actor, const Layer& layer, std::uint32_t loads, bool outward);
+  PatternId make_exchange(const Communicator& communicator, const Layer& layer, bool outward,
+                          const RankRows* rows);
   PatternId send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position);
   std::vector<Request> requests(const Communicator& communicator, const Request& prototype) const;
 
   const Scenario& scenario_;
+  const ExpertLoads* loads_ = nullptr;  // where ranks differ
   WorkTimes times_;
   Communicators communicators_;
   GraphBuilder builder_;
@@ -81,6 +92,7 @@ class Step {
   std::vector<TaskId> arrivals_;
   std::vector<PatternId> send_patterns_;
   std::vector<std::vector<CachedPattern>> cached_;  // by communicator
+  std::vector<std::vector<PatternId>> uneven_;      // by communicator: of 2 x the number of the loads
   std::vector<Experts> exchanged_;                  // shapes of layers whose tokens are exchanged
   std::vector<CachedReach> reaches_;
   std::uint32_t positions_ = 1;

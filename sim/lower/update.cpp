@@ -42,12 +42,22 @@ void synchronise(Step& step, ActorId actor, Work work, Operation operation, cons
   step.join(actor);
 }
 
+/// Copies of an expert have each seen part of its tokens: their gradients are summed inside the expert group.
+/// Each then updates its own copy, so parameters need no traffic of their own.
+void synchronise_copies(Step& step, ActorId actor) {
+  const PatternId copies = step.copies_pattern(actor);
+  if (copies == nothing) return;
+  step.call(actor, Scope::expert, copies, update_tag(step, actor, Work::gradient));
+  step.join(actor);
+}
+
 }  // namespace
 
 void lower_update(Step& step, ActorId actor) {
   const Scenario& scenario = step.scenario();
   const bool sharded = scenario.gradient_sync == GradientSync::zero1;
   step.join(actor);
+  synchronise_copies(step, actor);
   synchronise(step, actor, Work::gradient, sharded ? Operation::reduce_scatter : Operation::all_reduce,
               *scenario.collectives.gradients, size_of(scenario.precision.gradient));
   std::int64_t updated = 0;

@@ -20,12 +20,13 @@ Parallelism read_parallelism(Reader reader);
 PrecisionPlan read_precision_plan(Reader reader);
 Collectives read_collectives(Reader reader, const Fabric& fabric);
 GradientSync read_gradient_sync(Reader reader);
-/// What every kind of routing has.
-struct RoutingDraws {
-  std::uint64_t seed = 1;
-  double spread = 0;  ///< of the rows of a rank: standard deviation over mean
+/// What a scenario does with the tokens that routing sends somewhere.
+struct ExpertChoices {
+  Placement placement = Placement::in_order;
+  std::int64_t redundant = 0;  ///< slots beyond one for each expert
+  double spread = 0;           ///< of the rows of a rank: standard deviation over mean
 };
-RoutingDraws read_routing_draws(Reader& reader);
+ExpertChoices read_expert_choices(Reader& reader);
 
 /// Sizes of a pipeline that has no model.
 struct PipelineSizes {

@@ -20,10 +20,29 @@ std::int64_t tokens_per_device(const Scenario& scenario) {
   return scenario.batch.microbatch * scenario.batch.sequence_length / (sizes.context * sizes.tensor);
 }
 
+Gate gate_of(const Experts& experts) {
+  return {.experts = experts.count,
+          .top_k = experts.top_k,
+          .groups = experts.groups,
+          .chosen_groups = experts.chosen_groups};
+}
+
+std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer) {
+  if (!layer.is_moe) return 0;
+  return scenario.router.routing->capacity(gate_of(layer.experts), tokens_per_device(scenario));
+}
+
+std::int64_t dispatched_rows(const Scenario& scenario, const Layer& layer) {
+  if (!layer.is_moe) return 0;
+  const std::int64_t capacity = padded_capacity(scenario, layer);
+  return capacity > 0 ? capacity * layer.experts.count
+                      : tokens_per_device(scenario) * layer.experts.top_k;
+}
+
 std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& layer) {
   if (!layer.is_moe) return {};
   const std::int64_t local = layer.experts.count / scenario.layout.sizes().expert;
-  const auto mean = static_cast<double>(tokens_per_device(scenario) * layer.experts.top_k);
+  const auto mean = static_cast<double>(dispatched_rows(scenario, layer));
   const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
   for (std::int64_t i = 0; i < arriving % local; ++i) ++rows[static_cast<std::size_t>(i)];
@@ -40,7 +59,7 @@ LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
   const std::vector<std::int64_t> rows = expert_rows(scenario, shape);
   Share share = share_of(scenario);
   share.expert_rows = rows;
-  share.dispatched_rows = tokens_per_device(scenario) * shape.experts.top_k;
+  share.dispatched_rows = dispatched_rows(scenario, shape);
   return lower_layer(scenario.model, layer, share, scenario.recompute);
 }
 
