@@ -11,10 +11,13 @@ namespace moesim {
 extern const Entry<Routing> balanced_routing;
 extern const Entry<Routing> top_k_routing;
 extern const Entry<Routing> group_limited_routing;
+extern const Entry<Routing> switch_routing;
+extern const Entry<Routing> gshard_routing;
 
 namespace {
 
-constinit const Entry<Routing>* const members[] = {&balanced_routing, &top_k_routing, &group_limited_routing};
+constinit const Entry<Routing>* const members[] = {&balanced_routing, &top_k_routing, &group_limited_routing,
+                                                   &switch_routing, &gshard_routing};
 
 }  // namespace
 
