@@ -152,15 +152,16 @@ const BlockTimes& Step::feed_forward_times(ActorId actor, std::int64_t layer,
 }
 
 PatternId Step::exchange_pattern(ActorId actor, std::int64_t layer, std::int64_t microbatch, Work phase) {
-  const Layer& shape = scenario_.model.layers[static_cast<std::size_t>(layer)];
   const bool outward = phase == Work::dispatch || phase == Work::combine_backward;
-  if (loads_ == nullptr) return even_exchange_pattern(actor, shape, outward);
-  return uneven_exchange_pattern(actor, shape, load_number(actor, layer, microbatch), outward);
+  const auto index = static_cast<std::size_t>(layer);
+  if (loads_ == nullptr) return even_exchange_pattern(actor, index, outward);
+  return uneven_exchange_pattern(actor, index, load_number(actor, layer, microbatch), outward);
 }
 
-PatternId Step::even_exchange_pattern(ActorId actor, const Layer& layer, bool outward) {
-  auto known = std::find(exchanged_.begin(), exchanged_.end(), layer.experts);
-  if (known == exchanged_.end()) known = exchanged_.insert(known, layer.experts);
+PatternId Step::even_exchange_pattern(ActorId actor, std::size_t layer, bool outward) {
+  const Experts& experts = scenario_.model.layers[layer].experts;
+  auto known = std::find(exchanged_.begin(), exchanged_.end(), experts);
+  if (known == exchanged_.end()) known = exchanged_.insert(known, experts);
   const auto key = static_cast<std::uint64_t>(known - exchanged_.begin()) * 2 + (outward ? 0 : 1);
   return find_or_make(communicators_.index_of(Scope::expert, actor), key, [&] {
     return make_exchange(communicators_.of(Scope::expert, actor), layer, outward, nullptr);
@@ -168,7 +169,7 @@ PatternId Step::even_exchange_pattern(ActorId actor, const Layer& layer, bool ou
 }
 
 /// Both ways at once, since both need the rows.
-PatternId Step::uneven_exchange_pattern(ActorId actor, const Layer& layer, std::uint32_t loads,
+PatternId Step::uneven_exchange_pattern(ActorId actor, std::size_t layer, std::uint32_t loads,
                                         bool outward) {
   std::vector<PatternId>& known = uneven_[communicators_.index_of(Scope::expert, actor)];
   if (known.empty()) known.assign(2 * static_cast<std::size_t>(loads_->count()), nothing);
@@ -183,15 +184,17 @@ PatternId Step::uneven_exchange_pattern(ActorId actor, const Layer& layer, std::
 }
 
 /// `rows` where ranks differ, else null.
-PatternId Step::make_exchange(const Communicator& communicator, const Layer& layer, bool outward,
+PatternId Step::make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
                               const RankRows* rows) {
+  const Layer& shape = scenario_.model.layers[layer];
   const std::int64_t ranks = communicator.group_size();
   const Precision precision = outward ? scenario_.precision.dispatch : scenario_.precision.combine;
   const auto sent = static_cast<double>(dispatched_rows(scenario_, layer));
   // Padded buffers go whole: no row of them stands for several.
-  const bool is_padded = padded_capacity(scenario_, layer) > 0;
+  const bool is_padded = padded_capacity(scenario_, shape) > 0;
   const auto reached = [&](std::int64_t blocks) {
-    return is_padded ? sent / static_cast<double>(blocks) : reached_rows(layer.experts, blocks);
+    const double each = sent / static_cast<double>(blocks);
+    return is_padded ? each : std::min(each, reached_rows(shape.experts, blocks));
   };
   Request prototype{.operation = Operation::all_to_all,
                     .bytes = row_bytes(scenario_.model.hidden, precision),

@@ -73,9 +73,9 @@ class Step {
   double reached_rows(const Experts& experts, std::int64_t blocks);
   PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make);
   std::uint32_t load_number(ActorId actor, std::int64_t layer, std::int64_t microbatch) const;
-  PatternId even_exchange_pattern(ActorId actor, const Layer& layer, bool outward);
-  PatternId uneven_exchange_pattern(ActorId actor, const Layer& layer, std::uint32_t loads, bool outward);
-  PatternId make_exchange(const Communicator& communicator, const Layer& layer, bool outward,
+  PatternId even_exchange_pattern(ActorId actor, std::size_t layer, bool outward);
+  PatternId uneven_exchange_pattern(ActorId actor, std::size_t layer, std::uint32_t loads, bool outward);
+  PatternId make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
                           const RankRows* rows);
   PatternId send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position);
   std::vector<Request> requests(const Communicator& communicator, const Request& prototype) const;

@@ -22,8 +22,8 @@ struct ExpertPosition {
   std::int64_t group = 0, rank = 0;
 };
 
-Bytes exchange_buffer(const Scenario& scenario, const Layer& layer) {
-  if (!layer.is_moe || scenario.layout.sizes().expert == 1) return {};
+Bytes exchange_buffer(const Scenario& scenario, std::size_t layer) {
+  if (!scenario.model.layers[layer].is_moe || scenario.layout.sizes().expert == 1) return {};
   const std::vector<std::int64_t> per_expert = expert_rows(scenario, layer);
   const std::int64_t rows = scenario.loads
                                 ? scenario.loads->most_rows()
@@ -46,7 +46,7 @@ StageBytes bytes_of_stages(const Scenario& scenario) {
     of_layer[layer] = ops.attention.activations;
     if (!scenario.loads || !scenario.model.layers[layer].is_moe)
       of_layer[layer] += ops.feed_forward.activations;
-    bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, scenario.model.layers[layer]));
+    bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, layer));
   }
   const Share share = share_of(scenario);
   for (std::int64_t stage = 0; stage < scenario.order.model_stages(); ++stage) {

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <numeric>
 
+#include "models/routing/balance.hpp"
 #include "sim/report/report.hpp"
 #include "sim/scenario/share.hpp"
 
@@ -19,11 +19,8 @@ struct Place {
   std::int64_t layer, microbatch, group;
 };
 
-double max_over_mean(const std::vector<std::int64_t>& loads) {
-  const auto sum = static_cast<double>(std::accumulate(loads.begin(), loads.end(), std::int64_t{0}));
-  if (sum == 0) return 1;
-  const auto most = static_cast<double>(*std::max_element(loads.begin(), loads.end()));
-  return most * static_cast<double>(loads.size()) / sum;
+double max_over_mean_of(const std::vector<std::int64_t>& rows) {
+  return max_over_mean(std::vector<double>(rows.begin(), rows.end()));
 }
 
 /// Sums over the places that it is shown.
@@ -70,7 +67,7 @@ class Tally {
     least_ = experts_ == 0 ? *least : std::min(least_, *least);
     most_ = std::max(most_, *most);
     experts_ += static_cast<std::int64_t>(rows.size());
-    experts_max_over_mean_ += max_over_mean(rows);
+    experts_max_over_mean_ += max_over_mean_of(rows);
     std::vector<std::int64_t>& sums = of_layers_[static_cast<std::size_t>(layer)];
     sums.resize(rows.size());
     std::transform(sums.begin(), sums.end(), rows.begin(), sums.begin(), std::plus<>());
@@ -84,7 +81,7 @@ class Tally {
     const RankRows rows = rank_rows(loads_, scenario_.loads->placement(place.layer));
     std::vector<std::int64_t> of_ranks;
     for (std::int64_t rank = 0; rank < rows.ranks; ++rank) of_ranks.push_back(rows.of_rank(rank));
-    ranks_max_over_mean_ += max_over_mean(of_ranks);
+    ranks_max_over_mean_ += max_over_mean_of(of_ranks);
   }
 
   std::vector<BusiestExpert> busiest() const {
@@ -94,7 +91,7 @@ class Tally {
       if (sums.empty()) continue;
       all.push_back({.layer = static_cast<std::int64_t>(layer),
                      .expert = std::max_element(sums.begin(), sums.end()) - sums.begin(),
-                     .load_max_over_mean = max_over_mean(sums)});
+                     .load_max_over_mean = max_over_mean_of(sums)});
     }
     return all;
   }

@@ -66,28 +66,39 @@ class ExpertLoads::Maker {
       const auto layer = static_cast<std::int64_t>(i);
       loads_.spans_.push_back({loads_.count(), microbatches, groups});
       loads_.placements_.emplace_back();
+      loads_.mean_rows_.push_back(0);
       if (!scenario_.model.layers[i].is_moe) continue;
       loads_.placements_.back() = place(scenario_, layer, nodes);
       for (std::int64_t microbatch = 0; microbatch < microbatches; ++microbatch) {
-        for (std::int64_t group = 0; group < groups; ++group) add({layer, microbatch, group}, shape[i]);
+        for (std::int64_t group = 0; group < groups; ++group) {
+          loads_.mean_rows_.back() += add({layer, microbatch, group}, shape[i]);
+        }
       }
+      const std::int64_t summed = microbatches * groups * scenario_.layout.sizes().expert;
+      loads_.mean_rows_.back() = (loads_.mean_rows_.back() + summed / 2) / summed;
     }
   }
 
  private:
-  void add(const Origin& origin, std::size_t shape) {
+  /// Answers the rows of all ranks.
+  std::int64_t add(const Origin& origin, std::size_t shape) {
     loads_.origins_.push_back(origin);
     const RankRows rows = loads_.rows(scenario_, loads_.count() - 1);
+    const std::int64_t all = std::accumulate(rows.sent.begin(), rows.sent.end(), std::int64_t{0});
+    const std::int64_t sent = (all + rows.ranks / 2) / rows.ranks;
     const auto slots = static_cast<std::size_t>(rows.slots_per_rank);
     for (std::size_t rank = 0; rank < loads_.ranks_; ++rank) {
       const auto first = rows.slot_rows.begin() + static_cast<std::ptrdiff_t>(rank * slots);
       std::vector<std::int64_t> of_slots(first, first + static_cast<std::ptrdiff_t>(slots));
       std::sort(of_slots.begin(), of_slots.end(), std::greater<>());
+      of_slots.push_back(sent);
       loads_.most_rows_ = std::max(loads_.most_rows_, rows.of_rank(static_cast<std::int64_t>(rank)));
       loads_.work_of_rank_.push_back(number_of_work(shape, std::move(of_slots)));
     }
+    return all;
   }
 
+  /// `rows` of the rank's slots, and behind them those that it sends out.
   std::uint32_t number_of_work(std::size_t shape, std::vector<std::int64_t> rows) {
     const auto next = static_cast<std::uint32_t>(loads_.works_.size());
     const auto [known, is_new] = known_[shape].try_emplace(std::move(rows), next);
@@ -95,10 +106,11 @@ class ExpertLoads::Maker {
     return known->second;
   }
 
-  ExpertWork work_of(std::size_t layer, const std::vector<std::int64_t>& rows) const {
+  ExpertWork work_of(std::size_t layer, std::span<const std::int64_t> rows_and_sent) const {
+    const std::span<const std::int64_t> rows = rows_and_sent.first(rows_and_sent.size() - 1);
     Share share = share_of(scenario_);
     share.expert_rows = rows;
-    share.dispatched_rows = dispatched_rows(scenario_, scenario_.model.layers[layer]);
+    share.dispatched_rows = rows_and_sent.back();
     const BlockOps ops = lower_feed_forward(scenario_.model, layer, share, scenario_.recompute);
     return {.rows = std::accumulate(rows.begin(), rows.end(), std::int64_t{0}),
             .times = times_of(ops, scenario_),

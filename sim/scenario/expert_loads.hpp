@@ -42,6 +42,9 @@ class ExpertLoads {
   }
   /// Expert groups with loads of their own; one where one stands for all.
   std::int64_t groups() const { return groups_; }
+  /// Rows that a rank sends out in a layer, and gets: mean over ranks, microbatches and groups. Without drops its
+  /// tokens x top-k.
+  std::int64_t mean_rows(std::int64_t layer) const { return mean_rows_[static_cast<std::size_t>(layer)]; }
   /// The most rows that arrive at a rank.
   std::int64_t most_rows() const { return most_rows_; }
   /// Rows as ranks see them, routed again: they are many, and needed once.
@@ -66,6 +69,7 @@ class ExpertLoads {
   std::vector<Origin> origins_;              // by number
   std::vector<std::uint32_t> work_of_rank_;  // [number][rank]
   std::vector<ExpertWork> works_;            // that differ
+  std::vector<std::int64_t> mean_rows_;      // by layer
   std::int64_t most_rows_ = 0;
 };
 

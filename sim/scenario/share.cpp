@@ -32,16 +32,18 @@ std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer) {
   return scenario.router.routing->capacity(gate_of(layer.experts), tokens_per_device(scenario));
 }
 
-std::int64_t dispatched_rows(const Scenario& scenario, const Layer& layer) {
-  if (!layer.is_moe) return 0;
-  const std::int64_t capacity = padded_capacity(scenario, layer);
-  return capacity > 0 ? capacity * layer.experts.count
-                      : tokens_per_device(scenario) * layer.experts.top_k;
+std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  if (!shape.is_moe) return 0;
+  if (scenario.loads) return scenario.loads->mean_rows(static_cast<std::int64_t>(layer));
+  const std::int64_t capacity = padded_capacity(scenario, shape);
+  return capacity > 0 ? capacity * shape.experts.count : tokens_per_device(scenario) * shape.experts.top_k;
 }
 
-std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& layer) {
-  if (!layer.is_moe) return {};
-  const std::int64_t local = layer.experts.count / scenario.layout.sizes().expert;
+std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  if (!shape.is_moe) return {};
+  const std::int64_t local = shape.experts.count / scenario.layout.sizes().expert;
   const auto mean = static_cast<double>(dispatched_rows(scenario, layer));
   const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
@@ -55,11 +57,10 @@ Bytes row_bytes(std::int64_t hidden, Precision precision) {
 }
 
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
-  const Layer& shape = scenario.model.layers[layer];
-  const std::vector<std::int64_t> rows = expert_rows(scenario, shape);
+  const std::vector<std::int64_t> rows = expert_rows(scenario, layer);
   Share share = share_of(scenario);
   share.expert_rows = rows;
-  share.dispatched_rows = dispatched_rows(scenario, shape);
+  share.dispatched_rows = dispatched_rows(scenario, layer);
   return lower_layer(scenario.model, layer, share, scenario.recompute);
 }
 
