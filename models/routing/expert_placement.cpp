@@ -141,6 +141,13 @@ double busiest(std::span<const double> load, const ExpertPlacement& placement) {
   return *std::max_element(ranks.begin(), ranks.end());
 }
 
+/// Of an expert's rows from one source, those of copy `number` of `copies`.
+std::int64_t share_of_copy(std::int64_t rows, std::int64_t copies, std::int64_t number, std::int64_t source) {
+  if (copies == 1) return rows;
+  const std::int64_t behind = (number - source % copies + copies) % copies;
+  return rows / copies + (behind < rows % copies ? 1 : 0);
+}
+
 }  // namespace
 
 std::int64_t ExpertPlacement::copies_of(std::int64_t expert) const {
@@ -205,17 +212,17 @@ RankRows rank_rows(const Loads& loads, const ExpertPlacement& placement) {
   rows.slot_rows.assign(slots, 0);
   rows.sent.assign(static_cast<std::size_t>(loads.sources * placement.ranks), 0);
   const auto per_rank = static_cast<std::size_t>(rows.slots_per_rank);
+  auto sent = rows.sent.begin();
   for (std::int64_t source = 0; source < loads.sources; ++source) {
-    const auto first = static_cast<std::size_t>(source * placement.ranks);
-    for (std::size_t slot = 0; slot < slots; ++slot) {
-      const std::int32_t expert = placement.expert_of_slot[slot];
-      const std::int64_t count = copies[static_cast<std::size_t>(expert)];
-      const std::int64_t all = loads.capacity > 0 ? loads.capacity : loads.of(source, expert);
-      std::int64_t share = all;
-      if (count > 1)
-        share = all / count + ((number[slot] - source % count + count) % count < all % count ? 1 : 0);
-      rows.slot_rows[slot] += share;
-      rows.sent[first + slot / per_rank] += share;
+    for (std::size_t first = 0; first < slots; first += per_rank, ++sent) {
+      for (std::size_t slot = first; slot < first + per_rank; ++slot) {
+        const std::int32_t expert = placement.expert_of_slot[slot];
+        const std::int64_t all = loads.capacity > 0 ? loads.capacity : loads.of(source, expert);
+        const std::int64_t share =
+            share_of_copy(all, copies[static_cast<std::size_t>(expert)], number[slot], source);
+        rows.slot_rows[slot] += share;
+        *sent += share;
+      }
     }
   }
   return rows;

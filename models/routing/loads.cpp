@@ -9,34 +9,28 @@
 namespace moesim {
 namespace {
 
-/// Experts in falling order of popularity, the lower number first where they are equal.
-std::vector<std::size_t> by_popularity(std::span<const double> popularity) {
-  std::vector<std::size_t> order(popularity.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return popularity[a] > popularity[b] || (popularity[a] == popularity[b] && a < b);
-  });
-  return order;
-}
-
-/// Shares of a token's k choices in that order, none above 1: what is over goes to the rest in proportion.
-std::vector<double> capped_shares(const Demand& demand, std::span<const std::size_t> order) {
-  const auto k = static_cast<double>(demand.gate.top_k);
-  std::vector<double> rest(order.size() + 1, 0.0);  // of the popularity, from each place on
-  for (std::size_t i = order.size(); i-- > 0;) rest[i] = rest[i + 1] + demand.popularity[order[i]];
-  std::vector<double> shares(order.size());
-  std::size_t full = 0;  // experts that every token goes to
-  while (full < order.size()) {
-    const double left = k - static_cast<double>(full);
-    if (demand.popularity[order[full]] * left < rest[full] || left <= 0) break;
-    shares[full++] = 1;
+/// Each expert's share of a token's k choices, none above 1: what is over goes to the others in proportion.
+std::vector<double> capped_shares(const Demand& demand) {
+  const std::span<const double> popularity = demand.popularity;
+  std::vector<double> shares(popularity.size(), 0.0);
+  auto left = static_cast<double>(demand.gate.top_k);
+  std::size_t open = shares.size();  // experts that not every token goes to
+  while (true) {
+    double rest = 0;
+    for (std::size_t e = 0; e < shares.size(); ++e) rest += shares[e] < 1 ? popularity[e] : 0;
+    const std::size_t before = open;
+    double taken = 0;
+    for (std::size_t e = 0; e < shares.size(); ++e) {
+      if (shares[e] == 1) continue;
+      shares[e] = rest > 0 ? left * popularity[e] / rest : left / static_cast<double>(before);
+      if (shares[e] < 1) continue;
+      shares[e] = 1;
+      taken += 1;
+      --open;
+    }
+    if (open == before || open == 0) return shares;
+    left -= taken;
   }
-  const double left = std::max(0.0, k - static_cast<double>(full));
-  for (std::size_t i = full; i < order.size(); ++i) {
-    shares[i] = rest[full] > 0 ? left * demand.popularity[order[i]] / rest[full]
-                               : left / static_cast<double>(order.size() - full);
-  }
-  return shares;
 }
 
 bool is_even(std::span<const double> popularity) {
@@ -55,18 +49,19 @@ std::vector<std::int64_t> expert_rows(const Demand& demand) {
     }
     return rows;
   }
-  const std::vector<std::size_t> order = by_popularity(demand.popularity);
-  const std::vector<double> shares = capped_shares(demand, order);
+  const std::vector<double> shares = capped_shares(demand);
+  const auto hottest =
+      static_cast<std::size_t>(std::max_element(shares.begin(), shares.end()) - shares.begin());
   // Sums of shares are off by rounding: what is a whole number must not become the next one.
   const double slack = 1e-6 + 1e-12 * static_cast<double>(total);
   double sum = 0;
   std::int64_t before = 0;
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    sum += shares[i] * static_cast<double>(tokens);
-    const auto through = i + 1 == order.size() ? total : static_cast<std::int64_t>(std::ceil(sum - slack));
-    const std::int64_t most = std::min(total, before + tokens);
-    rows[order[i]] = std::clamp(through, before, most) - before;
-    before += rows[order[i]];
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::size_t e = i == 0 ? hottest : i <= hottest ? i - 1 : i;  // the hottest first, then by number
+    sum += shares[e] * static_cast<double>(tokens);
+    const auto through = i + 1 == rows.size() ? total : static_cast<std::int64_t>(std::ceil(sum - slack));
+    rows[e] = std::clamp<std::int64_t>(through - before, 0, std::min(tokens, total - before));
+    before += rows[e];
   }
   ensure(before == total, "every choice has an expert");
   return rows;
@@ -92,17 +87,24 @@ void fill_expected(const Demand& demand, Loads& loads) {
   loads.experts = demand.gate.experts;
   loads.dropped = loads.skipped = loads.capacity = 0;
   loads.rows.resize(sources * experts);
+  // Rows that do not divide go to one source after the other, so each source has as many of them: `over`
+  // sources from `first` on have one more. In 32 bits, and without branches, as this is the inner loop of all
+  // routing.
   std::vector<std::int64_t> even(experts);
-  for (std::size_t e = 0; e < experts; ++e) even[e] = of_expert[e] / demand.sources;
-  for (std::size_t s = 0; s < sources; ++s) {
-    std::copy(even.begin(), even.end(), loads.rows.begin() + static_cast<std::ptrdiff_t>(s * experts));
-  }
-  // Rows that do not divide go to one source after the other, so each source has as many of them.
-  std::size_t next = 0;
+  std::vector<std::int32_t> first(experts);
+  std::vector<std::int32_t> over(experts);
+  const auto count = static_cast<std::int32_t>(demand.sources);
   for (std::size_t e = 0; e < experts; ++e) {
-    for (std::int64_t over = of_expert[e] % demand.sources; over > 0; --over) {
-      ++loads.rows[next * experts + e];
-      next = next + 1 == sources ? 0 : next + 1;
+    even[e] = of_expert[e] / demand.sources;
+    over[e] = static_cast<std::int32_t>(of_expert[e] % demand.sources);
+    if (e + 1 < experts) first[e + 1] = (first[e] + over[e]) % count;
+  }
+  std::int64_t* row = loads.rows.data();
+  for (std::int32_t s = 0; s < count; ++s, row += experts) {
+    for (std::size_t e = 0; e < experts; ++e) {
+      const std::int32_t behind = s - first[e];
+      const std::int32_t wrapped = behind + (behind < 0 ? count : 0);
+      row[e] = even[e] + (wrapped < over[e] ? 1 : 0);
     }
   }
 }

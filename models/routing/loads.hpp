@@ -44,9 +44,9 @@ struct Demand {
 
 /// The rows that are expected without any drop, in whole numbers. Each source sends exactly tokens x top-k
 /// rows; no expert gets a token twice, so what an expert cannot take (more than all tokens) goes to the
-/// others by their popularity. Rows of the j most popular experts together are rounded up, so the busiest
-/// expert has its expected rows rounded up and gets no less where popularity is more skewed. Even popularity
-/// gives even rows exactly. Fills `loads`, whose memory is used again.
+/// others by their popularity. The busiest expert has its expected rows rounded up, so it never gets less
+/// where its popularity is higher; rows of experts before and with any other are rounded up together. Even
+/// popularity gives even rows. Fills `loads`, whose memory is used again.
 void fill_expected(const Demand& demand, Loads& loads);
 
 }  // namespace moesim

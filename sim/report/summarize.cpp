@@ -5,6 +5,7 @@
 #include "models/base/error.hpp"
 #include "sim/report/occupancy.hpp"
 #include "sim/report/report.hpp"
+#include "sim/report/steps.hpp"
 
 namespace moesim {
 namespace {
@@ -168,6 +169,7 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
     add_model(scenario, report);
     add_links(scenario, graph, runs, report);
     report.routing = routing_of(scenario);
+    report.steps = steps_of(scenario, graph, timeline, report);
   }
   add_critical_path(graph, timeline, report);
   report.engine = scenario.engine_name;

@@ -118,16 +118,26 @@ TEST_CASE("Loads that turn out even take as long rank by rank as folded") {
 }
 
 TEST_CASE("More skew never makes a step faster") {
+  // The busiest expert gets more with every exponent; so does the busiest rank as long as the hot experts of a
+  // rank stay hot together (at 2.5 a token's two experts get nearly all, and they may lie on two ranks). A lone
+  // rank has nobody to wait for it.
   for (const Setup& setup : setups()) {
+    if (setup.expert == 1) continue;
     CAPTURE(name_of(setup));
-    Time before = step_time(scenario_of(setup, R"({"kind": "top_k"})"));
+    Report before = simulate(scenario_of(setup, R"({"kind": "top_k"})")).report;
+    int compared = 0;
     for (const double exponent : {0.3, 0.6, 1.0, 1.5, 2.5}) {
       CAPTURE(exponent);
-      const Time now = step_time(scenario_of(setup, zipf(exponent)));
-      // Tiles of matrix products are whole: a rank with more rows in fewer experts may fill them better.
-      CHECK(to_seconds(now) > to_seconds(before) * (setup.expert > 1 ? 0.999 : 0.98));
-      before = now;
+      Report now = simulate(scenario_of(setup, zipf(exponent))).report;
+      CHECK(now.routing->load_max_over_mean > before.routing->load_max_over_mean);
+      if (now.routing->rank_load_max_over_mean >= before.routing->rank_load_max_over_mean) {
+        // Tiles of matrix products are whole: more rows in fewer experts may fill them a little better.
+        CHECK(to_seconds(now.step_time) > to_seconds(before.step_time) * 0.999);
+        ++compared;
+      }
+      before = std::move(now);
     }
+    CHECK(compared >= 4);
   }
 }
 
@@ -257,8 +267,9 @@ TEST_CASE("Each rank computes its own rows: the tasks of a layer take what its w
   CHECK(seen == static_cast<std::size_t>(8 * moe_layers * scenario.microbatches()));
 }
 
-TEST_CASE("Placement by load, and copies of hot experts, never slow the passes down") {
+TEST_CASE("Placement by load, with copies of hot experts or without, never slows the passes down") {
   for (const Setup& setup : setups()) {
+    if (setup.expert == 1) continue;  // copies on one and the same rank are only more products
     CAPTURE(name_of(setup));
     for (const double exponent : {0.5, 1.0}) {
       const Report in_order = simulate(scenario_of(setup, zipf(exponent))).report;
@@ -267,7 +278,7 @@ TEST_CASE("Placement by load, and copies of hot experts, never slow the passes d
           setup, zipf(exponent, fmt::format(R"(, "placement": "balanced", "redundant": {})", setup.expert)))).report;
       CHECK(to_seconds(packed.makespan) <= to_seconds(in_order.makespan) * 1.001);
       CHECK(packed.routing->rank_load_max_over_mean <= in_order.routing->rank_load_max_over_mean);
-      CHECK(to_seconds(copied.makespan) <= to_seconds(packed.makespan) * 1.02);
+      CHECK(to_seconds(copied.makespan) <= to_seconds(in_order.makespan) * 1.001);
     }
   }
 }

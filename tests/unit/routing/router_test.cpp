@@ -125,7 +125,7 @@ TEST_CASE("A wrong file of loads is refused with its line") {
         "a.csv: layer 1 has 2 experts, expected 1 as in layer 0");
   CHECK(error_of("a.json", R"({"layers": []})") == "a.json: layers: is empty, expected at least one layer");
   CHECK(error_of("a.json", R"({"layers": [{"layer": 1, "tokens": [1]}, {"layer": 1, "tokens": [2]}]})") ==
-        "a.json: layers[1].layer: is 1 once more");
+        "a.json: layers.1.layer: is 1 once more");
   CHECK_THROWS_WITH(replaying("nowhere.csv"),
                     "test: routing.skew.file: 'nowhere.csv' is no file here or in a folder above");
 }
