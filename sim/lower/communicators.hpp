@@ -30,7 +30,7 @@ struct Communicator {
 /// An actor of the graph: a device, or one that stands for several of its pipeline rank.
 struct ActorPlace {
   std::int64_t pipeline_rank = 0;
-  std::uint32_t position = 0;  ///< its representative of the pipeline rank's positions
+  std::uint32_t position = 0;                      ///< its representative of the pipeline rank's positions
   std::int64_t expert_group = 0, expert_rank = 0;  ///< its expert group, and its rank there
 };
 
@@ -66,7 +66,7 @@ class Communicators {
 struct Interplay {
   bool holds_multiprocessors = false;
   double slowed_by_compute = 1;  ///< how much longer it takes while a member computes
-  double busiest = 1;  ///< what the most loaded member carries over the mean: everybody waits for it
+  double busiest = 1;    ///< what the most loaded member carries over the mean: everybody waits for it
   bool returns = false;  ///< every flow goes the other way: rows go back where they came from
 };
 

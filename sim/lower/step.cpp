@@ -143,8 +143,7 @@ std::uint32_t Step::load_number(ActorId actor, std::int64_t layer, std::int64_t 
   return loads_->number_of(layer, microbatch, communicators_.actors()[actor].expert_group);
 }
 
-const BlockTimes& Step::feed_forward_times(ActorId actor, std::int64_t layer,
-                                           std::int64_t microbatch) const {
+const BlockTimes& Step::feed_forward_times(ActorId actor, std::int64_t layer, std::int64_t microbatch) const {
   const bool is_moe = scenario_.model.layers[static_cast<std::size_t>(layer)].is_moe;
   if (loads_ == nullptr || !is_moe) return times_.layer(layer).feed_forward;
   const std::int64_t rank = communicators_.actors()[actor].expert_rank;
@@ -169,8 +168,7 @@ PatternId Step::even_exchange_pattern(ActorId actor, std::size_t layer, bool out
 }
 
 /// Both ways at once, since both need the rows.
-PatternId Step::uneven_exchange_pattern(ActorId actor, std::size_t layer, std::uint32_t loads,
-                                        bool outward) {
+PatternId Step::uneven_exchange_pattern(ActorId actor, std::size_t layer, std::uint32_t loads, bool outward) {
   std::vector<PatternId>& known = uneven_[communicators_.index_of(Scope::expert, actor)];
   if (known.empty()) known.assign(2 * static_cast<std::size_t>(loads_->count()), nothing);
   const std::size_t there = 2 * static_cast<std::size_t>(loads);

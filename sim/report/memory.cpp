@@ -14,7 +14,7 @@ namespace {
 /// Activations of one microbatch in each model stage, and the working memory of its communication.
 struct StageBytes {
   std::vector<Bytes> activations;  ///< without experts where ranks differ
-  Bytes exchange;  ///< rows that arrive for local experts, and as many on their way back
+  Bytes exchange;                  ///< rows that arrive for local experts, and as many on their way back
 };
 
 /// One of the ranks of an expert group.

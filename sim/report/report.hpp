@@ -74,7 +74,8 @@ struct BusiestExpert {
 
 /// How tokens were spread over experts.
 struct RoutingReport {
-  /// Tokens of the busiest expert over those of the mean one: mean over layers, microbatches and expert groups.
+  /// Tokens of the busiest expert over those of the mean one: mean over layers, microbatches and expert
+  /// groups.
   double load_max_over_mean = 1;
   /// The same of rows of the ranks of an expert group: the others wait for the busiest at every exchange.
   double rank_load_max_over_mean = 1;

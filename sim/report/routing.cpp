@@ -106,13 +106,13 @@ class Tally {
 /// All places whose loads may differ.
 std::vector<Place> places_of(const Scenario& scenario) {
   const bool varies = scenario.router.varies();
-  const bool has_groups = varies && scenario.loads && scenario.resolution == Resolution::full;
+  const std::int64_t groups = varies && scenario.loads ? scenario.loads->groups() : 1;
   std::vector<Place> places;
   for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer) {
     if (!scenario.model.layers[layer].is_moe) continue;
     for (std::int64_t microbatch = 0; microbatch < (varies ? scenario.microbatches() : 1); ++microbatch) {
-      for (std::int64_t g = 0; g < (has_groups ? scenario.layout.sizes().expert_data() : 1); ++g)
-        places.push_back({static_cast<std::int64_t>(layer), microbatch, g});
+      for (std::int64_t group = 0; group < groups; ++group)
+        places.push_back({static_cast<std::int64_t>(layer), microbatch, group});
     }
   }
   return places;
@@ -122,8 +122,7 @@ std::optional<RoutingReport> counted(const Scenario& scenario) {
   const std::vector<Place> places = places_of(scenario);
   if (places.empty()) return std::nullopt;
   const Experts& experts = scenario.model.layers[static_cast<std::size_t>(places.front().layer)].experts;
-  const std::int64_t choices =
-      scenario.layout.sizes().expert * tokens_per_device(scenario) * experts.top_k;
+  const std::int64_t choices = scenario.layout.sizes().expert * tokens_per_device(scenario) * experts.top_k;
   const auto all = static_cast<std::int64_t>(places.size());
   const std::int64_t count =
       scenario.loads ? all : std::clamp(most_choices_counted / choices, std::int64_t{1}, all);

@@ -121,8 +121,8 @@ std::string links(const Report& report) {
 std::string routing(const Report& report) {
   if (!report.routing) return {};
   const RoutingReport& routing = *report.routing;
-  const double most = routing.imbalance_cost ? static_cast<double>(routing.most) / routing.mean
-                                             : routing.load_max_over_mean;
+  const double most =
+      routing.imbalance_cost ? static_cast<double>(routing.most) / routing.mean : routing.load_max_over_mean;
   std::string text = fmt::format(
       "\nRouting: an expert gets {} tokens of its group's microbatches on average, at most {:.3f} times "
       "that; {:.2f} % dropped\n",
@@ -133,8 +133,8 @@ std::string routing(const Report& report) {
   }
   if (routing.imbalance_cost) {
     text += fmt::format(
-        "  the busiest rank of an expert group gets {:.3f} times the mean; the step takes {} ({:.1f} %) longer "
-        "than with even loads\n",
+        "  the busiest rank of an expert group gets {:.3f} times the mean; uneven loads cost {} of the step "
+        "({:.1f} %)\n",
         routing.rank_load_max_over_mean, print(*routing.imbalance_cost),
         100 * (*routing.imbalance_cost / report.step_time));
   } else if (routing.rank_load_max_over_mean > 1) {

@@ -56,8 +56,8 @@ class ExpertLoads::Maker {
     const std::vector<std::size_t> shape = first_of_shape(scenario_.model);
     known_.resize(shape.size());
     const bool varies = scenario_.router.varies();
-    const std::int64_t groups =
-        varies && scenario_.resolution == Resolution::full ? scenario_.layout.sizes().expert_data() : 1;
+    const bool has_groups = varies && scenario_.resolution == Resolution::full;
+    const auto groups = static_cast<std::int64_t>(has_groups ? scenario_.layout.expert_groups().size() : 1);
     const std::int64_t microbatches = varies ? scenario_.microbatches() : 1;
     const std::int64_t nodes = even_nodes(scenario_);
     loads_.groups_ = groups;
@@ -127,17 +127,15 @@ ExpertLoads::ExpertLoads(const Scenario& scenario) { Maker(scenario, *this).make
 RankRows ExpertLoads::rows(const Scenario& scenario, std::uint32_t number) const {
   const Origin& origin = origins_[number];
   const Experts& experts = scenario.model.layers[static_cast<std::size_t>(origin.layer)].experts;
-  const Loads loads =
-      scenario.router.loads(gate_of(experts), origin.layer, origin.microbatch, origin.group,
-                            scenario.layout.sizes().expert, tokens_per_device(scenario));
+  const Loads loads = scenario.router.loads(gate_of(experts), origin.layer, origin.microbatch, origin.group,
+                                            scenario.layout.sizes().expert, tokens_per_device(scenario));
   return rank_rows(loads, placement(origin.layer));
 }
 
 bool has_uneven_loads(const Scenario& scenario) {
   const auto is_uneven = [&](const Layer& layer) {
-    return layer.is_moe &&
-           (scenario.redundant_experts > 0 ||
-            !scenario.router.is_even(gate_of(layer.experts), tokens_per_device(scenario)));
+    return layer.is_moe && (scenario.redundant_experts > 0 ||
+                            !scenario.router.is_even(gate_of(layer.experts), tokens_per_device(scenario)));
   };
   return std::any_of(scenario.model.layers.begin(), scenario.model.layers.end(), is_uneven);
 }

@@ -30,8 +30,8 @@ class ExpertLoads {
 
   std::uint32_t number_of(std::int64_t layer, std::int64_t microbatch, std::int64_t group) const {
     const Span& span = spans_[static_cast<std::size_t>(layer)];
-    return span.first + static_cast<std::uint32_t>(microbatch % span.microbatches * span.groups +
-                                                   group % span.groups);
+    return span.first +
+           static_cast<std::uint32_t>(microbatch % span.microbatches * span.groups + group % span.groups);
   }
   std::uint32_t count() const { return static_cast<std::uint32_t>(origins_.size()); }
   const ExpertWork& work(std::uint32_t number, std::int64_t rank) const {
@@ -42,8 +42,8 @@ class ExpertLoads {
   }
   /// Expert groups with loads of their own; one where one stands for all.
   std::int64_t groups() const { return groups_; }
-  /// Rows that a rank sends out in a layer, and gets: mean over ranks, microbatches and groups. Without drops its
-  /// tokens x top-k.
+  /// Rows that a rank sends out in a layer, and gets: mean over ranks, microbatches and groups. Without drops
+  /// its tokens x top-k.
   std::int64_t mean_rows(std::int64_t layer) const { return mean_rows_[static_cast<std::size_t>(layer)]; }
   /// The most rows that arrive at a rank.
   std::int64_t most_rows() const { return most_rows_; }

@@ -22,8 +22,8 @@ struct CopySum {
   std::vector<std::int64_t> ranks;
   Bytes gradients;
 };
-/// The sums that the ranks of an expert group owe each other after the last pass, for all stages of a pipeline
-/// rank. Copies on one and the same rank need none.
+/// The sums that the ranks of an expert group owe each other after the last pass, for all stages of a
+/// pipeline rank. Copies on one and the same rank need none.
 std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_rank);
 
 /// Bytes that Adam (Kingma and Ba, arXiv 1412.6980) moves for one parameter: the gradient, the fp32 master

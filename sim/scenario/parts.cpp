@@ -198,12 +198,13 @@ ExpertChoices read_expert_choices(Reader& reader) {
                                       .fallback = 0,
                                       .at_least = 0,
                                       .at_most = 1'000'000});
-  choices.spread = reader.number({.name = "spread",
-                                  .help = "instead of skew, in closed form: how far the rows of a rank stray, "
-                                          "standard deviation over mean; every rank is then the busiest",
-                                  .fallback = 0.0,
-                                  .at_least = 0.0,
-                                  .at_most = 1.0});
+  choices.spread =
+      reader.number({.name = "spread",
+                     .help = "instead of skew, in closed form: how far the rows of a rank stray, "
+                             "standard deviation over mean; every rank is then the busiest",
+                     .fallback = 0.0,
+                     .at_least = 0.0,
+                     .at_most = 1.0});
   return choices;
 }
 

@@ -134,9 +134,10 @@ void fit_experts(const Reader& reader, const Scenario& scenario) {
                                                  redundant));
   }
   if (scenario.routing_spread > 0 && has_uneven_loads(scenario)) {
-    reader.fail("routing.spread",
-                fmt::format("is {}, but the loads of each rank are simulated: it stands for skew in closed form",
-                            scenario.routing_spread));
+    reader.fail(
+        "routing.spread",
+        fmt::format("is {}, but the loads of each rank are simulated: it stands for skew in closed form",
+                    scenario.routing_spread));
   }
 }
 

@@ -20,8 +20,8 @@ std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer);
 /// Rows that one device sends out in a layer: its tokens x top-k, or its buffers where they are padded, or
 /// what is not dropped on average.
 std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer);
-/// Rows for each local expert where loads are even (of the busiest rank where `spread` is given), evenly among
-/// its experts; what does not divide goes to the first ones. Empty for a dense layer.
+/// Rows for each local expert where loads are even (of the busiest rank where `spread` is given), evenly
+/// among its experts; what does not divide goes to the first ones. Empty for a dense layer.
 std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer);
 /// One row of a message: block-scaled fp8 carries an fp32 scale for 128 elements (DeepSeek-V3, arXiv
 /// 2412.19437, section 3.3).

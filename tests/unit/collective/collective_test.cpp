@@ -280,10 +280,10 @@ TEST_CASE("With a matrix of rows each pair sends its own, and never more than th
   CHECK(sent[{0, 1}] == 750);
   CHECK(sent[{0, 3}] == 4000);  // 45 rows, but 40 tokens
   sent = bytes(algorithm(R"({"kind": "hierarchical"})")->plan(request, fabric));
-  CHECK(sent[{0, 2}] == Approx(4000));               // 80 rows to the node, 50 once, 40 tokens
-  CHECK(sent[{1, 3}] == Approx(700 * 10.0 / 16));    // 7 rows to the node
-  CHECK(sent[{3, 1}] == Approx(1800 * 10.0 / 16));   // 18
-  CHECK(sent[{2, 3}] == Approx(4000));               // passed on for rank 0; rank 2 has nothing of its own
+  CHECK(sent[{0, 2}] == Approx(4000));              // 80 rows to the node, 50 once, 40 tokens
+  CHECK(sent[{1, 3}] == Approx(700 * 10.0 / 16));   // 7 rows to the node
+  CHECK(sent[{3, 1}] == Approx(1800 * 10.0 / 16));  // 18
+  CHECK(sent[{2, 3}] == Approx(4000));              // passed on for rank 0; rank 2 has nothing of its own
   CHECK(sent[{3, 2}] == Approx(300 * 0.75 + 900 * 0.75));  // for rank 1, and its own
 }
 
