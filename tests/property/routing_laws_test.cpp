@@ -133,6 +133,7 @@ TEST_CASE("Loads are the same in any order of calls and in used memory, and othe
     const Router one = router(keys, skew);
     const Router two = router(keys, skew);
     std::vector<Loads> forward;
+    forward.reserve(12);
     for (int i = 0; i < 12; ++i) forward.push_back(one.loads(gate, i % 3, i / 3, i % 2, 4, 100));
     Loads used;
     two.fill(used, {.experts = 40, .top_k = 2}, 9, 9, 9, 11, 77);
