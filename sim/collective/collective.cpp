@@ -1,5 +1,7 @@
 #include "sim/collective/collective.hpp"
 
+#include <algorithm>
+
 namespace moesim {
 
 extern const Entry<Collective> pairwise_collective;
@@ -15,6 +17,13 @@ constinit const Entry<Collective>* const members[] = {&pairwise_collective, &hie
                                                       &dimension_ring_collective};
 
 }  // namespace
+
+double rows_between(const Request& request, std::size_t source, std::size_t rank, bool once) {
+  if (request.rows.empty()) return once ? request.reached_rows_per_rank : request.rows_per_rank;
+  const auto rows = static_cast<double>(request.rows[source * request.group.size() + rank]);
+  if (!once) return rows;
+  return std::min(request.tokens, rows * (request.reached_rows_per_rank / request.rows_per_rank));
+}
 
 std::vector<Flow> all_flows(const Traffic& traffic) {
   std::vector<Flow> flows = traffic.flows;

@@ -36,7 +36,16 @@ struct Request {
   double reached_rows_per_rank = 0;  ///< all_to_all: the same when rows for one rank are sent once
   double reached_rows_per_node =
       0;  ///< all_to_all: rows from each rank to each node when rows for a node are sent once
+  /// all_to_all where ranks differ: rows [source][rank], by the ranks of the group; empty where they do not.
+  /// Rows that go to one rank or node once are then those of the matrix there, scaled as the even ones are
+  /// (reached / rows), and never more than the source's tokens.
+  std::span<const std::int64_t> rows{};
+  double tokens = 0;  ///< with `rows`: of one source
 };
+
+/// all_to_all: rows that go from a source to a rank (both by their place in the group), each as often as it
+/// has experts there, or once.
+double rows_between(const Request& request, std::size_t source, std::size_t rank, bool once);
 
 /// Bytes from one device to another.
 struct Flow {

@@ -18,10 +18,7 @@ class Pairwise final : public Collective {
       traffic.flows = {{request.group[0], request.group[1], static_cast<double>(request.bytes.count)}};
       traffic.messages = 1;
     } else if (request.operation == Operation::all_to_all) {
-      const double rows = deduplicate_ ? request.reached_rows_per_rank : request.rows_per_rank;
-      const double bytes = rows * static_cast<double>(request.bytes.count);
-      traffic.exchanges = {{{request.group.begin(), request.group.end()}, bytes}};
-      traffic.messages = traffic.exchanges.front().flow_count();
+      exchange(request, traffic);
     } else if (request.operation == Operation::reduce || request.operation == Operation::broadcast) {
       for (const DeviceId device : request.group.subspan(1)) {
         const bool inward = request.operation == Operation::reduce;
@@ -36,6 +33,24 @@ class Pairwise final : public Collective {
   }
 
  private:
+  void exchange(const Request& request, Traffic& traffic) const {
+    const auto row = static_cast<double>(request.bytes.count);
+    if (request.rows.empty()) {
+      const double bytes = rows_between(request, 0, 0, deduplicate_) * row;
+      traffic.exchanges = {{{request.group.begin(), request.group.end()}, bytes}};
+      traffic.messages = traffic.exchanges.front().flow_count();
+      return;
+    }
+    for (std::size_t from = 0; from < request.group.size(); ++from) {
+      for (std::size_t to = 0; to < request.group.size(); ++to) {
+        if (from == to) continue;
+        const double bytes = rows_between(request, from, to, deduplicate_) * row;
+        traffic.flows.push_back({request.group[from], request.group[to], bytes});
+      }
+    }
+    traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
+  }
+
   CollectiveSettings settings_;
   bool deduplicate_;
 };

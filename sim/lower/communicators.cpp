@@ -2,26 +2,40 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "models/base/error.hpp"
 
 namespace moesim {
 
-Communicators::Communicators(const Scenario& scenario) {
+Communicators::Communicators(const Scenario& scenario, Loading loading) : fold_(fold_of(scenario, loading)) {
   const Sizes& sizes = scenario.layout.sizes();
-  positions_ =
-      scenario.resolution == Resolution::full ? static_cast<std::uint32_t>(sizes.stage_devices()) : 1;
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
-    for (std::uint32_t position = 0; position < positions_; ++position) actors_.push_back({rank, position});
+    for (std::uint32_t position = 0; position < fold_.count; ++position)
+      actors_.push_back({.pipeline_rank = rank, .position = position});
   }
+  const std::vector<Group> expert_groups = scenario.layout.expert_groups();
+  place_experts(expert_groups);
   for (auto& index : index_) index.assign(actors_.size(), 0);
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
-    add_scope(scenario, Scope::expert, scenario.layout.expert_groups(), rank);
+    add_scope(scenario, Scope::expert, expert_groups, rank);
     add_scope(scenario, Scope::tensor, scenario.layout.tensor_groups(), rank);
     add_scope(scenario, Scope::data, scenario.layout.data_groups(), rank);
     add_scope(scenario, Scope::expert_data, scenario.layout.expert_data_groups(), rank);
     add_scope(scenario, Scope::context, scenario.layout.context_groups(), rank);
     add_scope(scenario, Scope::expert_tensor, scenario.layout.expert_tensor_groups(), rank);
+  }
+}
+
+/// Where one actor stands for several positions, the first of their groups stands for the others.
+void Communicators::place_experts(const std::vector<Group>& expert_groups) {
+  for (std::size_t group = expert_groups.size(); group-- > 0;) {
+    for (std::size_t rank = expert_groups[group].size(); rank-- > 0;) {
+      for (std::size_t a = fold_.of(expert_groups[group][rank]); a < actors_.size(); a += fold_.count) {
+        actors_[a].expert_group = static_cast<std::int64_t>(group);
+        actors_[a].expert_rank = static_cast<std::int64_t>(rank);
+      }
+    }
   }
 }
 
@@ -37,26 +51,40 @@ void Communicators::add_scope(const Scenario& scenario, Scope scope, const std::
   const std::vector<std::int64_t> ranks =
       synchronises ? holders(scenario, rank) : std::vector<std::int64_t>{rank};
   if (ranks.front() != rank) return;  // the lower of two holders makes the communicator for both
-  const bool folded = positions_ == 1 && scenario.resolution == Resolution::folded;
-  if (folded) all_.emplace_back();
+  constexpr std::size_t none = ~std::size_t{0};
+  std::vector<std::size_t> communicator_of(fold_.count, none);  // by representative
   for (const Group& group : groups) {
-    if (!folded) all_.emplace_back();
-    Communicator& communicator = all_.back();
-    communicator.groups.emplace_back();
+    std::size_t index = communicator_of[fold_.of(group.front())];
+    if (index == none) {
+      index = all_.size();
+      all_.emplace_back();
+      add_members(scope, ranks, group, communicator_of);
+    }
+    std::vector<DeviceId>& devices = all_[index].groups.emplace_back();
     for (const std::int64_t holder : ranks) {
       for (const std::uint32_t position : group) {
-        communicator.groups.back().push_back(scenario.layout.device(holder, position));
-        if (folded) continue;
-        const auto actor = static_cast<ActorId>(holder * positions_ + position);
-        communicator.members.push_back(actor);
-        index_[static_cast<std::size_t>(scope)][actor] = all_.size() - 1;
+        ensure(communicator_of[fold_.of(position)] == index, "groups that fold to common actors fold alike");
+        devices.push_back(scenario.layout.device(holder, position));
       }
     }
   }
-  if (!folded) return;
-  for (const std::int64_t holder : ranks) {
-    all_.back().members.push_back(static_cast<ActorId>(holder));
-    index_[static_cast<std::size_t>(scope)][static_cast<std::size_t>(holder)] = all_.size() - 1;
+}
+
+/// The actors that stand for a group on these pipeline ranks join the newest communicator.
+void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ranks, const Group& group,
+                                std::vector<std::size_t>& communicator_of) {
+  const std::size_t index = all_.size() - 1;
+  std::vector<std::uint32_t> distinct;
+  for (const std::uint32_t position : group) {
+    const std::uint32_t representative = fold_.of(position);
+    if (std::exchange(communicator_of[representative], index) != index) distinct.push_back(representative);
+  }
+  for (const std::int64_t rank : ranks) {
+    for (const std::uint32_t representative : distinct) {
+      const auto actor = static_cast<ActorId>(rank * fold_.count + representative);
+      all_.back().members.push_back(actor);
+      index_[static_cast<std::size_t>(scope)][actor] = index;
+    }
   }
 }
 
@@ -105,10 +133,13 @@ void PatternMaker::add(const Exchange& exchange, double efficiency, Sums& sums) 
   }
 }
 
-void PatternMaker::add(const Traffic& traffic, double busiest, Pattern& pattern) {
-  pattern.efficiency = traffic.efficiency / busiest;
+void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern) {
+  pattern.efficiency = traffic.efficiency / interplay.busiest;
   Sums sums;
-  for (const Flow& flow : traffic.flows) add(flow, pattern.efficiency, sums);
+  for (const Flow& flow : traffic.flows) {
+    const Flow back{flow.to, flow.from, flow.bytes};
+    add(interplay.returns ? back : flow, pattern.efficiency, sums);
+  }
   for (const Exchange& exchange : traffic.exchanges) add(exchange, pattern.efficiency, sums);
   pattern.latency = std::max(pattern.latency, traffic.latency);
   pattern.messages += traffic.messages;
@@ -129,7 +160,7 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
     for (Exchange& exchange : traffic.exchanges) exchange.bytes *= static_cast<double>(interplay.rounds);
     traffic.latency = traffic.latency * interplay.rounds;
     traffic.messages *= interplay.rounds;
-    add(traffic, interplay.busiest, pattern);
+    add(traffic, interplay, pattern);
   }
   std::sort(touched_.begin(), touched_.end());
   std::vector<LinkLoad> loads;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
+#include "sim/scenario/fold.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
@@ -20,26 +21,28 @@ enum class Scope : std::uint8_t {
 };
 inline constexpr std::size_t scope_count = 6;
 
-/// One communicator: the groups that it stands for (all of a pipeline rank when folded, one when full) and
-/// the actors that call it. Its members issue the same calls in the same order.
+/// One communicator: the groups that it stands for (all whose members fold to the same actors) and the actors
+/// that call it. Its members issue the same calls in the same order.
 struct Communicator {
   std::vector<std::vector<DeviceId>> groups;
   std::vector<ActorId> members;
   std::int64_t group_size() const { return static_cast<std::int64_t>(groups.front().size()); }
 };
 
-/// An actor of the graph: a device, or a pipeline rank's representative.
+/// An actor of the graph: a device, or one that stands for several of its pipeline rank.
 struct ActorPlace {
   std::int64_t pipeline_rank = 0;
-  std::uint32_t position = 0;  ///< inside the pipeline rank; 0 when folded
+  std::uint32_t position = 0;                      ///< its representative of the pipeline rank's positions
+  std::int64_t expert_group = 0, expert_rank = 0;  ///< its expert group, and its rank there
 };
 
 /// All actors and communicators of a scenario.
 class Communicators {
  public:
-  explicit Communicators(const Scenario& scenario);
+  Communicators(const Scenario& scenario, Loading loading);
 
   const std::vector<ActorPlace>& actors() const { return actors_; }
+  const Fold& fold() const { return fold_; }
   const Communicator& of(Scope scope, ActorId actor) const { return all_[index_of(scope, actor)]; }
   std::size_t index_of(Scope scope, ActorId actor) const {
     return index_[static_cast<std::size_t>(scope)][actor];
@@ -51,8 +54,11 @@ class Communicators {
 
  private:
   void add_scope(const Scenario& scenario, Scope scope, const std::vector<Group>& groups, std::int64_t rank);
+  void add_members(Scope scope, const std::vector<std::int64_t>& ranks, const Group& group,
+                   std::vector<std::size_t>& communicator_of);
+  void place_experts(const std::vector<Group>& expert_groups);
 
-  std::uint32_t positions_ = 1;  ///< actors of a pipeline rank
+  Fold fold_;
   std::vector<ActorPlace> actors_;
   std::vector<Communicator> all_;
   std::vector<std::size_t> index_[scope_count];
@@ -63,6 +69,7 @@ struct Interplay {
   bool holds_multiprocessors = false;
   double slowed_by_compute = 1;  ///< how much longer it takes while a member computes
   double busiest = 1;       ///< what the most loaded member carries over the mean: everybody waits for it
+  bool returns = false;     ///< every flow goes the other way: rows go back where they came from
   std::int64_t rounds = 1;  ///< the same traffic so many times, one after the other
 };
 
@@ -81,7 +88,7 @@ class PatternMaker {
     double flows = 0;
   };
 
-  void add(const Traffic& traffic, double busiest, Pattern& pattern);
+  void add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern);
   void add(const Flow& flow, double efficiency, Sums& sums);
   void add(const Exchange& exchange, double efficiency, Sums& sums);
   void load(LinkId link, double bytes);

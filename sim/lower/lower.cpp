@@ -6,9 +6,9 @@
 
 namespace moesim {
 
-TaskGraph lower(const Scenario& scenario) {
+TaskGraph lower(const Scenario& scenario, Loading loading) {
   if (scenario.fixed) return lower_fixed(scenario.order, *scenario.fixed);
-  Step step(scenario);
+  Step step(scenario, loading);
   Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
   for (ActorId actor = 0; actor < actors.size(); ++actor) {

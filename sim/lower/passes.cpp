@@ -56,7 +56,7 @@ class PassLowering {
   void backward_weight() {
     if (is_last()) weight(step_.times().head(), Work::head, -1);
     for (std::int64_t i = 0; i < layers(); ++i) {
-      weight(times_of(layer_of_backward(i)).feed_forward, Work::feed_forward, layer_of_backward(i));
+      weight(feed_forward_of(layer_of_backward(i)), Work::feed_forward, layer_of_backward(i));
       attention_weight(i);
     }
     if (stage_ == 0) weight(step_.times().embedding(), Work::embedding, -1);
@@ -110,6 +110,9 @@ class PassLowering {
   std::int64_t layer_of_forward(std::int64_t i) const { return first_layer_ + i; }
   std::int64_t layer_of_backward(std::int64_t i) const { return end_layer_ - 1 - i; }
   const LayerTimes& times_of(std::int64_t layer) const { return step_.times().layer(layer); }
+  const BlockTimes& feed_forward_of(std::int64_t layer) const {
+    return step_.feed_forward_times(actor_, layer, slot_.microbatch);
+  }
   bool is_last() const { return stage_ == last_stage_; }
 
   void begin_forward() {
@@ -160,7 +163,7 @@ class PassLowering {
   void feed_forward_backward(std::int64_t i, bool weights_too) {
     const std::int64_t layer = layer_of_backward(i);
     feed_forward(layer, OpPass::backward_input);
-    if (weights_too) weight(times_of(layer).feed_forward, Work::feed_forward, layer);
+    if (weights_too) weight(feed_forward_of(layer), Work::feed_forward, layer);
   }
   void attention_input(std::int64_t i) {
     const std::int64_t layer = layer_of_backward(i);
@@ -316,14 +319,14 @@ class PassLowering {
     const bool shares = shares_feed_forward(layer);
     gather_experts(layer, pass);
     if (shares) gather_shared(layer, pass);
-    compute(times_of(layer).feed_forward, pass, Work::feed_forward, layer);
+    compute(feed_forward_of(layer), pass, Work::feed_forward, layer);
     if (shares) reduce_shared(layer, pass);
     reduce_experts(layer, pass);
   }
 
   void expert_tensor(Operation operation, std::int64_t layer, OpPass pass) {
     if (!shape_of(layer).is_moe || sizes().expert_tensor == 1) return;
-    const PatternId pattern = step_.expert_tensor_pattern(actor_, shape_of(layer), operation);
+    const PatternId pattern = step_.expert_tensor_pattern(actor_, layer, slot_.microbatch, operation);
     goes_on_after(
         step_.call(actor_, Scope::expert_tensor, pattern, tagged(Work::expert_tensor, layer, pass), last_));
   }
@@ -339,8 +342,8 @@ class PassLowering {
     Tag tag = tag_;
     tag.work = phase;
     tag.layer = static_cast<std::int16_t>(layer);
-    goes_on_after(
-        step_.call(actor_, Scope::expert, step_.exchange_pattern(actor_, shape.experts, phase), tag, last_));
+    const PatternId pattern = step_.exchange_pattern(actor_, layer, slot_.microbatch, phase);
+    goes_on_after(step_.call(actor_, Scope::expert, pattern, tag, last_));
   }
 
   /// Waits for the input of a forward or the gradient of a backward from another stage.

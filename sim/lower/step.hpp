@@ -31,10 +31,12 @@ struct Streams {
 /// call of each is one task.
 class Step {
  public:
-  explicit Step(const Scenario& scenario);
+  Step(const Scenario& scenario, Loading loading);
 
   const Scenario& scenario() const { return scenario_; }
   const WorkTimes& times() const { return times_; }
+  /// The feed-forward block of a layer on an actor, by the rows that it gets of this microbatch.
+  const BlockTimes& feed_forward_times(ActorId actor, std::int64_t layer, std::int64_t microbatch) const;
   const Communicators& communicators() const { return communicators_; }
   Streams& streams(ActorId actor) { return streams_[actor]; }
 
@@ -57,14 +59,18 @@ class Step {
                  const Tag& tag);
 
   /// Patterns, made when first asked for.
-  PatternId exchange_pattern(ActorId actor, const Experts& experts, Work phase);
+  PatternId exchange_pattern(ActorId actor, std::int64_t layer, std::int64_t microbatch, Work phase);
+  /// The sum of gradients over the copies of experts inside an expert group, of all layers of the actor's
+  /// pipeline rank; `nothing` where no expert has copies on several ranks.
+  PatternId copies_pattern(ActorId actor);
   PatternId tensor_pattern(ActorId actor, Operation operation);
   /// Keys and values, or their gradients, of a whole context-parallel group gathered or reduced.
   PatternId context_pattern(ActorId actor, Operation operation, Bytes whole);
   /// As many bytes from each rank of a context-parallel group to the next, `rounds` times.
   PatternId ring_pattern(ActorId actor, Bytes bytes, std::int64_t rounds);
   /// Rows of a layer inside the group that shares each expert.
-  PatternId expert_tensor_pattern(ActorId actor, const Layer& layer, Operation operation);
+  PatternId expert_tensor_pattern(ActorId actor, std::int64_t layer, std::int64_t microbatch,
+                                  Operation operation);
   /// Gradients or parameters of that many bytes; for a server's plan, among those whom the operation
   /// concerns.
   PatternId sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
@@ -89,10 +95,16 @@ class Step {
   /// Rows that a device sends to each of `blocks` blocks of experts when those for one block are sent once.
   double reached_rows(const Experts& experts, std::int64_t blocks);
   PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make, std::int64_t rounds = 1);
+  std::uint32_t load_number(ActorId actor, std::int64_t layer, std::int64_t microbatch) const;
+  PatternId even_exchange_pattern(ActorId actor, std::size_t layer, bool outward);
+  PatternId uneven_exchange_pattern(ActorId actor, std::size_t layer, std::uint32_t loads, bool outward);
+  PatternId make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
+                          const RankRows* rows);
   PatternId send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position);
   std::vector<Request> requests(const Communicator& communicator, const Request& prototype) const;
 
   const Scenario& scenario_;
+  const ExpertLoads* loads_ = nullptr;  // where ranks differ
   WorkTimes times_;
   Communicators communicators_;
   GraphBuilder builder_;
@@ -103,6 +115,7 @@ class Step {
   std::vector<TaskId> arrivals_;
   std::vector<PatternId> send_patterns_;
   std::vector<std::vector<CachedPattern>> cached_;  // by communicator
+  std::vector<std::vector<PatternId>> uneven_;      // by communicator: of 2 x the number of the loads
   std::vector<Experts> exchanged_;                  // shapes of layers whose tokens are exchanged
   std::vector<CachedReach> reaches_;
   std::uint32_t positions_ = 1;

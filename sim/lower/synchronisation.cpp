@@ -210,6 +210,7 @@ void Synchronisation::send_whole(ActorId actor) {
 
 void Synchronisation::update(ActorId actor) {
   step_.join(actor);
+  sum_copies(actor);
   if (plan_.overlap || plan_.shards_gradients) {
     if (!plan_.shards_gradients) send_complete(actor);
     step_.streams(actor).arrival = step_.streams(actor).gradient;

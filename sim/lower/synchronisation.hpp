@@ -57,6 +57,9 @@ class Synchronisation {
   /// One operation on all gradients or parameters of the actor; its streams wait for it.
   void call_for_all(ActorId actor, Work work, Operation operation, const Collective& collective,
                     Bytes element);
+  /// Copies of an expert have each seen part of its tokens: their gradients are summed inside the expert
+  /// group. Each then updates its own copy, so parameters need no traffic of their own.
+  void sum_copies(ActorId actor);
   void optimize(ActorId actor);
   std::int64_t updated(ActorId actor, bool experts, std::int64_t elements) const;
   Tag tag_of(Work work, bool experts, const Tag& pass) const;

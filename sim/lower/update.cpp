@@ -7,13 +7,13 @@
 namespace moesim {
 namespace {
 
-/// Whether the actor, or in a folded run a device that it stands for, is one of those.
-bool stands_for(const Scenario& scenario, const ActorPlace& place, const std::vector<DeviceId>& devices) {
-  const bool folded = scenario.resolution == Resolution::folded;
-  const auto end =
-      folded ? static_cast<std::uint32_t>(scenario.layout.sizes().stage_devices()) : place.position + 1;
-  for (std::uint32_t position = folded ? 0 : place.position; position < end; ++position) {
-    const DeviceId device = scenario.layout.device(place.pipeline_rank, position);
+/// Whether the actor, or a device that it stands for, is one of those.
+bool stands_for(const Step& step, ActorId actor, const std::vector<DeviceId>& devices) {
+  const ActorPlace& place = step.communicators().actors()[actor];
+  const Layout& layout = step.scenario().layout;
+  for (std::uint32_t position = 0; position < layout.sizes().stage_devices(); ++position) {
+    if (step.communicators().fold().of(position) != place.position) continue;
+    const DeviceId device = layout.device(place.pipeline_rank, position);
     if (std::find(devices.begin(), devices.end(), device) != devices.end()) return true;
   }
   return false;
@@ -31,9 +31,18 @@ std::int64_t Synchronisation::updated(ActorId actor, bool experts, std::int64_t 
     case Updater::server:
       break;
   }
-  const bool serves =
-      stands_for(scenario_, step_.communicators().actors()[actor], servers_of(scenario_, group.groups));
+  const bool serves = stands_for(step_, actor, servers_of(scenario_, group.groups));
   return serves ? elements : 0;
+}
+
+void Synchronisation::sum_copies(ActorId actor) {
+  const PatternId copies = step_.copies_pattern(actor);
+  if (copies == nothing) return;
+  Tag tag;
+  tag.work = Work::gradient;
+  tag.experts = true;
+  step_.call(actor, Scope::expert, copies, tag);
+  step_.join(actor);
 }
 
 void Synchronisation::optimize(ActorId actor) {

@@ -55,9 +55,19 @@ Json gradient_parts(const Report& report) {
 }
 
 Json routing(const RoutingReport& routing) {
-  return {{"load_max_over_mean", routing.load_max_over_mean},
-          {"dropped_token_fraction", routing.dropped_token_fraction},
-          {"per_expert_tokens", {{"least", routing.least}, {"mean", routing.mean}, {"most", routing.most}}}};
+  Json json = {
+      {"load_max_over_mean", routing.load_max_over_mean},
+      {"rank_load_max_over_mean", routing.rank_load_max_over_mean},
+      {"dropped_token_fraction", routing.dropped_token_fraction},
+      {"padded_row_fraction", routing.padded_row_fraction},
+      {"per_expert_tokens", {{"least", routing.least}, {"mean", routing.mean}, {"most", routing.most}}}};
+  for (const BusiestExpert& busiest : routing.busiest) {
+    json["busiest_experts"].push_back({{"layer", busiest.layer},
+                                       {"expert", busiest.expert},
+                                       {"load_max_over_mean", busiest.load_max_over_mean}});
+  }
+  if (routing.imbalance_cost) json["imbalance_cost_s"] = to_seconds(*routing.imbalance_cost);
+  return json;
 }
 
 Json steps(const Report& report) {

@@ -13,16 +13,23 @@ namespace {
 
 /// Activations of one microbatch in each model stage, and the working memory of its communication.
 struct StageBytes {
-  std::vector<Bytes> activations;
+  std::vector<Bytes> activations;  ///< without experts where ranks differ
   Bytes exchange;  ///< rows that arrive for local experts, and as many on their way back
   Bytes context;   ///< keys and values of other context-parallel ranks, and their gradients
 };
 
-Bytes exchange_buffer(const Scenario& scenario, const Layer& layer) {
+/// One of the ranks of an expert group.
+struct ExpertPosition {
+  std::int64_t group = 0, rank = 0;
+};
+
+Bytes exchange_buffer(const Scenario& scenario, std::size_t layer) {
   const Sizes& sizes = scenario.layout.sizes();
-  if (!layer.is_moe || sizes.expert * sizes.expert_tensor == 1) return {};
+  if (!scenario.model.layers[layer].is_moe || sizes.expert * sizes.expert_tensor == 1) return {};
   const std::vector<std::int64_t> per_expert = expert_rows(scenario, layer);
-  const std::int64_t rows = std::accumulate(per_expert.begin(), per_expert.end(), std::int64_t{0});
+  const std::int64_t rows = scenario.loads
+                                ? scenario.loads->most_rows()
+                                : std::accumulate(per_expert.begin(), per_expert.end(), std::int64_t{0});
   return (row_bytes(scenario.model.hidden, scenario.precision.dispatch) +
           row_bytes(scenario.model.hidden, scenario.precision.combine)) *
          rows;
@@ -50,8 +57,10 @@ StageBytes bytes_of_stages(const Scenario& scenario) {
       continue;
     }
     const LayerOps ops = ops_of_layer(scenario, layer);
-    of_layer[layer] = ops.attention.activations + ops.feed_forward.activations;
-    bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, scenario.model.layers[layer]));
+    of_layer[layer] = ops.attention.activations;
+    if (!scenario.loads || !scenario.model.layers[layer].is_moe)
+      of_layer[layer] += ops.feed_forward.activations;
+    bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, layer));
     bytes.context = std::max(bytes.context, context_buffer(scenario, ops.attention));
   }
   const Share share = share_of(scenario);
@@ -71,16 +80,46 @@ StageBytes bytes_of_stages(const Scenario& scenario) {
   return bytes;
 }
 
-Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes) {
+/// Activations of the experts of a stage, where ranks differ.
+Bytes expert_activations(const Scenario& scenario, std::size_t stage, std::int64_t microbatch,
+                         const ExpertPosition& position) {
+  Bytes sum;
+  if (!scenario.loads) return sum;
+  const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
+  for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
+    if (!scenario.model.layers[static_cast<std::size_t>(layer)].is_moe) continue;
+    const std::uint32_t loads = scenario.loads->number_of(layer, microbatch, position.group);
+    sum += scenario.loads->work(loads, position.rank).activations;
+  }
+  return sum;
+}
+
+Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes,
+                       const ExpertPosition& position) {
   Bytes alive;
   Bytes peak;
   for (const Slot& slot : scenario.order.ranks[static_cast<std::size_t>(rank)]) {
-    const Bytes size = bytes.activations[stage_of(scenario.order, rank, slot)];
+    const std::size_t stage = stage_of(scenario.order, rank, slot);
+    const Bytes size =
+        bytes.activations[stage] + expert_activations(scenario, stage, slot.microbatch, position);
     if (slot.pass == Pass::forward) {
       alive += size;
       peak = std::max(peak, alive);
     } else if (slot.pass != Pass::backward_input) {
       alive -= size;
+    }
+  }
+  return peak;
+}
+
+/// Of the device that holds most.
+Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes) {
+  const bool differ = scenario.loads.has_value();
+  Bytes peak;
+  for (std::int64_t group = 0; group < (differ ? scenario.loads->groups() : 1); ++group) {
+    for (std::int64_t expert_rank = 0; expert_rank < (differ ? scenario.layout.sizes().expert : 1);
+         ++expert_rank) {
+      peak = std::max(peak, peak_activations(scenario, rank, bytes, {group, expert_rank}));
     }
   }
   return peak;

@@ -7,7 +7,6 @@
 #include "sim/report/occupancy.hpp"
 #include "sim/report/report.hpp"
 #include "sim/report/steps.hpp"
-#include "sim/scenario/share.hpp"
 
 namespace moesim {
 namespace {
@@ -58,9 +57,10 @@ void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, 
       const Occupancy& actor = actors[rank * positions + position];
       const Time span =
           scenario.order.flows_into_next_step ? actor.last_pass - actor.first_pass : report.makespan;
-      if (position > 0 && span <= stage.span) continue;
+      const Time busy = busy_in_passes(actor);
+      if (position > 0 && (span < stage.span || (span == stage.span && busy <= stage.busy))) continue;
       stage.span = span;
-      stage.busy = busy_in_passes(actor);
+      stage.busy = busy;
     }
     stage.bubble = stage.span - stage.busy;
     stage.peak_microbatches_in_flight = peak_in_flight(scenario.order.ranks[rank]);
@@ -119,20 +119,6 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
   }
 }
 
-void add_routing(const Scenario& scenario, Report& report) {
-  for (const Layer& layer : scenario.model.layers) {
-    if (!layer.is_moe) continue;
-    const std::int64_t experts_per_rank = layer.experts.count / scenario.layout.sizes().expert;
-    RoutingReport routing{.load_max_over_mean = scenario.busiest_over_mean()};
-    routing.mean =
-        static_cast<double>(computed_rows(scenario, layer)) / static_cast<double>(experts_per_rank);
-    routing.most = std::llround(routing.mean * routing.load_max_over_mean);
-    routing.least = std::llround(routing.mean * std::max(0.0, 2 - routing.load_max_over_mean));
-    report.routing = routing;
-    return;
-  }
-}
-
 void add_model(const Scenario& scenario, Report& report) {
   report.tokens = scenario.batch.tokens();
   report.devices = scenario.fabric().device_count();
@@ -179,7 +165,7 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
     add_model(scenario, report);
     add_links(scenario, graph, runs, report);
     add_gradient_parts(scenario, graph, timeline, report);
-    add_routing(scenario, report);
+    report.routing = routing_of(scenario);
     report.steps = steps_of(scenario, graph, timeline, report);
   }
   add_critical_path(graph, timeline, report);

@@ -120,13 +120,27 @@ std::string links(const Report& report) {
 
 std::string routing(const Report& report) {
   if (!report.routing) return {};
-  const bool uneven = report.routing->load_max_over_mean > 1;
-  return fmt::format(
+  const RoutingReport& routing = *report.routing;
+  const double most =
+      routing.imbalance_cost ? static_cast<double>(routing.most) / routing.mean : routing.load_max_over_mean;
+  std::string text = fmt::format(
       "\nRouting: an expert gets {} tokens of its group's microbatches on average, at most {:.3f} times "
-      "that; {:.2f} % dropped\n{}",
-      grouped(report.routing->mean), report.routing->load_max_over_mean,
-      100 * report.routing->dropped_token_fraction,
-      uneven ? "  (times are those of the busiest rank of each expert group: the others wait for it)\n" : "");
+      "that; {:.2f} % dropped\n",
+      grouped(routing.mean), most, 100 * routing.dropped_token_fraction);
+  if (routing.padded_row_fraction > 0) {
+    text += fmt::format("  {:.2f} % of the rows that are sent and computed are padding\n",
+                        100 * routing.padded_row_fraction);
+  }
+  if (routing.imbalance_cost) {
+    text += fmt::format(
+        "  the busiest rank of an expert group gets {:.3f} times the mean; uneven loads cost {} of the step "
+        "({:.1f} %)\n",
+        routing.rank_load_max_over_mean, print(*routing.imbalance_cost),
+        100 * (*routing.imbalance_cost / report.step_time));
+  } else if (routing.rank_load_max_over_mean > 1) {
+    text += "  (times are those of the busiest rank of each expert group: the others wait for it)\n";
+  }
+  return text;
 }
 
 std::string memory(const Report& report) {

@@ -22,8 +22,11 @@ std::vector<DescribedPart> describe_scenario() {
   describe("batch", "the work of one step", [](Reader r) { static_cast<void>(read_batch(std::move(r))); });
   describe("parallelism", "how the model is spread over devices",
            [](Reader r) { static_cast<void>(read_parallelism(std::move(r))); });
-  describe("routing_draws", "what every kind of routing has",
-           [](Reader r) { static_cast<void>(read_routing_draws(r)); });
+  describe("routing_draws", "what every kind of routing has", [](Reader r) {
+    Router router;
+    read_draws(r, router);
+    static_cast<void>(read_expert_choices(r));
+  });
   describe("collectives", "the algorithm of each communication", [](Reader r) {
     std::vector<Declaration> unused;
     Reader cluster = Reader::describing(unused);

@@ -1,6 +1,7 @@
 #include "sim/scenario/holdings.hpp"
 
 #include <numeric>
+#include <utility>
 
 namespace moesim {
 namespace {
@@ -11,6 +12,30 @@ std::int64_t final_norms(const Model& model, const Parameters& whole) {
   for (std::size_t layer = 0; layer < model.layers.size(); ++layer)
     norms -= layer_parameters(model, layer).norms;
   return norms;
+}
+
+/// For each expert, the ranks that hold it, each once, in order.
+std::vector<std::vector<std::int64_t>> ranks_of_experts(const ExpertPlacement& placement,
+                                                        std::int64_t experts) {
+  std::vector<std::vector<std::int64_t>> ranks(static_cast<std::size_t>(experts));
+  for (std::size_t slot = 0; slot < placement.expert_of_slot.size(); ++slot) {
+    const std::int64_t rank = static_cast<std::int64_t>(slot) / placement.slots_per_rank();
+    std::vector<std::int64_t>& of_expert = ranks[static_cast<std::size_t>(placement.expert_of_slot[slot])];
+    if (of_expert.empty() || of_expert.back() != rank) of_expert.push_back(rank);
+  }
+  return ranks;
+}
+
+void add_copy_sums(const Scenario& scenario, std::int64_t layer, std::vector<CopySum>& sums) {
+  const Layer& shape = scenario.model.layers[static_cast<std::size_t>(layer)];
+  if (!shape.is_moe) return;
+  const std::int64_t all = layer_parameters(scenario.model, static_cast<std::size_t>(layer)).experts;
+  const std::int64_t of_one = all / (shape.experts.count * scenario.layout.sizes().expert_tensor);
+  const Bytes gradients = size_of(scenario.precision.gradient) * of_one;
+  for (std::vector<std::int64_t>& ranks :
+       ranks_of_experts(scenario.loads->placement(layer), shape.experts.count)) {
+    if (ranks.size() > 1) sums.push_back({std::move(ranks), gradients});
+  }
 }
 
 }  // namespace
@@ -40,6 +65,11 @@ Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer) {
   held.of(HeldPart::router) = parameters.router;
   held.of(HeldPart::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
   held.of(HeldPart::experts) = parameters.experts / (sizes.expert * sizes.expert_tensor);
+  const Layer& shape = scenario.model.layers[static_cast<std::size_t>(layer)];
+  if (shape.is_moe) {
+    const std::int64_t copies = scenario.redundant_experts / sizes.expert;
+    held.of(HeldPart::experts) += parameters.experts / (shape.experts.count * sizes.expert_tensor) * copies;
+  }
   return held;
 }
 
@@ -77,6 +107,20 @@ Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank) {
     }
   }
   return held;
+}
+
+std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_rank) {
+  std::vector<CopySum> sums;
+  if (!scenario.loads || scenario.redundant_experts == 0) return sums;
+  for (const std::vector<Place>& chain : scenario.order.chains) {
+    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
+      if (chain[stage].rank != pipeline_rank) continue;
+      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
+      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer)
+        add_copy_sums(scenario, layer, sums);
+    }
+  }
+  return sums;
 }
 
 double optimizer_bytes_moved(const PrecisionPlan& precision) {

@@ -246,16 +246,27 @@ Recompute read_recompute(Reader& reader) {
   return recompute;
 }
 
-RoutingDraws read_routing_draws(Reader& reader) {
-  RoutingDraws draws;
-  draws.seed = static_cast<std::uint64_t>(
-      reader.integer({.name = "seed", .help = "of all random draws", .fallback = 1, .at_least = 0}));
-  draws.spread = reader.number({.name = "spread",
-                                .help = "how far the rows of a rank stray: standard deviation over mean",
-                                .fallback = 0.0,
-                                .at_least = 0.0,
-                                .at_most = 1.0});
-  return draws;
+ExpertChoices read_expert_choices(Reader& reader) {
+  ExpertChoices choices;
+  choices.placement =
+      static_cast<Placement>(reader.choice({.name = "placement",
+                                            .help = "which rank of an expert group holds which experts: "
+                                                    "in_order, or balanced by popularity (DeepSeek's EPLB)",
+                                            .fallback = "in_order"},
+                                           placement_names));
+  choices.redundant = reader.integer({.name = "redundant",
+                                      .help = "slots of an expert group for copies of its hottest experts",
+                                      .fallback = 0,
+                                      .at_least = 0,
+                                      .at_most = 1'000'000});
+  choices.spread =
+      reader.number({.name = "spread",
+                     .help = "instead of skew, in closed form: how far the rows of a rank stray, "
+                             "standard deviation over mean; every rank is then the busiest",
+                     .fallback = 0.0,
+                     .at_least = 0.0,
+                     .at_most = 1.0});
+  return choices;
 }
 
 PipelineSizes read_pipeline_sizes(Reader reader) {

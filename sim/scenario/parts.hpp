@@ -32,12 +32,13 @@ PrecisionPlan read_precision_plan(Reader reader);
 /// What gradients need of the collectives depends on how they are synchronised.
 Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,
                              ContextExchange context_exchange);
-/// What every kind of routing has.
-struct RoutingDraws {
-  std::uint64_t seed = 1;
-  double spread = 0;  ///< of the rows of a rank: standard deviation over mean
+/// What a scenario does with the tokens that routing sends somewhere.
+struct ExpertChoices {
+  Placement placement = Placement::in_order;
+  std::int64_t redundant = 0;  ///< slots beyond one for each expert
+  double spread = 0;           ///< of the rows of a rank: standard deviation over mean
 };
-RoutingDraws read_routing_draws(Reader& reader);
+ExpertChoices read_expert_choices(Reader& reader);
 
 /// Sizes of a pipeline that has no model.
 struct PipelineSizes {

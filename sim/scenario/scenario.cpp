@@ -7,8 +7,10 @@
 #include <numeric>
 
 #include "models/base/error.hpp"
+#include "sim/scenario/fold.hpp"
 #include "sim/scenario/holdings.hpp"
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/share.hpp"
 #include "sim/scenario/switch_layout.hpp"
 #include "sim/scenario/work_times.hpp"
 
@@ -164,15 +166,37 @@ void fit_layers(const Reader& reader, Scenario& scenario, std::vector<std::int64
 void fit_group_routing(const Reader& reader, const Scenario& scenario) {
   for (const Layer& layer : scenario.model.layers) {
     if (!layer.is_moe) continue;
-    const Experts& experts = layer.experts;
     try {
-      scenario.routing->check({.experts = experts.count,
-                               .top_k = experts.top_k,
-                               .groups = experts.groups,
-                               .chosen_groups = experts.chosen_groups});
+      scenario.router.check(gate_of(layer.experts));
     } catch (const InputError& error) {
       reader.fail("routing", error.what());
     }
+  }
+}
+
+/// Copies and spread against what they stand beside.
+void fit_experts(const Reader& reader, const Scenario& scenario) {
+  const std::int64_t ranks = scenario.layout.sizes().expert;
+  const std::int64_t redundant = scenario.redundant_experts;
+  if (redundant % ranks != 0) {
+    does_not_divide(reader, "routing.redundant", "redundant slots", redundant, "expert", ranks);
+  }
+  if (redundant > 0 && scenario.placement != Placement::balanced) {
+    reader.fail("routing.redundant", fmt::format("is {}, but in_order placement makes no copies", redundant),
+                "add --set routing.placement=balanced");
+  }
+  const auto pads = [&](const Layer& layer) { return padded_capacity(scenario, layer) > 0; };
+  const std::vector<Layer>& layers = scenario.model.layers;
+  if (redundant > 0 && std::any_of(layers.begin(), layers.end(), pads)) {
+    reader.fail("routing.redundant", fmt::format("is {}, but padded buffers are full whatever the load: "
+                                                 "copies of experts have nothing to share",
+                                                 redundant));
+  }
+  if (scenario.routing_spread > 0 && has_uneven_loads(scenario)) {
+    reader.fail(
+        "routing.spread",
+        fmt::format("is {}, but the loads of each rank are simulated: it stands for skew in closed form",
+                    scenario.routing_spread));
   }
 }
 
@@ -193,11 +217,14 @@ void make_order(const Reader& reader, Scenario& scenario, const PipelineShape& s
 
 void read_routing(Reader& reader, Scenario& scenario) {
   Reader part = part_or_empty(reader, "routing", "which experts a token goes to");
-  const RoutingDraws draws = read_routing_draws(part);
-  scenario.seed = draws.seed;
-  scenario.routing_spread = draws.spread;
-  scenario.routing = make_member(part, routings(), "routing", "balanced");
+  const ExpertChoices choices = read_expert_choices(part);
+  scenario.placement = choices.placement;
+  scenario.redundant_experts = choices.redundant;
+  scenario.routing_spread = choices.spread;
+  scenario.router = read_router(part);
+  if (reader.is_describing()) return;
   fit_group_routing(reader, scenario);
+  fit_experts(reader, scenario);
 }
 
 void read_gradient_sync(Reader& reader, Scenario& scenario) {
@@ -312,9 +339,7 @@ double buckets(const Scenario& scenario) {
 /// bytes each.
 void fit_tasks(const Reader& reader, const Scenario& scenario) {
   constexpr double most = 2e8;
-  const double ranks = scenario.resolution == Resolution::full
-                           ? static_cast<double>(scenario.layout.sizes().stage_devices())
-                           : 1.0;
+  const double ranks = static_cast<double>(fold_of(scenario, Loading::as_routed).count);
   const double tasks = ranks * (10.0 * static_cast<double>(scenario.microbatches()) *
                                     static_cast<double>(scenario.model.layers.size()) +
                                 buckets(scenario));
@@ -355,6 +380,7 @@ Scenario read_training_step(Reader reader) {
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
   fit_layers(reader, scenario, layers_per_stage);
   fit_tasks(reader, scenario);
+  if (!reader.is_describing() && has_uneven_loads(scenario)) scenario.loads.emplace(scenario);
   reader.finish();
   return scenario;
 }

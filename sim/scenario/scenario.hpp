@@ -12,12 +12,13 @@
 #include "models/cluster/cluster.hpp"
 #include "models/config/document.hpp"
 #include "models/cost/cost.hpp"
-#include "models/routing/routing.hpp"
+#include "models/routing/router.hpp"
 #include "models/transformer/layer_ops.hpp"
 #include "models/transformer/model.hpp"
 #include "sim/collective/collective.hpp"
 #include "sim/engine/engine.hpp"
 #include "sim/gradient/gradient_sync.hpp"
+#include "sim/scenario/expert_loads.hpp"
 #include "sim/scenario/layout.hpp"
 #include "sim/schedule/replay.hpp"
 #include "sim/schedule/schedule.hpp"
@@ -52,6 +53,13 @@ enum class ContextExchange : std::uint8_t {
 };
 inline constexpr std::string_view context_exchange_names[] = {"all_gather", "ring"};
 
+/// Which rank of an expert group holds which experts of a layer.
+enum class Placement : std::uint8_t {
+  in_order,  ///< equal blocks, in their order
+  balanced,  ///< packed by popularity, hot ones in several copies where there are redundant slots
+};
+inline constexpr std::string_view placement_names[] = {"in_order", "balanced"};
+
 /// The algorithm of each kind of communication.
 struct Collectives {
   std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
@@ -77,9 +85,11 @@ struct Scenario {
   std::vector<std::int64_t> layers_per_stage;  ///< of the model's stages, in the order of the forward pass
   std::unique_ptr<const Schedule> schedule;
   Order order;
-  std::unique_ptr<const Routing> routing;
-  std::uint64_t seed = 0;
-  double routing_spread = 0;  ///< of the rows that a rank gets: standard deviation over mean
+  Router router;
+  Placement placement = Placement::in_order;
+  std::int64_t redundant_experts = 0;  ///< slots of an expert group beyond one for each expert of a layer
+  double routing_spread = 0;           ///< of the rows that a rank gets: standard deviation over mean
+  std::optional<ExpertLoads> loads;    ///< where the ranks of an expert group differ
   Collectives collectives;
   PrecisionPlan precision;
   GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank

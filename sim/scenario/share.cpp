@@ -23,16 +23,39 @@ std::int64_t tokens_per_device(const Scenario& scenario) {
   return scenario.batch.microbatch * scenario.batch.sequence_length / parts;
 }
 
-std::int64_t computed_rows(const Scenario& scenario, const Layer& layer) {
-  // Ranks that share each expert's matrices see the rows of all of them; without sequence parallelism they
-  // hold the same tokens, and get the same rows.
-  const std::int64_t gathered = scenario.sequence_parallel ? scenario.layout.sizes().expert_tensor : 1;
-  return tokens_per_device(scenario) * layer.experts.top_k * gathered;
+Gate gate_of(const Experts& experts) {
+  return {.experts = experts.count,
+          .top_k = experts.top_k,
+          .groups = experts.groups,
+          .chosen_groups = experts.chosen_groups};
 }
 
-std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& layer) {
-  if (!layer.is_moe) return {};
-  const std::int64_t local = layer.experts.count / scenario.layout.sizes().expert;
+std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer) {
+  if (!layer.is_moe) return 0;
+  return scenario.router.routing->capacity(gate_of(layer.experts), tokens_per_device(scenario));
+}
+
+std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  if (!shape.is_moe) return 0;
+  if (scenario.loads) return scenario.loads->mean_rows(static_cast<std::int64_t>(layer));
+  const std::int64_t capacity = padded_capacity(scenario, shape);
+  return capacity > 0 ? capacity * shape.experts.count : tokens_per_device(scenario) * shape.experts.top_k;
+}
+
+std::int64_t gathered_groups(const Scenario& scenario) {
+  // Without sequence parallelism ranks that share experts hold the same tokens, and get the same rows.
+  return scenario.sequence_parallel ? scenario.layout.sizes().expert_tensor : 1;
+}
+
+std::int64_t computed_rows(const Scenario& scenario, std::size_t layer) {
+  return dispatched_rows(scenario, layer) * gathered_groups(scenario);
+}
+
+std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  if (!shape.is_moe) return {};
+  const std::int64_t local = shape.experts.count / scenario.layout.sizes().expert;
   const auto mean = static_cast<double>(computed_rows(scenario, layer));
   const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
@@ -51,11 +74,10 @@ Bytes keys_and_values(const Op& core, std::int64_t context) {
 }
 
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
-  const Layer& shape = scenario.model.layers[layer];
-  const std::vector<std::int64_t> rows = expert_rows(scenario, shape);
+  const std::vector<std::int64_t> rows = expert_rows(scenario, layer);
   Share share = share_of(scenario);
   share.expert_rows = rows;
-  share.dispatched_rows = tokens_per_device(scenario) * shape.experts.top_k;
+  share.dispatched_rows = dispatched_rows(scenario, layer);
   return lower_layer(scenario.model, layer, share, scenario.recompute);
 }
 

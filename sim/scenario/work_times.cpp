@@ -7,11 +7,6 @@
 namespace moesim {
 namespace {
 
-BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
-  return {.passes = {time_of(ops.forward, scenario), time_of(ops.backward_input, scenario),
-                     time_of(ops.backward_weight, scenario)}};
-}
-
 BlockTimes several(BlockTimes one, std::int64_t count) {
   for (Timed& timed : one.passes) timed.time = timed.time * count;
   return one;
@@ -61,6 +56,11 @@ Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
     contended += scenario.cost->time(op, device, scenario.collectives.communication_sms).time;
   }
   return {.time = alone, .slowdown = alone.count == 0 ? 1.0 : std::max(1.0, contended / alone)};
+}
+
+BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
+  return {.passes = {time_of(ops.forward, scenario), time_of(ops.backward_input, scenario),
+                     time_of(ops.backward_weight, scenario)}};
 }
 
 WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_of_shape(scenario.model)) {

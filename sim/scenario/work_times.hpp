@@ -5,21 +5,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/scenario/block_times.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
-
-/// A compute time: alone, and how much longer while communication holds multiprocessors.
-struct Timed {
-  Time time;
-  double slowdown = 1;
-};
-
-/// One block in the passes of OpPass.
-struct BlockTimes {
-  std::array<Timed, 3> passes;
-  const Timed& in(OpPass pass) const { return passes[static_cast<std::size_t>(pass)]; }
-};
 
 /// A part of a block between exchanges of keys and values.
 struct Piece {
@@ -60,5 +49,7 @@ class WorkTimes {
 
 /// Time of a list of ops one after the other.
 Timed time_of(const std::vector<Op>& ops, const Scenario& scenario);
+/// Times of a block's three passes.
+BlockTimes times_of(const BlockOps& ops, const Scenario& scenario);
 
 }  // namespace moesim

@@ -173,6 +173,28 @@ TEST_CASE("Keys that do not apply are absent: no routing without experts, no pip
   CHECK(member(dense, {"communication"}).find("pipeline") != nullptr);
 }
 
+TEST_CASE("Routing has a busiest expert for each layer, and a cost, only where loads are uneven") {
+  const Value even = member(json_report("scenarios/two-gpus.json"), {"routing"});
+  CHECK(even.find("busiest_experts") == nullptr);
+  CHECK(even.find("imbalance_cost_s") == nullptr);
+  const Value report = json_report("scenarios/two-gpus.json",
+                                   {"--set", "routing.kind=top_k", "--set", "routing.skew.kind=zipf"});
+  const Value& routing = member(report, {"routing"});
+  CHECK(member(routing, {"busiest_experts"}).items.size() == 2);
+  CHECK(number_at(routing, {"imbalance_cost_s"}) > 0);
+  CHECK(number_at(routing, {"imbalance_cost_s"}) < number_at(report, {"step_time_s"}));
+  CHECK(number_at(routing, {"rank_load_max_over_mean"}) <= number_at(routing, {"load_max_over_mean"}));
+  CHECK(number_at(routing, {"per_expert_tokens", "most"}) ==
+        Approx(number_at(routing, {"per_expert_tokens", "mean"}) * number_at(routing, {"load_max_over_mean"}))
+            .epsilon(0.001));
+  const Value padded = json_report(
+      "scenarios/two-gpus.json",
+      {"--set", "routing.kind=switch", "--set", "model.moe.top_k=1", "--set", "routing.capacity_factor=1"});
+  CHECK(number_at(padded, {"routing", "dropped_token_fraction"}) > 0);
+  CHECK(number_at(padded, {"routing", "dropped_token_fraction"}) ==
+        Approx(number_at(padded, {"routing", "padded_row_fraction"})));
+}
+
 TEST_CASE("A report as CSV is a header and one row with as many fields") {
   const std::vector<std::string> lines =
       lines_of(run_moesim({"run", "scenarios/two-gpus.json", "--set", "about=plain", "--format", "csv"}).out);

@@ -255,6 +255,72 @@ TEST_CASE("An algorithm refuses what it does not do, and says what it does") {
   CHECK(refusal("ring", Operation::all_reduce) == "no error");
 }
 
+TEST_CASE("With a matrix of rows each pair sends its own, and never more than the source has tokens") {
+  const Fabric fabric = nodes_of(4, 2);
+  const std::vector<DeviceId> group = first_devices(4);
+  const std::vector<std::int64_t> rows{5, 10, 20, 60,  //
+                                       1, 2,  3,  4,   //
+                                       0, 0,  0,  0,   //
+                                       9, 9,  9,  9};
+  // Evenly 8 rows to each rank, of which 6 where those for one rank go once, and 10 to each node.
+  const Request request{.operation = Operation::all_to_all,
+                        .group = group,
+                        .bytes = Bytes{100},
+                        .rows_per_rank = 8,
+                        .reached_rows_per_rank = 6,
+                        .reached_rows_per_node = 10,
+                        .rows = rows,
+                        .tokens = 40};
+  const auto bytes = [](const Traffic& traffic) {
+    std::map<std::pair<DeviceId, DeviceId>, double> sums;
+    for (const Flow& flow : traffic.flows) sums[{flow.from, flow.to}] += flow.bytes;
+    return sums;
+  };
+  auto sent = bytes(algorithm(R"({"kind": "pairwise"})")->plan(request, fabric));
+  CHECK(sent[{0, 3}] == 6000);
+  CHECK(sent[{1, 2}] == 300);
+  CHECK(sent[{3, 0}] == 900);
+  CHECK(sent.count({0, 0}) == 0);
+  sent = bytes(algorithm(R"({"kind": "pairwise", "deduplicate": true})")->plan(request, fabric));
+  CHECK(sent[{0, 1}] == 750);
+  CHECK(sent[{0, 3}] == 4000);  // 45 rows, but 40 tokens
+  sent = bytes(algorithm(R"({"kind": "hierarchical"})")->plan(request, fabric));
+  CHECK(sent[{0, 2}] == Approx(4000));              // 80 rows to the node, 50 once, 40 tokens
+  CHECK(sent[{1, 3}] == Approx(700 * 10.0 / 16));   // 7 rows to the node
+  CHECK(sent[{3, 1}] == Approx(1800 * 10.0 / 16));  // 18
+  CHECK(sent[{2, 3}] == Approx(4000));              // passed on for rank 0; rank 2 has nothing of its own
+  CHECK(sent[{3, 2}] == Approx(300 * 0.75 + 900 * 0.75));  // for rank 1, and its own
+}
+
+TEST_CASE("An even matrix is the even exchange") {
+  const Fabric fabric = nodes_of(8, 4);
+  const std::vector<DeviceId> group = first_devices(8);
+  const std::vector<std::int64_t> rows(64, 12);
+  Request request{.operation = Operation::all_to_all,
+                  .group = group,
+                  .bytes = Bytes{64},
+                  .rows_per_rank = 12,
+                  .reached_rows_per_rank = 9,
+                  .reached_rows_per_node = 20};
+  for (const char* keys : {R"({"kind": "pairwise"})", R"({"kind": "pairwise", "deduplicate": true})",
+                           R"({"kind": "hierarchical"})"}) {
+    CAPTURE(keys);
+    request.rows = {};
+    const Traffic even = algorithm(keys)->plan(request, fabric);
+    const std::vector<Flow> flows = all_flows(even);
+    request.rows = rows;
+    request.tokens = 100;
+    const Traffic matrix = algorithm(keys)->plan(request, fabric);
+    REQUIRE(flows.size() == matrix.flows.size());
+    CHECK(even.latency == matrix.latency);
+    for (std::size_t i = 0; i < flows.size(); ++i) {
+      CHECK(flows[i].from == matrix.flows[i].from);
+      CHECK(flows[i].to == matrix.flows[i].to);
+      CHECK(flows[i].bytes == Approx(matrix.flows[i].bytes).epsilon(1e-12));
+    }
+  }
+}
+
 TEST_CASE("A reduce brings every buffer to the first of the group, a broadcast takes one to each other") {
   const Fabric fabric = nodes_of(8, 4);
   const std::vector<DeviceId> group{2, 0, 5, 7};
