@@ -13,6 +13,7 @@
 
 #include "models/base/error.hpp"
 #include "models/cost/cost.hpp"
+#include "models/cost/separate_attention.hpp"
 
 namespace moesim {
 namespace {
@@ -226,7 +227,8 @@ OpTime under(const Rooves& rooves) {
 
 class Roofline final : public Cost {
  public:
-  explicit Roofline(double streaming_passes) : streaming_passes_(streaming_passes) {}
+  Roofline(double streaming_passes, bool has_fused_attention)
+      : streaming_passes_(streaming_passes), has_fused_attention_(has_fused_attention) {}
 
   OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const override {
     const Share share = share_of(device, communication_sms);
@@ -235,7 +237,8 @@ class Roofline final : public Cost {
       case OpKind::grouped_gemm:
         return under(product(op, device, share));
       case OpKind::attention:
-        return under(attention(op, device, share));
+        if (has_fused_attention_) return under(attention(op, device, share));
+        return of_kernels(separate_attention(op), device, share);
       case OpKind::copy:
         return under(streaming(op, device, 1));
       default:
@@ -244,17 +247,40 @@ class Roofline final : public Cost {
   }
 
  private:
+  /// Kernels one after the other, each over the scores of attention once.
+  static OpTime of_kernels(const std::vector<Op>& kernels, const Device& device, const Share& share) {
+    OpTime sum;
+    Time longest;
+    for (const Op& kernel : kernels) {
+      const OpTime one = under(kernel.kind == OpKind::grouped_gemm ? product(kernel, device, share)
+                                                                   : streaming(kernel, device, 1));
+      sum.time += one.time;
+      if (one.time > longest) sum.bound = one.bound;
+      longest = std::max(longest, one.time);
+    }
+    return sum;
+  }
+
   double streaming_passes_;
+  bool has_fused_attention_;
 };
 
+constexpr std::string_view attention_names[] = {"fused", "separate"};
+
 std::unique_ptr<const Cost> make(Reader& reader) {
-  return std::make_unique<Roofline>(reader.number(
+  const double passes = reader.number(
       {.name = "streaming_passes",
        .help = "how often the software moves the bytes of norms, activations, casts and permutations "
                "over what fused kernels would (docs/devices.md)",
        .fallback = 1.0,
        .at_least = 1.0,
-       .at_most = 10.0}));
+       .at_most = 10.0});
+  const std::size_t attention =
+      reader.choice({.name = "attention",
+                     .help = "one kernel, or separate ones that write the scores to memory, with dropout",
+                     .fallback = "fused"},
+                    attention_names);
+  return std::make_unique<Roofline>(passes, attention == 0);
 }
 
 }  // namespace
