@@ -1,6 +1,4 @@
-#include "models/cost/separate_attention.hpp"
-
-#include <algorithm>
+#include "models/cost/separate.hpp"
 
 namespace moesim {
 namespace {
@@ -37,6 +35,17 @@ std::vector<Op> separate_attention(const Op& attention) {
   return {batched(attention, keys, value, queries), batched(attention, queries, keys, value),
           over_scores(attention, scores, dropout_bytes), over_scores(attention, scores, softmax_backward_bytes),
           batched(attention, queries, head, keys), batched(attention, keys, head, queries)};
+}
+
+std::vector<Op> separate_products(const Op& grouped) {
+  std::vector<Op> products;
+  for (const std::int64_t rows : grouped.rows) {
+    if (rows == 0) continue;
+    products.push_back(grouped.rows_are_depth
+                           ? make_gemm(grouped.name, grouped.pass, grouped.n, grouped.k, rows, grouped.precision)
+                           : make_gemm(grouped.name, grouped.pass, rows, grouped.n, grouped.k, grouped.precision));
+  }
+  return products;
 }
 
 }  // namespace moesim

@@ -1,4 +1,4 @@
-// Attention of separate kernels, as Megatron-LM ran it before fused ones.
+// Ops as separate kernels, where the software has no fused one.
 #pragma once
 
 #include <vector>
@@ -11,5 +11,8 @@ namespace moesim {
 /// and softmax and dropout, which read and write the scores in bf16 (Korthikanti et al., arXiv 2205.05198,
 /// section 4.1, counts what they keep).
 std::vector<Op> separate_attention(const Op& attention);
+
+/// A product for each expert that has rows, as Transformer Engine runs a grouped product with cuBLAS.
+std::vector<Op> separate_products(const Op& grouped);
 
 }  // namespace moesim
