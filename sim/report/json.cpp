@@ -50,6 +50,20 @@ Json routing(const RoutingReport& routing) {
           {"per_expert_tokens", {{"least", routing.least}, {"mean", routing.mean}, {"most", routing.most}}}};
 }
 
+Json steps(const Report& report) {
+  Json rows = Json::array();
+  for (const StepReport& row : report.steps) {
+    Json json = {{"step", row.step}};
+    if (!row.part.empty()) json["part"] = row.part;
+    json["compute_s"] = to_seconds(row.compute);
+    json["communication_s"] = to_seconds(row.communication);
+    json["exposed_s"] = to_seconds(row.exposed);
+    json["bytes"] = row.bytes;
+    rows.push_back(std::move(json));
+  }
+  return rows;
+}
+
 Json memory(const Report& report) {
   Json stages = Json::array();
   for (const MemoryReport& stage : report.memory) {
@@ -87,6 +101,7 @@ std::string write_report_json(const Report& report) {
                       {"backward", to_seconds(report.passes.backward)},
                       {"backward_weight", to_seconds(report.passes.backward_weight)},
                       {"overlapped", to_seconds(report.passes.overlapped)}};
+  if (!report.steps.empty()) json["steps"] = steps(report);
   json["communication"] = communication(report);
   if (report.routing) json["routing"] = routing(*report.routing);
   if (!report.memory.empty()) json["memory"] = memory(report);

@@ -43,6 +43,16 @@ struct PhaseReport {
   Time exposed;  ///< of it, while the device does nothing else
 };
 
+/// A step of MoE training, or a part of one, over the whole training step; mean over devices.
+struct StepReport {
+  std::string step;  ///< attention, router, dispatch, experts, combine, loss, backward, gradients, ...
+  std::string part;  ///< of backward and gradients; else empty
+  Time compute;
+  Time communication;      ///< in flight
+  Time exposed;            ///< of it, while the device does nothing else
+  std::int64_t bytes = 0;  ///< sent by all devices together
+};
+
 /// All links of one class.
 struct LinkClassReport {
   LinkClass link_class = LinkClass::nvlink;
@@ -85,6 +95,7 @@ struct Report {
   Breakdown breakdown;
   PassBreakdown passes;
   std::array<PhaseReport, work_count> phases;  ///< by Work; only communication is filled in
+  std::vector<StepReport> steps;               ///< with experts
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;
   std::vector<MemoryReport> memory;  ///< by pipeline rank

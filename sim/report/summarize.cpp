@@ -5,6 +5,7 @@
 #include "models/base/error.hpp"
 #include "sim/report/occupancy.hpp"
 #include "sim/report/report.hpp"
+#include "sim/report/steps.hpp"
 #include "sim/scenario/share.hpp"
 
 namespace moesim {
@@ -183,6 +184,7 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
     if (!scenario.communication) add_model(scenario, report);
     add_links(scenario, graph, runs, report);
     add_routing(scenario, report);
+    report.steps = steps_of(scenario, graph, timeline, report);
   }
   add_critical_path(graph, timeline, report);
   report.engine = scenario.engine_name;

@@ -84,6 +84,31 @@ std::string communication(const Report& report) {
          rows;
 }
 
+/// A quantity, or nothing where there is none.
+template <class Quantity>
+std::string or_blank(Quantity quantity) {
+  return quantity.count == 0 ? std::string() : print(quantity);
+}
+
+/// The eight steps are numbered; what follows them is not.
+std::string steps(const Report& report) {
+  if (report.steps.empty()) return {};
+  std::string text = fmt::format("\n{:<28} {:>10} {:>14} {:>10} {:>10}\n", "Steps of training", "compute",
+                                 "communication", "exposed", "bytes");
+  int number = 0;
+  std::string_view before;
+  for (const StepReport& row : report.steps) {
+    const bool begins = row.step != before && ++number <= 8;
+    before = row.step;
+    const std::string line = fmt::format(
+        "  {} {:<24} {:>10} {:>14} {:>10} {:>10}", begins ? fmt::to_string(number) : " ",
+        row.part.empty() ? row.step : fmt::format("{}: {}", row.step, row.part), or_blank(row.compute),
+        or_blank(row.communication), or_blank(row.exposed), or_blank(Bytes{row.bytes}));
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
+}
+
 std::string links(const Report& report) {
   if (report.link_classes.empty()) return {};
   std::string text = fmt::format("\n{:<20} {:>10} {:>14} {:>10}\n", "Links", "bytes", "mean use", "most use");
@@ -133,8 +158,8 @@ std::string critical(const Report& report) {
 }  // namespace
 
 std::string write_text(const Report& report) {
-  return header(report) + breakdown(report) + pipeline(report) + communication(report) + links(report) +
-         routing(report) + memory(report) + critical(report) +
+  return header(report) + breakdown(report) + pipeline(report) + steps(report) + communication(report) +
+         links(report) + routing(report) + memory(report) + critical(report) +
          fmt::format("\nEngine {}: {} tasks, {} events, fingerprint {}\n", report.engine,
                      grouped(static_cast<double>(report.tasks)), grouped(static_cast<double>(report.events)),
                      report.fingerprint);

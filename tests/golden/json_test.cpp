@@ -48,6 +48,21 @@ void check_breakdown(const Value& report) {
   CHECK(sum == Approx(number_at(report, {"step_time_s"})).epsilon(1e-12));
 }
 
+/// The table of steps divides what the breakdown adds up.
+void check_steps(const Value& report) {
+  double compute = 0;
+  double exposed = 0;
+  for (const Value& row : member(report, {"steps"}).items) {
+    compute += number_at(row, {"compute_s"});
+    exposed += number_at(row, {"exposed_s"});
+    CHECK(number_at(row, {"exposed_s"}) <= number_at(row, {"communication_s"}));
+  }
+  CHECK(compute == Approx(number_at(report, {"breakdown_s", "compute"}) +
+                          number_at(report, {"breakdown_s", "optimizer"}))
+                       .epsilon(1e-6));
+  CHECK(exposed == Approx(number_at(report, {"breakdown_s", "exposed_communication"})).margin(1e-9));
+}
+
 void check_pipeline(const Value& report) {
   const Value& stages = member(report, {"pipeline", "per_stage"});
   REQUIRE(!stages.items.empty());
@@ -136,6 +151,7 @@ TEST_CASE("The JSON report of every scenario has the keys of the contract, and i
     check_communication(report);
     check_critical_path(report);
     if (is_model_run(report)) check_model_keys(report);
+    if (report.find("steps") != nullptr) check_steps(report);
     CHECK(!member(report, {"engine", "kind"}).text.empty());
     for (const std::string_view key : {"tasks", "events", "wall_s"})
       CHECK(number_at(report, {"engine", key}) > 0);
@@ -152,6 +168,7 @@ TEST_CASE("Keys that do not apply are absent: no routing without experts, no pip
       json_report("scenarios/two-gpus.json", {"--set", "model=configs/models/llama3-70b.json", "--set",
                                               "parallelism.expert=1", "--set", "parallelism.pipeline=2"});
   CHECK(dense.find("routing") == nullptr);
+  CHECK(dense.find("steps") == nullptr);
   CHECK(member(dense, {"communication"}).find("dispatch") == nullptr);
   CHECK(member(dense, {"communication"}).find("pipeline") != nullptr);
 }
