@@ -37,6 +37,8 @@ class Step {
   TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input = nothing);
   /// Both streams wait for all that the actor has issued so far, and for its arrival.
   void join(ActorId actor);
+  /// A barrier behind two tasks.
+  TaskId both(TaskId one, TaskId other);
   void edge(TaskId before, TaskId after) { builder_.add_edge(before, after); }
 
   /// The task whose end means that the input of (model stage, microbatch) has arrived: a send, or a barrier
@@ -47,6 +49,12 @@ class Step {
   /// Patterns, made when first asked for.
   PatternId exchange_pattern(ActorId actor, const Experts& experts, Work phase);
   PatternId tensor_pattern(ActorId actor, Operation operation);
+  /// Keys and values, or their gradients, of a whole context-parallel group gathered or reduced.
+  PatternId context_pattern(ActorId actor, Operation operation, Bytes whole);
+  /// As many bytes from each rank of a context-parallel group to the next, `rounds` times.
+  PatternId ring_pattern(ActorId actor, Bytes bytes, std::int64_t rounds);
+  /// Rows of a layer inside the group that shares each expert.
+  PatternId expert_tensor_pattern(ActorId actor, const Layer& layer, Operation operation);
   /// Gradients or parameters of `elements` elements of that many bytes each.
   PatternId sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
                          Bytes bytes);
@@ -61,12 +69,13 @@ class Step {
   };
   struct CachedPattern {
     std::uint64_t key;
+    std::int64_t rounds;
     PatternId pattern;
   };
 
   /// Rows that a device sends to each of `blocks` blocks of experts when those for one block are sent once.
   double reached_rows(const Experts& experts, std::int64_t blocks);
-  PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make);
+  PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make, std::int64_t rounds = 1);
   PatternId send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position);
   std::vector<Request> requests(const Communicator& communicator, const Request& prototype) const;
 

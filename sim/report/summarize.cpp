@@ -44,8 +44,8 @@ void add_passes(const std::vector<Occupancy>& actors, Report& report) {
 /// Compute and the communication that blocks passes; waiting for another stage is not busy.
 Time busy_in_passes(const Occupancy& actor) {
   Time busy = actor.compute;
-  for (const Work work :
-       {Work::dispatch, Work::combine, Work::dispatch_backward, Work::combine_backward, Work::tensor}) {
+  for (const Work work : {Work::dispatch, Work::combine, Work::dispatch_backward, Work::combine_backward,
+                          Work::tensor, Work::context, Work::expert_tensor}) {
     busy += actor.exposed[static_cast<std::size_t>(work)];
   }
   return busy;
@@ -129,8 +129,8 @@ void add_routing(const Scenario& scenario, Report& report) {
     if (!layer.is_moe) continue;
     const std::int64_t experts_per_rank = layer.experts.count / scenario.layout.sizes().expert;
     RoutingReport routing{.load_max_over_mean = scenario.busiest_over_mean()};
-    routing.mean = static_cast<double>(tokens_per_device(scenario) * layer.experts.top_k) /
-                   static_cast<double>(experts_per_rank);
+    routing.mean =
+        static_cast<double>(computed_rows(scenario, layer)) / static_cast<double>(experts_per_rank);
     routing.most = std::llround(routing.mean * routing.load_max_over_mean);
     routing.least = std::llround(routing.mean * std::max(0.0, 2 - routing.load_max_over_mean));
     report.routing = routing;

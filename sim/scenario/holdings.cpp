@@ -21,7 +21,7 @@ void add_stage(const Scenario& scenario, std::int64_t stage, Holdings& held) {
     // Routers and norms are small and whole on every tensor-parallel rank.
     const std::int64_t whole_on_each = parameters.router + parameters.norms;
     held.replicated += whole_on_each + (parameters.replicated() - whole_on_each) / sizes.tensor;
-    held.experts += parameters.experts / sizes.expert;
+    held.experts += parameters.experts / (sizes.expert * sizes.expert_tensor);
   }
   const bool last = stage + 1 == scenario.order.model_stages();
   if (last) held.replicated += final_norms(scenario.model, whole);
