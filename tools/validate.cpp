@@ -31,16 +31,16 @@ void validate(ValidateOptions options) {
     if (one.is_surprise()) surprises.push_back(one.name);
   }
   if (surprises.empty()) return;
-  throw RunError(fmt::format("{} of {} cases are out of their tolerance, and nothing says that this is known: {}",
-                             surprises.size(), validation.cases.size(), fmt::join(surprises, ", ")));
+  throw RunError(
+      fmt::format("{} of {} cases are out of their tolerance, and nothing says that this is known: {}",
+                  surprises.size(), validation.cases.size(), fmt::join(surprises, ", ")));
 }
 
 }  // namespace
 
 void add_validate_command(CLI::App& app) {
   auto options = std::make_shared<ValidateOptions>();
-  CLI::App* command =
-      app.add_subcommand("validate", "simulate published cases, and show the error of each");
+  CLI::App* command = app.add_subcommand("validate", "simulate published cases, and show the error of each");
   command->add_option("CASES", options->request.path,
                       "file of cases (default: configs/validation/all.json, here or in a folder above)");
   command->add_option("--group", options->request.groups, "only this group; several may be given")

@@ -3,8 +3,8 @@
 namespace moesim {
 namespace {
 
-// Bytes that a kernel moves for a score: softmax reads and writes it, backward reads its gradient too; dropout
-// reads, writes and has a mask of one byte.
+// Bytes that a kernel moves for a score: softmax reads and writes it, backward reads its gradient too;
+// dropout reads, writes and has a mask of one byte.
 constexpr double softmax_bytes = 4, softmax_backward_bytes = 6, dropout_bytes = 5;
 
 /// One product for each head of each sequence: `rows` x `width` over `depth`.
@@ -32,18 +32,20 @@ std::vector<Op> separate_attention(const Op& attention) {
     return {batched(attention, queries, keys, head), over_scores(attention, scores, softmax_bytes),
             over_scores(attention, scores, dropout_bytes), batched(attention, queries, value, keys)};
   }
-  return {batched(attention, keys, value, queries), batched(attention, queries, keys, value),
-          over_scores(attention, scores, dropout_bytes), over_scores(attention, scores, softmax_backward_bytes),
-          batched(attention, queries, head, keys), batched(attention, keys, head, queries)};
+  return {
+      batched(attention, keys, value, queries),      batched(attention, queries, keys, value),
+      over_scores(attention, scores, dropout_bytes), over_scores(attention, scores, softmax_backward_bytes),
+      batched(attention, queries, head, keys),       batched(attention, keys, head, queries)};
 }
 
 std::vector<Op> separate_products(const Op& grouped) {
   std::vector<Op> products;
   for (const std::int64_t rows : grouped.rows) {
     if (rows == 0) continue;
-    products.push_back(grouped.rows_are_depth
-                           ? make_gemm(grouped.name, grouped.pass, grouped.n, grouped.k, rows, grouped.precision)
-                           : make_gemm(grouped.name, grouped.pass, rows, grouped.n, grouped.k, grouped.precision));
+    products.push_back(
+        grouped.rows_are_depth
+            ? make_gemm(grouped.name, grouped.pass, grouped.n, grouped.k, rows, grouped.precision)
+            : make_gemm(grouped.name, grouped.pass, rows, grouped.n, grouped.k, grouped.precision));
   }
   return products;
 }

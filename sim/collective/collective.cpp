@@ -11,8 +11,7 @@ extern const Entry<Collective> nccl_collective;
 namespace {
 
 constinit const Entry<Collective>* const members[] = {&pairwise_collective, &hierarchical_collective,
-                                                      &ring_collective, &tree_collective,
-                                                      &nccl_collective};
+                                                      &ring_collective, &tree_collective, &nccl_collective};
 
 }  // namespace
 

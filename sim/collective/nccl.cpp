@@ -34,9 +34,8 @@ struct Generation {
   double channels;                    ///< of NVLS
 };
 constexpr std::string_view generation_names[] = {"ampere", "hopper", "blackwell"};
-constexpr std::array<Generation, 3> generations{{{{87.7e9, 22.5e9, 19e9}, 0, 1},
-                                                 {{141e9, 45e9, 35e9}, 0.85, 16},
-                                                 {{282e9, 90e9, 70e9}, 0.74, 24}}};
+constexpr std::array<Generation, 3> generations{
+    {{{87.7e9, 22.5e9, 19e9}, 0, 1}, {{141e9, 45e9, 35e9}, 0.85, 16}, {{282e9, 90e9, 70e9}, 0.74, 24}}};
 constexpr Time switch_latency = 25_us;
 
 /// Seconds that the flows take with all links to themselves.
@@ -102,15 +101,16 @@ class Nccl final : public Collective {
     const std::int64_t between = nodes > 1 ? std::min(steps, rounds * nodes) : 0;
     const double bytes =
         static_cast<double>(request.bytes.count * steps) / static_cast<double>(std::max<std::int64_t>(1, n));
-    Traffic best{.flows = ring_flows(request.group, bytes, fabric), .latency = {}, .efficiency = 1, .messages = 0};
+    Traffic best{
+        .flows = ring_flows(request.group, bytes, fabric), .latency = {}, .efficiency = 1, .messages = 0};
     const double seconds = std::max(alone(best.flows, fabric), 1e-12);
     double least = INFINITY;
     for (const Protocol& protocol : protocols) {
-      const double polled = generation_.most_polled[static_cast<std::size_t>(std::min<std::int64_t>(nodes, 3) - 1)];
+      const double polled =
+          generation_.most_polled[static_cast<std::size_t>(std::min<std::int64_t>(nodes, 3) - 1)];
       const double share =
           protocol.is_capped ? std::min(protocol.share, polled / (bytes / seconds)) : protocol.share;
-      const Time latency =
-          protocol.base + protocol.inside * (steps - between) + protocol.between * between;
+      const Time latency = protocol.base + protocol.inside * (steps - between) + protocol.between * between;
       if (to_seconds(latency) + seconds / share >= least) continue;
       least = to_seconds(latency) + seconds / share;
       best.latency = latency;
@@ -149,17 +149,17 @@ class Nccl final : public Collective {
 
 std::unique_ptr<const Collective> make(Reader& reader) {
   const CollectiveSettings settings = read_collective_settings(reader, {});
-  const std::size_t generation =
-      reader.choice({.name = "generation", .help = "of the GPUs: what their links and NVSwitch can do"},
-                    generation_names);
+  const std::size_t generation = reader.choice(
+      {.name = "generation", .help = "of the GPUs: what their links and NVSwitch can do"}, generation_names);
   return std::make_unique<Nccl>(settings, generations[generation]);
 }
 
 }  // namespace
 
 extern constexpr Entry<Collective> nccl_collective{
-    "nccl", "the protocol that NCCL would choose, reductions in NVSwitch included (all_reduce, "
-            "reduce_scatter, all_gather)",
+    "nccl",
+    "the protocol that NCCL would choose, reductions in NVSwitch included (all_reduce, "
+    "reduce_scatter, all_gather)",
     make};
 
 }  // namespace moesim

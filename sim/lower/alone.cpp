@@ -24,12 +24,12 @@ Work phase_of(Operation operation) {
 }
 
 /// An all-to-all is rows of one byte, as many for each rank.
-Request request_of(const Communication& communication, std::span<const DeviceId> group, const Fabric& fabric) {
+Request request_of(const OneCommunication& communication, std::span<const DeviceId> group,
+                   const Fabric& fabric) {
   Request request{.operation = communication.operation, .group = group, .bytes = communication.bytes};
   if (communication.operation != Operation::all_to_all) return request;
   request.bytes = Bytes{1};
-  request.rows_per_rank =
-      static_cast<double>(communication.bytes.count) / static_cast<double>(group.size());
+  request.rows_per_rank = static_cast<double>(communication.bytes.count) / static_cast<double>(group.size());
   request.reached_rows_per_rank = request.rows_per_rank;
   const std::uint32_t nodes = fabric.node_of(group.back()) - fabric.node_of(group.front()) + 1;
   const double on_a_node = static_cast<double>(group.size()) / static_cast<double>(nodes);
@@ -39,7 +39,7 @@ Request request_of(const Communication& communication, std::span<const DeviceId>
 
 }  // namespace
 
-TaskGraph lower_alone(const Communication& communication, const Fabric& fabric) {
+TaskGraph lower_alone(const OneCommunication& communication, const Fabric& fabric) {
   std::vector<DeviceId> devices(fabric.device_count());
   std::iota(devices.begin(), devices.end(), DeviceId{0});
   const auto size = static_cast<std::size_t>(communication.group_size);
@@ -50,8 +50,7 @@ TaskGraph lower_alone(const Communication& communication, const Fabric& fabric) 
   GraphBuilder builder(1);
   PatternMaker patterns(fabric);
   const ActorId everybody = 0;
-  const PatternId pattern =
-      patterns.make(builder, *communication.collective, requests, {&everybody, 1});
+  const PatternId pattern = patterns.make(builder, *communication.collective, requests, {&everybody, 1});
   builder.add_coflow(pattern, {.work = phase_of(communication.operation)});
   std::vector<Rate> rates;
   for (const Link& link : fabric.links()) rates.push_back(link.rate);

@@ -7,6 +7,6 @@
 namespace moesim {
 
 /// One task: all groups at once, on one actor that stands for every device.
-TaskGraph lower_alone(const Communication& communication, const Fabric& fabric);
+TaskGraph lower_alone(const OneCommunication& communication, const Fabric& fabric);
 
 }  // namespace moesim

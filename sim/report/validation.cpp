@@ -70,12 +70,30 @@ std::string without_end(std::string line) {
   return line + "\n";
 }
 
-std::string row(const JudgedCase& one) {
+std::string figure_of(const JudgedCase& one) {
+  return one.figure + (one.unit.empty() ? "" : ", " + one.unit);
+}
+
+/// Columns of the longest name and figure of a group.
+struct Widths {
+  std::size_t name = 0, figure = 0;
+};
+
+Widths widths_of(const Validation& validation, const std::string& group) {
+  Widths widths{.name = group.size(), .figure = 6};
+  for (const JudgedCase& one : validation.cases) {
+    if (one.group != group) continue;
+    widths.name = std::max(widths.name, one.name.size());
+    widths.figure = std::max(widths.figure, figure_of(one).size());
+  }
+  return widths;
+}
+
+std::string row(const JudgedCase& one, const Widths& widths) {
   const std::string simulated = one.error.empty() ? number(one.simulated) : "";
-  return without_end(fmt::format("  {:<34} {:<22} {:>10} {:>10} {:>10} {:>9}  {}", one.name,
-                                 one.figure + (one.unit.empty() ? "" : ", " + one.unit),
-                                 number(one.published), simulated, error_of(one), tolerance_of(one),
-                                 verdict(one)));
+  return without_end(fmt::format("  {:<{}}  {:<{}} {:>10} {:>10} {:>10} {:>9}  {}", one.name, widths.name,
+                                 figure_of(one), widths.figure, number(one.published), simulated,
+                                 error_of(one), tolerance_of(one), verdict(one)));
 }
 
 std::string remarks(const Validation& validation, const std::string& group) {
@@ -90,12 +108,13 @@ std::string remarks(const Validation& validation, const std::string& group) {
 }
 
 std::string table(const Validation& validation, const std::string& group) {
-  std::string text = without_end(fmt::format("{:<36} {:<22} {:>10} {:>10} {:>10} {:>9}", group, "figure",
-                                             "published", "simulated", "error", "tolerance"));
+  const Widths widths = widths_of(validation, group);
+  std::string text = fmt::format("{:<{}}  {:<{}} {:>10} {:>10} {:>10} {:>9}\n", group, widths.name + 2,
+                                 "figure", widths.figure, "published", "simulated", "error", "tolerance");
   std::vector<std::string> sources;
   for (const JudgedCase& one : validation.cases) {
     if (one.group != group) continue;
-    text += row(one);
+    text += row(one, widths);
     if (std::find(sources.begin(), sources.end(), one.source) == sources.end()) sources.push_back(one.source);
   }
   text += remarks(validation, group);
@@ -154,25 +173,26 @@ RankAgreement rank_agreement(const Validation& validation, const std::string& gr
 std::string write_text(const Validation& validation) {
   std::string text;
   for (const std::string& name : group_names(validation)) text += table(validation, name);
-  text += without_end(fmt::format("{:<36} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", "Errors of relative cases", "within",
-                                  "median", "90 %", "worst", "mean", "tau-b"));
+  text += without_end(fmt::format("{:<36} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", "Errors of relative cases",
+                                  "within", "median", "90 %", "worst", "mean", "tau-b"));
   for (const GroupSummary& group : summarize_groups(validation)) {
     const RankAgreement agreement = rank_agreement(validation, group.name);
     const auto percent = [&](double value, bool sign) {
       if (group.relative == 0) return std::string();
       return sign ? fmt::format("{:+.1f} %", 100 * value) : fmt::format("{:.1f} %", 100 * value);
     };
-    text += without_end(fmt::format(
-        "  {:<34} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", group.name,
-        fmt::format("{} of {}", group.within, group.cases), percent(group.median, false),
-        percent(group.ninetieth, false), percent(group.worst, false), percent(group.mean, true),
-        agreement.pairs > 0 ? fmt::format("{:.2f}", agreement.tau) : std::string()));
+    text += without_end(
+        fmt::format("  {:<34} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", group.name,
+                    fmt::format("{} of {}", group.within, group.cases), percent(group.median, false),
+                    percent(group.ninetieth, false), percent(group.worst, false), percent(group.mean, true),
+                    agreement.pairs > 0 ? fmt::format("{:.2f}", agreement.tau) : std::string()));
   }
   return text;
 }
 
 std::string write_csv(const Validation& validation) {
-  std::string text = "group,name,figure,unit,published,simulated,error,tolerance,absolute,within,source,known\n";
+  std::string text =
+      "group,name,figure,unit,published,simulated,error,tolerance,absolute,within,source,known\n";
   for (const JudgedCase& one : validation.cases) {
     const bool ran = one.error.empty();
     text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", quoted(one.group), quoted(one.name),

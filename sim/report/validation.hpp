@@ -27,9 +27,9 @@ struct JudgedCase {
 struct GroupSummary {
   std::string name;
   std::size_t cases = 0, within = 0;
-  std::size_t relative = 0;                      ///< cases that the next three are over; 0: there are none
-  double median = 0, ninetieth = 0, worst = 0;   ///< of the absolute errors
-  double mean = 0;                               ///< of the signed errors: fast is below zero for times
+  std::size_t relative = 0;                     ///< cases that the next three are over; 0: there are none
+  double median = 0, ninetieth = 0, worst = 0;  ///< of the absolute errors
+  double mean = 0;                              ///< of the signed errors: fast is below zero for times
 };
 
 /// All cases of some groups, in their order.

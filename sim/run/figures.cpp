@@ -113,7 +113,8 @@ Slots slots_of_first_block(const Simulation& run) {
   };
   TaskId first = nothing;
   for (TaskId task = 0; task < graph.size(); ++task) {
-    if (opens(task) && (first == nothing || run.timeline.starts[task] < run.timeline.starts[first])) first = task;
+    if (opens(task) && (first == nothing || run.timeline.starts[task] < run.timeline.starts[first]))
+      first = task;
   }
   if (first == nothing) throw InputError("figure", "needs a schedule that overlaps forward and backward");
   Slots slots;

@@ -53,8 +53,10 @@ PublishedCase read_case(Reader reader, const Common& common) {
   one.judged.published = reader.number({.name = "published", .help = "the figure as published"});
   one.judged.is_absolute = reader.flag(
       {.name = "absolute", .help = "whether the tolerance is a difference, not a share", .fallback = false});
-  one.judged.tolerance = reader.number(
-      {.name = "tolerance", .help = "how far off the simulation may be", .fallback = common.tolerance, .at_least = 0.0});
+  one.judged.tolerance = reader.number({.name = "tolerance",
+                                        .help = "how far off the simulation may be",
+                                        .fallback = common.tolerance,
+                                        .at_least = 0.0});
   one.judged.source = text("source", "where it is published", common.source);
   one.judged.known =
       reader.text({.name = "known", .help = "why the case is out of tolerance, if it is", .fallback = ""});
@@ -161,7 +163,8 @@ void run_all(std::vector<Run>& runs, unsigned jobs) {
       }
     }
   };
-  const std::size_t workers = std::min<std::size_t>(std::max(1U, jobs), std::max<std::size_t>(1, runs.size()));
+  const std::size_t workers =
+      std::min<std::size_t>(std::max(1U, jobs), std::max<std::size_t>(1, runs.size()));
   {
     std::vector<std::jthread> others(workers - 1);
     for (std::jthread& other : others) other = std::jthread(work);

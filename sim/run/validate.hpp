@@ -14,11 +14,11 @@ namespace moesim {
 struct PublishedCase {
   JudgedCase judged;  ///< without what is simulated
   const Figure* figure = nullptr;
-  std::string scenario;              ///< file
-  std::vector<Override> overrides;   ///< of the scenario
-  std::vector<Override> over;        ///< what the figure is divided by: that of the same with these on top
-  bool is_ratio = false;             ///< whether it is divided
-  double times = 1;                  ///< what the simulated figure is multiplied by
+  std::string scenario;             ///< file
+  std::vector<Override> overrides;  ///< of the scenario
+  std::vector<Override> over;       ///< what the figure is divided by: that of the same with these on top
+  bool is_ratio = false;            ///< whether it is divided
+  double times = 1;                 ///< what the simulated figure is multiplied by
 };
 
 /// What to validate.

@@ -11,7 +11,8 @@ std::vector<DescribedPart> describe_scenario() {
     parts.push_back({std::move(name), std::move(sentence), {}});
     read(Reader::describing(parts.back().keys));
   };
-  describe("scenario", "a training step; with \"pipeline\" or \"communication\" instead of a model, see below",
+  describe("scenario",
+           "a training step; with \"pipeline\" or \"communication\" instead of a model, see below",
            [](Reader r) { static_cast<void>(read_scenario(std::move(r))); });
   for (ModelPart& part : describe_model()) {
     parts.push_back({part.name.empty() ? "model" : "model." + part.name,

@@ -287,8 +287,8 @@ PassDurations read_fixed_cost(Reader reader) {
   return durations;
 }
 
-Communication read_communication(Reader reader, const Fabric& fabric) {
-  Communication communication;
+OneCommunication read_communication(Reader reader, const Fabric& fabric) {
+  OneCommunication communication;
   communication.operation = static_cast<Operation>(
       reader.choice({.name = "operation", .help = "what the ranks of a group do together"}, operation_names));
   communication.bytes =
@@ -303,8 +303,9 @@ Communication read_communication(Reader reader, const Fabric& fabric) {
                                              .at_least = 0});
   if (communication.group_size == 0) communication.group_size = devices;
   const bool exchanges = is_pair || communication.operation == Operation::all_to_all;
-  communication.collective = read_collective(reader, "collective", "the algorithm",
-                                             exchanges ? "pairwise" : "ring", communication.operation, fabric);
+  communication.collective =
+      read_collective(reader, "collective", "the algorithm", exchanges ? "pairwise" : "ring",
+                      communication.operation, fabric);
   reader.finish();
   if (reader.is_describing()) return communication;
   if (communication.group_size < 2 || devices % communication.group_size != 0 ||

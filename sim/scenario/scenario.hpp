@@ -68,7 +68,7 @@ struct Collectives {
 
 /// One communication by itself: every `group_size` neighbouring devices form a group, and all groups go at
 /// once.
-struct Communication {
+struct OneCommunication {
   Operation operation = Operation::all_reduce;
   Bytes bytes;  ///< of the whole buffer; in an all-to-all what a rank has for all others and itself
   std::int64_t group_size = 1;
@@ -81,7 +81,7 @@ struct Communication {
 struct Scenario {
   std::string about;
   std::optional<PassDurations> fixed;
-  std::optional<Communication> communication;
+  std::optional<OneCommunication> communication;
   Model model;
   std::optional<Cluster> cluster;
   Batch batch;
