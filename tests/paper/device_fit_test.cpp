@@ -215,6 +215,21 @@ TEST_CASE("Copies, norms, SwiGLU, permute and unpermute on an H200 come out with
   CHECK(found.p90 < 0.08);
 }
 
+TEST_CASE("Products published for an A100 come out within 3 % at the median") {
+  const Device a100 = device("a100.json");
+  const Value table = measured("measurements-a100-bf16.json");
+  std::vector<double> products;
+  for (const Value& row : member(table, "gemm_bf16").items) {
+    const std::string& pass = row.items[0].text;
+    const Op op =
+        make_gemm("", pass == "backward_weight" ? OpPass::backward_weight : OpPass::forward,
+                  row.items[1].integer, row.items[2].integer, row.items[3].integer, Precision::bf16);
+    products.push_back(std::abs(seconds(op, a100) * 312e12 * row.items[4].number / op.flops.count - 1));
+  }
+  CHECK(products.size() == 66);
+  CHECK(median(products) < 0.03);
+}
+
 TEST_CASE("Products and attention published for a B200 come out within 10 % and 15 % at the median") {
   const Device b200 = device("b200.json");
   const Value table = measured("measurements-b200-bf16.json");
