@@ -76,7 +76,7 @@ class Nccl final : public Collective {
       refuse("nccl", request.operation, "all_reduce, reduce_scatter and all_gather");
     }
     Traffic best = rings(request, fabric);
-    const bool in_a_node = fabric.node_of(request.group.front()) == fabric.node_of(request.group.back());
+    const bool in_a_node = nodes_of(request.group, fabric) == 1;
     if (request.operation == Operation::all_reduce && in_a_node && generation_.switch_share > 0 &&
         request.group.size() > 2) {
       Traffic other = in_switch(request, fabric);
