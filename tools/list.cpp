@@ -37,6 +37,7 @@ std::vector<Family> families() {
   return {family("schedule", "the order of passes on each pipeline rank", schedules()),
           family("topology", "how devices are wired", topologies()),
           family("routing", "which experts a token goes to", routings()),
+          family("gradient_sync", "how gradients become parameters", gradient_syncs()),
           family("collective", "how a group communicates", collectives()),
           family("cost", "the time of one op", costs()),
           family("engine", "who shares what, when", engines())};
@@ -124,7 +125,7 @@ std::string describe(const std::string& name) {
 void add_list_commands(CLI::App& app) {
   auto name = std::make_shared<std::string>();
   CLI::App* lister = app.add_subcommand("list", "list the members of all families, or of one");
-  lister->add_option("FAMILY", *name, "schedule, topology, routing, collective, cost, engine");
+  lister->add_option("FAMILY", *name, "schedule, topology, routing, gradient_sync, collective, cost, engine");
   lister->callback([name] { write_file("-", list(*name)); });
   CLI::App* describer =
       app.add_subcommand("describe", "every key of a scenario, with help, unit, default and bounds");

@@ -13,16 +13,24 @@
 namespace moesim {
 
 /// What is asked of a group of devices.
-enum class Operation : std::uint8_t { all_to_all, all_reduce, reduce_scatter, all_gather, point_to_point };
-inline constexpr std::string_view operation_names[] = {"all_to_all", "all_reduce", "reduce_scatter",
-                                                       "all_gather", "point_to_point"};
+enum class Operation : std::uint8_t {
+  all_to_all,
+  all_reduce,
+  reduce_scatter,
+  all_gather,
+  point_to_point,
+  reduce,     ///< the sum to group[0]
+  broadcast,  ///< from group[0] to all others
+};
+inline constexpr std::string_view operation_names[] = {
+    "all_to_all", "all_reduce", "reduce_scatter", "all_gather", "point_to_point", "reduce", "broadcast"};
 
 /// One communication of one group.
 struct Request {
   Operation operation = Operation::all_reduce;
   std::span<const DeviceId> group{};  ///< in the order of the group's ranks
-  /// all_reduce: the whole buffer. reduce_scatter, all_gather: the whole, unsharded buffer. point_to_point:
-  /// from group[0] to group[1]. all_to_all: one row.
+  /// all_reduce, reduce, broadcast: the whole buffer. reduce_scatter, all_gather: the whole, unsharded
+  /// buffer. point_to_point: from group[0] to group[1]. all_to_all: one row.
   Bytes bytes;
   double rows_per_rank = 0;          ///< all_to_all: rows that each rank sends to each rank (itself included)
   double reached_rows_per_rank = 0;  ///< all_to_all: the same when rows for one rank are sent once

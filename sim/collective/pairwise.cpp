@@ -1,4 +1,5 @@
-// Every rank sends to every other directly, as an all-to-all of NCCL does; also a plain send.
+// Every rank sends to every other directly, as an all-to-all of NCCL does; also a plain send, and all to one
+// or one to all over one port.
 #include "sim/collective/settings.hpp"
 
 namespace moesim {
@@ -23,8 +24,14 @@ class Pairwise final : public Collective {
           if (from != to) traffic.flows.push_back({from, to, bytes});
         }
       }
+    } else if (request.operation == Operation::reduce || request.operation == Operation::broadcast) {
+      for (const DeviceId device : request.group.subspan(1)) {
+        const bool inward = request.operation == Operation::reduce;
+        traffic.flows.push_back({inward ? device : request.group[0], inward ? request.group[0] : device,
+                                 static_cast<double>(request.bytes.count)});
+      }
     } else {
-      refuse("pairwise", request.operation, "all_to_all and point_to_point");
+      refuse("pairwise", request.operation, "all_to_all, point_to_point, reduce and broadcast");
     }
     traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
     return traffic;
@@ -46,6 +53,7 @@ std::unique_ptr<const Collective> make(Reader& reader) {
 }  // namespace
 
 extern constexpr Entry<Collective> pairwise_collective{
-    "pairwise", "every rank sends to every other directly (all_to_all, point_to_point)", make};
+    "pairwise", "every rank sends to every other directly (all_to_all, point_to_point, reduce, broadcast)",
+    make};
 
 }  // namespace moesim

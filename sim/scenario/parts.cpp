@@ -164,7 +164,20 @@ PrecisionPlan read_precision_plan(Reader reader) {
   return plan;
 }
 
-Collectives read_collectives(Reader reader, const Fabric& fabric, ContextExchange context_exchange) {
+Operation gradient_operation(Updater updater) {
+  switch (updater) {
+    case Updater::every_rank:
+      return Operation::all_reduce;
+    case Updater::owner:
+      return Operation::reduce_scatter;
+    case Updater::server:
+      return Operation::reduce;
+  }
+  return Operation::all_reduce;
+}
+
+Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,
+                             ContextExchange context_exchange) {
   Collectives all;
   const auto read = [&](std::string_view name, std::string_view help, std::string_view fallback,
                         Operation operation) {
@@ -172,10 +185,13 @@ Collectives read_collectives(Reader reader, const Fabric& fabric, ContextExchang
   };
   all.dispatch = read("dispatch", "tokens to the experts", "pairwise", Operation::all_to_all);
   all.combine = read("combine", "expert outputs back", "pairwise", Operation::all_to_all);
-  all.gradients =
-      read("gradients", "sum of gradients over data-parallel ranks", "ring", Operation::reduce_scatter);
-  all.parameters =
-      read("parameters", "updated parameters to data-parallel ranks", "ring", Operation::all_gather);
+  const bool to_server = gradients.updater == Updater::server;
+  const std::string_view usual = to_server ? "pairwise" : "ring";
+  all.gradients = read("gradients", "sum of gradients over data-parallel ranks", usual,
+                       gradient_operation(gradients.updater));
+  all.parameters = read("parameters", "updated parameters to data-parallel ranks", usual,
+                        to_server ? Operation::broadcast : Operation::all_gather);
+  all.servers = read("servers", "sum of gradients among parameter servers", "ring", Operation::all_reduce);
   all.tensor = read("tensor", "activations inside a tensor-parallel group", "ring", Operation::all_gather);
   const bool is_ring = context_exchange == ContextExchange::ring;
   all.context =
@@ -228,13 +244,6 @@ Recompute read_recompute(Reader& reader) {
     recompute.*(found->flag) = true;
   }
   return recompute;
-}
-
-GradientSync read_gradient_sync(Reader reader) {
-  const auto sync = static_cast<GradientSync>(reader.choice(
-      {.name = "kind", .help = "how gradients become parameters", .fallback = "zero1"}, gradient_sync_names));
-  reader.finish();
-  return sync;
 }
 
 RoutingDraws read_routing_draws(Reader& reader) {

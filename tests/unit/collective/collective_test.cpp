@@ -244,8 +244,27 @@ TEST_CASE("An algorithm refuses what it does not do, and says what it does") {
   CHECK(refusal("tree", Operation::reduce_scatter) ==
         "collectives: 'tree' does no reduce_scatter (it does all_reduce)");
   CHECK(refusal("pairwise", Operation::all_reduce) ==
-        "collectives: 'pairwise' does no all_reduce (it does all_to_all and point_to_point)");
+        "collectives: 'pairwise' does no all_reduce (it does all_to_all, point_to_point, reduce "
+        "and broadcast)");
   CHECK(refusal("hierarchical", Operation::point_to_point) ==
         "collectives: 'hierarchical' does no point_to_point (it does all_to_all)");
   CHECK(refusal("ring", Operation::all_reduce) == "no error");
+}
+
+TEST_CASE("A reduce brings every buffer to the first of the group, a broadcast takes one to each other") {
+  const Fabric fabric = nodes_of(8, 4);
+  const std::vector<DeviceId> group{2, 0, 5, 7};
+  const std::unique_ptr<const Collective> pairwise = algorithm(R"({"kind": "pairwise"})");
+  const Sums reduced = sums_of(
+      pairwise->plan({.operation = Operation::reduce, .group = group, .bytes = Bytes{1000}}, fabric), fabric);
+  CHECK(reduced.received.size() == 1);
+  CHECK(reduced.received.at(2) == 3000);
+  CHECK(reduced.sent.at(7) == 1000);
+  CHECK(reduced.between_nodes == 2000);
+  const Sums sent = sums_of(
+      pairwise->plan({.operation = Operation::broadcast, .group = group, .bytes = Bytes{1000}}, fabric),
+      fabric);
+  CHECK(sent.sent.size() == 1);
+  CHECK(sent.sent.at(2) == 3000);
+  CHECK(sent.received.at(0) == 1000);
 }
