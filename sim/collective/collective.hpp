@@ -45,13 +45,27 @@ struct Flow {
   double bytes = 0;
 };
 
+/// The same bytes from each member of a group to each other. Of n members these are n (n-1) flows, which a
+/// fabric may know how to add up without looking at each.
+struct Exchange {
+  std::vector<DeviceId> group;
+  double bytes = 0;  ///< of one flow
+  std::int64_t flow_count() const {
+    return static_cast<std::int64_t>(group.size()) * (static_cast<std::int64_t>(group.size()) - 1);
+  }
+};
+
 /// The traffic of one communication: all flows go at once, after the latency of its rounds.
 struct Traffic {
   std::vector<Flow> flows;
-  Time latency;           ///< start-up and rounds: what a message of no bytes would take
-  double efficiency = 1;  ///< share of the links' rates that this implementation reaches
+  std::vector<Exchange> exchanges = {};  ///< beside `flows`
+  Time latency;                          ///< start-up and rounds: what a message of no bytes would take
+  double efficiency = 1;                 ///< share of the links' rates that this implementation reaches
   std::int64_t messages = 0;
 };
+
+/// All flows of some traffic, exchanges written out: sources in the order of the group, then destinations.
+std::vector<Flow> all_flows(const Traffic& traffic);
 
 /// An algorithm for some of the operations. A family.
 class Collective {

@@ -16,24 +16,22 @@ class Pairwise final : public Collective {
     traffic.latency += longest_latency(request.group, fabric);
     if (request.operation == Operation::point_to_point) {
       traffic.flows = {{request.group[0], request.group[1], static_cast<double>(request.bytes.count)}};
+      traffic.messages = 1;
     } else if (request.operation == Operation::all_to_all) {
       const double rows = deduplicate_ ? request.reached_rows_per_rank : request.rows_per_rank;
       const double bytes = rows * static_cast<double>(request.bytes.count);
-      for (const DeviceId from : request.group) {
-        for (const DeviceId to : request.group) {
-          if (from != to) traffic.flows.push_back({from, to, bytes});
-        }
-      }
+      traffic.exchanges = {{{request.group.begin(), request.group.end()}, bytes}};
+      traffic.messages = traffic.exchanges.front().flow_count();
     } else if (request.operation == Operation::reduce || request.operation == Operation::broadcast) {
       for (const DeviceId device : request.group.subspan(1)) {
         const bool inward = request.operation == Operation::reduce;
         traffic.flows.push_back({inward ? device : request.group[0], inward ? request.group[0] : device,
                                  static_cast<double>(request.bytes.count)});
       }
+      traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
     } else {
       refuse("pairwise", request.operation, "all_to_all, point_to_point, reduce and broadcast");
     }
-    traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
     return traffic;
   }
 

@@ -12,8 +12,10 @@ Work phase_of(Operation operation) {
   switch (operation) {
     case Operation::all_reduce:
     case Operation::reduce_scatter:
+    case Operation::reduce:
       return Work::gradient;
     case Operation::all_gather:
+    case Operation::broadcast:
       return Work::parameter;
     case Operation::all_to_all:
       return Work::dispatch;

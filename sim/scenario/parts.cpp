@@ -311,9 +311,11 @@ OneCommunication read_communication(Reader reader, const Fabric& fabric) {
                                              .fallback = is_pair ? 2 : 0,
                                              .at_least = 0});
   if (communication.group_size == 0) communication.group_size = devices;
-  const bool exchanges = is_pair || communication.operation == Operation::all_to_all;
+  const bool is_ring = communication.operation == Operation::all_reduce ||
+                       communication.operation == Operation::reduce_scatter ||
+                       communication.operation == Operation::all_gather;
   communication.collective =
-      read_collective(reader, "collective", "the algorithm", exchanges ? "pairwise" : "ring",
+      read_collective(reader, "collective", "the algorithm", is_ring ? "ring" : "pairwise",
                       communication.operation, fabric);
   reader.finish();
   if (reader.is_describing()) return communication;

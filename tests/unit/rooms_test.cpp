@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "models/routing/skew.hpp"
 #include "sim/scenario/scenario.hpp"
 #include "tests/support/program.hpp"
 
@@ -170,6 +171,7 @@ TEST_CASE("Members of a family have unique names, a sentence without period each
   check_register("schedule", schedules(), tests);
   check_register("topology", topologies(), tests);
   check_register("routing", routings(), tests);
+  check_register("skew", skews(), tests);
   check_register("gradient_sync", gradient_syncs(), tests);
   check_register("collective", collectives(), tests);
   check_register("cost", costs(), tests);
