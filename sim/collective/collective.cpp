@@ -11,8 +11,8 @@ extern const Entry<Collective> dimension_ring_collective;
 
 namespace {
 
-constinit const Entry<Collective>* const members[] = {&pairwise_collective, &hierarchical_collective,
-                                                      &ring_collective, &tree_collective,
+constinit const Entry<Collective>* const members[] = {&pairwise_collective,       &hierarchical_collective,
+                                                      &ring_collective,           &tree_collective,
                                                       &dimension_ring_collective, &nccl_collective};
 
 }  // namespace

@@ -314,9 +314,8 @@ OneCommunication read_communication(Reader reader, const Fabric& fabric) {
   const bool is_ring = communication.operation == Operation::all_reduce ||
                        communication.operation == Operation::reduce_scatter ||
                        communication.operation == Operation::all_gather;
-  communication.collective =
-      read_collective(reader, "collective", "the algorithm", is_ring ? "ring" : "pairwise",
-                      communication.operation, fabric);
+  communication.collective = read_collective(reader, "collective", "the algorithm",
+                                             is_ring ? "ring" : "pairwise", communication.operation, fabric);
   reader.finish();
   if (reader.is_describing()) return communication;
   if (communication.group_size < 2 || devices % communication.group_size != 0 ||
