@@ -126,6 +126,7 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
   for (const Request& request : requests) {
     Traffic traffic = collective.plan(request, fabric_);
     for (Flow& flow : traffic.flows) flow.bytes *= static_cast<double>(interplay.rounds);
+    for (Exchange& exchange : traffic.exchanges) exchange.bytes *= static_cast<double>(interplay.rounds);
     traffic.latency = traffic.latency * interplay.rounds;
     traffic.messages *= interplay.rounds;
     add(traffic, interplay.busiest, pattern);
