@@ -1,5 +1,6 @@
 #include "sim/lower/lower.hpp"
 
+#include "sim/lower/alone.hpp"
 #include "sim/lower/fixed.hpp"
 #include "sim/lower/passes.hpp"
 #include "sim/lower/step.hpp"
@@ -8,6 +9,7 @@ namespace moesim {
 
 TaskGraph lower(const Scenario& scenario, Loading loading) {
   if (scenario.fixed) return lower_fixed(scenario.order, *scenario.fixed);
+  if (scenario.communication) return lower_alone(*scenario.communication, scenario.fabric());
   Step step(scenario, loading);
   Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();

@@ -112,7 +112,7 @@ std::string write_report_json(const Report& report) {
     json["tflops_per_device"] = report.flops_per_device().count / 1e12;
     json["mfu"] = report.mfu();
   }
-  json["pipeline"] = pipeline(report);
+  if (!report.stages.empty()) json["pipeline"] = pipeline(report);
   json["breakdown_s"] = {{"compute", to_seconds(report.breakdown.compute)},
                          {"exposed_communication", to_seconds(report.breakdown.exposed_communication)},
                          {"bubble", to_seconds(report.breakdown.bubble)},

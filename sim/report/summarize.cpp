@@ -47,6 +47,7 @@ Time busy_in_passes(const Occupancy& actor) {
 }
 
 void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, Report& report) {
+  if (scenario.communication) return;
   const std::size_t ranks = scenario.order.ranks.size();
   const std::size_t positions = actors.size() / ranks;
   for (const Occupancy& actor : actors) report.makespan = std::max(report.makespan, actor.last_pass);
@@ -162,7 +163,7 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
   add_passes(actors, report);
   const std::vector<std::int64_t> runs = count_patterns(graph, report);
   if (scenario.cluster) {
-    add_model(scenario, report);
+    if (!scenario.communication) add_model(scenario, report);
     add_links(scenario, graph, runs, report);
     add_gradient_parts(scenario, graph, timeline, report);
     report.routing = routing_of(scenario);

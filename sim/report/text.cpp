@@ -49,6 +49,7 @@ std::string breakdown(const Report& report) {
   row("exposed communication", report.breakdown.exposed_communication);
   row("bubble", report.breakdown.bubble);
   row("optimizer", report.breakdown.optimizer);
+  if (report.stages.empty()) return text;
   text += "\nPasses, with the exchanges that they wait for\n";
   if (report.passes.overlapped.count > 0) row("overlapped F and B", report.passes.overlapped);
   row("forward alone", report.passes.forward);
@@ -58,6 +59,7 @@ std::string breakdown(const Report& report) {
 }
 
 std::string pipeline(const Report& report) {
+  if (report.stages.empty()) return {};
   std::int64_t in_flight = 0;
   for (const StageReport& stage : report.stages)
     in_flight = std::max(in_flight, stage.peak_microbatches_in_flight);

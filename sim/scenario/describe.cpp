@@ -11,7 +11,8 @@ std::vector<DescribedPart> describe_scenario() {
     parts.push_back({std::move(name), std::move(sentence), {}});
     read(Reader::describing(parts.back().keys));
   };
-  describe("scenario", "a training step; with \"pipeline\" instead of a model, see below",
+  describe("scenario",
+           "a training step; with \"pipeline\" or \"communication\" instead of a model, see below",
            [](Reader r) { static_cast<void>(read_scenario(std::move(r))); });
   for (ModelPart& part : describe_model()) {
     parts.push_back({part.name.empty() ? "model" : "model." + part.name,
@@ -38,6 +39,12 @@ std::vector<DescribedPart> describe_scenario() {
            [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });
   describe("pipeline", "a pipeline without a model, whose passes have given durations",
            [](Reader r) { static_cast<void>(read_pipeline_sizes(std::move(r))); });
+  describe("communication", "one communication by itself, on a cluster, without a model", [](Reader r) {
+    std::vector<Declaration> unused;
+    Reader cluster = Reader::describing(unused);
+    const Fabric fabric = read_cluster(cluster).fabric;
+    static_cast<void>(read_communication(std::move(r), fabric));
+  });
   describe("fixed_cost", "the part \"cost\" of a scenario with \"pipeline\"",
            [](Reader r) { static_cast<void>(read_fixed_cost(std::move(r))); });
   return parts;

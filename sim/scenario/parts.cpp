@@ -307,6 +307,36 @@ PassDurations read_fixed_cost(Reader reader) {
   return durations;
 }
 
+OneCommunication read_communication(Reader reader, const Fabric& fabric) {
+  OneCommunication communication;
+  communication.operation = static_cast<Operation>(
+      reader.choice({.name = "operation", .help = "what the ranks of a group do together"}, operation_names));
+  communication.bytes =
+      reader.bytes({.name = "bytes",
+                    .help = "of the whole buffer; all_to_all: what a rank has for all, itself included",
+                    .at_least = Bytes{1}});
+  const auto devices = static_cast<std::int64_t>(fabric.device_count());
+  const bool is_pair = communication.operation == Operation::point_to_point;
+  communication.group_size = reader.integer({.name = "group_size",
+                                             .help = "neighbouring devices that form a group (0: all)",
+                                             .fallback = is_pair ? 2 : 0,
+                                             .at_least = 0});
+  if (communication.group_size == 0) communication.group_size = devices;
+  const bool is_ring = communication.operation == Operation::all_reduce ||
+                       communication.operation == Operation::reduce_scatter ||
+                       communication.operation == Operation::all_gather;
+  communication.collective = read_collective(reader, "collective", "the algorithm",
+                                             is_ring ? "ring" : "pairwise", communication.operation, fabric);
+  reader.finish();
+  if (reader.is_describing()) return communication;
+  if (communication.group_size < 2 || devices % communication.group_size != 0 ||
+      (is_pair && communication.group_size != 2)) {
+    reader.fail("group_size", fmt::format("is {}, expected {} and a divisor of {} devices",
+                                          communication.group_size, is_pair ? "2" : "at least 2", devices));
+  }
+  return communication;
+}
+
 Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help) {
   std::optional<Reader> part = reader.optional_part(name, help);
   return part ? std::move(*part) : Reader(no_keys(), std::string(name));

@@ -48,6 +48,9 @@ struct PipelineSizes {
 PipelineSizes read_pipeline_sizes(Reader reader);
 /// Durations as given: of one chunk, or of one rank for schedules that split them over its chunks.
 PassDurations read_fixed_cost(Reader reader);
+/// Throws InputError for a collective that does not do the operation, and for a group that does not divide
+/// the devices.
+OneCommunication read_communication(Reader reader, const Fabric& fabric);
 /// Reads the scenario's own key "recompute".
 Recompute read_recompute(Reader& reader);
 

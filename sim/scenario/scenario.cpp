@@ -238,7 +238,7 @@ void read_gradient_sync(Reader& reader, Scenario& scenario) {
   }
 }
 
-void read_communication(Reader& reader, Scenario& scenario) {
+void read_collectives_part(Reader& reader, Scenario& scenario) {
   scenario.collectives =
       read_collectives(part_or_empty(reader, "collectives", "the algorithm of each communication"),
                        scenario.fabric(), scenario.gradient_sync, scenario.context_exchange);
@@ -284,6 +284,21 @@ Scenario read_pipeline_only(Reader reader) {
   return scenario;
 }
 
+/// A scenario that is one communication.
+Scenario read_communication_only(Reader reader) {
+  Scenario scenario;
+  scenario.about =
+      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  Reader cluster = reader.part("cluster", "devices and fabric");
+  scenario.cluster = read_cluster(cluster);
+  scenario.communication =
+      read_communication(reader.part("communication", "one communication by itself"), scenario.fabric());
+  scenario.order.ranks.resize(1);  // one actor stands for all devices; it has no passes
+  read_engine(reader, scenario);
+  reader.finish();
+  return scenario;
+}
+
 /// Model, cluster and batch, and how the first is spread over the second. Answers the layers of each stage as
 /// given.
 std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
@@ -308,7 +323,7 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
 void read_choices(Reader& reader, Scenario& scenario) {
   read_routing(reader, scenario);
   read_gradient_sync(reader, scenario);
-  read_communication(reader, scenario);
+  read_collectives_part(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
   scenario.recompute = read_recompute(reader);
   scenario.fused_loss = reader.flag(
@@ -392,8 +407,9 @@ std::int64_t Scenario::first_layer(std::int64_t model_stage) const {
 }
 
 Scenario read_scenario(Reader reader) {
-  return reader.has("pipeline") ? read_pipeline_only(std::move(reader))
-                                : read_training_step(std::move(reader));
+  if (reader.has("pipeline")) return read_pipeline_only(std::move(reader));
+  if (reader.has("communication")) return read_communication_only(std::move(reader));
+  return read_training_step(std::move(reader));
 }
 
 Scenario read_scenario(const Value& document) { return read_scenario(Reader(document, "")); }

@@ -68,14 +68,25 @@ struct Collectives {
   double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
 };
 
+/// One communication by itself: every `group_size` neighbouring devices form a group, and all groups go at
+/// once.
+struct OneCommunication {
+  Operation operation = Operation::all_reduce;
+  Bytes bytes;  ///< of the whole buffer; in an all-to-all what a rank has for all others and itself
+  std::int64_t group_size = 1;
+  std::unique_ptr<const Collective> collective;
+};
+
 /// The operation that brings the sum of gradients to whoever updates.
 Operation gradient_operation(Updater updater);
 
 /// A scenario. Everything fits everything else. With `fixed` it is a pipeline only: it has an order, an
-/// engine and durations, but no model, no cluster and no batch.
+/// engine and durations, but no model, no cluster and no batch. With `communication` it is that alone, on a
+/// cluster, without passes.
 struct Scenario {
   std::string about;
   std::optional<PassDurations> fixed;
+  std::optional<OneCommunication> communication;
   Model model;
   std::optional<Cluster> cluster;
   Batch batch;

@@ -36,10 +36,12 @@ const std::string see_help = "hint: moesim --help lists commands and options\n";
 TEST_CASE("A command line that cannot be understood is refused with a hint") {
   CHECK(refusal({}) == "error: A subcommand is required\n" + see_help);
   CHECK(refusal({"bogus"}) ==
-        "error: unknown command 'bogus' (known: run, schedule, compare, topology, list, describe)\n" +
+        "error: unknown command 'bogus' (known: run, schedule, compare, topology, validate, import, list, "
+        "describe)\n" +
             see_help);
   CHECK(refusal({"comapre", "x.json"}) ==
-        "error: unknown command 'comapre' (known: run, schedule, compare, topology, list, describe; did you "
+        "error: unknown command 'comapre' (known: run, schedule, compare, topology, validate, import, list, "
+        "describe; did you "
         "mean "
         "'compare'?)\n" +
             see_help);
