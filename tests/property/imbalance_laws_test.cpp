@@ -16,7 +16,8 @@ namespace {
 
 /// A model of three layers, two with experts, on nodes of four devices.
 struct Setup {
-  std::int64_t devices = 8, expert = 8, tensor = 1, pipeline = 1, sequences = 32, top_k = 2, length = 512;
+  std::int64_t devices = 8, expert = 8, tensor = 1, pipeline = 1, sequences = 32, top_k = 2, length = 512,
+               expert_tensor = 1;
   std::string dispatch = "pairwise";
   std::string schedule = "1f1b";
   std::string placement = R"(["tensor", "context", "expert", "data", "pipeline"])";
@@ -34,13 +35,13 @@ Scenario scenario_of(const Setup& setup, const std::string& routing, const std::
             "topology": {{"kind": "rail_fat_tree", "levels": 2, "devices_per_node": 4,
               "nvlink_rate": "400 GB/s", "nic_rate": "50 GB/s"}}}},
           "batch": {{"sequences": {}, "sequence_length": {}}},
-          "parallelism": {{"pipeline": {}, "tensor": {}, "expert": {}, "placement": {}}},
+          "parallelism": {{"pipeline": {}, "tensor": {}, "expert": {}, "expert_tensor": {}, "placement": {}}},
           "schedule": {{"kind": "{}"}},
           "routing": {},
           "collectives": {{"dispatch": {{"kind": "{}"}}, "combine": {{"kind": "{}"}}}} {}}})",
       hidden, experts, setup.top_k, setup.devices, setup.sequences, setup.length, setup.pipeline,
-      setup.tensor, setup.expert, setup.placement, setup.schedule, routing, setup.dispatch, setup.dispatch,
-      more);
+      setup.tensor, setup.expert, setup.expert_tensor, setup.placement, setup.schedule, routing,
+      setup.dispatch, setup.dispatch, more);
   return read_scenario(load_document_text(text, MOESIM_SOURCE "/imbalance.json"));
 }
 
@@ -64,6 +65,7 @@ const std::vector<Setup>& setups() {
       {.devices = 16, .expert = 4, .pipeline = 4, .schedule = "dualpipe"},
       {.devices = 16, .expert = 4, .placement = R"(["tensor", "context", "data", "expert", "pipeline"])"},
       {.devices = 8, .expert = 1},
+      {.devices = 16, .expert = 4, .tensor = 2, .expert_tensor = 2},
   };
   return all;
 }
@@ -88,7 +90,7 @@ std::int64_t bytes_between_ranks(const Scenario& scenario) {
       }
     }
   }
-  return rows * scenario.layout.sizes().expert_data() * hidden * 2;
+  return rows * static_cast<std::int64_t>(scenario.layout.expert_groups().size()) * hidden * 2;
 }
 
 }  // namespace
@@ -238,7 +240,7 @@ TEST_CASE("Every routed row is computed once and every byte sent arrives, there 
     const Scenario scenario = scenario_of(setup, zipf(1.0));
     const TaskGraph graph = lower(scenario);
     const std::int64_t ranks = scenario.layout.sizes().expert;
-    const std::int64_t choices = ranks * tokens_per_device(scenario) * 2;
+    const std::int64_t choices = ranks * tokens_per_device(scenario) * 2 * setup.expert_tensor;
     for (std::uint32_t number = 0; number < scenario.loads->count(); ++number) {
       std::int64_t rows = 0;
       for (std::int64_t rank = 0; rank < ranks; ++rank) rows += scenario.loads->work(number, rank).rows;
