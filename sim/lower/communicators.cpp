@@ -58,7 +58,8 @@ void Communicators::add_scope(const Scenario& scenario, Scope scope, const std::
   }
 }
 
-PatternMaker::PatternMaker(const Fabric& fabric) : fabric_(fabric), load_of_link_(fabric.links().size()) {}
+PatternMaker::PatternMaker(const Fabric& fabric, FlowGrain grain)
+    : fabric_(fabric), load_of_link_(fabric.links().size()), parts_(grain) {}
 
 void PatternMaker::add(const Traffic& traffic, double busiest, Pattern& pattern) {
   pattern.efficiency = traffic.efficiency / busiest;
@@ -74,6 +75,7 @@ void PatternMaker::add(const Traffic& traffic, double busiest, Pattern& pattern)
       if (load_of_link_[link] == 0) touched_.push_back(link);
       load_of_link_[link] += flow.bytes / pattern.efficiency;
     }
+    parts_.add(flow, route_, flow.bytes / pattern.efficiency);
   }
   pattern.latency = std::max(pattern.latency, traffic.latency);
   pattern.messages += traffic.messages;
@@ -97,7 +99,9 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
     load_of_link_[link] = 0;
   }
   touched_.clear();
-  return builder.add_pattern(pattern, loads, members);
+  const PatternId id = builder.add_pattern(pattern, loads, members);
+  parts_.write(builder, id);
+  return id;
 }
 
 }  // namespace moesim

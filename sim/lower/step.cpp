@@ -24,7 +24,7 @@ Step::Step(const Scenario& scenario)
       times_(scenario),
       communicators_(scenario),
       builder_(static_cast<std::uint32_t>(communicators_.actors().size())),
-      patterns_(scenario.fabric()),
+      patterns_(scenario.fabric(), scenario.engine->flows()),
       streams_(communicators_.actors().size()),
       calls_(communicators_.count()),
       calls_issued_(communicators_.actors().size()),
