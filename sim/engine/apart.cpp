@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
 #include <new>
 #include <stdexcept>
 
@@ -57,6 +60,7 @@ void end_badly(Outcome& outcome, Ending ending, const char* message) {
 /// The life of the other process.
 [[noreturn]] void live(const Shared& shared, const std::function<std::uint64_t(const Spans&)>& run) {
   Outcome& outcome = shared.outcome();
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody is left to hear the outcome
   try {
     outcome.events = run(shared.spans());
     outcome.ending = Ending::good;
@@ -101,6 +105,7 @@ void throw_if_bad(const Outcome& outcome, int status) {
 
 Timeline run_apart(std::size_t tasks, const std::function<std::uint64_t(const Spans&)>& run) {
   const Shared shared(tasks);
+  std::fflush(nullptr);  // or the copy might print what waits to be printed once more
   const pid_t process = fork();
   if (process < 0) throw RunError("no process for the run: the system has too many, or too little memory");
   if (process == 0) live(shared, run);

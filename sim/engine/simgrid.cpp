@@ -5,9 +5,9 @@
 //
 // Platform. One link without latency for each resource of the graph, one host for each actor. All bytes go
 // from one host to another over whatever links they load: the zone answers with the route of the flow that is
-// about to start. A flow that puts more bytes on one link than on another names it more often: weights in
-// SimGrid are whole numbers, here of a unit that divides all loads where there is one, and else small enough
-// that a coflow's share of a link is off by 0.05 % at most.
+// about to start. What puts more bytes on one link than on another names it more often: weights in SimGrid
+// are whole numbers, of a unit that divides all loads where there is one, and else keeps a coflow's share of
+// a link within 0.05 %.
 //
 // Compute whose speed can change is an execution with a bound on its rate; so are flows. Fair shares of
 // unequal numbers of flows are sharing penalties. What cannot change its speed (plain compute, latencies) is
@@ -140,28 +140,38 @@ class Platform {
   std::vector<StandardLinkImpl*> links_;
 };
 
-constexpr double most_mentions = 1000;  // of the link that takes longest, where no unit divides all loads
+constexpr double accuracy = 0.0005;             // of a share of a link, where no unit divides all loads
+constexpr std::int64_t longest_route = 20'000;  // that SimGrid takes in good time
 
-/// The bytes that one mention of a link in a route stands for.
+/// Whether routes that mention links once for each `unit` bytes misstate no load by more than `most_s`
+/// seconds.
+bool is_accurate(const TaskGraph& graph, std::span<const Load> loads, double unit, double most_s) {
+  return std::ranges::all_of(loads, [&](const Load& load) {
+    const double times = load.bytes / unit;
+    return std::abs(times - std::round(times)) * unit <= most_s * graph.capacities[load.resource].count;
+  });
+}
+
+/// The bytes that one mention of a link in a route stands for: those of the link that takes longest, divided
+/// by the least number that gives all loads exactly, or else closely, or else as closely as routes may be
+/// long.
 double unit_of(const TaskGraph& graph, const Pattern& pattern) {
   const std::span<const Load> loads = graph.loads_of(pattern);
-  const auto by_bytes = [](const Load& a, const Load& b) { return a.bytes < b.bytes; };
-  const double smallest = std::ranges::min_element(loads, by_bytes)->bytes;
-  const auto divides = [&](const Load& load) {
-    const double times = load.bytes / smallest;
-    return times <= most_mentions && std::abs(times - std::round(times)) < 1e-9 * times;
-  };
-  if (std::ranges::all_of(loads, divides)) return smallest;
-  double longest = 0, slowest = graph.capacities[loads.front().resource].count, bytes = 0;
+  double longest_s = 0, bytes = 0, all_bytes = 0;
   for (const Load& load : loads) {
-    const double capacity = graph.capacities[load.resource].count;
-    slowest = std::min(slowest, capacity);
-    if (load.bytes / capacity > longest) {
-      longest = load.bytes / capacity;
-      bytes = load.bytes;  // of the longest: its mentions come out whole
+    const double seconds = load.bytes / graph.capacities[load.resource].count;
+    if (seconds > longest_s) bytes = load.bytes;
+    longest_s = std::max(longest_s, seconds);
+    all_bytes += load.bytes;
+  }
+  const auto most = std::max<std::int64_t>(1, static_cast<std::int64_t>(longest_route * bytes / all_bytes));
+  for (const double error : {1e-9, accuracy}) {
+    for (std::int64_t times = 1; times <= most; ++times) {
+      const double unit = bytes / static_cast<double>(times);
+      if (is_accurate(graph, loads, unit, error * longest_s)) return unit;
     }
   }
-  return bytes / std::ceil(most_mentions * bytes / (longest * slowest));
+  return bytes / static_cast<double>(most);
 }
 
 /// A task, or a part of one, that SimGrid works on.
@@ -192,6 +202,7 @@ class Run {
         platform_(graph),
         waiting_(graph.predecessor_counts),
         slowed_(slowed_times(graph)),
+        units_(graph.pattern_table.size(), 0),
         actors_(graph.actor_count) {
     // Only noted here: SimGrid is in the middle of its own work. The timer is due at once, after all that
     // ends at this instant.
@@ -328,11 +339,12 @@ class Run {
   void begin_flow(Progress* progress, PatternId id, bool slowed) {
     const Pattern& pattern = graph_.pattern_table[id];
     const double at_least = static_cast<double>(pattern.at_least.count) * ps;
-    double bytes = at_least;  // without loads: seconds
+    double bytes = at_least;  // without loads: seconds; else of one mention of a link
     if (pattern.load_count == 0) {
       progress->activity = platform_.start_work(nothing, at_least, progress, progress->action);
     } else {
-      bytes = unit_of(graph_, pattern);
+      if (units_[id] == 0) units_[id] = unit_of(graph_, pattern);
+      bytes = units_[id];
       for (const Load& load : graph_.loads_of(pattern)) {
         platform_.add_to_route(load.resource, std::llround(load.bytes / bytes));
       }
@@ -408,6 +420,7 @@ class Run {
   Platform platform_;
   std::vector<std::uint32_t> waiting_;  // predecessors that have not ended
   std::vector<RealTime> slowed_;        // by pattern
+  std::vector<double> units_;           // by pattern, once one was asked for
   std::vector<ActorState> actors_;
   std::vector<TaskId> ready_;
   std::vector<Progress*> over_;

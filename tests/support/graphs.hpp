@@ -45,7 +45,8 @@ TaskGraph build(const Sketch& sketch);
 /// A sketch with every feature: `tasks` tasks in a random order of dependence, some traffic shared, some
 /// merged.
 Sketch random_sketch(RandomStream& random, std::uint32_t tasks);
-/// The sketch with its traffic replaced by parts, of one flow each (the same bytes on every link of its route).
+/// The sketch with its traffic replaced by parts, of one flow each (the same bytes on every link of its
+/// route).
 Sketch in_flows(Sketch sketch, RandomStream& random);
 /// Runs a graph on the engine of that name.
 Timeline run(std::string_view engine, const TaskGraph& graph);
