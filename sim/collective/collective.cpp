@@ -6,13 +6,27 @@ extern const Entry<Collective> pairwise_collective;
 extern const Entry<Collective> hierarchical_collective;
 extern const Entry<Collective> ring_collective;
 extern const Entry<Collective> tree_collective;
+extern const Entry<Collective> dimension_ring_collective;
 
 namespace {
 
 constinit const Entry<Collective>* const members[] = {&pairwise_collective, &hierarchical_collective,
-                                                      &ring_collective, &tree_collective};
+                                                      &ring_collective, &tree_collective,
+                                                      &dimension_ring_collective};
 
 }  // namespace
+
+std::vector<Flow> all_flows(const Traffic& traffic) {
+  std::vector<Flow> flows = traffic.flows;
+  for (const Exchange& exchange : traffic.exchanges) {
+    for (const DeviceId from : exchange.group) {
+      for (const DeviceId to : exchange.group) {
+        if (from != to) flows.push_back({from, to, exchange.bytes});
+      }
+    }
+  }
+  return flows;
+}
 
 Register<Collective> collectives() { return members; }
 

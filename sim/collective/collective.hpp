@@ -13,16 +13,24 @@
 namespace moesim {
 
 /// What is asked of a group of devices.
-enum class Operation : std::uint8_t { all_to_all, all_reduce, reduce_scatter, all_gather, point_to_point };
-inline constexpr std::string_view operation_names[] = {"all_to_all", "all_reduce", "reduce_scatter",
-                                                       "all_gather", "point_to_point"};
+enum class Operation : std::uint8_t {
+  all_to_all,
+  all_reduce,
+  reduce_scatter,
+  all_gather,
+  point_to_point,
+  reduce,     ///< the sum to group[0]
+  broadcast,  ///< from group[0] to all others
+};
+inline constexpr std::string_view operation_names[] = {
+    "all_to_all", "all_reduce", "reduce_scatter", "all_gather", "point_to_point", "reduce", "broadcast"};
 
 /// One communication of one group.
 struct Request {
   Operation operation = Operation::all_reduce;
   std::span<const DeviceId> group{};  ///< in the order of the group's ranks
-  /// all_reduce: the whole buffer. reduce_scatter, all_gather: the whole, unsharded buffer. point_to_point:
-  /// from group[0] to group[1]. all_to_all: one row.
+  /// all_reduce, reduce, broadcast: the whole buffer. reduce_scatter, all_gather: the whole, unsharded
+  /// buffer. point_to_point: from group[0] to group[1]. all_to_all: one row.
   Bytes bytes;
   double rows_per_rank = 0;          ///< all_to_all: rows that each rank sends to each rank (itself included)
   double reached_rows_per_rank = 0;  ///< all_to_all: the same when rows for one rank are sent once
@@ -37,13 +45,27 @@ struct Flow {
   double bytes = 0;
 };
 
+/// The same bytes from each member of a group to each other. Of n members these are n (n-1) flows, which a
+/// fabric may know how to add up without looking at each.
+struct Exchange {
+  std::vector<DeviceId> group;
+  double bytes = 0;  ///< of one flow
+  std::int64_t flow_count() const {
+    return static_cast<std::int64_t>(group.size()) * (static_cast<std::int64_t>(group.size()) - 1);
+  }
+};
+
 /// The traffic of one communication: all flows go at once, after the latency of its rounds.
 struct Traffic {
   std::vector<Flow> flows;
-  Time latency;           ///< start-up and rounds: what a message of no bytes would take
-  double efficiency = 1;  ///< share of the links' rates that this implementation reaches
+  std::vector<Exchange> exchanges = {};  ///< beside `flows`
+  Time latency;                          ///< start-up and rounds: what a message of no bytes would take
+  double efficiency = 1;                 ///< share of the links' rates that this implementation reaches
   std::int64_t messages = 0;
 };
+
+/// All flows of some traffic, exchanges written out: sources in the order of the group, then destinations.
+std::vector<Flow> all_flows(const Traffic& traffic);
 
 /// An algorithm for some of the operations. A family.
 class Collective {

@@ -1,4 +1,5 @@
-// Every rank sends to every other directly, as an all-to-all of NCCL does; also a plain send.
+// Every rank sends to every other directly, as an all-to-all of NCCL does; also a plain send, and all to one
+// or one to all over one port.
 #include "sim/collective/settings.hpp"
 
 namespace moesim {
@@ -15,18 +16,22 @@ class Pairwise final : public Collective {
     traffic.latency += longest_latency(request.group, fabric);
     if (request.operation == Operation::point_to_point) {
       traffic.flows = {{request.group[0], request.group[1], static_cast<double>(request.bytes.count)}};
+      traffic.messages = 1;
     } else if (request.operation == Operation::all_to_all) {
       const double rows = deduplicate_ ? request.reached_rows_per_rank : request.rows_per_rank;
       const double bytes = rows * static_cast<double>(request.bytes.count);
-      for (const DeviceId from : request.group) {
-        for (const DeviceId to : request.group) {
-          if (from != to) traffic.flows.push_back({from, to, bytes});
-        }
+      traffic.exchanges = {{{request.group.begin(), request.group.end()}, bytes}};
+      traffic.messages = traffic.exchanges.front().flow_count();
+    } else if (request.operation == Operation::reduce || request.operation == Operation::broadcast) {
+      for (const DeviceId device : request.group.subspan(1)) {
+        const bool inward = request.operation == Operation::reduce;
+        traffic.flows.push_back({inward ? device : request.group[0], inward ? request.group[0] : device,
+                                 static_cast<double>(request.bytes.count)});
       }
+      traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
     } else {
-      refuse("pairwise", request.operation, "all_to_all and point_to_point");
+      refuse("pairwise", request.operation, "all_to_all, point_to_point, reduce and broadcast");
     }
-    traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
     return traffic;
   }
 
@@ -46,6 +51,7 @@ std::unique_ptr<const Collective> make(Reader& reader) {
 }  // namespace
 
 extern constexpr Entry<Collective> pairwise_collective{
-    "pairwise", "every rank sends to every other directly (all_to_all, point_to_point)", make};
+    "pairwise", "every rank sends to every other directly (all_to_all, point_to_point, reduce, broadcast)",
+    make};
 
 }  // namespace moesim

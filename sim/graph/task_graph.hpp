@@ -75,7 +75,8 @@ struct Tag {
   std::int8_t chunk = -1;
   Work work = Work::none;
   PassKind pass = PassKind::none;
-  bool overlapped = false;  ///< inside a block where a forward and a backward share the device
+  bool overlapped : 1 = false;  ///< inside a block where a forward and a backward share the device
+  bool experts : 1 = false;     ///< gradients and parameters: those of experts
 };
 
 /// Load of a coflow on one resource.

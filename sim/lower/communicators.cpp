@@ -61,28 +61,60 @@ void Communicators::add_scope(const Scenario& scenario, Scope scope, const std::
 PatternMaker::PatternMaker(const Fabric& fabric, FlowGrain grain)
     : fabric_(fabric), load_of_link_(fabric.links().size()), parts_(grain) {}
 
-void PatternMaker::add(const Traffic& traffic, double busiest, Pattern& pattern) {
-  pattern.efficiency = traffic.efficiency / busiest;
-  double sent = 0;
-  double received = 0;
-  for (const Flow& flow : traffic.flows) {
-    if (flow.bytes <= 0 || flow.from == flow.to) continue;
+void PatternMaker::load(LinkId link, double bytes) {
+  if (load_of_link_[link] == 0) touched_.push_back(link);
+  load_of_link_[link] += bytes;
+}
+
+void PatternMaker::add(const Flow& flow, double efficiency, Sums& sums) {
+  ++sums.flows;
+  if (flow.bytes <= 0 || flow.from == flow.to) return;
+  const std::uint32_t ways = fabric_.ways(flow.from, flow.to);
+  const double share = flow.bytes / ways;
+  for (std::uint32_t way = 0; way < ways; ++way) {
     route_.clear();
-    fabric_.route(flow.from, flow.to, route_);
-    if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sent += flow.bytes;
-    if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) received += flow.bytes;
-    for (const LinkId link : route_) {
-      if (load_of_link_[link] == 0) touched_.push_back(link);
-      load_of_link_[link] += flow.bytes / pattern.efficiency;
+    fabric_.route(flow.from, flow.to, route_, way);
+    if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sums.sent += share;
+    if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) sums.received += share;
+    for (const LinkId link : route_) load(link, share / efficiency);
+  }
+}
+
+/// By the fabric's own arithmetic where it has one for the group, else flow by flow.
+void PatternMaker::add(const Exchange& exchange, double efficiency, Sums& sums) {
+  if (exchange.bytes <= 0) {
+    sums.flows += static_cast<double>(exchange.flow_count());
+    return;
+  }
+  load_of_exchange_.assign(load_of_link_.size(), 0);
+  if (fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency, load_of_exchange_)) {
+    for (LinkId link = 0; link < load_of_exchange_.size(); ++link) {
+      if (load_of_exchange_[link] > 0) load(link, load_of_exchange_[link]);
+    }
+    const auto flows = static_cast<double>(exchange.flow_count());
+    sums.flows += flows;
+    sums.sent += flows * exchange.bytes;
+    sums.received += flows * exchange.bytes;
+    return;
+  }
+  for (const DeviceId from : exchange.group) {
+    for (const DeviceId to : exchange.group) {
+      if (from != to) add(Flow{from, to, exchange.bytes}, efficiency, sums);
     }
     parts_.add(flow, route_, flow.bytes / pattern.efficiency);
   }
+}
+
+void PatternMaker::add(const Traffic& traffic, double busiest, Pattern& pattern) {
+  pattern.efficiency = traffic.efficiency / busiest;
+  Sums sums;
+  for (const Flow& flow : traffic.flows) add(flow, pattern.efficiency, sums);
+  for (const Exchange& exchange : traffic.exchanges) add(exchange, pattern.efficiency, sums);
   pattern.latency = std::max(pattern.latency, traffic.latency);
   pattern.messages += traffic.messages;
-  pattern.bytes_sent += std::llround(sent);
-  pattern.bytes_received += std::llround(received);
-  pattern.flow_bytes = std::max(
-      pattern.flow_bytes, traffic.flows.empty() ? 0.0 : sent / static_cast<double>(traffic.flows.size()));
+  pattern.bytes_sent += std::llround(sums.sent);
+  pattern.bytes_received += std::llround(sums.received);
+  pattern.flow_bytes = std::max(pattern.flow_bytes, sums.flows == 0 ? 0.0 : sums.sent / sums.flows);
 }
 
 PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective,

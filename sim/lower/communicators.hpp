@@ -74,10 +74,20 @@ class PatternMaker {
                  std::span<const ActorId> members, const Interplay& interplay = {});
 
  private:
+  /// What the flows of a pattern come to.
+  struct Sums {
+    double sent = 0, received = 0;  ///< over the first and the last link of each
+    double flows = 0;
+  };
+
   void add(const Traffic& traffic, double busiest, Pattern& pattern);
+  void add(const Flow& flow, double efficiency, Sums& sums);
+  void add(const Exchange& exchange, double efficiency, Sums& sums);
+  void load(LinkId link, double bytes);
 
   const Fabric& fabric_;
   std::vector<double> load_of_link_;
+  std::vector<double> load_of_exchange_;
   std::vector<std::uint32_t> touched_;
   std::vector<LinkId> route_;
   Parts parts_;

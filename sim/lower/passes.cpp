@@ -12,7 +12,8 @@ namespace {
 /// One pass of one actor: its place in the model and the tags of its tasks.
 class PassLowering {
  public:
-  PassLowering(Step& step, ActorId actor, const Slot& slot) : step_(step), actor_(actor), slot_(slot) {
+  PassLowering(Step& step, Synchronisation& sync, ActorId actor, const Slot& slot)
+      : step_(step), sync_(sync), actor_(actor), slot_(slot) {
     const ActorPlace& place = step.communicators().actors()[actor];
     const Order& order = step.scenario().order;
     stage_ = static_cast<std::int64_t>(stage_of(order, place.pipeline_rank, slot));
@@ -59,6 +60,7 @@ class PassLowering {
       attention_weight(i);
     }
     if (stage_ == 0) weight(step_.times().embedding(), Work::embedding, -1);
+    end_weights();
   }
 
   /// This forward and that backward share the device, layer slot by layer slot, as figure 4 of the
@@ -112,23 +114,29 @@ class PassLowering {
 
   void begin_forward() {
     tag_.pass = PassKind::forward;
+    if (stage_ == 0) gather(Work::embedding, -1);
     if (stage_ == 0) compute(step_.times().embedding(), OpPass::forward, Work::embedding, -1);
   }
   void end_forward() {
+    if (is_last()) gather(Work::head, -1);
     if (is_last()) compute(step_.times().head(), OpPass::forward, Work::head, -1);
   }
   void begin_backward(bool weights_too) {
     tag_.pass = PassKind::backward_input;
     if (!is_last()) return;
+    gather(Work::head, -1);
     compute(step_.times().head(), OpPass::backward_input, Work::head, -1);
     if (weights_too) weight(step_.times().head(), Work::head, -1);
   }
   void end_backward(bool weights_too) {
+    if (stage_ == 0) gather(Work::embedding, -1);
     if (stage_ == 0 && weights_too) weight(step_.times().embedding(), Work::embedding, -1);
+    if (weights_too) end_weights();
   }
 
   void attention_forward(std::int64_t i) {
     const std::int64_t layer = layer_of_forward(i);
+    gather(Work::attention, layer);
     shared_block(times_of(layer).attention, OpPass::forward, Work::attention, layer);
   }
   void feed_forward_forward(std::int64_t i) { feed_forward(layer_of_forward(i), OpPass::forward); }
@@ -137,6 +145,7 @@ class PassLowering {
   void combine_backward(std::int64_t i) {
     const std::int64_t layer = layer_of_backward(i);
     const Recompute& recompute = step_.scenario().recompute;
+    gather(Work::attention, layer);
     if (recompute.full) shared_again(layer);
     if (recompute.full || recompute.experts) exchange(layer, Work::dispatch);
     if (recompute.full) exchange(layer, Work::combine);
@@ -164,7 +173,32 @@ class PassLowering {
   void weight(const BlockTimes& block, Work work, std::int64_t layer) {
     const TaskId input = last_;
     compute(block, OpPass::backward_weight, work, layer);
+    const Tag tag = tagged(work, layer, OpPass::backward_weight);
+    const TaskId sent = sync_.produced(actor_, stage_, tag, step_.streams(actor_).compute);
     if (tag_.overlapped) last_ = input;
+    goes_on_after_too(sent);
+  }
+
+  /// All weight gradients of the pass have been produced.
+  void end_weights() { goes_on_after_too(sync_.pass_ends(actor_, tag_)); }
+
+  /// The pass needs the parameters of a layer, the embedding or the head.
+  void gather(Work work, std::int64_t layer) {
+    Tag tag = tag_;
+    tag.work = work;
+    tag.layer = static_cast<std::int16_t>(layer);
+    const TaskId now = last_ == nothing ? step_.streams(actor_).compute : last_;
+    goes_on_after_too(sync_.gather(actor_, tag, now));
+  }
+
+  /// What the pass issues next waits for that task, which may be nothing, and for all that it waited for.
+  void goes_on_after_too(TaskId task) {
+    if (task == nothing) return;
+    if (!tag_.overlapped) {
+      const Streams& streams = step_.streams(actor_);
+      last_ = step_.both(streams.compute, streams.communication);
+    }
+    goes_on_after(step_.both(last_, task));
   }
 
   /// What the pass issues next is behind the task. Alone on the device, so is everything else of the actor.
@@ -234,6 +268,7 @@ class PassLowering {
   }
 
   Step& step_;
+  Synchronisation& sync_;
   ActorId actor_;
   Slot slot_;
   std::int64_t stage_ = 0, last_stage_ = 0, first_layer_ = 0, end_layer_ = 0;
@@ -244,8 +279,8 @@ class PassLowering {
 
 }  // namespace
 
-void lower_slot(Step& step, ActorId actor, const Slot& slot) {
-  PassLowering pass(step, actor, slot);
+void lower_slot(Step& step, Synchronisation& sync, ActorId actor, const Slot& slot) {
+  PassLowering pass(step, sync, actor, slot);
   switch (slot.pass) {
     case Pass::forward:
       return pass.forward();
@@ -258,9 +293,9 @@ void lower_slot(Step& step, ActorId actor, const Slot& slot) {
   }
 }
 
-void lower_pair(Step& step, ActorId actor, const Slot& forward, const Slot& backward) {
-  PassLowering other(step, actor, backward);
-  PassLowering(step, actor, forward).forward_overlapped_with(other);
+void lower_pair(Step& step, Synchronisation& sync, ActorId actor, const Slot& forward, const Slot& backward) {
+  PassLowering other(step, sync, actor, backward);
+  PassLowering(step, sync, actor, forward).forward_overlapped_with(other);
 }
 
 }  // namespace moesim

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "models/base/error.hpp"
+#include "sim/lower/servers.hpp"
 #include "sim/scenario/share.hpp"
 
 namespace moesim {
@@ -51,17 +52,39 @@ TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId i
   return streams.compute = task;
 }
 
-TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
-  const std::size_t index = communicators_.index_of(scope, actor);
-  std::vector<TaskId>& calls = calls_[index];
-  const std::uint32_t number = calls_issued_[actor][static_cast<std::size_t>(scope)]++;
+TaskId Step::next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag) {
+  const auto of = static_cast<std::size_t>(channel);
+  std::vector<TaskId>& calls = calls_[communicators_.index_of(scope, actor)][of];
+  const std::uint32_t number = calls_issued_[actor][static_cast<std::size_t>(scope) * channel_count + of]++;
   if (number == calls.size()) calls.push_back(builder_.add_coflow(pattern, tag));
-  const TaskId task = calls[number];
+  return calls[number];
+}
+
+TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
+  const TaskId task = next_call(actor, scope, Channel::exchange, pattern, tag);
   Streams& streams = streams_[actor];
   edge(streams.communication, task);
   if (input != streams.communication) edge(input, task);
   edge(std::exchange(streams.arrival, nothing), task);
   return streams.communication = task;
+}
+
+TaskId Step::call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag,
+                         TaskId input) {
+  const TaskId task = next_call(actor, scope, channel, pattern, tag);
+  TaskId& last = channel == Channel::gradient ? streams_[actor].gradient : streams_[actor].gather;
+  edge(last, task);
+  if (input != last) edge(input, task);
+  return last = task;
+}
+
+TaskId Step::both(TaskId one, TaskId other) {
+  if (one == nothing || one == other) return other;
+  if (other == nothing) return one;
+  const TaskId barrier = builder_.add_barrier();
+  edge(one, barrier);
+  edge(other, barrier);
+  return barrier;
 }
 
 void Step::join(ActorId actor) {
@@ -74,7 +97,8 @@ void Step::join(ActorId actor) {
     last = builder_.add_barrier();
     std::for_each(before.begin(), end, [&](TaskId task) { edge(task, last); });
   }
-  streams = {last, last, nothing};
+  streams.compute = streams.communication = last;
+  streams.arrival = nothing;
 }
 
 TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch, std::uint32_t position,
@@ -197,9 +221,13 @@ PatternId Step::sync_pattern(ActorId actor, Scope scope, Operation operation, co
   const auto key = static_cast<std::uint64_t>(bytes.count) * 8 + static_cast<std::uint64_t>(operation);
   return find_or_make(communicators_.index_of(scope, actor), key, [&] {
     const Communicator& communicator = communicators_.of(scope, actor);
-    return patterns_.make(
-        builder_, collective, requests(communicator, {.operation = operation, .bytes = bytes}),
-        communicator.members, {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
+    std::vector<Request> requests;
+    const auto groups = concerned(scenario_, operation, communicator.groups);
+    for (const std::vector<DeviceId>& group : groups) {
+      if (group.size() > 1) requests.push_back({.operation = operation, .group = group, .bytes = bytes});
+    }
+    return patterns_.make(builder_, collective, requests, communicator.members,
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
   });
 }
 

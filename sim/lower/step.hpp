@@ -12,12 +12,19 @@
 
 namespace moesim {
 
-/// Where an actor stands: the last task of its compute and communication streams, and an arrival that the
-/// next task of either waits for.
+/// Calls of one channel of an actor keep their order. Exchanges are those of the communication stream; the
+/// others go on beside it.
+enum class Channel : std::uint8_t { exchange, gradient, gather };
+inline constexpr std::size_t channel_count = 3;
+
+/// Where an actor stands: the last task of its compute and communication streams, an arrival that the next
+/// task of either waits for, and the last gradients and parameters sent beside them.
 struct Streams {
   TaskId compute = nothing;
   TaskId communication = nothing;
   TaskId arrival = nothing;
+  TaskId gradient = nothing;
+  TaskId gather = nothing;
 };
 
 /// Adds the tasks of one step. Members of a communicator issue the same calls in the same order, so the n-th
@@ -35,6 +42,11 @@ class Step {
   TaskId compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input = nothing);
   /// The actor's next call of its communicator of that scope, behind its communication stream and `input`.
   TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input = nothing);
+  /// The same on a channel beside the communication stream: nothing waits for it but who asks for it.
+  TaskId call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag,
+                     TaskId input);
+  /// One task that ends when both have ended; either may be nothing.
+  TaskId both(TaskId one, TaskId other);
   /// Both streams wait for all that the actor has issued so far, and for its arrival.
   void join(ActorId actor);
   void edge(TaskId before, TaskId after) { builder_.add_edge(before, after); }
@@ -47,7 +59,8 @@ class Step {
   /// Patterns, made when first asked for.
   PatternId exchange_pattern(ActorId actor, const Experts& experts, Work phase);
   PatternId tensor_pattern(ActorId actor, Operation operation);
-  /// Gradients or parameters of `elements` elements of that many bytes each.
+  /// Gradients or parameters of that many bytes; for a server's plan, among those whom the operation
+  /// concerns.
   PatternId sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
                          Bytes bytes);
 
@@ -64,6 +77,8 @@ class Step {
     PatternId pattern;
   };
 
+  /// The actor's next call of a channel: the task that its communicator's members share.
+  TaskId next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag);
   /// Rows that a device sends to each of `blocks` blocks of experts when those for one block are sent once.
   double reached_rows(const Experts& experts, std::int64_t blocks);
   PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make);
@@ -76,8 +91,8 @@ class Step {
   GraphBuilder builder_;
   PatternMaker patterns_;
   std::vector<Streams> streams_;
-  std::vector<std::vector<TaskId>> calls_;                            // by communicator
-  std::vector<std::array<std::uint32_t, scope_count>> calls_issued_;  // by actor
+  std::vector<std::array<std::vector<TaskId>, channel_count>> calls_;                 // by communicator
+  std::vector<std::array<std::uint32_t, scope_count * channel_count>> calls_issued_;  // by actor
   std::vector<TaskId> arrivals_;
   std::vector<PatternId> send_patterns_;
   std::vector<std::vector<CachedPattern>> cached_;  // by communicator

@@ -44,6 +44,16 @@ Json communication(const Report& report) {
   return all;
 }
 
+Json gradient_parts(const Report& report) {
+  Json parts = Json::object();
+  for (std::size_t part = 0; part < held_part_count; ++part) {
+    const GradientPartReport& row = report.gradient_parts[part];
+    if (row.bytes == 0) continue;
+    parts[std::string(held_part_names[part])] = {{"bytes", row.bytes}, {"busy_s", to_seconds(row.busy)}};
+  }
+  return parts;
+}
+
 Json routing(const RoutingReport& routing) {
   return {{"load_max_over_mean", routing.load_max_over_mean},
           {"dropped_token_fraction", routing.dropped_token_fraction},
@@ -103,6 +113,7 @@ std::string write_report_json(const Report& report) {
                       {"overlapped", to_seconds(report.passes.overlapped)}};
   if (!report.steps.empty()) json["steps"] = steps(report);
   json["communication"] = communication(report);
+  if (Json parts = gradient_parts(report); !parts.empty()) json["gradient_parts"] = std::move(parts);
   if (report.routing) json["routing"] = routing(*report.routing);
   if (!report.memory.empty()) json["memory"] = memory(report);
   json["critical_path"] = Json::array();

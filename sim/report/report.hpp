@@ -11,6 +11,7 @@
 #include "models/cluster/fabric.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
+#include "sim/scenario/holdings.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
@@ -43,13 +44,19 @@ struct PhaseReport {
   Time exposed;  ///< of it, while the device does nothing else
 };
 
+/// Gradients of one part of the model (HeldPart).
+struct GradientPartReport {
+  std::int64_t bytes = 0;  ///< sent by all devices together
+  Time busy;               ///< that a device has them in flight, mean over devices
+};
+
 /// A step of MoE training, or a part of one, over the whole training step; mean over devices.
 struct StepReport {
   std::string step;  ///< attention, router, dispatch, experts, combine, loss, backward, gradients, ...
   std::string part;  ///< of backward and gradients; else empty
-  Time compute;
-  Time communication;      ///< in flight
-  Time exposed;            ///< of it, while the device does nothing else
+  Time compute{};
+  Time communication{};    ///< in flight
+  Time exposed{};          ///< of it, while the device does nothing else
   std::int64_t bytes = 0;  ///< sent by all devices together
 };
 
@@ -95,7 +102,9 @@ struct Report {
   Breakdown breakdown;
   PassBreakdown passes;
   std::array<PhaseReport, work_count> phases;  ///< by Work; only communication is filled in
-  std::vector<StepReport> steps;               ///< with experts
+  /// By HeldPart: its share of the phase "gradient". Parts that are sent together share the time by bytes.
+  std::array<GradientPartReport, held_part_count> gradient_parts;
+  std::vector<StepReport> steps;  ///< with experts
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;
   std::vector<MemoryReport> memory;  ///< by pipeline rank

@@ -129,6 +129,24 @@ class Rows {
     rows_.push_back(std::move(row));
   }
 
+  /// Gradients by the part of the model that they belong to, of what is exposed as much as of what is in
+  /// flight.
+  void add_gradients() {
+    const PhaseReport& phase = report_.phases[static_cast<std::size_t>(Work::gradient)];
+    for (std::size_t part = 0; part < held_part_count; ++part) {
+      const GradientPartReport& gradients = report_.gradient_parts[part];
+      if (gradients.bytes == 0) continue;
+      const double exposed = phase.busy.count == 0 ? 0 : phase.exposed / phase.busy;
+      rows_.push_back({.step = "gradients",
+                       .part = std::string(held_part_names[part]),
+                       .compute = {},
+                       .communication = gradients.busy,
+                       .exposed = from_seconds(to_seconds(gradients.busy) * exposed),
+                       .bytes = gradients.bytes});
+    }
+    claimed_[static_cast<std::size_t>(Work::gradient)] = true;
+  }
+
   std::vector<StepReport> finish() && {
     for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
       if (claimed_[work] || report_.phases[work].messages == 0) continue;
@@ -166,7 +184,7 @@ std::vector<StepReport> steps_of(const Scenario& scenario, const TaskGraph& grap
   rows.add("backward", "dispatch", backward(Part::dispatch), Work::dispatch_backward);
   rows.add("backward", "router", backward(Part::router));
   rows.add("backward", "attention", backward(Part::attention));
-  rows.add("gradients", "synchronisation", 0, Work::gradient);
+  rows.add_gradients();
   rows.add("gradients", "optimizer", sum.optimizer);
   rows.add("gradients", "parameters", 0, Work::parameter);
   return std::move(rows).finish();

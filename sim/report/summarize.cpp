@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "models/base/error.hpp"
+#include "sim/report/gradient_parts.hpp"
 #include "sim/report/occupancy.hpp"
 #include "sim/report/report.hpp"
 #include "sim/report/steps.hpp"
@@ -43,12 +44,7 @@ void add_passes(const std::vector<Occupancy>& actors, Report& report) {
 
 /// Compute and the communication that blocks passes; waiting for another stage is not busy.
 Time busy_in_passes(const Occupancy& actor) {
-  Time busy = actor.compute;
-  for (const Work work :
-       {Work::dispatch, Work::combine, Work::dispatch_backward, Work::combine_backward, Work::tensor}) {
-    busy += actor.exposed[static_cast<std::size_t>(work)];
-  }
-  return busy;
+  return std::accumulate(actor.phases.begin(), actor.phases.end(), Time{});
 }
 
 void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, Report& report) {
@@ -182,6 +178,7 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
   if (scenario.cluster) {
     add_model(scenario, report);
     add_links(scenario, graph, runs, report);
+    add_gradient_parts(scenario, graph, timeline, report);
     add_routing(scenario, report);
     report.steps = steps_of(scenario, graph, timeline, report);
   }

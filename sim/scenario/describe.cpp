@@ -28,12 +28,10 @@ std::vector<DescribedPart> describe_scenario() {
     std::vector<Declaration> unused;
     Reader cluster = Reader::describing(unused);
     const Fabric fabric = read_cluster(cluster).fabric;
-    static_cast<void>(read_collectives(std::move(r), fabric));
+    static_cast<void>(read_collectives(std::move(r), fabric, {.updater = Updater::owner}));
   });
   describe("precision", "number formats",
            [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });
-  describe("gradient_sync", "how gradients become parameters",
-           [](Reader r) { static_cast<void>(read_gradient_sync(std::move(r))); });
   describe("pipeline", "a pipeline without a model, whose passes have given durations",
            [](Reader r) { static_cast<void>(read_pipeline_sizes(std::move(r))); });
   describe("fixed_cost", "the part \"cost\" of a scenario with \"pipeline\"",

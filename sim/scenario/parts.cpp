@@ -120,7 +120,19 @@ PrecisionPlan read_precision_plan(Reader reader) {
   return plan;
 }
 
-Collectives read_collectives(Reader reader, const Fabric& fabric) {
+Operation gradient_operation(Updater updater) {
+  switch (updater) {
+    case Updater::every_rank:
+      return Operation::all_reduce;
+    case Updater::owner:
+      return Operation::reduce_scatter;
+    case Updater::server:
+      return Operation::reduce;
+  }
+  return Operation::all_reduce;
+}
+
+Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients) {
   Collectives all;
   const auto read = [&](std::string_view name, std::string_view help, std::string_view fallback,
                         Operation operation) {
@@ -128,10 +140,13 @@ Collectives read_collectives(Reader reader, const Fabric& fabric) {
   };
   all.dispatch = read("dispatch", "tokens to the experts", "pairwise", Operation::all_to_all);
   all.combine = read("combine", "expert outputs back", "pairwise", Operation::all_to_all);
-  all.gradients =
-      read("gradients", "sum of gradients over data-parallel ranks", "ring", Operation::reduce_scatter);
-  all.parameters =
-      read("parameters", "updated parameters to data-parallel ranks", "ring", Operation::all_gather);
+  const bool to_server = gradients.updater == Updater::server;
+  const std::string_view usual = to_server ? "pairwise" : "ring";
+  all.gradients = read("gradients", "sum of gradients over data-parallel ranks", usual,
+                       gradient_operation(gradients.updater));
+  all.parameters = read("parameters", "updated parameters to data-parallel ranks", usual,
+                        to_server ? Operation::broadcast : Operation::all_gather);
+  all.servers = read("servers", "sum of gradients among parameter servers", "ring", Operation::all_reduce);
   all.tensor = read("tensor", "activations inside a tensor-parallel group", "ring", Operation::all_gather);
   all.pipeline = read("pipeline", "activations from stage to stage", "pairwise", Operation::point_to_point);
   all.communication_sms =
@@ -176,13 +191,6 @@ Recompute read_recompute(Reader& reader) {
     recompute.*(found->flag) = true;
   }
   return recompute;
-}
-
-GradientSync read_gradient_sync(Reader reader) {
-  const auto sync = static_cast<GradientSync>(reader.choice(
-      {.name = "kind", .help = "how gradients become parameters", .fallback = "zero1"}, gradient_sync_names));
-  reader.finish();
-  return sync;
 }
 
 RoutingDraws read_routing_draws(Reader& reader) {

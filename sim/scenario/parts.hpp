@@ -18,8 +18,8 @@ struct Parallelism {
 Batch read_batch(Reader reader);
 Parallelism read_parallelism(Reader reader);
 PrecisionPlan read_precision_plan(Reader reader);
-Collectives read_collectives(Reader reader, const Fabric& fabric);
-GradientSync read_gradient_sync(Reader reader);
+/// What gradients need of the collectives depends on how they are synchronised.
+Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients);
 /// What every kind of routing has.
 struct RoutingDraws {
   std::uint64_t seed = 1;

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "models/base/error.hpp"
+#include "sim/scenario/holdings.hpp"
 #include "sim/scenario/parts.hpp"
 #include "sim/scenario/work_times.hpp"
 
@@ -141,9 +142,21 @@ void read_routing(Reader& reader, Scenario& scenario) {
   fit_group_routing(reader, scenario);
 }
 
+void read_gradient_sync(Reader& reader, Scenario& scenario) {
+  Reader part = part_or_empty(reader, "gradient_sync", "how gradients become parameters");
+  scenario.gradient_sync = make_member(part, gradient_syncs(), "gradient_sync", "zero1")->plan();
+  if (scenario.gradient_sync.shards_gradients && scenario.schedule->is_bidirectional()) {
+    reader.fail("gradient_sync",
+                "shards gradients or parameters over ranks that hold a stage for opposite directions of the "
+                "schedule, and so would tie their microbatches to each other",
+                "zero1 shards the optimizer's state only");
+  }
+}
+
 void read_communication(Reader& reader, Scenario& scenario) {
-  scenario.collectives = read_collectives(
-      part_or_empty(reader, "collectives", "the algorithm of each communication"), scenario.fabric());
+  scenario.collectives =
+      read_collectives(part_or_empty(reader, "collectives", "the algorithm of each communication"),
+                       scenario.fabric(), scenario.gradient_sync);
   const Device& device = scenario.cluster->device;
   if (scenario.collectives.communication_sms >= device.multiprocessors) {
     reader.fail("collectives.communication_sms",
@@ -209,10 +222,9 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
 /// What is independent of the pipeline.
 void read_choices(Reader& reader, Scenario& scenario) {
   read_routing(reader, scenario);
+  read_gradient_sync(reader, scenario);
   read_communication(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
-  scenario.gradient_sync =
-      read_gradient_sync(part_or_empty(reader, "gradient_sync", "how gradients become parameters"));
   scenario.recompute = read_recompute(reader);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
@@ -224,6 +236,20 @@ void read_choices(Reader& reader, Scenario& scenario) {
       resolution_names));
 }
 
+/// Buckets of gradients that the pipeline ranks send beside compute, each in a step or for each microbatch.
+double buckets(const Scenario& scenario) {
+  const GradientPlan& plan = scenario.gradient_sync;
+  if (plan.by_layer || !(plan.overlap || plan.shards_gradients)) return 0;  // by layer: a few tasks each
+  double bytes = 0;
+  for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
+    bytes +=
+        static_cast<double>((size_of(scenario.precision.gradient) * holdings(scenario, rank).total()).count);
+  }
+  const Bytes bucket = plan.bucket_for(1, size_of(scenario.precision.gradient));
+  const double times = plan.shards_gradients ? static_cast<double>(scenario.microbatches()) : 1.0;
+  return times * bytes / static_cast<double>(bucket.count);
+}
+
 /// A graph that no machine holds is an error of the sizes, not of the machine. About ten tasks a layer, 70
 /// bytes each.
 void fit_tasks(const Reader& reader, const Scenario& scenario) {
@@ -231,8 +257,9 @@ void fit_tasks(const Reader& reader, const Scenario& scenario) {
   const double ranks = scenario.resolution == Resolution::full
                            ? static_cast<double>(scenario.layout.sizes().stage_devices())
                            : 1.0;
-  const double tasks = 10.0 * ranks * static_cast<double>(scenario.microbatches()) *
-                       static_cast<double>(scenario.model.layers.size());
+  const double tasks = ranks * (10.0 * static_cast<double>(scenario.microbatches()) *
+                                    static_cast<double>(scenario.model.layers.size()) +
+                                buckets(scenario));
   if (tasks <= most) return;
   reader.fail("batch.sequences",
               fmt::format("come to about {:.2g} tasks ({} microbatches), expected at most {:.2g}", tasks,

@@ -17,6 +17,7 @@
 #include "models/transformer/model.hpp"
 #include "sim/collective/collective.hpp"
 #include "sim/engine/engine.hpp"
+#include "sim/gradient/gradient_sync.hpp"
 #include "sim/scenario/layout.hpp"
 #include "sim/schedule/replay.hpp"
 #include "sim/schedule/schedule.hpp"
@@ -40,23 +41,19 @@ struct PrecisionPlan {
   Precision moments = Precision::fp32;   ///< of the optimizer's two moments
 };
 
-/// How gradients become new parameters on every rank.
-enum class GradientSync : std::uint8_t {
-  all_reduce,  ///< every rank sums all gradients and updates all parameters
-  zero1,  ///< ranks update a shard each: reduce-scatter, update, all-gather (ZeRO, arXiv 1910.02054, stage 1)
-};
-inline constexpr std::string_view gradient_sync_names[] = {"all_reduce", "zero1"};
-
 /// Whether one rank stands for its symmetric peers.
 enum class Resolution : std::uint8_t { folded, full };
 inline constexpr std::string_view resolution_names[] = {"folded", "full"};
 
 /// The algorithm of each kind of communication.
 struct Collectives {
-  std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, tensor, pipeline;
+  std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline;
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
   double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
 };
+
+/// The operation that brings the sum of gradients to whoever updates.
+Operation gradient_operation(Updater updater);
 
 /// A scenario. Everything fits everything else. With `fixed` it is a pipeline only: it has an order, an
 /// engine and durations, but no model, no cluster and no batch.
@@ -75,7 +72,7 @@ struct Scenario {
   double routing_spread = 0;  ///< of the rows that a rank gets: standard deviation over mean
   Collectives collectives;
   PrecisionPlan precision;
-  GradientSync gradient_sync = GradientSync::zero1;
+  GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank
   Recompute recompute;
   bool fused_loss = true;
   std::unique_ptr<const Cost> cost;

@@ -88,6 +88,8 @@ TEST_CASE("A part that leads to no file is named with the key that leads there")
   CHECK(
       refusal({"topology", tiny}) ==
       "error: scenarios/two-gpus.json: name: is missing, expected a text (what reports call the cluster)\n");
+  CHECK(refusal({"topology", "configs/clusters/two-gpus.json", "--bytes", "8"}) ==
+        "error: --bytes: '8', expected a size of 1 B to 1 PB as \"8 MiB\"\n");
 }
 
 TEST_CASE("An unknown key or kind is answered with the known ones and the nearest") {

@@ -46,7 +46,7 @@ struct Sums {
 
 Sums sums_of(const Traffic& traffic, const Fabric& fabric) {
   Sums sums;
-  for (const Flow& flow : traffic.flows) {
+  for (const Flow& flow : all_flows(traffic)) {
     sums.sent[flow.from] += flow.bytes;
     sums.received[flow.to] += flow.bytes;
     sums.total += flow.bytes;
@@ -152,9 +152,9 @@ TEST_CASE("A pairwise all-to-all sends the same rows between every two ranks and
   for (const bool deduplicate : {false, true}) {
     const auto pairwise = algorithm(fmt::format(R"({{"kind": "pairwise", "deduplicate": {}}})", deduplicate));
     const Traffic traffic = pairwise->plan(all_to_all(group), fabric);
-    CHECK(traffic.flows.size() == 30);
+    CHECK(all_flows(traffic).size() == 30);
     CHECK(traffic.messages == 30);
-    for (const Flow& flow : traffic.flows) {
+    for (const Flow& flow : all_flows(traffic)) {
       CHECK(flow.from != flow.to);
       CHECK(flow.bytes == (deduplicate ? 9000 : 12000));
     }
@@ -168,7 +168,7 @@ TEST_CASE("A hierarchical all-to-all crosses to each other node once, and spread
   const Sums sums = sums_of(traffic, fabric);
   CHECK(sums.between_nodes == 8 * 16000.0);  // each rank to the one other node
   double inside = 0;
-  for (const Flow& flow : traffic.flows) {
+  for (const Flow& flow : all_flows(traffic)) {
     if (fabric.node_of(flow.from) != fabric.node_of(flow.to)) {
       CHECK(flow.from % 4 == flow.to % 4);  // on its own rail
       CHECK(flow.bytes == 16000);
@@ -187,7 +187,7 @@ TEST_CASE("On one node a hierarchical all-to-all is a pairwise one without dupli
   const std::vector<DeviceId> group = first_devices(4);
   const auto pairs = [&](const std::string& keys) {
     std::map<std::pair<DeviceId, DeviceId>, double> bytes;
-    for (const Flow& flow : algorithm(keys)->plan(all_to_all(group), fabric).flows)
+    for (const Flow& flow : all_flows(algorithm(keys)->plan(all_to_all(group), fabric)))
       bytes[{flow.from, flow.to}] += flow.bytes;
     return bytes;
   };
@@ -205,9 +205,10 @@ TEST_CASE("Every rank sends as much as it receives, whatever the group and the a
     for (std::uint32_t d = first * 4; d < (first + nodes) * 4; ++d) group.push_back(d);
     for (std::size_t k = group.size(); k > 1; --k) std::swap(group[k - 1], group[random.below(k)]);
     const std::vector<std::pair<std::string, Operation>> cases{
-        {"pairwise", Operation::all_to_all}, {"hierarchical", Operation::all_to_all},
-        {"ring", Operation::all_reduce},     {"ring", Operation::reduce_scatter},
-        {"ring", Operation::all_gather},     {"tree", Operation::all_reduce}};
+        {"pairwise", Operation::all_to_all},      {"hierarchical", Operation::all_to_all},
+        {"ring", Operation::all_reduce},          {"ring", Operation::reduce_scatter},
+        {"ring", Operation::all_gather},          {"tree", Operation::all_reduce},
+        {"dimension_ring", Operation::all_reduce}};
     for (const auto& [kind, operation] : cases) {
       Request request = all_to_all(group);
       request.operation = operation;
@@ -244,8 +245,30 @@ TEST_CASE("An algorithm refuses what it does not do, and says what it does") {
   CHECK(refusal("tree", Operation::reduce_scatter) ==
         "collectives: 'tree' does no reduce_scatter (it does all_reduce)");
   CHECK(refusal("pairwise", Operation::all_reduce) ==
-        "collectives: 'pairwise' does no all_reduce (it does all_to_all and point_to_point)");
+        "collectives: 'pairwise' does no all_reduce (it does all_to_all, point_to_point, reduce "
+        "and broadcast)");
   CHECK(refusal("hierarchical", Operation::point_to_point) ==
         "collectives: 'hierarchical' does no point_to_point (it does all_to_all)");
+  CHECK(
+      refusal("dimension_ring", Operation::all_to_all) ==
+      "collectives: 'dimension_ring' does no all_to_all (it does all_reduce, reduce_scatter and all_gather)");
   CHECK(refusal("ring", Operation::all_reduce) == "no error");
+}
+
+TEST_CASE("A reduce brings every buffer to the first of the group, a broadcast takes one to each other") {
+  const Fabric fabric = nodes_of(8, 4);
+  const std::vector<DeviceId> group{2, 0, 5, 7};
+  const std::unique_ptr<const Collective> pairwise = algorithm(R"({"kind": "pairwise"})");
+  const Sums reduced = sums_of(
+      pairwise->plan({.operation = Operation::reduce, .group = group, .bytes = Bytes{1000}}, fabric), fabric);
+  CHECK(reduced.received.size() == 1);
+  CHECK(reduced.received.at(2) == 3000);
+  CHECK(reduced.sent.at(7) == 1000);
+  CHECK(reduced.between_nodes == 2000);
+  const Sums sent = sums_of(
+      pairwise->plan({.operation = Operation::broadcast, .group = group, .bytes = Bytes{1000}}, fabric),
+      fabric);
+  CHECK(sent.sent.size() == 1);
+  CHECK(sent.sent.at(2) == 3000);
+  CHECK(sent.received.at(0) == 1000);
 }
