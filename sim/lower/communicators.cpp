@@ -77,6 +77,7 @@ void PatternMaker::add(const Flow& flow, double efficiency, Sums& sums) {
     if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sums.sent += share;
     if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) sums.received += share;
     for (const LinkId link : route_) load(link, share / efficiency);
+    parts_.add(flow, 1.0 / ways, route_, share / efficiency);
   }
 }
 
@@ -87,7 +88,8 @@ void PatternMaker::add(const Exchange& exchange, double efficiency, Sums& sums) 
     return;
   }
   load_of_exchange_.assign(load_of_link_.size(), 0);
-  if (fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency, load_of_exchange_)) {
+  if (!parts_.wants_flows() &&
+      fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency, load_of_exchange_)) {
     for (LinkId link = 0; link < load_of_exchange_.size(); ++link) {
       if (load_of_exchange_[link] > 0) load(link, load_of_exchange_[link]);
     }
@@ -101,7 +103,6 @@ void PatternMaker::add(const Exchange& exchange, double efficiency, Sums& sums) 
     for (const DeviceId to : exchange.group) {
       if (from != to) add(Flow{from, to, exchange.bytes}, efficiency, sums);
     }
-    parts_.add(flow, route_, flow.bytes / pattern.efficiency);
   }
 }
 

@@ -16,15 +16,16 @@ namespace moesim {
 class Parts {
  public:
   explicit Parts(FlowGrain grain) : grain_(grain) {}
-  /// A flow that puts `load` bytes on each link of its route.
-  void add(const Flow& flow, std::span<const LinkId> route, double load);
+  bool wants_flows() const { return grain_ != FlowGrain::coflow; }
+  /// A share of a flow, which puts `load` bytes on each link of its route.
+  void add(const Flow& flow, double share, std::span<const LinkId> route, double load);
   /// Adds the parts to the pattern that was added last, and forgets them. One part alone is none.
   void write(GraphBuilder& builder, PatternId whole);
 
  private:
   struct Part {
     double bytes = 0;
-    std::int64_t flows = 0;
+    double flows = 0;
     std::vector<LinkLoad> loads;
   };
 
