@@ -15,6 +15,8 @@
 //
 // A process can hold one SimGrid in its life, whose clock never restarts, so each run has a process of its
 // own. Times are SimGrid's seconds in floating point, rounded to picoseconds as they are read.
+#include "sim/engine/simgrid.hpp"
+
 #include <fmt/format.h>
 #include <simgrid/kernel/Timer.hpp>
 #include <simgrid/kernel/resource/Action.hpp>
@@ -27,12 +29,9 @@
 #include <deque>
 
 #include "models/base/error.hpp"
-#include "sim/engine/apart.hpp"
 #include "sim/engine/engine.hpp"
 
 namespace moesim {
-
-extern const Entry<Engine> simgrid_engine;
 
 namespace {
 
@@ -431,24 +430,9 @@ class Run {
   bool is_too_long_ = false;
 };
 
-class SimGrid final : public Engine {
- public:
-  explicit SimGrid(FlowGrain flows) : flows_(flows) {}
-  Timeline run(const TaskGraph& graph) const override {
-    return run_apart(graph.size(), [&](const Spans& spans) { return Run(graph, spans).run(); });
-  }
-  FlowGrain flows() const override { return flows_; }
-
- private:
-  FlowGrain flows_;
-};
-
 }  // namespace
-
-constinit const Entry<Engine> simgrid_engine{
-    "simgrid", "the same graph on SimGrid: the reference of fluid, slow where many flows are under way",
-    [](Reader& reader) -> std::unique_ptr<const Engine> {
-      return std::make_unique<SimGrid>(read_flow_grain(reader));
-    }};
-
 }  // namespace moesim
+
+std::uint64_t moesim_run_on_simgrid(const moesim::TaskGraph& graph, const moesim::Spans& spans) {
+  return moesim::Run(graph, spans).run();
+}

@@ -6,6 +6,7 @@
 #include "models/base/error.hpp"
 #include "sim/run/simulate.hpp"
 #include "tests/support/graphs.hpp"
+#include "tests/support/program.hpp"
 
 using namespace moesim;
 using namespace moesim::literals;
@@ -136,4 +137,16 @@ TEST_CASE("Errors of a run on SimGrid come back from its process") {
   slow.add_coflow(slow.add_pattern({.flow_bytes = 1e9}, std::vector<LinkLoad>{{0, 1e9}}, {}), {});
   const Rate rate{1e-3};
   CHECK_THROWS_AS(testing::run("simgrid", std::move(slow).finish({&rate, 1})), RunError);
+}
+
+TEST_CASE("Where the module of SimGrid is missing, asking for the engine ends with code 3 and one sentence") {
+  const testing::Outcome outcome =
+      testing::run_shell("folder=$(mktemp -d) && cp \"" MOESIM_PROGRAM
+                         "\" \"$folder/moesim\" && "
+                         "\"$folder/moesim\" run scenarios/two-gpus.json --engine simgrid; code=$?; rm -r "
+                         "\"$folder\"; exit $code");
+  CHECK(outcome.code == 3);
+  CHECK(outcome.out.empty());
+  CHECK(outcome.err ==
+        "error: this build has no engine 'simgrid': install libsimgrid-dev and build moesim again\n");
 }
