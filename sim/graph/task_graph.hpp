@@ -41,10 +41,12 @@ enum class Work : std::uint8_t {
   combine_backward,
   pipeline,
   tensor,
+  context,
+  expert_tensor,
   gradient,
   parameter,  // communication
 };
-inline constexpr std::size_t work_count = 15;
+inline constexpr std::size_t work_count = 17;
 inline constexpr std::array<std::string_view, work_count> work_names{"none",
                                                                      "pass",
                                                                      "embedding",
@@ -58,6 +60,8 @@ inline constexpr std::array<std::string_view, work_count> work_names{"none",
                                                                      "combine_backward",
                                                                      "pipeline",
                                                                      "tensor",
+                                                                     "context",
+                                                                     "expert_tensor",
                                                                      "gradient",
                                                                      "parameter"};
 constexpr bool is_communication(Work work) { return work >= Work::dispatch; }

@@ -20,6 +20,8 @@ Communicators::Communicators(const Scenario& scenario) {
     add_scope(scenario, Scope::tensor, scenario.layout.tensor_groups(), rank);
     add_scope(scenario, Scope::data, scenario.layout.data_groups(), rank);
     add_scope(scenario, Scope::expert_data, scenario.layout.expert_data_groups(), rank);
+    add_scope(scenario, Scope::context, scenario.layout.context_groups(), rank);
+    add_scope(scenario, Scope::expert_tensor, scenario.layout.expert_tensor_groups(), rank);
   }
 }
 
@@ -124,7 +126,14 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
   Pattern pattern;
   pattern.holds_multiprocessors = interplay.holds_multiprocessors;
   pattern.slowdown = interplay.slowed_by_compute;
-  for (const Request& request : requests) add(collective.plan(request, fabric_), interplay.busiest, pattern);
+  for (const Request& request : requests) {
+    Traffic traffic = collective.plan(request, fabric_);
+    for (Flow& flow : traffic.flows) flow.bytes *= static_cast<double>(interplay.rounds);
+    for (Exchange& exchange : traffic.exchanges) exchange.bytes *= static_cast<double>(interplay.rounds);
+    traffic.latency = traffic.latency * interplay.rounds;
+    traffic.messages *= interplay.rounds;
+    add(traffic, interplay.busiest, pattern);
+  }
   std::sort(touched_.begin(), touched_.end());
   std::vector<LinkLoad> loads;
   for (const std::uint32_t link : touched_) {

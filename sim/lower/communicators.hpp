@@ -12,12 +12,14 @@ namespace moesim {
 
 /// Which groups a communication is for.
 enum class Scope : std::uint8_t {
-  expert,       ///< exchange of tokens
-  tensor,       ///< activations of shared matrices
-  data,         ///< gradients and parameters of what every rank holds
-  expert_data,  ///< gradients and parameters of experts
+  expert,         ///< exchange of tokens
+  tensor,         ///< activations of shared matrices
+  data,           ///< gradients and parameters of what every rank holds
+  expert_data,    ///< gradients and parameters of experts
+  context,        ///< keys and values of shared sequences
+  expert_tensor,  ///< rows of experts whose matrices are shared
 };
-inline constexpr std::size_t scope_count = 4;
+inline constexpr std::size_t scope_count = 6;
 
 /// One communicator: the groups that it stands for (all of a pipeline rank when folded, one when full) and
 /// the actors that call it. Its members issue the same calls in the same order.
@@ -61,7 +63,8 @@ class Communicators {
 struct Interplay {
   bool holds_multiprocessors = false;
   double slowed_by_compute = 1;  ///< how much longer it takes while a member computes
-  double busiest = 1;  ///< what the most loaded member carries over the mean: everybody waits for it
+  double busiest = 1;       ///< what the most loaded member carries over the mean: everybody waits for it
+  std::int64_t rounds = 1;  ///< the same traffic so many times, one after the other
 };
 
 /// Adds traffic to a pattern: flows over the links of the fabric, summed per link.

@@ -150,12 +150,12 @@ std::vector<Request> Step::requests(const Communicator& communicator, const Requ
   return all;
 }
 
-PatternId Step::find_or_make(std::size_t communicator, std::uint64_t key, auto make) {
+PatternId Step::find_or_make(std::size_t communicator, std::uint64_t key, auto make, std::int64_t rounds) {
   for (const CachedPattern& known : cached_[communicator]) {
-    if (known.key == key) return known.pattern;
+    if (known.key == key && known.rounds == rounds) return known.pattern;
   }
   const PatternId made = make();
-  cached_[communicator].push_back({key, made});
+  cached_[communicator].push_back({key, rounds, made});
   return made;
 }
 
@@ -207,7 +207,7 @@ PatternId Step::tensor_pattern(ActorId actor, Operation operation) {
   const std::size_t index = communicators_.index_of(Scope::tensor, actor);
   return find_or_make(index, static_cast<std::uint64_t>(operation), [&] {
     const Communicator& communicator = communicators_.of(Scope::tensor, actor);
-    const std::int64_t tokens = tokens_per_device(scenario_) * scenario_.layout.sizes().tensor;
+    const std::int64_t tokens = share_of(scenario_).tokens();
     const Request prototype{.operation = operation,
                             .bytes = size_of(Precision::bf16) * (tokens * scenario_.model.hidden)};
     return patterns_.make(builder_, *scenario_.collectives.tensor, requests(communicator, prototype),
@@ -228,6 +228,45 @@ PatternId Step::sync_pattern(ActorId actor, Scope scope, Operation operation, co
     }
     return patterns_.make(builder_, collective, requests, communicator.members,
                           {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
+  });
+}
+
+PatternId Step::context_pattern(ActorId actor, Operation operation, Bytes whole) {
+  return sync_pattern(actor, Scope::context, operation, *scenario_.collectives.context, whole);
+}
+
+PatternId Step::ring_pattern(ActorId actor, Bytes bytes, std::int64_t rounds) {
+  const auto make = [&] {
+    const Communicator& communicator = communicators_.of(Scope::context, actor);
+    std::vector<std::array<DeviceId, 2>> pairs;
+    for (const std::vector<DeviceId>& group : communicator.groups) {
+      for (std::size_t i = 0; i < group.size(); ++i)
+        pairs.push_back({group[i], group[(i + 1) % group.size()]});
+    }
+    std::vector<Request> sends;
+    for (const auto& pair : pairs)
+      sends.push_back({.operation = Operation::point_to_point, .group = pair, .bytes = bytes});
+    return patterns_.make(
+        builder_, *scenario_.collectives.context, sends, communicator.members,
+        {.holds_multiprocessors = scenario_.collectives.communication_sms > 0, .rounds = rounds});
+  };
+  const auto key =
+      static_cast<std::uint64_t>(bytes.count) * 8 + static_cast<std::uint64_t>(Operation::point_to_point);
+  return find_or_make(communicators_.index_of(Scope::context, actor), key, make, rounds);
+}
+
+PatternId Step::expert_tensor_pattern(ActorId actor, const Layer& layer, Operation operation) {
+  const Precision precision =
+      operation == Operation::all_gather ? scenario_.precision.dispatch : scenario_.precision.combine;
+  const Bytes whole = row_bytes(scenario_.model.hidden, precision) * computed_rows(scenario_, layer);
+  const auto key = static_cast<std::uint64_t>(whole.count) * 8 + static_cast<std::uint64_t>(operation);
+  return find_or_make(communicators_.index_of(Scope::expert_tensor, actor), key, [&] {
+    const Communicator& communicator = communicators_.of(Scope::expert_tensor, actor);
+    return patterns_.make(builder_, *scenario_.collectives.expert_tensor,
+                          requests(communicator, {.operation = operation, .bytes = whole}),
+                          communicator.members,
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0,
+                           .busiest = scenario_.busiest_over_mean()});
   });
 }
 

@@ -59,6 +59,12 @@ class Step {
   /// Patterns, made when first asked for.
   PatternId exchange_pattern(ActorId actor, const Experts& experts, Work phase);
   PatternId tensor_pattern(ActorId actor, Operation operation);
+  /// Keys and values, or their gradients, of a whole context-parallel group gathered or reduced.
+  PatternId context_pattern(ActorId actor, Operation operation, Bytes whole);
+  /// As many bytes from each rank of a context-parallel group to the next, `rounds` times.
+  PatternId ring_pattern(ActorId actor, Bytes bytes, std::int64_t rounds);
+  /// Rows of a layer inside the group that shares each expert.
+  PatternId expert_tensor_pattern(ActorId actor, const Layer& layer, Operation operation);
   /// Gradients or parameters of that many bytes; for a server's plan, among those whom the operation
   /// concerns.
   PatternId sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
@@ -74,6 +80,7 @@ class Step {
   };
   struct CachedPattern {
     std::uint64_t key;
+    std::int64_t rounds;
     PatternId pattern;
   };
 
@@ -81,7 +88,7 @@ class Step {
   TaskId next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag);
   /// Rows that a device sends to each of `blocks` blocks of experts when those for one block are sent once.
   double reached_rows(const Experts& experts, std::int64_t blocks);
-  PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make);
+  PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make, std::int64_t rounds = 1);
   PatternId send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position);
   std::vector<Request> requests(const Communicator& communicator, const Request& prototype) const;
 

@@ -15,15 +15,29 @@ namespace {
 struct StageBytes {
   std::vector<Bytes> activations;
   Bytes exchange;  ///< rows that arrive for local experts, and as many on their way back
+  Bytes context;   ///< keys and values of other context-parallel ranks, and their gradients
 };
 
 Bytes exchange_buffer(const Scenario& scenario, const Layer& layer) {
-  if (!layer.is_moe || scenario.layout.sizes().expert == 1) return {};
+  const Sizes& sizes = scenario.layout.sizes();
+  if (!layer.is_moe || sizes.expert * sizes.expert_tensor == 1) return {};
   const std::vector<std::int64_t> per_expert = expert_rows(scenario, layer);
   const std::int64_t rows = std::accumulate(per_expert.begin(), per_expert.end(), std::int64_t{0});
   return (row_bytes(scenario.model.hidden, scenario.precision.dispatch) +
           row_bytes(scenario.model.hidden, scenario.precision.combine)) *
          rows;
+}
+
+/// Gathered whole, or in a ring a block in use and one that comes; in backward as much for gradients.
+Bytes context_buffer(const Scenario& scenario, const BlockOps& attention) {
+  const std::int64_t context = scenario.layout.sizes().context;
+  if (context == 1) return {};
+  const std::int64_t blocks = scenario.context_exchange == ContextExchange::ring ? 2 : context;
+  Bytes largest;
+  for (const Op& op : attention.forward) {
+    if (op.kind == OpKind::attention) largest = std::max(largest, keys_and_values(op, context));
+  }
+  return largest * (2 * blocks);
 }
 
 StageBytes bytes_of_stages(const Scenario& scenario) {
@@ -38,6 +52,7 @@ StageBytes bytes_of_stages(const Scenario& scenario) {
     const LayerOps ops = ops_of_layer(scenario, layer);
     of_layer[layer] = ops.attention.activations + ops.feed_forward.activations;
     bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, scenario.model.layers[layer]));
+    bytes.context = std::max(bytes.context, context_buffer(scenario, ops.attention));
   }
   const Share share = share_of(scenario);
   for (std::int64_t stage = 0; stage < scenario.order.model_stages(); ++stage) {
@@ -154,7 +169,7 @@ std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
     memory.gradients = update.gradients;
     memory.optimizer = update.optimizer;
     memory.activations = peak_activations(scenario, rank, bytes);
-    memory.buffers = bytes.exchange + update.buffers;
+    memory.buffers = bytes.exchange + bytes.context + update.buffers;
     if (sizes.pipeline > 1) {
       memory.buffers += size_of(Precision::bf16) *
                         (4 * tokens_per_device(scenario) * scenario.model.hidden);  // in and out, both ways

@@ -124,8 +124,8 @@ void add_routing(const Scenario& scenario, Report& report) {
     if (!layer.is_moe) continue;
     const std::int64_t experts_per_rank = layer.experts.count / scenario.layout.sizes().expert;
     RoutingReport routing{.load_max_over_mean = scenario.busiest_over_mean()};
-    routing.mean = static_cast<double>(tokens_per_device(scenario) * layer.experts.top_k) /
-                   static_cast<double>(experts_per_rank);
+    routing.mean =
+        static_cast<double>(computed_rows(scenario, layer)) / static_cast<double>(experts_per_rank);
     routing.most = std::llround(routing.mean * routing.load_max_over_mean);
     routing.least = std::llround(routing.mean * std::max(0.0, 2 - routing.load_max_over_mean));
     report.routing = routing;

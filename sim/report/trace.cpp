@@ -36,6 +36,8 @@ Stream stream_of(Work work) {
     case Work::dispatch_backward:
     case Work::combine_backward:
     case Work::tensor:
+    case Work::context:
+    case Work::expert_tensor:
       return Stream::exchange;
     case Work::pipeline:
       return Stream::pipeline;

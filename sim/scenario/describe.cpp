@@ -28,7 +28,8 @@ std::vector<DescribedPart> describe_scenario() {
     std::vector<Declaration> unused;
     Reader cluster = Reader::describing(unused);
     const Fabric fabric = read_cluster(cluster).fabric;
-    static_cast<void>(read_collectives(std::move(r), fabric, {.updater = Updater::owner}));
+    static_cast<void>(
+        read_collectives(std::move(r), fabric, {.updater = Updater::owner}, ContextExchange::ring));
   });
   describe("precision", "number formats",
            [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });

@@ -39,7 +39,7 @@ Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer) {
   Holdings held;
   held.of(HeldPart::router) = parameters.router;
   held.of(HeldPart::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
-  held.of(HeldPart::experts) = parameters.experts / sizes.expert;
+  held.of(HeldPart::experts) = parameters.experts / (sizes.expert * sizes.expert_tensor);
   return held;
 }
 

@@ -8,9 +8,20 @@
 
 namespace moesim {
 
+/// The layouts of figure 9 of the Switch Transformer paper (arXiv 2101.03961, section 5); `given` is none of
+/// them.
+enum class SwitchLayout : std::uint8_t { given, data, model, model_data, expert_data, expert_model_data };
+inline constexpr std::string_view switch_layout_names[] = {"given",      "data",        "model",
+                                                           "model_data", "expert_data", "expert_model_data"};
+
 /// Sizes as given, before the cluster decides the data-parallel size.
 struct Parallelism {
   Sizes sizes;
+  SwitchLayout layout = SwitchLayout::given;
+  std::int64_t model = 0;               ///< model-parallel size of a layout; 0 is not given
+  std::vector<std::string_view> given;  ///< keys that are, of those that a layout decides
+  bool sequence_parallel = true;
+  ContextExchange context_exchange = ContextExchange::ring;
   std::vector<Axis> placement;
   std::vector<std::int64_t> layers_per_stage;
 };
@@ -19,7 +30,8 @@ Batch read_batch(Reader reader);
 Parallelism read_parallelism(Reader reader);
 PrecisionPlan read_precision_plan(Reader reader);
 /// What gradients need of the collectives depends on how they are synchronised.
-Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients);
+Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,
+                             ContextExchange context_exchange);
 /// What every kind of routing has.
 struct RoutingDraws {
   std::uint64_t seed = 1;

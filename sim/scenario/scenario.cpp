@@ -9,6 +9,7 @@
 #include "models/base/error.hpp"
 #include "sim/scenario/holdings.hpp"
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/switch_layout.hpp"
 #include "sim/scenario/work_times.hpp"
 
 namespace moesim {
@@ -26,50 +27,107 @@ constexpr std::int64_t most_tokens = 1'000'000'000;
   reader.fail(key, fmt::format("{} {} do not divide by {} {}", whole, what, by, parts));
 }
 
-/// Every size against every other, each with the numbers that clash.
-void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism) {
-  Sizes& sizes = parallelism.sizes;
-  const std::int64_t devices = scenario.fabric().device_count();
-  if (sizes.pipeline > most_ranks) {
-    reader.fail("parallelism.pipeline",
-                fmt::format("is {}, expected at most {}", sizes.pipeline, most_ranks));
-  }
+bool has_experts(const Model& model) {
+  return std::any_of(model.layers.begin(), model.layers.end(), [](const Layer& l) { return l.is_moe; });
+}
+
+/// The product of the sizes against the devices.
+void fit_devices(const Reader& reader, std::int64_t devices, Sizes& sizes) {
   const std::int64_t product = sizes.pipeline * sizes.tensor * sizes.context;
   if (devices % product != 0) {
+    const std::string context = sizes.context > 1 ? fmt::format(" x context {}", sizes.context) : "";
     does_not_divide(reader, "parallelism", "devices", devices,
-                    fmt::format("pipeline {} x tensor {} =", sizes.pipeline, sizes.tensor), product);
+                    fmt::format("pipeline {} x tensor {}{} =", sizes.pipeline, sizes.tensor, context),
+                    product);
   }
   sizes.data = devices / product;
-  if (sizes.stage_devices() % sizes.expert != 0) {
-    does_not_divide(reader, "parallelism.expert", "devices of a pipeline rank", sizes.stage_devices(),
-                    "expert", sizes.expert);
-  }
-  for (const Layer& layer : scenario.model.layers) {
+  const std::int64_t experts = sizes.expert * sizes.expert_tensor;
+  if (sizes.stage_devices() % experts == 0) return;
+  const std::string by =
+      sizes.expert_tensor == 1
+          ? "expert"
+          : fmt::format("expert {} x expert_tensor {} =", sizes.expert, sizes.expert_tensor);
+  does_not_divide(reader, "parallelism.expert", "devices of a pipeline rank", sizes.stage_devices(), by,
+                  experts);
+}
+
+/// The parts of the model against the sizes that divide them.
+void fit_model(const Reader& reader, const Model& model, const Sizes& sizes) {
+  for (const Layer& layer : model.layers) {
     if (layer.is_moe && layer.experts.count % sizes.expert != 0) {
       does_not_divide(reader, "parallelism.expert", "experts", layer.experts.count, "expert", sizes.expert);
+    }
+    if (layer.is_moe && layer.experts.width % sizes.expert_tensor != 0) {
+      does_not_divide(reader, "parallelism.expert_tensor", "columns of an expert", layer.experts.width,
+                      "expert_tensor", sizes.expert_tensor);
     }
     if (layer.attention.heads % sizes.tensor != 0) {
       does_not_divide(reader, "parallelism.tensor", "attention heads", layer.attention.heads, "tensor",
                       sizes.tensor);
     }
   }
-  const bool has_experts = std::any_of(scenario.model.layers.begin(), scenario.model.layers.end(),
-                                       [](const Layer& l) { return l.is_moe; });
-  if (sizes.expert > 1 && !has_experts) {
-    reader.fail("parallelism.expert",
-                fmt::format("is {}, but the model '{}' has no experts", sizes.expert, scenario.model.name));
+  for (const auto& [key, size] :
+       {std::pair{"expert", sizes.expert}, std::pair{"expert_tensor", sizes.expert_tensor}}) {
+    if (size == 1 || has_experts(model)) continue;
+    reader.fail(fmt::format("parallelism.{}", key),
+                fmt::format("is {}, but the model '{}' has no experts", size, model.name));
   }
-  const std::int64_t at_once = sizes.data * scenario.batch.microbatch;
-  if (scenario.batch.sequences % at_once != 0) {
-    does_not_divide(reader, "batch.sequences", "sequences", scenario.batch.sequences,
-                    fmt::format("data-parallel {} x microbatch {} =", sizes.data, scenario.batch.microbatch),
-                    at_once);
+}
+
+/// Sequences over data-parallel ranks, tokens over the ranks that share a sequence.
+void fit_batch(const Reader& reader, const Batch& batch, const Sizes& sizes) {
+  const std::int64_t at_once = sizes.data * batch.microbatch;
+  if (batch.sequences % at_once != 0) {
+    does_not_divide(reader, "batch.sequences", "sequences", batch.sequences,
+                    fmt::format("data-parallel {} x microbatch {} =", sizes.data, batch.microbatch), at_once);
   }
-  if (scenario.batch.sequence_length % (sizes.tensor * sizes.context) != 0) {
-    does_not_divide(reader, "batch.sequence_length", "tokens", scenario.batch.sequence_length, "tensor",
-                    sizes.tensor);
+  // Zigzag gives each context rank two pieces of a sequence, one from either end.
+  const std::int64_t pieces = sizes.context > 1 ? 2 * sizes.context : 1;
+  if (batch.sequence_length % (sizes.tensor * pieces) == 0) return;
+  const std::string by = sizes.context == 1
+                             ? "tensor"
+                             : fmt::format("tensor {} x 2 x context {} =", sizes.tensor, sizes.context);
+  does_not_divide(reader, "batch.sequence_length", "tokens", batch.sequence_length, by,
+                  sizes.tensor * pieces);
+}
+
+/// The groups of attention against those of experts.
+void fit_groups(const Reader& reader, const Scenario& scenario) {
+  const Layout& layout = scenario.layout;
+  if (const std::optional<std::string> misfit = layout.misfit())
+    reader.fail("parallelism.placement", *misfit);
+  const Sizes& sizes = layout.sizes();
+  if (scenario.sequence_parallel || sizes.tensor == 1 || !has_experts(scenario.model)) return;
+  if (sizes.expert_tensor != sizes.tensor) {
+    reader.fail("parallelism.expert_tensor",
+                fmt::format("is {}, expected {} as tensor: without sequence_parallel all ranks of a tensor "
+                            "group have the same tokens",
+                            sizes.expert_tensor, sizes.tensor));
   }
-  scenario.layout = Layout(sizes, parallelism.placement);
+  if (layout.expert_tensor_groups() != layout.tensor_groups()) {
+    reader.fail("parallelism.placement",
+                "puts other devices into a group of expert_tensor than into one of tensor, which hold the "
+                "same tokens without sequence_parallel");
+  }
+}
+
+/// Every size against every other, each with the numbers that clash.
+void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism) {
+  const std::int64_t devices = scenario.fabric().device_count();
+  if (parallelism.sizes.pipeline > most_ranks) {
+    reader.fail("parallelism.pipeline",
+                fmt::format("is {}, expected at most {}", parallelism.sizes.pipeline, most_ranks));
+  }
+  if (devices % parallelism.sizes.pipeline == 0) {
+    apply_layout(reader, devices / parallelism.sizes.pipeline, has_experts(scenario.model), parallelism);
+  }
+  fit_devices(reader, devices, parallelism.sizes);
+  fit_model(reader, scenario.model, parallelism.sizes);
+  fit_batch(reader, scenario.batch, parallelism.sizes);
+  scenario.layout = Layout(parallelism.sizes, parallelism.placement);
+  scenario.sequence_parallel = parallelism.sequence_parallel;
+  scenario.context_exchange = parallelism.context_exchange;
+  fit_groups(reader, scenario);
 }
 
 /// A list of layers for each stage that a user can take over: as even as it goes.
@@ -156,7 +214,7 @@ void read_gradient_sync(Reader& reader, Scenario& scenario) {
 void read_communication(Reader& reader, Scenario& scenario) {
   scenario.collectives =
       read_collectives(part_or_empty(reader, "collectives", "the algorithm of each communication"),
-                       scenario.fabric(), scenario.gradient_sync);
+                       scenario.fabric(), scenario.gradient_sync, scenario.context_exchange);
   const Device& device = scenario.cluster->device;
   if (scenario.collectives.communication_sms >= device.multiprocessors) {
     reader.fail("collectives.communication_sms",

@@ -45,9 +45,17 @@ struct PrecisionPlan {
 enum class Resolution : std::uint8_t { folded, full };
 inline constexpr std::string_view resolution_names[] = {"folded", "full"};
 
+/// How keys and values reach the other ranks of a context-parallel group.
+enum class ContextExchange : std::uint8_t {
+  all_gather,  ///< all at once, before the attention (Llama 3, arXiv 2407.21783, section 3.3.2)
+  ring,        ///< from rank to rank, beside the attention on those that have come (arXiv 2310.01889)
+};
+inline constexpr std::string_view context_exchange_names[] = {"all_gather", "ring"};
+
 /// The algorithm of each kind of communication.
 struct Collectives {
-  std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline;
+  std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
+      context, expert_tensor;
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
   double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
 };
@@ -63,7 +71,9 @@ struct Scenario {
   Model model;
   std::optional<Cluster> cluster;
   Batch batch;
-  Layout layout{Sizes{}, {Axis::tensor, Axis::context, Axis::expert, Axis::data, Axis::pipeline}};
+  Layout layout{Sizes{}, {Axis::tensor, Axis::expert, Axis::data, Axis::pipeline}};
+  bool sequence_parallel = true;  ///< norms and residuals divided over the tensor-parallel group
+  ContextExchange context_exchange = ContextExchange::ring;
   std::vector<std::int64_t> layers_per_stage;  ///< of the model's stages, in the order of the forward pass
   std::unique_ptr<const Schedule> schedule;
   Order order;

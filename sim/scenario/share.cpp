@@ -10,6 +10,8 @@ Share share_of(const Scenario& scenario) {
   share.sequence_length = scenario.batch.sequence_length;
   share.tensor = scenario.layout.sizes().tensor;
   share.context = scenario.layout.sizes().context;
+  share.sequence_parallel = scenario.sequence_parallel;
+  share.expert_tensor = scenario.layout.sizes().expert_tensor;
   share.gemm = scenario.precision.gemm;
   share.dispatch = scenario.precision.dispatch;
   return share;
@@ -17,13 +19,21 @@ Share share_of(const Scenario& scenario) {
 
 std::int64_t tokens_per_device(const Scenario& scenario) {
   const Sizes& sizes = scenario.layout.sizes();
-  return scenario.batch.microbatch * scenario.batch.sequence_length / (sizes.context * sizes.tensor);
+  const std::int64_t parts = sizes.context * (scenario.sequence_parallel ? sizes.tensor : 1);
+  return scenario.batch.microbatch * scenario.batch.sequence_length / parts;
+}
+
+std::int64_t computed_rows(const Scenario& scenario, const Layer& layer) {
+  // Ranks that share each expert's matrices see the rows of all of them; without sequence parallelism they
+  // hold the same tokens, and get the same rows.
+  const std::int64_t gathered = scenario.sequence_parallel ? scenario.layout.sizes().expert_tensor : 1;
+  return tokens_per_device(scenario) * layer.experts.top_k * gathered;
 }
 
 std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& layer) {
   if (!layer.is_moe) return {};
   const std::int64_t local = layer.experts.count / scenario.layout.sizes().expert;
-  const auto mean = static_cast<double>(tokens_per_device(scenario) * layer.experts.top_k);
+  const auto mean = static_cast<double>(computed_rows(scenario, layer));
   const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
   for (std::int64_t i = 0; i < arriving % local; ++i) ++rows[static_cast<std::size_t>(i)];
@@ -33,6 +43,11 @@ std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& lay
 Bytes row_bytes(std::int64_t hidden, Precision precision) {
   const Bytes plain = size_of(precision) * hidden;
   return precision == Precision::fp8 ? scaled(plain, 1.0 + 4.0 / 128.0) : plain;
+}
+
+Bytes keys_and_values(const Op& core, std::int64_t context) {
+  const std::int64_t tokens = core.batch * core.kv_sequence / context;
+  return size_of(Precision::bf16) * (tokens * core.kv_heads * (core.head_dim + core.value_head_dim));
 }
 
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {

@@ -21,10 +21,20 @@ struct BlockTimes {
   const Timed& in(OpPass pass) const { return passes[static_cast<std::size_t>(pass)]; }
 };
 
+/// A part of a block between exchanges of keys and values.
+struct Piece {
+  Timed timed;
+  Bytes keys_and_values;  ///< of an attention core: what one context-parallel rank has of them; else none
+  bool backward = false;  ///< of an attention core: its gradients too
+};
+
 /// A layer's two blocks.
 struct LayerTimes {
   BlockTimes attention;
   BlockTimes feed_forward;
+  /// The attention block again, by passes of OpPass, cut around its attention cores. Empty without context
+  /// parallelism.
+  std::array<std::vector<Piece>, 3> pieces{};
 };
 
 /// Times of everything that a device computes for one microbatch. Layers of one shape share one entry.

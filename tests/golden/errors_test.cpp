@@ -109,7 +109,8 @@ TEST_CASE("An unknown key or kind is answered with the known ones and the neares
         "error: --set: recompute: unknown 'foo' (known: none, full, norm, activation, latent, attention, "
         "experts)\n");
   CHECK(refusal_of({R"(parallelism.placement=["tensor"])"}) ==
-        "error: --set: parallelism.placement: lacks 'expert', expected all of tensor, context, expert, data, "
+        "error: --set: parallelism.placement: lacks 'expert', expected all of tensor, context, "
+        "expert_tensor, expert, data, "
         "pipeline\n");
 }
 
