@@ -88,7 +88,8 @@ void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ra
   }
 }
 
-PatternMaker::PatternMaker(const Fabric& fabric) : fabric_(fabric), load_of_link_(fabric.links().size()) {}
+PatternMaker::PatternMaker(const Fabric& fabric, FlowGrain grain)
+    : fabric_(fabric), load_of_link_(fabric.links().size()), parts_(grain) {}
 
 void PatternMaker::load(LinkId link, double bytes) {
   if (load_of_link_[link] == 0) touched_.push_back(link);
@@ -106,6 +107,7 @@ void PatternMaker::add(const Flow& flow, double efficiency, Sums& sums) {
     if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sums.sent += share;
     if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) sums.received += share;
     for (const LinkId link : route_) load(link, share / efficiency);
+    parts_.add(flow, 1.0 / ways, route_, share / efficiency);
   }
 }
 
@@ -116,7 +118,8 @@ void PatternMaker::add(const Exchange& exchange, double efficiency, Sums& sums) 
     return;
   }
   load_of_exchange_.assign(load_of_link_.size(), 0);
-  if (fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency, load_of_exchange_)) {
+  if (!parts_.wants_flows() &&
+      fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency, load_of_exchange_)) {
     for (LinkId link = 0; link < load_of_exchange_.size(); ++link) {
       if (load_of_exchange_[link] > 0) load(link, load_of_exchange_[link]);
     }
@@ -169,7 +172,9 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
     load_of_link_[link] = 0;
   }
   touched_.clear();
-  return builder.add_pattern(pattern, loads, members);
+  const PatternId id = builder.add_pattern(pattern, loads, members);
+  parts_.write(builder, id);
+  return id;
 }
 
 }  // namespace moesim

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
+#include "sim/lower/parts.hpp"
 #include "sim/scenario/fold.hpp"
 #include "sim/scenario/scenario.hpp"
 
@@ -76,7 +77,8 @@ struct Interplay {
 /// Adds traffic to a pattern: flows over the links of the fabric, summed per link.
 class PatternMaker {
  public:
-  explicit PatternMaker(const Fabric& fabric);
+  /// `grain`: how fine the engine wants to tell flows apart.
+  explicit PatternMaker(const Fabric& fabric, FlowGrain grain = FlowGrain::coflow);
   /// One pattern for requests that go at the same time. `members` are the actors that take part.
   PatternId make(GraphBuilder& builder, const Collective& collective, std::span<const Request> requests,
                  std::span<const ActorId> members, const Interplay& interplay = {});
@@ -98,6 +100,7 @@ class PatternMaker {
   std::vector<double> load_of_exchange_;
   std::vector<std::uint32_t> touched_;
   std::vector<LinkId> route_;
+  Parts parts_;
 };
 
 }  // namespace moesim

@@ -16,7 +16,7 @@ Step::Step(const Scenario& scenario, Loading loading)
       times_(scenario),
       communicators_(scenario, loading),
       builder_(static_cast<std::uint32_t>(communicators_.actors().size())),
-      patterns_(scenario.fabric()),
+      patterns_(scenario.fabric(), scenario.engine->flows()),
       streams_(communicators_.actors().size()),
       calls_(communicators_.count()),
       calls_issued_(communicators_.actors().size()),
