@@ -192,11 +192,11 @@ void Bench::run_streaming(const Shape& s) {
   };
   if (s.op == "rms_norm") {
     auto [in, out] = rotate({all, all}, {all});
-    extra = Buffer(row * 2);
+    extra = Buffer(row * 2 * (rms_norm_blocks + 1));  // gradient, partial sums
     check(cudaMemset(extra.get(), 0, extra.size()), "cudaMemset");
     call = [&, in, out, weight](int i) {
       forward ? rms_norm(in.at<Half>(i, 0), weight, out.at<Half>(i, 0), rows, width, stream())
-              : rms_norm_backward(in.at<Half>(i, 0), in.at<Half>(i, 1), weight, out.at<Half>(i, 0), extra.get<float>(), rows, width, stream());
+              : rms_norm_backward(in.at<Half>(i, 0), in.at<Half>(i, 1), weight, out.at<Half>(i, 0), extra.get<float>(), extra.get<float>() + width, rows, width, stream());
     };
   } else if (s.op == "swiglu") {
     auto [in, out] = rotate({2 * all, all}, {forward ? all : 2 * all});
@@ -239,44 +239,27 @@ void Bench::run_streaming(const Shape& s) {
   add(s, sampler_.time(call), "own");
 }
 
-LaunchTimes measure_launches(cudaStream_t stream) {
-  constexpr int count = 500, repeats = 15;
-  cudaEvent_t start{}, stop{};
-  check(cudaEventCreate(&start), "cudaEventCreate");
-  check(cudaEventCreate(&stop), "cudaEventCreate");
-  const auto elapsed = [&](const std::function<void()>& run) {
-    std::vector<double> times;
-    for (int i = 0; i < repeats; ++i) {
-      check(cudaEventRecord(start, stream), "cudaEventRecord");
-      run();
-      check(cudaEventRecord(stop, stream), "cudaEventRecord");
-      check(cudaEventSynchronize(stop), "cudaEventSynchronize");
-      float milliseconds = 0;
-      check(cudaEventElapsedTime(&milliseconds, start, stop), "cudaEventElapsedTime");
-      times.push_back(milliseconds * 1e-3 / count);
-    }
-    std::sort(times.begin(), times.end());
-    return times[times.size() / 2];
-  };
+LaunchTimes measure_launches(Sampler& sampler) {
+  constexpr int count = 200;
+  const cudaStream_t stream = sampler.stream();
   LaunchTimes times;
-  const auto many = [&] {
+  const auto many = [&](int) {
     for (int i = 0; i < count; ++i) empty_kernel(stream);
   };
-  times.stream = elapsed(many);
+  times.stream = sampler.time(many).seconds / count;
+  check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   const auto before = std::chrono::steady_clock::now();
-  many();
+  many(0);
   times.host = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count() / count;
   cudaGraph_t graph{};
   cudaGraphExec_t ready{};
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
-  many();
+  many(0);
   check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
   check(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate");
-  times.graph = elapsed([&] { check(cudaGraphLaunch(ready, stream), "cudaGraphLaunch"); });
+  times.graph = sampler.time([&](int) { check(cudaGraphLaunch(ready, stream), "cudaGraphLaunch"); }).seconds / count;
   check(cudaGraphExecDestroy(ready), "cudaGraphExecDestroy");
   check(cudaGraphDestroy(graph), "cudaGraphDestroy");
-  static_cast<void>(cudaEventDestroy(start));
-  static_cast<void>(cudaEventDestroy(stop));
   return times;
 }
 

@@ -73,7 +73,7 @@ class Bench {
 struct LaunchTimes {
   double stream = 0, graph = 0, host = 0;
 };
-LaunchTimes measure_launches(cudaStream_t stream);
+LaunchTimes measure_launches(Sampler& sampler);
 
 /// Bytes a second between host and device memory, both directions, by size.
 struct HostCopy {

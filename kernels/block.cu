@@ -93,14 +93,14 @@ Builder::Pair Builder::linear(Pair x, Int out, Int in) {
 
 Builder::Pair Builder::norm(Pair x, Int rows, Int width) {
   const Half* weight = tensor(width);
-  float* gradient = floats(width);
+  float *gradient = floats(width), *partial = floats(rms_norm_blocks * width);
   const Pair y = pair(rows * width);
   const cudaStream_t s = stream();
   const Shape shape{.op = "rms_norm", .row_count = rows, .width = width};
   Shape back = shape;
   back.pass = "backward_input";
   forward(shape, [=] { rms_norm(x.value, weight, y.value, rows, width, s); });
-  backward(back, [=] { rms_norm_backward(y.gradient, x.value, weight, x.gradient, gradient, rows, width, s); });
+  backward(back, [=] { rms_norm_backward(y.gradient, x.value, weight, x.gradient, gradient, partial, rows, width, s); });
   return y;
 }
 

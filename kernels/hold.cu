@@ -7,6 +7,14 @@ constexpr std::size_t block_bytes = std::size_t{8} << 20;
 constexpr int most_blocks = 128;
 constexpr int shared_bytes = 200 * 1024;  // so that a multiprocessor has room for one block and nothing else
 
+constexpr std::uint64_t longest = 2'000'000'000;  // nanoseconds: a holder that nobody stops ends by itself
+
+__device__ std::uint64_t nanoseconds() {
+  std::uint64_t now = 0;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
+}
+
 __global__ void __launch_bounds__(512, 1) hold(volatile int* stop, int* in_place, uint4* data) {
   __shared__ int over;
   if (threadIdx.x == 0) {
@@ -16,9 +24,10 @@ __global__ void __launch_bounds__(512, 1) hold(volatile int* stop, int* in_place
   uint4* from = data + blockIdx.x * (block_bytes / sizeof(uint4));
   const int half = block_bytes / sizeof(uint4) / 2;
   int place = threadIdx.x;
+  const std::uint64_t start = nanoseconds();
   while (true) {
     __syncthreads();
-    if (threadIdx.x == 0) over = *stop;
+    if (threadIdx.x == 0) over = *stop != 0 || nanoseconds() - start > longest;
     __syncthreads();
     if (over != 0) return;
     uint4 held[8];
@@ -33,7 +42,8 @@ __global__ void __launch_bounds__(512, 1) hold(volatile int* stop, int* in_place
 }
 
 __global__ void wait_until(volatile int* in_place, int count) {
-  while (*in_place < count) __nanosleep(100);
+  const std::uint64_t start = nanoseconds();
+  while (*in_place < count && nanoseconds() - start < longest) __nanosleep(100);
 }
 
 __global__ void raise(volatile int* stop) { *stop = 1; }
@@ -48,6 +58,14 @@ Holder::Holder() : flags_(2 * sizeof(int)), data_(most_blocks * block_bytes) {
   check(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
   check(cudaFuncSetAttribute(hold, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "cudaFuncSetAttribute");
   check(cudaMemset(data_.get(), 1, data_.size()), "cudaMemset");
+  // Code is loaded when a kernel first runs, and loading waits for the device: not while a holder runs.
+  int* flags = flags_.get<int>();
+  check(cudaMemset(flags, 1, flags_.size()), "cudaMemset");
+  hold<<<1, 512, shared_bytes, own_>>>(flags, flags + 1, data_.get<uint4>());
+  wait_until<<<1, 1, 0, own_>>>(flags + 1, 1);
+  raise<<<1, 1, 0, own_>>>(flags);
+  check_launch("hold");
+  check(cudaStreamSynchronize(own_), "cudaStreamSynchronize");
 }
 
 Holder::~Holder() {

@@ -84,13 +84,14 @@ __global__ void rms_norm_kernel(const Half* __restrict__ x, const Half* __restri
 }
 
 /// dx = (w dy - x (x . w dy) / (width rms^2)) / rms. A block goes through rows with the weight's gradient of its
-/// columns in registers, and adds it once.
+/// columns in registers, and leaves it in `partial` (blocks, width).
 template <int Threads, int Vectors>
 __global__ void rms_norm_backward_kernel(const Half* __restrict__ gradient, const Half* __restrict__ x,
                                          const Half* __restrict__ weight, Half* __restrict__ out,
-                                         float* __restrict__ weight_gradient, Int rows, int width) {
+                                         float* __restrict__ partial, Int rows, int width) {
+  constexpr int block = Threads > 256 ? Threads : 256, groups = block / Threads;
   const int lane = threadIdx.x % Threads;
-  const int each = blockDim.x / Threads;
+  const int each = groups;
   float sums[Vectors][vector] = {};
   for (Int first = blockIdx.x * static_cast<Int>(each); first < rows; first += static_cast<Int>(gridDim.x) * each) {
     const Int row = first + threadIdx.x / Threads;
@@ -131,11 +132,36 @@ __global__ void rms_norm_backward_kernel(const Half* __restrict__ gradient, cons
       store(out + row * width + column, result);
     }
   }
-  for (int v = 0; v < Vectors; ++v) {
-    const int column = (v * Threads + lane) * vector;
-    if (column >= width) continue;
-    for (int i = 0; i < vector; ++i) atomicAdd(weight_gradient + column + i, sums[v][i]);
+  float* own = partial + static_cast<Int>(blockIdx.x) * width;
+  if constexpr (groups == 1) {
+    for (int v = 0; v < Vectors; ++v) {
+      const int column = (v * Threads + lane) * vector;
+      for (int i = 0; i < vector && column < width; ++i) own[column + i] = sums[v][i];
+    }
+  } else {
+    __shared__ float of_group[groups][Threads * Vectors * vector];
+    for (int v = 0; v < Vectors; ++v)
+      for (int i = 0; i < vector; ++i) of_group[threadIdx.x / Threads][(v * Threads + lane) * vector + i] = sums[v][i];
+    __syncthreads();
+    for (int column = threadIdx.x; column < width; column += block) {
+      float sum = 0;
+      for (int g = 0; g < groups; ++g) sum += of_group[g][column];
+      own[column] = sum;
+    }
   }
+}
+
+/// Adds the partial sums of all blocks: 32 columns a block, 16 threads a column.
+__global__ void add_partial(const float* __restrict__ partial, float* __restrict__ sums, int count, int width) {
+  __shared__ float held[16][33];
+  const int column = blockIdx.x * 32 + threadIdx.x;
+  float sum = 0;
+  for (int row = threadIdx.y; row < count && column < width; row += 16) sum += partial[static_cast<Int>(row) * width + column];
+  held[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= width) return;
+  for (int i = 1; i < 16; ++i) sum += held[i][threadIdx.x];
+  sums[column] += sum;
 }
 
 /// silu and its slope.
@@ -143,50 +169,49 @@ __device__ float sigmoid(float value) { return 1 / (1 + __expf(-value)); }
 
 constexpr int per_thread = 2;  // vectors in flight
 
-__global__ void swiglu_kernel(const Half* __restrict__ x, Half* __restrict__ out, Int count, int width) {
-  const int row_vectors = width / vector;
+/// Blocks go along x over rows, along y over parts of a row.
+__global__ void swiglu_kernel(const Half* __restrict__ x, Half* __restrict__ out, int width) {
+  const Half* from = x + static_cast<Int>(blockIdx.x) * 2 * width;
+  Half* to = out + static_cast<Int>(blockIdx.x) * width;
+  const int first = (blockIdx.y * blockDim.x * per_thread + threadIdx.x) * vector;
   Eight gate[per_thread], up[per_thread];
-  const Int first = blockIdx.x * static_cast<Int>(blockDim.x * per_thread) + threadIdx.x;
 #pragma unroll
   for (int v = 0; v < per_thread; ++v) {
-    const Int index = first + v * blockDim.x;
-    if (index >= count) continue;
-    const Half* from = x + index / row_vectors * 2 * width + index % row_vectors * vector;
-    gate[v] = load_once(from);
-    up[v] = load_once(from + width);
+    const int column = first + v * static_cast<int>(blockDim.x) * vector;
+    if (column >= width) continue;
+    gate[v] = load_once(from + column);
+    up[v] = load_once(from + width + column);
   }
 #pragma unroll
   for (int v = 0; v < per_thread; ++v) {
-    const Int index = first + v * blockDim.x;
-    if (index >= count) continue;
+    const int column = first + v * static_cast<int>(blockDim.x) * vector;
+    if (column >= width) continue;
     Eight result;
     for (int i = 0; i < vector; ++i) {
       const float value = real(gate[v].value[i]);
       result.value[i] = __float2bfloat16(value * sigmoid(value) * real(up[v].value[i]));
     }
-    store(out + index * vector, result);
+    store(to + column, result);
   }
 }
 
 __global__ void swiglu_backward_kernel(const Half* __restrict__ gradient, const Half* __restrict__ x,
-                                       Half* __restrict__ out, Int count, int width) {
-  const int row_vectors = width / vector;
+                                       Half* __restrict__ out, int width) {
+  const Int row = static_cast<Int>(blockIdx.x) * width;
+  const int first = (blockIdx.y * blockDim.x * per_thread + threadIdx.x) * vector;
   Eight gate[per_thread], up[per_thread], slope[per_thread];
-  const Int first = blockIdx.x * static_cast<Int>(blockDim.x * per_thread) + threadIdx.x;
 #pragma unroll
   for (int v = 0; v < per_thread; ++v) {
-    const Int index = first + v * blockDim.x;
-    if (index >= count) continue;
-    const Int place = index / row_vectors * 2 * width + index % row_vectors * vector;
-    gate[v] = load_once(x + place);
-    up[v] = load_once(x + place + width);
-    slope[v] = load_once(gradient + index * vector);
+    const int column = first + v * static_cast<int>(blockDim.x) * vector;
+    if (column >= width) continue;
+    gate[v] = load_once(x + 2 * row + column);
+    up[v] = load_once(x + 2 * row + width + column);
+    slope[v] = load_once(gradient + row + column);
   }
 #pragma unroll
   for (int v = 0; v < per_thread; ++v) {
-    const Int index = first + v * blockDim.x;
-    if (index >= count) continue;
-    const Int place = index / row_vectors * 2 * width + index % row_vectors * vector;
+    const int column = first + v * static_cast<int>(blockDim.x) * vector;
+    if (column >= width) continue;
     Eight of_gate, of_up;
     for (int i = 0; i < vector; ++i) {
       const float value = real(gate[v].value[i]), step = real(slope[v].value[i]);
@@ -194,9 +219,23 @@ __global__ void swiglu_backward_kernel(const Half* __restrict__ gradient, const 
       of_gate.value[i] = __float2bfloat16(step * real(up[v].value[i]) * s * (1 + value * (1 - s)));
       of_up.value[i] = __float2bfloat16(step * value * s);
     }
-    store(out + place, of_gate);
-    store(out + place + width, of_up);
+    store_once(out + 2 * row + column, of_gate);
+    store_once(out + 2 * row + width + column, of_up);
   }
+}
+
+constexpr int most_experts = 512;
+
+/// A logit and its expert in one number that orders as logits do, the lower expert first among equals. Zero is below
+/// all of them.
+__device__ unsigned key_of(Half logit, int expert) {
+  const unsigned bits = __bfloat16_as_ushort(logit);
+  const unsigned ordered = (bits & 0x8000u) != 0 ? ~bits & 0xffffu : bits | 0x8000u;
+  return ordered * most_experts + static_cast<unsigned>(most_experts - 1 - expert);
+}
+__device__ float logit_of(unsigned key) {
+  const unsigned ordered = key / most_experts;
+  return real(__ushort_as_bfloat16(static_cast<unsigned short>((ordered & 0x8000u) != 0 ? ordered & 0x7fffu : ~ordered & 0xffffu)));
 }
 
 /// One warp a token; a lane holds `PerLane` experts.
@@ -208,47 +247,47 @@ __global__ void router_kernel(const Half* __restrict__ logits, float* __restrict
   const int lane = threadIdx.x % lanes;
   if (token >= tokens) return;
   float held[PerLane];
-  float most = -INFINITY;
+  unsigned keys[PerLane];
+  Half raw[PerLane];
 #pragma unroll
   for (int i = 0; i < PerLane; ++i) {
     const int expert = i * lanes + lane;
-    held[i] = expert < experts ? real(logits[token * experts + expert]) : -INFINITY;
-    most = fmaxf(most, held[i]);
+    if (expert < experts) raw[i] = __ldcs(logits + token * experts + expert);
   }
-  for (int distance = lanes / 2; distance > 0; distance /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, distance));
+  unsigned best = 0;
+#pragma unroll
+  for (int i = 0; i < PerLane; ++i) {
+    const int expert = i * lanes + lane;
+    held[i] = expert < experts ? real(raw[i]) : -INFINITY;
+    keys[i] = expert < experts ? key_of(raw[i], expert) : 0;
+    best = max(best, keys[i]);
+  }
+  unsigned top = __reduce_max_sync(~0u, best);
+  const float most = logit_of(top);
   float total = 0;
 #pragma unroll
   for (int i = 0; i < PerLane; ++i) total += held[i] = __expf(held[i] - most);
   for (int distance = lanes / 2; distance > 0; distance /= 2) total += __shfl_xor_sync(~0u, total, distance);
+  const float share = 1 / total;
 #pragma unroll
   for (int i = 0; i < PerLane; ++i) {
-    held[i] /= total;
     const int expert = i * lanes + lane;
-    if (expert < experts) probabilities[token * experts + expert] = held[i];
-    else held[i] = -1;
+    if (expert < experts) probabilities[token * experts + expert] = held[i] * share;
   }
-  for (int j = 0; j < top_k; ++j) {
-    // Probabilities are not negative: as integers they order as they do as numbers. The largest over the warp
-    // is one instruction, and so is who holds it.
-    int best = -1, slot = 0;
+  unsigned mine = top;  // lane j keeps the choice of rank j
+  for (int j = 1; j < top_k; ++j) {
+    best = 0;
 #pragma unroll
     for (int i = 0; i < PerLane; ++i) {
-      const int bits = held[i] < 0 ? -1 : __float_as_int(held[i]);
-      if (bits > best) {
-        best = bits;
-        slot = i;
-      }
+      if (keys[i] == top) keys[i] = 0;
+      best = max(best, keys[i]);
     }
-    const int top = __reduce_max_sync(~0u, best);
-    const int winner = __ffs(__ballot_sync(~0u, best == top)) - 1;
-    if (lane == winner) {
-      weights[token * top_k + j] = __int_as_float(top);
-      choices[token * top_k + j] = slot * lanes + lane;
-#pragma unroll
-      for (int i = 0; i < PerLane; ++i)
-        if (i == slot) held[i] = -1;
-    }
+    top = __reduce_max_sync(~0u, best);
+    if (lane == j) mine = top;
   }
+  if (lane >= top_k) return;
+  weights[token * top_k + lane] = __expf(logit_of(mine) - most) * share;
+  choices[token * top_k + lane] = most_experts - 1 - static_cast<int>(mine % most_experts);
 }
 
 /// dlogit = p (dp - sum of p dp): dp is not zero for the chosen experts alone.
@@ -412,6 +451,15 @@ __global__ void copy_kernel(const uint4* __restrict__ from, uint4* __restrict__ 
 
 unsigned blocks(Int count, Int each) { return static_cast<unsigned>((count + each - 1) / each); }
 
+/// A grid over rows and parts of rows.
+struct Parts {
+  Parts(Int rows, Int width)
+      : block(static_cast<unsigned>(std::clamp<Int>((width / vector / per_thread + lanes - 1) / lanes * lanes, lanes, 256))),
+        grid(static_cast<unsigned>(rows), blocks(width / vector, static_cast<Int>(block) * per_thread)) {}
+  unsigned block;
+  dim3 grid;
+};
+
 /// Calls `run` with the number of threads of a row and vectors of a thread that hold `width` elements.
 template <class Run>
 void by_width(Int width, Run&& run) {
@@ -436,24 +484,26 @@ void rms_norm(const Half* x, const Half* weight, Half* out, Int rows, Int width,
 }
 
 void rms_norm_backward(const Half* gradient, const Half* x, const Half* weight, Half* out, float* weight_gradient,
-                       Int rows, Int width, cudaStream_t stream) {
+                       float* partial, Int rows, Int width, cudaStream_t stream) {
+  unsigned grid = rms_norm_blocks;
   by_width(width, [&](auto threads, auto vectors) {
     constexpr int t = decltype(threads)::value, v = decltype(vectors)::value, block = std::max(t, 256);
-    const unsigned grid = std::min(blocks(rows, block / t), 132u * 4);
-    rms_norm_backward_kernel<t, v><<<grid, block, 0, stream>>>(gradient, x, weight, out, weight_gradient, rows, static_cast<int>(width));
+    grid = std::min(blocks(rows, block / t), static_cast<unsigned>(rms_norm_blocks));
+    rms_norm_backward_kernel<t, v><<<grid, block, 0, stream>>>(gradient, x, weight, out, partial, rows, static_cast<int>(width));
   });
+  add_partial<<<blocks(width, 32), dim3(32, 16), 0, stream>>>(partial, weight_gradient, static_cast<int>(grid), static_cast<int>(width));
   check_launch("rms_norm_backward");
 }
 
 void swiglu(const Half* x, Half* out, Int rows, Int width, cudaStream_t stream) {
-  const Int count = rows * width / vector;
-  swiglu_kernel<<<blocks(count, 256 * per_thread), 256, 0, stream>>>(x, out, count, static_cast<int>(width));
+  const Parts parts(rows, width);
+  swiglu_kernel<<<parts.grid, parts.block, 0, stream>>>(x, out, static_cast<int>(width));
   check_launch("swiglu");
 }
 
 void swiglu_backward(const Half* gradient, const Half* x, Half* out, Int rows, Int width, cudaStream_t stream) {
-  const Int count = rows * width / vector;
-  swiglu_backward_kernel<<<blocks(count, 256 * per_thread), 256, 0, stream>>>(gradient, x, out, count, static_cast<int>(width));
+  const Parts parts(rows, width);
+  swiglu_backward_kernel<<<parts.grid, parts.block, 0, stream>>>(gradient, x, out, static_cast<int>(width));
   check_launch("swiglu_backward");
 }
 

@@ -15,9 +15,11 @@ using Half = __nv_bfloat16;
 
 /// out = x / rms(x) * weight, row by row.
 void rms_norm(const Half* x, const Half* weight, Half* out, Int rows, Int width, cudaStream_t stream);
-/// Gradient of the input; adds the weight's gradient to `weight_gradient` (fp32).
+constexpr int rms_norm_blocks = 132 * 3;
+/// Gradient of the input; adds the weight's gradient to `weight_gradient` (fp32) by way of `partial` (rms_norm_blocks,
+/// width). Two kernels.
 void rms_norm_backward(const Half* gradient, const Half* x, const Half* weight, Half* out, float* weight_gradient,
-                       Int rows, Int width, cudaStream_t stream);
+                       float* partial, Int rows, Int width, cudaStream_t stream);
 /// out (rows, width) = silu(first half) * second half of x (rows, 2 width).
 void swiglu(const Half* x, Half* out, Int rows, Int width, cudaStream_t stream);
 void swiglu_backward(const Half* gradient, const Half* x, Half* out, Int rows, Int width, cudaStream_t stream);

@@ -3,7 +3,7 @@
 
 namespace measure {
 
-/// Prints one line a kernel; true where all agree.
-bool self_test();
+/// Prints one line a kernel; true where all agree. `own`: without the libraries' kernels.
+bool self_test(bool own);
 
 }  // namespace measure
