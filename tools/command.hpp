@@ -30,5 +30,7 @@ void add_schedule_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
 void add_topology_command(CLI::App& app);
 void add_list_commands(CLI::App& app);
+void add_calibrate_command(CLI::App& app);
+void add_cost_command(CLI::App& app);
 
 }  // namespace moesim

@@ -36,6 +36,8 @@ int run(int argc, char** argv) {
   moesim::add_compare_command(app);
   moesim::add_topology_command(app);
   moesim::add_list_commands(app);
+  moesim::add_calibrate_command(app);
+  moesim::add_cost_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
