@@ -92,7 +92,7 @@ void Bench::measure(const Shape& shape, bool held_out) {
   const std::size_t before = records_.size();
   try {
     if (shape.op == "gemm") run_gemm(shape, 0, false);
-    else if (shape.op == "grouped_gemm") run_grouped(shape, 0, false);
+    else if (shape.op == "grouped_gemm") run_grouped(shape, 0);
     else if (shape.op == "attention") run_attention(shape);
     else if (shape.op == "copy") run_copy(shape);
     else run_streaming(shape);
@@ -106,7 +106,7 @@ void Bench::measure(const Shape& shape, bool held_out) {
 
 void Bench::measure_contention(const Shape& shape, int multiprocessors, bool told) {
   const std::size_t before = records_.size();
-  shape.op == "gemm" ? run_gemm(shape, multiprocessors, told) : run_grouped(shape, multiprocessors, told);
+  shape.op == "gemm" ? run_gemm(shape, multiprocessors, told) : run_grouped(shape, multiprocessors);
   for (std::size_t i = before; i < records_.size(); ++i) {
     records_[i].communication_sms = multiprocessors;
     records_[i].told = told;
@@ -127,30 +127,41 @@ void Bench::run_gemm(const Shape& shape, int held, bool told) {
   add(shape, timing, "cublaslt");
 }
 
-void Bench::run_grouped(const Shape& shape, int held, bool told) {
-  static_cast<void>(told);
-  const bool fp8 = shape.precision == "fp8";
-  Timing best;
-  std::string fastest;
+/// One way of computing a grouped product, with operands for successive calls.
+struct Bench::Grouped {
+  Grouped(const Bench& bench, const Shape& shape, GroupedMethod method)
+      : product(bench.libraries_, shape, method),
+        a(shape.precision == "fp8" ? bench.fp8_ : bench.inputs_, bench.facts_.cache, {product.a_bytes()}),
+        b(shape.precision == "fp8" ? bench.fp8_ : bench.weights_, bench.facts_.cache, {product.b_bytes()}),
+        c(bench.outputs_, bench.facts_.cache, {product.c_bytes()}),
+        slots(std::max({a.sets(), b.sets(), c.sets()})) {
+    for (int i = 0; i < slots; ++i) product.prepare(i, a.at(i, 0), b.at(i, 0), c.at(i, 0));
+  }
+  void run(int call) const { product.run(call % slots); }
+
+  GroupedProduct product;
+  Rotation a, b, c;
+  int slots;
+};
+
+void Bench::run_grouped(const Shape& shape, int held) {
+  double least = 0;
+  std::unique_ptr<Grouped> fastest;
+  std::string name;
   for (const GroupedMethod method : {GroupedMethod::cublas_grouped, GroupedMethod::loop, GroupedMethod::streams}) {
     try {
-      GroupedProduct product(libraries_, shape, method);
-      const Rotation a(fp8 ? fp8_ : inputs_, facts_.cache, {product.a_bytes()});
-      const Rotation b(fp8 ? fp8_ : weights_, facts_.cache, {product.b_bytes()});
-      const Rotation c(outputs_, facts_.cache, {product.c_bytes()});
-      const int slots = std::max({a.sets(), b.sets(), c.sets()});
-      for (int i = 0; i < slots; ++i) product.prepare(i, a.at(i, 0), b.at(i, 0), c.at(i, 0));
-      const Timing timing = timed([&](int i) { product.run(i % slots); }, held);
-      if (fastest.empty() || timing.seconds < best.seconds) {
-        best = timing;
-        fastest = name_of(method);
-      }
+      auto grouped = std::make_unique<Grouped>(*this, shape, method);
+      const double seconds = sampler_.glance([&](int i) { grouped->run(i); });
+      if (fastest && seconds >= least) continue;
+      least = seconds;
+      fastest = std::move(grouped);
+      name = name_of(method);
     } catch (const NotOffered& error) {
       if (method != GroupedMethod::cublas_grouped) throw;
       if (shape.precision == "bf16" && shape.pass != "backward_weight") note(error.what());
     }
   }
-  add(shape, best, fastest);
+  add(shape, timed([&](int i) { fastest->run(i); }, held), name);
 }
 
 void Bench::run_attention(const Shape& s) {

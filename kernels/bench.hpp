@@ -50,7 +50,8 @@ class Bench {
   };
   void add(const Shape& shape, const Timing& timing, const std::string& method);
   void run_gemm(const Shape& shape, int held, bool told);
-  void run_grouped(const Shape& shape, int held, bool told);
+  struct Grouped;
+  void run_grouped(const Shape& shape, int held);
   void run_attention(const Shape& shape);
   void run_streaming(const Shape& shape);
   void run_copy(const Shape& shape);

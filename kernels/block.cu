@@ -190,7 +190,7 @@ void Builder::grouped_step(bool is_backward, const Shape& shape, const void* a, 
     try {
       auto product = std::make_unique<GroupedProduct>(bench_.libraries(), shape, method);
       product->prepare(0, a, b, c);
-      const double seconds = bench_.sampler().time([&](int) { product->run(0); }).seconds;
+      const double seconds = bench_.sampler().glance([&](int) { product->run(0); });
       if (chosen && seconds >= best) continue;
       best = seconds;
       chosen = std::move(product);

@@ -115,6 +115,18 @@ std::vector<Shape> grouped() {
       }
     }
   }
+  // Rows as a router that is nearly balanced sends them, all experts of a model on one device.
+  struct Routed {
+    Int experts, top_k;
+    ExpertLayer layers[2];
+  };
+  const Routed models[] = {{8, 2, {expert_layers[0], expert_layers[1]}}, {128, 8, {expert_layers[2], expert_layers[3]}},
+                           {32, 8, {expert_layers[4], expert_layers[5]}}};
+  for (const char* pass : passes)
+    for (const Routed& model : models)
+      for (const ExpertLayer& layer : model.layers)
+        for (const Int tokens : {1024, 1800, 3000, 5000, 8000})
+          shapes.push_back(grouped_product(pass, shares(draw, model.experts, tokens * model.top_k, 0.3), layer.n, layer.k));
   return shapes;
 }
 
@@ -123,9 +135,10 @@ std::vector<Shape> scattered_grouped(std::size_t count, std::uint32_t seed) {
   constexpr double skews[] = {0, 0.5, 1, 2, 3};
   std::vector<Shape> shapes;
   while (shapes.size() < count) {
-    const Int experts = draw.spread(1, 64);
-    const Int n = draw.spread(1024, experts > 16 ? 8192 : 28672, 64), k = draw.spread(768, 8192, 64);
-    const Int total = std::min<Int>(65536, experts * draw.spread(16, 8192));
+    const Int experts = draw.spread(2, 128);
+    const Int widest = experts > 64 ? 4096 : experts > 16 ? 8192 : 28672;
+    const Int n = draw.spread(1024, widest, 64), k = draw.spread(768, std::min<Int>(widest, 8192), 64);
+    const Int total = std::min<Int>(65536, experts * draw.spread(16, 4096));
     shapes.push_back(grouped_product(draw.one_of(passes), shares(draw, experts, total, draw.one_of(skews)), n, k));
   }
   return shapes;
@@ -222,18 +235,18 @@ std::vector<Shape> joined(std::vector<Shape> a, const std::vector<Shape>& b) {
 }  // namespace
 
 std::vector<Section> grid() {
-  return {{"memory-bound", joined(streaming(), scattered_streaming(80, 21))},
-          {"GEMM in bf16", joined(dense("bf16"), scattered_dense("bf16", 260, 22))},
-          {"GEMM in fp8", joined(dense("fp8"), scattered_dense("fp8", 160, 23))},
-          {"grouped GEMM", joined(grouped(), scattered_grouped(130, 24))},
-          {"attention", joined(attention(), scattered_attention(80, 25))}};
+  return {{"memory-bound", joined(streaming(), scattered_streaming(130, 21))},
+          {"GEMM in bf16", joined(dense("bf16"), scattered_dense("bf16", 450, 22))},
+          {"GEMM in fp8", joined(dense("fp8"), scattered_dense("fp8", 280, 23))},
+          {"grouped GEMM", joined(grouped(), scattered_grouped(300, 24))},
+          {"attention", joined(attention(), scattered_attention(90, 25))}};
 }
 
 std::vector<Section> held_out() {
   return {{"held out: memory-bound", scattered_streaming(50, 31)},
           {"held out: GEMM in bf16", scattered_dense("bf16", 80, 32)},
           {"held out: GEMM in fp8", scattered_dense("fp8", 40, 33)},
-          {"held out: grouped GEMM", scattered_grouped(50, 34)},
+          {"held out: grouped GEMM", scattered_grouped(60, 34)},
           {"held out: attention", scattered_attention(30, 35)}};
 }
 

@@ -20,6 +20,9 @@ struct Timing {
 /// When sampling begins and ends.
 struct Patience {
   double warm_seconds = 0.02;
+  /// Calls longer than this warm up so many times longer: what works hard reaches its power limit in a tenth of a
+  /// second only, and runs at a lower clock from then on.
+  double heavy_call = 50e-6, heavy_factor = 4;
   double sample_seconds = 0.003;  ///< a sample is as many calls as take this long
   double least_seconds = 0.025;
   double most_seconds = 0.12;
@@ -45,6 +48,8 @@ class Sampler {
   /// `call(i)` launches call number i. `before` and `after`, where given, surround the calls of each sample.
   Timing time(const std::function<void(int)>& call, const std::function<void()>& before = {},
               const std::function<void()>& after = {});
+  /// A rough time, to choose between ways of doing the same.
+  double glance(const std::function<void(int)>& call);
   cudaStream_t stream() const { return stream_; }
   const Patience& patience() const { return patience_; }
 

@@ -26,24 +26,25 @@ class Calibrated final : public Cost {
       std::vector<double> missed;
       for (const Measured& measured : calibration.grid) {
         if (measured.held_out || !(family_of(measured.op) == fit.family)) continue;
-        places.push_back(place_of(measured.op));
+        places.push_back(place_of(measured.op, *physical_, device_));
         missed.push_back(std::log(measured.seconds / to_seconds(physical_->time(measured.op, device_, 0).time)));
       }
       surfaces_.push_back({fit.family, Surface(std::move(places), missed, fit.shape)});
     }
   }
 
-  OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const override {
+  OpTime time(const Op& asked, const Device& device, std::int64_t communication_sms) const override {
     if (device.name != device_.name) {
       throw InputError("cost.table", fmt::format("calibrates {}, but the cluster is made of {}", device_.name, device.name),
                        "moesim calibrate measures the GPUs of the machine it runs on");
     }
-    if (op.flops.count <= 0 && op.bytes.count <= 0) return {};
+    if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
+    const Op op = simplified(asked);
     OpTime answer = physical_->time(op, device_, communication_sms);
     const bool streams = op.kind != OpKind::gemm && op.kind != OpKind::grouped_gemm && op.kind != OpKind::attention;
     double factor = streams && op.kind != OpKind::copy ? passes_ : 1;
     answer.extrapolated = true;
-    const Place place = place_of(op);
+    const Place place = place_of(op, *physical_, device_);
     if (const Surface* surface = surface_of(family_of(op))) {
       answer.extrapolated = surface->distance(place) > far;
       factor *= std::exp(surface->at(place));

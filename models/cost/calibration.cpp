@@ -13,20 +13,38 @@ namespace {
 
 double log2_of(std::int64_t count) { return std::log2(static_cast<double>(std::max<std::int64_t>(1, count))); }
 
-/// Products of one weight; a router's few columns behave like no other.
-Place product_place(const Op& op) { return {log2_of(op.m), log2_of(op.n), log2_of(op.k)}; }
+double seconds(const Op& op, const Cost& physical, const Device& device) {
+  return std::max(1e-12, to_seconds(physical.time(op, device, 0).time));
+}
 
-/// The total, how many experts share it, and how unevenly.
-Place grouped_place(const Op& op) {
+/// Products of one weight. The share of the peak that is reached tells waves and tiles that do not come out even.
+Place product_place(const Op& op, const Cost& physical, const Device& device) {
+  const double ideal = op.flops.count / std::max(1.0, device.gemm_in(op.precision).peak.count);
+  return {log2_of(op.m), log2_of(op.n), log2_of(op.k), 2 * std::log2(seconds(op, physical, device) / ideal)};
+}
+
+/// The product of one expert, as one of many kernels.
+Op part_of(const Op& op, std::int64_t rows) {
+  if (op.rows_are_depth) return make_gemm(op.name, op.pass, op.n, op.k, rows, op.precision);
+  return make_gemm(op.name, op.pass, rows, op.n, op.k, op.precision);
+}
+
+/// The total, how many experts share it, how unevenly, and how much longer one kernel an expert would take than one
+/// for all: the libraries choose between the two.
+Place grouped_place(const Op& op, const Cost& physical, const Device& device) {
   std::int64_t total = 0, busy = 0, most = 0;
+  double apart = 0;
   for (const std::int64_t rows : op.rows) {
+    if (rows == 0) continue;
     total += rows;
-    busy += rows > 0 ? 1 : 0;
+    busy += 1;
     most = std::max(most, rows);
+    apart += seconds(part_of(op, rows), physical, device);
   }
   const double mean = static_cast<double>(total) / static_cast<double>(std::max<std::int64_t>(1, busy));
   return {log2_of(total), log2_of(busy), log2_of(op.n), log2_of(op.k),
-          std::log2(static_cast<double>(std::max<std::int64_t>(1, most)) / std::max(1.0, mean))};
+          std::log2(static_cast<double>(std::max<std::int64_t>(1, most)) / std::max(1.0, mean)),
+          3 * std::log2(apart / seconds(op, physical, device))};
 }
 
 /// Head sizes and masks are few: they stand far apart.
@@ -130,9 +148,16 @@ std::string name_of(const Family& family) {
                      precision_names[static_cast<std::size_t>(family.precision)]);
 }
 
-Place place_of(const Op& op) {
-  if (op.kind == OpKind::gemm) return product_place(op);
-  if (op.kind == OpKind::grouped_gemm) return grouped_place(op);
+Op simplified(const Op& op) {
+  if (op.kind != OpKind::grouped_gemm) return op;
+  const auto has_rows = [](std::int64_t rows) { return rows > 0; };
+  if (std::count_if(op.rows.begin(), op.rows.end(), has_rows) != 1) return op;
+  return part_of(op, *std::find_if(op.rows.begin(), op.rows.end(), has_rows));
+}
+
+Place place_of(const Op& op, const Cost& physical, const Device& device) {
+  if (op.kind == OpKind::gemm) return product_place(op, physical, device);
+  if (op.kind == OpKind::grouped_gemm) return grouped_place(op, physical, device);
   if (op.kind == OpKind::attention) return attention_place(op);
   return streaming_place(op);
 }
@@ -153,7 +178,7 @@ Errors errors_of(std::vector<double> logarithms) {
 
 Measured read_measured(Reader& reader) {
   Measured measured;
-  measured.op = read_ops(reader).front();
+  measured.op = simplified(read_ops(reader).front());
   measured.seconds = reader.number({.name = "time_s", .help = "of one call", .at_least = 1e-9, .at_most = 1e3});
   measured.held_out = reader.flag({.name = "held_out", .help = "whether it judges the fit", .fallback = false});
   measured.line = reader.value();

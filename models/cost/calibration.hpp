@@ -8,6 +8,7 @@
 #include "models/cluster/device.hpp"
 #include "models/config/reader.hpp"
 #include "models/config/value.hpp"
+#include "models/cost/cost.hpp"
 #include "models/cost/surface.hpp"
 #include "models/transformer/op.hpp"
 
@@ -35,8 +36,11 @@ struct Family {
 Family family_of(const Op& op);
 /// "gemm backward_weight fp8", as files and tables name it.
 std::string name_of(const Family& family);
-/// Where an op stands on the surface of its family: logarithms of its sizes to base 2.
-Place place_of(const Op& op);
+/// The op that stands for it: a grouped product with rows for one expert alone is an ordinary product.
+Op simplified(const Op& op);
+/// Where an op stands on the surface of its family: logarithms of its sizes to base 2, and of products how much longer
+/// than the peak allows `physical` takes for them on `device`.
+Place place_of(const Op& op, const Cost& physical, const Device& device);
 
 /// How far predictions are from measurements: relative errors without sign.
 struct Errors {

@@ -147,7 +147,7 @@ FamilyFit fit_family(const Family& family, const Cost& cost, const Device& devic
   std::vector<double> missed, physical, judged;
   for (const Measured& m : grid) {
     if (m.held_out || !(family_of(m.op) == family)) continue;
-    places.push_back(place_of(m.op));
+    places.push_back(place_of(m.op, cost, device));
     physical.push_back(logarithm(cost, device, m));
     missed.push_back(-physical.back());
   }
@@ -155,7 +155,7 @@ FamilyFit fit_family(const Family& family, const Cost& cost, const Device& devic
   Surface surface(places, missed, fit.shape);
   surface.judge();
   for (const Measured& m : grid)
-    if (m.held_out && family_of(m.op) == family) judged.push_back(logarithm(cost, device, m) + surface.at(place_of(m.op)));
+    if (m.held_out && family_of(m.op) == family) judged.push_back(logarithm(cost, device, m) + surface.at(place_of(m.op, cost, device)));
   fit.physical = errors_of(physical);
   fit.left_out = errors_of(surface.left_out());
   fit.held_out = errors_of(judged);
