@@ -6,6 +6,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "models/routing/skew.hpp"
 #include "sim/scenario/scenario.hpp"
 #include "tools/command.hpp"
 
@@ -37,6 +38,8 @@ std::vector<Family> families() {
   return {family("schedule", "the order of passes on each pipeline rank", schedules()),
           family("topology", "how devices are wired", topologies()),
           family("routing", "which experts a token goes to", routings()),
+          family("skew", "how much more some experts are liked than others", skews()),
+          family("gradient_sync", "how gradients become parameters", gradient_syncs()),
           family("collective", "how a group communicates", collectives()),
           family("cost", "the time of one op", costs()),
           family("engine", "who shares what, when", engines())};
@@ -124,7 +127,8 @@ std::string describe(const std::string& name) {
 void add_list_commands(CLI::App& app) {
   auto name = std::make_shared<std::string>();
   CLI::App* lister = app.add_subcommand("list", "list the members of all families, or of one");
-  lister->add_option("FAMILY", *name, "schedule, topology, routing, collective, cost, engine");
+  lister->add_option("FAMILY", *name,
+                     "schedule, topology, routing, skew, gradient_sync, collective, cost, engine");
   lister->callback([name] { write_file("-", list(*name)); });
   CLI::App* describer =
       app.add_subcommand("describe", "every key of a scenario, with help, unit, default and bounds");

@@ -35,6 +35,8 @@ int run(int argc, char** argv) {
   moesim::add_schedule_command(app);
   moesim::add_compare_command(app);
   moesim::add_topology_command(app);
+  moesim::add_validate_command(app);
+  moesim::add_import_command(app);
   moesim::add_list_commands(app);
   moesim::add_calibrate_command(app);
   moesim::add_cost_command(app);

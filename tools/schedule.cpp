@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "sim/report/diagram.hpp"
 #include "sim/run/simulate.hpp"
@@ -37,6 +38,7 @@ std::int64_t width_of(const ScheduleOptions& options) {
 
 void draw(const ScheduleOptions& options) {
   const Scenario scenario = load_scenario(options.scenario, overrides_of(options.common));
+  if (scenario.communication) throw InputError(options.scenario, "is one communication: it has no passes");
   const Simulation simulation = simulate(scenario);
   const Diagram diagram = make_diagram(scenario, simulation.graph, simulation.timeline, simulation.report);
   if (!options.svg.empty()) write_file(options.svg, draw_svg(diagram));

@@ -36,6 +36,29 @@ Cable read_nvlink(Reader& reader) {
   return cable_of(LinkClass::nvlink, rate * efficiency, latency);
 }
 
+Cable read_nic(Reader& reader, LinkClass link_class, Time usual_latency) {
+  const Rate rate = reader.rate({.name = "nic_rate", .help = "of one NIC, per direction, data sheet"});
+  const double efficiency = reader.number({.name = "nic_efficiency",
+                                           .help = "share of nic_rate that traffic reaches",
+                                           .fallback = 1.0,
+                                           .at_least = 0.01,
+                                           .at_most = 1.0});
+  const Time latency = reader.time({.name = "nic_latency",
+                                    .help = "from device to device under one leaf switch, end to end",
+                                    .fallback = usual_latency});
+  return cable_of(link_class, rate * efficiency, latency);
+}
+
+std::uint32_t read_count(Reader& reader, std::string_view name, std::string_view help,
+                         std::int64_t fallback) {
+  return static_cast<std::uint32_t>(
+      reader.integer({.name = name, .help = help, .fallback = fallback, .at_least = 1, .at_most = 65'536}));
+}
+
+double read_taper(Reader& reader, std::string_view name, std::string_view help) {
+  return reader.number({.name = name, .help = help, .fallback = 1.0, .at_least = 0.1, .at_most = 100.0});
+}
+
 Wiring wire_nodes(std::uint32_t devices, std::uint32_t devices_per_node, const Cable& nvlink) {
   Wiring wiring{.devices = devices, .devices_per_node = devices_per_node, .vertices = {}, .links = {}};
   const std::uint32_t nodes = devices / devices_per_node;

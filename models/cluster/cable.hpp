@@ -27,6 +27,16 @@ LinkId lay(Wiring& wiring, const Cable& cable, std::uint32_t lower, std::uint32_
 /// Reads nvlink_rate, nvlink_efficiency and nvlink_latency: the cable of one device to its NVSwitch.
 Cable read_nvlink(Reader& reader);
 
+/// Reads nic_rate, nic_efficiency and nic_latency (with that default): the cable of one NIC to its switch.
+Cable read_nic(Reader& reader, LinkClass link_class, Time usual_latency);
+
+/// Reads a count that fits the fabric's numbers.
+std::uint32_t read_count(Reader& reader, std::string_view name, std::string_view help, std::int64_t fallback);
+
+/// Reads a taper: the capacity of a tier towards devices over that of its links to the tier above. 1 blocks
+/// nothing, 2 leaves half.
+double read_taper(Reader& reader, std::string_view name, std::string_view help);
+
 /// A wiring that holds the devices, an NVSwitch a node, and a cable from each device to it: device d has the
 /// links 2d (up) and 2d + 1 (down), node n the vertex devices + n. Expects nothing to be wired before.
 Wiring wire_nodes(std::uint32_t devices, std::uint32_t devices_per_node, const Cable& nvlink);

@@ -17,10 +17,22 @@ using DeviceId = std::uint32_t;
 using LinkId = std::uint32_t;
 
 /// What a link is. Names are those of the report.
-enum class LinkClass : std::uint8_t { nvlink, pcie, infiniband, leaf_spine, spine_core };
-inline constexpr std::size_t link_class_count = 5;
+enum class LinkClass : std::uint8_t {
+  nvlink,
+  pcie,
+  infiniband,  ///< NIC to its first switch
+  leaf_spine,
+  spine_core,
+  ici,       ///< chip to neighbouring chip of a torus
+  on_chip,   ///< core to the links of its chip
+  ethernet,  ///< NIC to its switch
+  local,     ///< router to router of a dragonfly's group
+  global,    ///< group to group of a dragonfly
+};
+inline constexpr std::size_t link_class_count = 10;
 inline constexpr std::array<std::string_view, link_class_count> link_class_names{
-    "nvlink", "pcie", "infiniband", "leaf_spine", "spine_core"};
+    "nvlink", "pcie",    "infiniband", "leaf_spine", "spine_core",
+    "ici",    "on_chip", "ethernet",   "local",      "global"};
 
 /// One direction of a cable, or of a bundle of parallel cables over which traffic spreads evenly.
 struct Link {
@@ -46,6 +58,8 @@ struct Wiring {
   std::uint32_t devices_per_node = 1;
   std::vector<Vertex> vertices;
   std::vector<Link> links;
+  std::vector<std::uint32_t> grid = {};  ///< nodes along each dimension, the last one fastest in the
+                                         ///< numbering of nodes; empty where nodes form no grid
 };
 
 /// How a topology wires devices and how it routes. A family.
@@ -59,6 +73,15 @@ class Topology {
   /// Appends the links from one device to another, in order; nothing for a device to itself. `wiring` is what
   /// wire() built.
   virtual void route(const Wiring& wiring, DeviceId from, DeviceId to, std::vector<LinkId>& links) const = 0;
+  /// Over how many ways of equal length traffic from one device to another spreads evenly; at least 1.
+  virtual std::uint32_t ways(const Wiring& wiring, DeviceId from, DeviceId to) const;
+  /// Appends the links of one of them, 0 to ways - 1. Way 0 is route().
+  virtual void route_way(const Wiring& wiring, DeviceId from, DeviceId to, std::uint32_t way,
+                         std::vector<LinkId>& links) const;
+  /// Adds to `load`, one entry a link, what `bytes` from each member of a group to each other put on the
+  /// links, and answers true. Answers false and adds nothing where it knows nothing quicker than way by way.
+  virtual bool add_all_to_all(const Wiring& wiring, std::span<const DeviceId> group, double bytes,
+                              std::span<double> load) const;
 };
 
 /// A wired topology. Immutable; safe to share.
@@ -76,8 +99,15 @@ class Fabric {
   std::span<const Vertex> vertices() const { return wiring_.vertices; }
   const Link& link(LinkId id) const { return wiring_.links[id]; }
 
+  /// Nodes along each dimension where they form a grid, the last one fastest; else empty.
+  std::span<const std::uint32_t> grid() const { return wiring_.grid; }
+
   /// Appends the links from one device to another, in order; nothing for a device to itself.
-  void route(DeviceId from, DeviceId to, std::vector<LinkId>& links) const;
+  void route(DeviceId from, DeviceId to, std::vector<LinkId>& links, std::uint32_t way = 0) const;
+  /// Over how many ways of equal length traffic from one device to another spreads evenly; at least 1.
+  std::uint32_t ways(DeviceId from, DeviceId to) const;
+  /// As Topology::add_all_to_all.
+  bool add_all_to_all(std::span<const DeviceId> group, double bytes, std::span<double> load) const;
   /// Sum of the latencies of the links between two devices.
   Time latency(DeviceId from, DeviceId to) const;
   /// The most that the lower half of the devices can send to the upper half at once (max-flow min-cut).

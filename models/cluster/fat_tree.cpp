@@ -158,13 +158,6 @@ void SwitchedNodes::route(const Wiring& wiring, DeviceId from, DeviceId to,
   if (at.shared_nics) links.push_back(at.pcie_link + 2 * to + 1);
 }
 
-/// A count that fits the fabric's numbers.
-std::uint32_t read_count(Reader& reader, std::string_view name, std::string_view help,
-                         std::int64_t fallback) {
-  return static_cast<std::uint32_t>(
-      reader.integer({.name = name, .help = help, .fallback = fallback, .at_least = 1, .at_most = 65'536}));
-}
-
 void read_nics(Reader& reader, FatTree& tree) {
   tree.nics_per_node =
       read_count(reader, "nics_per_node", "default: one a device; fewer are shared by neighbours",
@@ -173,18 +166,9 @@ void read_nics(Reader& reader, FatTree& tree) {
     reader.fail("nics_per_node", fmt::format("is {}, which does not divide devices_per_node {}",
                                              tree.nics_per_node, tree.devices_per_node));
   }
-  const Rate rate = reader.rate({.name = "nic_rate", .help = "of one NIC, per direction, data sheet"});
-  const double efficiency = reader.number({.name = "nic_efficiency",
-                                           .help = "share of nic_rate that traffic reaches",
-                                           .fallback = 1.0,
-                                           .at_least = 0.01,
-                                           .at_most = 1.0});
   // 2.8 us on one leaf, 3.7 us over a spine, so 0.45 us for each of the two switches more: Insights into
   // DeepSeek-V3 (arXiv 2505.09343), table 5, 64 bytes end to end.
-  const Time latency = reader.time({.name = "nic_latency",
-                                    .help = "from device to device under one leaf switch, end to end",
-                                    .fallback = Time{2'800'000}});
-  tree.nic = cable_of(LinkClass::infiniband, rate * efficiency, latency);
+  tree.nic = read_nic(reader, LinkClass::infiniband, Time{2'800'000});
   tree.switch_latency = reader.time({.name = "switch_latency",
                                      .help = "of each switch after the first, its cable included",
                                      .fallback = Time{450'000}});
@@ -208,12 +192,8 @@ FatTree read_fat_tree(Reader& reader) {
       read_count(reader, "nodes_per_pod", "nodes under one leaf switch a rail: its ports down", 32);
   tree.nvlink = read_nvlink(reader);
   read_nics(reader, tree);
-  tree.taper =
-      reader.number({.name = "taper",
-                     .help = "capacity of a leaf towards nodes over that towards spines; 1 blocks nothing",
-                     .fallback = 1.0,
-                     .at_least = 0.1,
-                     .at_most = 100.0});
+  tree.taper = read_taper(reader, "taper",
+                          "capacity of a leaf towards nodes over that towards spines; 1 blocks nothing");
   return tree;
 }
 

@@ -18,12 +18,8 @@ std::unique_ptr<const Topology> make(Reader& reader) {
   tree.spines = levels == 2 ? Spines::shared : Spines::per_pod;
   if (levels == 2 && reader.has("core_taper"))
     reader.fail("core_taper", "is given, but a tree of 2 levels has no core");
-  tree.core_taper =
-      reader.number({.name = "core_taper",
-                     .help = "capacity of a pod's spines towards leaves over that towards the core",
-                     .fallback = 1.0,
-                     .at_least = 0.1,
-                     .at_most = 100.0});
+  tree.core_taper = read_taper(reader, "core_taper",
+                               "capacity of a pod's spines towards leaves over that towards the core");
   static constexpr std::string_view ways[] = {"forward", "spine"};
   const std::size_t way = reader.choice(
       {.name = "cross_rail",

@@ -162,6 +162,22 @@ FamilyFit fit_family(const Family& family, const Cost& cost, const Device& devic
   return fit;
 }
 
+/// Where the numbers come from now: what the base file had fitted elsewhere is fitted here.
+void say_sources(Value& file, const std::string& date) {
+  const Value* before = file.find("sources");
+  Value sources;
+  sources.kind = Value::Kind::object;
+  if (before != nullptr) {
+    for (const auto& [key, value] : before->members)
+      if (value.text.find("fitted") == std::string::npos && key.find("launch_overhead") == std::string::npos) sources.set(key, value);
+  }
+  Value fitted;
+  fitted.kind = Value::Kind::text;
+  fitted.text = "fitted by moesim calibrate to the measurements in this file, finished " + date;
+  sources.set("memory_efficiency, memory_ramp, launch_overhead, kernel_floor, gemm, attention, contention", fitted);
+  file.set("sources", std::move(sources));
+}
+
 /// Numbers that were fitted, back into a device file; what the data sheet says stays.
 void write_back(Value& file, const Device& d) {
   const auto text = [&](std::string value) {
@@ -305,6 +321,8 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   fit_contention(*physical, device, raw.held, raw.held_sms);
   calibration.device_file = base;
   write_back(calibration.device_file, device);
+  const Value* finished = raw.about.find("finished");
+  say_sources(calibration.device_file, finished == nullptr ? "at a time not told" : finished->text);
   if (mode != nullptr) raw.about.set("mode", *mode);
   calibration.about = raw.about;
   calibration.rest = raw.rest;

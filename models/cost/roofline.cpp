@@ -14,6 +14,7 @@
 #include <span>
 
 #include "models/base/error.hpp"
+#include "models/cost/separate.hpp"
 
 namespace moesim {
 namespace {
@@ -225,43 +226,82 @@ OpTime under(const Rooves& rooves) {
   return {from_seconds(rooves.overhead + body), bound};
 }
 
+/// How the software is written.
+struct Software {
+  double streaming_passes = 1;
+  bool has_fused_attention = true;
+  bool has_grouped_kernel = true;
+};
+
 class Roofline final : public Cost {
  public:
-  explicit Roofline(double streaming_passes) : streaming_passes_(streaming_passes) {}
+  explicit Roofline(const Software& software) : software_(software) {}
 
   OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const override {
     const Share share = share_of(device, communication_sms);
     switch (op.kind) {
-      case OpKind::gemm:
       case OpKind::grouped_gemm:
+        if (!software_.has_grouped_kernel) return of_kernels(separate_products(op), device, share);
+        return under(product(op, device, share));
+      case OpKind::gemm:
         return under(product(op, device, share));
       case OpKind::attention:
-        return under(attention(op, device, share));
+        if (software_.has_fused_attention) return under(attention(op, device, share));
+        return of_kernels(separate_attention(op), device, share);
       case OpKind::copy:
         return under(streaming(op, device, 1));
       default:
-        return under(streaming(op, device, streaming_passes_));
+        return under(streaming(op, device, software_.streaming_passes));
     }
   }
 
  private:
-  double streaming_passes_;
+  /// Kernels one after the other.
+  static OpTime of_kernels(const std::vector<Op>& kernels, const Device& device, const Share& share) {
+    OpTime sum;
+    Time longest;
+    for (const Op& kernel : kernels) {
+      const bool multiplies = kernel.kind == OpKind::grouped_gemm || kernel.kind == OpKind::gemm;
+      const OpTime one = under(multiplies ? product(kernel, device, share) : streaming(kernel, device, 1));
+      sum.time += one.time;
+      if (one.time > longest) sum.bound = one.bound;
+      longest = std::max(longest, one.time);
+    }
+    return sum;
+  }
+
+  Software software_;
 };
 
+constexpr std::string_view attention_names[] = {"fused", "separate"};
+constexpr std::string_view grouped_names[] = {"one_kernel", "kernel_each"};
+
 std::unique_ptr<const Cost> make(Reader& reader) {
-  return std::make_unique<Roofline>(reader.number(
+  Software software;
+  software.streaming_passes = reader.number(
       {.name = "streaming_passes",
        .help = "how often the software moves the bytes of norms, activations, casts and permutations "
                "over what fused kernels would (docs/devices.md)",
        .fallback = 1.0,
        .at_least = 1.0,
-       .at_most = 10.0}));
+       .at_most = 10.0});
+  software.has_fused_attention =
+      reader.choice({.name = "attention",
+                     .help = "one kernel, or separate ones that write the scores to memory, with dropout",
+                     .fallback = "fused"},
+                    attention_names) == 0;
+  software.has_grouped_kernel =
+      reader.choice({.name = "grouped_gemm",
+                     .help = "one kernel for the products of all local experts, or a kernel for each",
+                     .fallback = "one_kernel"},
+                    grouped_names) == 0;
+  return std::make_unique<Roofline>(software);
 }
 
 }  // namespace
 
 std::unique_ptr<const Cost> make_roofline(double streaming_passes) {
-  return std::make_unique<Roofline>(streaming_passes);
+  return std::make_unique<Roofline>(Software{.streaming_passes = streaming_passes});
 }
 
 extern const Entry<Cost> roofline_entry;

@@ -2,6 +2,7 @@
 // code): experts have independent affinities, the groups with the best sum of their two highest affinities
 // stay, and the k best experts of those groups are chosen.
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "models/base/error.hpp"
@@ -9,6 +10,8 @@
 
 namespace moesim {
 namespace {
+
+constexpr int sampled_tokens = 4096;
 
 struct Scored {
   double score;
@@ -24,7 +27,49 @@ class GroupLimited final : public Routing {
  public:
   GroupLimited(std::int64_t groups, std::int64_t chosen) : groups_(groups), chosen_(chosen) {}
 
-  void choose(const Gate& gate, RandomStream& random, std::span<std::int32_t> chosen) const override {
+  using Routing::route;
+  /// Popularity is of the experts as they are chosen, whatever their groups.
+  void route(const Demand& demand, RandomStream&, Loads& loads) const override {
+    fill_expected(demand, loads);
+  }
+
+  double reach(const Gate& gate, std::int64_t blocks, const Random& random) const override {
+    ensure(blocks >= 1 && gate.experts % blocks == 0, "blocks divide the experts evenly");
+    const std::int64_t per_block = gate.experts / blocks;
+    std::vector<std::int32_t> chosen(static_cast<std::size_t>(gate.top_k));
+    std::vector<int> last_seen(static_cast<std::size_t>(blocks), -1);
+    RandomStream stream = random.stream("reach");
+    std::int64_t reached = 0;
+    for (int token = 0; token < sampled_tokens; ++token) {
+      choose(gate, stream, chosen);
+      for (const std::int32_t expert : chosen) {
+        int& seen = last_seen[static_cast<std::size_t>(expert / per_block)];
+        reached += seen == token ? 0 : 1;
+        seen = token;
+      }
+    }
+    return static_cast<double>(reached) / sampled_tokens;
+  }
+
+  void check(const Gate& gate) const override {
+    const std::int64_t groups = groups_ > 0 ? groups_ : gate.groups;
+    const std::int64_t kept = chosen_ > 0 ? chosen_ : gate.chosen_groups;
+    if (gate.experts % groups != 0) {
+      throw InputError("", fmt::format("{} experts do not divide into {} groups", gate.experts, groups));
+    }
+    if (kept > groups) {
+      throw InputError("",
+                       fmt::format("{} groups are chosen, expected at most the {} there are", kept, groups));
+    }
+    if (kept * (gate.experts / groups) < gate.top_k) {
+      throw InputError("", fmt::format("{} of {} groups hold {} experts, expected at least the {} of a token",
+                                       kept, groups, kept * (gate.experts / groups), gate.top_k));
+    }
+  }
+
+ private:
+  /// Draws the `chosen.size()` distinct experts of one token.
+  void choose(const Gate& gate, RandomStream& random, std::span<std::int32_t> chosen) const {
     const std::int64_t groups = groups_ > 0 ? groups_ : gate.groups;
     const std::int64_t kept = chosen_ > 0 ? chosen_ : gate.chosen_groups;
     const std::int64_t size = gate.experts / groups;
@@ -46,23 +91,6 @@ class GroupLimited final : public Routing {
     std::transform(candidates.begin(), middle, chosen.begin(), [](const Scored& s) { return s.index; });
   }
 
-  void check(const Gate& gate) const override {
-    const std::int64_t groups = groups_ > 0 ? groups_ : gate.groups;
-    const std::int64_t kept = chosen_ > 0 ? chosen_ : gate.chosen_groups;
-    if (gate.experts % groups != 0) {
-      throw InputError("", fmt::format("{} experts do not divide into {} groups", gate.experts, groups));
-    }
-    if (kept > groups) {
-      throw InputError("",
-                       fmt::format("{} groups are chosen, expected at most the {} there are", kept, groups));
-    }
-    if (kept * (gate.experts / groups) < gate.top_k) {
-      throw InputError("", fmt::format("{} of {} groups hold {} experts, expected at least the {} of a token",
-                                       kept, groups, kept * (gate.experts / groups), gate.top_k));
-    }
-  }
-
- private:
   static std::vector<Scored> rank_groups(const std::vector<double>& affinity, std::int64_t groups,
                                          std::int64_t size) {
     std::vector<Scored> ranked;

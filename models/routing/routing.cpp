@@ -3,41 +3,34 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <vector>
 
 #include "models/base/error.hpp"
 
 namespace moesim {
 
 extern const Entry<Routing> balanced_routing;
+extern const Entry<Routing> top_k_routing;
 extern const Entry<Routing> group_limited_routing;
+extern const Entry<Routing> switch_routing;
+extern const Entry<Routing> gshard_routing;
 
 namespace {
 
-constinit const Entry<Routing>* const members[] = {&balanced_routing, &group_limited_routing};
-
-constexpr int sampled_tokens = 4096;
+constinit const Entry<Routing>* const members[] = {&balanced_routing, &top_k_routing, &group_limited_routing,
+                                                   &switch_routing, &gshard_routing};
 
 }  // namespace
 
 Register<Routing> routings() { return members; }
 
-double Routing::reach(const Gate& gate, std::int64_t blocks, const Random& random) const {
-  ensure(blocks >= 1 && gate.experts % blocks == 0, "blocks divide the experts evenly");
-  const std::int64_t per_block = gate.experts / blocks;
-  std::vector<std::int32_t> chosen(static_cast<std::size_t>(gate.top_k));
-  std::vector<int> last_seen(static_cast<std::size_t>(blocks), -1);
-  RandomStream stream = random.stream("reach");
-  std::int64_t reached = 0;
-  for (int token = 0; token < sampled_tokens; ++token) {
-    choose(gate, stream, chosen);
-    for (const std::int32_t expert : chosen) {
-      int& seen = last_seen[static_cast<std::size_t>(expert / per_block)];
-      reached += seen == token ? 0 : 1;
-      seen = token;
-    }
-  }
-  return static_cast<double>(reached) / sampled_tokens;
+Loads Routing::route(const Demand& demand, RandomStream& random) const {
+  Loads loads;
+  route(demand, random, loads);
+  return loads;
+}
+
+double Routing::reach(const Gate& gate, std::int64_t blocks, const Random&) const {
+  return even_reach(gate.experts, gate.top_k, blocks);
 }
 
 double busiest_over_mean(double spread, std::int64_t ranks) {

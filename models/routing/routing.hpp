@@ -1,32 +1,35 @@
-// Which experts a token is sent to, and so how many nodes and ranks it has to reach.
+// Which experts tokens are sent to: rows of each expert, and how many nodes and ranks a token has to reach.
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "models/base/random.hpp"
 #include "models/config/family.hpp"
+#include "models/routing/loads.hpp"
 
 namespace moesim {
-
-/// What the router chooses from.
-struct Gate {
-  std::int64_t experts = 1;
-  std::int64_t top_k = 1;
-  std::int64_t groups = 1;         ///< equal, contiguous groups of experts ...
-  std::int64_t chosen_groups = 1;  ///< ... of which a token may reach this many
-};
 
 /// A routing policy. A family.
 class Routing {
  public:
   virtual ~Routing() = default;
-  /// Draws the `chosen.size()` distinct experts of one token. The stream belongs to (layer, microbatch).
-  virtual void choose(const Gate& gate, RandomStream& random, std::span<std::int32_t> chosen) const = 0;
+  /// Where the choices of one layer and microbatch go, into `loads`, whose memory is used again. The stream
+  /// belongs to (layer, microbatch, group).
+  virtual void route(const Demand& demand, RandomStream& random, Loads& loads) const = 0;
+  /// The same, as a value.
+  Loads route(const Demand& demand, RandomStream& random) const;
+  /// Rows of a source's buffer for one expert where buffers are padded: then all ranks are alike, whatever
+  /// the loads. 0 where rows go as they are.
+  virtual std::int64_t capacity(const Gate&, std::int64_t /*tokens*/) const { return 0; }
+  /// Whether tokens are drawn one by one, so that loads stray even where all experts are equally popular.
+  virtual bool draws() const { return false; }
+  /// Whether the popularity of experts counts.
+  virtual bool has_skew() const { return true; }
   /// Throws InputError, whose message is what is wrong, where the policy cannot choose from this gate.
   virtual void check(const Gate&) const {}
-  /// How many of `blocks` equal, contiguous blocks of experts (nodes, ranks) one token reaches on average.
-  /// Sampled from choose() with a standard error under 0.5 %; members that know it exactly say so.
+  /// How many of `blocks` equal, contiguous blocks of experts (nodes, ranks) one token reaches on average
+  /// where experts are equally popular. Exact where any k experts are equally likely; a policy that chooses
+  /// otherwise samples it with a standard error under 0.5 %.
   virtual double reach(const Gate& gate, std::int64_t blocks, const Random& random) const;
 };
 

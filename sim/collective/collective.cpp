@@ -1,18 +1,42 @@
 #include "sim/collective/collective.hpp"
 
+#include <algorithm>
+
 namespace moesim {
 
 extern const Entry<Collective> pairwise_collective;
 extern const Entry<Collective> hierarchical_collective;
 extern const Entry<Collective> ring_collective;
 extern const Entry<Collective> tree_collective;
+extern const Entry<Collective> nccl_collective;
+extern const Entry<Collective> dimension_ring_collective;
 
 namespace {
 
-constinit const Entry<Collective>* const members[] = {&pairwise_collective, &hierarchical_collective,
-                                                      &ring_collective, &tree_collective};
+constinit const Entry<Collective>* const members[] = {&pairwise_collective,       &hierarchical_collective,
+                                                      &ring_collective,           &tree_collective,
+                                                      &dimension_ring_collective, &nccl_collective};
 
 }  // namespace
+
+double rows_between(const Request& request, std::size_t source, std::size_t rank, bool once) {
+  if (request.rows.empty()) return once ? request.reached_rows_per_rank : request.rows_per_rank;
+  const auto rows = static_cast<double>(request.rows[source * request.group.size() + rank]);
+  if (!once) return rows;
+  return std::min(request.tokens, rows * (request.reached_rows_per_rank / request.rows_per_rank));
+}
+
+std::vector<Flow> all_flows(const Traffic& traffic) {
+  std::vector<Flow> flows = traffic.flows;
+  for (const Exchange& exchange : traffic.exchanges) {
+    for (const DeviceId from : exchange.group) {
+      for (const DeviceId to : exchange.group) {
+        if (from != to) flows.push_back({from, to, exchange.bytes});
+      }
+    }
+  }
+  return flows;
+}
 
 Register<Collective> collectives() { return members; }
 

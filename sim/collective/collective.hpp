@@ -13,22 +13,39 @@
 namespace moesim {
 
 /// What is asked of a group of devices.
-enum class Operation : std::uint8_t { all_to_all, all_reduce, reduce_scatter, all_gather, point_to_point };
-inline constexpr std::string_view operation_names[] = {"all_to_all", "all_reduce", "reduce_scatter",
-                                                       "all_gather", "point_to_point"};
+enum class Operation : std::uint8_t {
+  all_to_all,
+  all_reduce,
+  reduce_scatter,
+  all_gather,
+  point_to_point,
+  reduce,     ///< the sum to group[0]
+  broadcast,  ///< from group[0] to all others
+};
+inline constexpr std::string_view operation_names[] = {
+    "all_to_all", "all_reduce", "reduce_scatter", "all_gather", "point_to_point", "reduce", "broadcast"};
 
 /// One communication of one group.
 struct Request {
   Operation operation = Operation::all_reduce;
   std::span<const DeviceId> group{};  ///< in the order of the group's ranks
-  /// all_reduce: the whole buffer. reduce_scatter, all_gather: the whole, unsharded buffer. point_to_point:
-  /// from group[0] to group[1]. all_to_all: one row.
+  /// all_reduce, reduce, broadcast: the whole buffer. reduce_scatter, all_gather: the whole, unsharded
+  /// buffer. point_to_point: from group[0] to group[1]. all_to_all: one row.
   Bytes bytes;
   double rows_per_rank = 0;          ///< all_to_all: rows that each rank sends to each rank (itself included)
   double reached_rows_per_rank = 0;  ///< all_to_all: the same when rows for one rank are sent once
   double reached_rows_per_node =
       0;  ///< all_to_all: rows from each rank to each node when rows for a node are sent once
+  /// all_to_all where ranks differ: rows [source][rank], by the ranks of the group; empty where they do not.
+  /// Rows that go to one rank or node once are then those of the matrix there, scaled as the even ones are
+  /// (reached / rows), and never more than the source's tokens.
+  std::span<const std::int64_t> rows{};
+  double tokens = 0;  ///< with `rows`: of one source
 };
+
+/// all_to_all: rows that go from a source to a rank (both by their place in the group), each as often as it
+/// has experts there, or once.
+double rows_between(const Request& request, std::size_t source, std::size_t rank, bool once);
 
 /// Bytes from one device to another.
 struct Flow {
@@ -37,13 +54,27 @@ struct Flow {
   double bytes = 0;
 };
 
+/// The same bytes from each member of a group to each other. Of n members these are n (n-1) flows, which a
+/// fabric may know how to add up without looking at each.
+struct Exchange {
+  std::vector<DeviceId> group;
+  double bytes = 0;  ///< of one flow
+  std::int64_t flow_count() const {
+    return static_cast<std::int64_t>(group.size()) * (static_cast<std::int64_t>(group.size()) - 1);
+  }
+};
+
 /// The traffic of one communication: all flows go at once, after the latency of its rounds.
 struct Traffic {
   std::vector<Flow> flows;
-  Time latency;           ///< start-up and rounds: what a message of no bytes would take
-  double efficiency = 1;  ///< share of the links' rates that this implementation reaches
+  std::vector<Exchange> exchanges = {};  ///< beside `flows`
+  Time latency;                          ///< start-up and rounds: what a message of no bytes would take
+  double efficiency = 1;                 ///< share of the links' rates that this implementation reaches
   std::int64_t messages = 0;
 };
+
+/// All flows of some traffic, exchanges written out: sources in the order of the group, then destinations.
+std::vector<Flow> all_flows(const Traffic& traffic);
 
 /// An algorithm for some of the operations. A family.
 class Collective {

@@ -3,6 +3,7 @@
 // Combine is the same traffic backwards, which on full-duplex links loads as much.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "models/base/error.hpp"
@@ -11,20 +12,20 @@
 namespace moesim {
 namespace {
 
-/// The members of the group on one node.
+/// The members of the group on one node, by their place in the group.
 struct NodeMembers {
   std::uint32_t node = 0;
-  std::vector<DeviceId> devices;
+  std::vector<std::size_t> ranks;
 };
 
 std::vector<NodeMembers> by_node(std::span<const DeviceId> group, const Fabric& fabric) {
   std::vector<NodeMembers> nodes;
-  for (const DeviceId device : group) {
-    const std::uint32_t node = fabric.node_of(device);
+  for (std::size_t rank = 0; rank < group.size(); ++rank) {
+    const std::uint32_t node = fabric.node_of(group[rank]);
     std::size_t at = 0;
     while (at < nodes.size() && nodes[at].node != node) ++at;
     if (at == nodes.size()) nodes.push_back({node, {}});
-    nodes[at].devices.push_back(device);
+    nodes[at].ranks.push_back(rank);
   }
   return nodes;
 }
@@ -32,12 +33,12 @@ std::vector<NodeMembers> by_node(std::span<const DeviceId> group, const Fabric& 
 /// Rows for a node are spread over its members evenly: with fewer on one node, that would be wrong.
 void check_even(const std::vector<NodeMembers>& nodes) {
   for (const NodeMembers& node : nodes) {
-    if (node.devices.size() == nodes.front().devices.size()) continue;
+    if (node.ranks.size() == nodes.front().ranks.size()) continue;
     throw InputError(
         "collectives",
         fmt::format("'hierarchical' needs as many ranks of an expert group on each of its nodes, "
                     "but has {} and {} (pairwise takes any group)",
-                    nodes.front().devices.size(), node.devices.size()));
+                    nodes.front().ranks.size(), node.ranks.size()));
   }
 }
 
@@ -50,13 +51,14 @@ class Hierarchical final : public Collective {
     Traffic traffic{
         .flows = {}, .latency = settings_.startup, .efficiency = settings_.efficiency, .messages = 0};
     traffic.latency += longest_latency(request.group, fabric);
-    const double row = static_cast<double>(request.bytes.count);
     const std::vector<NodeMembers> nodes = by_node(request.group, fabric);
     check_even(nodes);
     for (const NodeMembers& source : nodes) {
-      for (std::size_t i = 0; i < source.devices.size(); ++i) {
+      for (std::size_t i = 0; i < source.ranks.size(); ++i) {
         for (const NodeMembers& target : nodes) {
-          send(source.devices[i], i, target, source.node == target.node, request, row, traffic);
+          const std::size_t entry =
+              source.node == target.node ? source.ranks[i] : target.ranks[i % target.ranks.size()];
+          send(source.ranks[i], entry, target, request, traffic);
         }
       }
     }
@@ -65,14 +67,27 @@ class Hierarchical final : public Collective {
   }
 
  private:
-  /// What one device sends to the members of one node: over its rail to the member there, which passes it on.
-  static void send(DeviceId from, std::size_t rail, const NodeMembers& target, bool own_node,
-                   const Request& request, double row, Traffic& traffic) {
-    const DeviceId entry = own_node ? from : target.devices[rail % target.devices.size()];
-    if (!own_node) traffic.flows.push_back({from, entry, request.reached_rows_per_node * row});
-    for (const DeviceId to : target.devices) {
-      if (to != entry) traffic.flows.push_back({entry, to, request.reached_rows_per_rank * row});
+  /// What one rank sends to the members of one node: over its rail to `entry`, the member there, which passes
+  /// it on.
+  static void send(std::size_t from, std::size_t entry, const NodeMembers& target, const Request& request,
+                   Traffic& traffic) {
+    const auto row = static_cast<double>(request.bytes.count);
+    const std::span<const DeviceId> group = request.group;
+    if (from != entry) {
+      traffic.flows.push_back({group[from], group[entry], rows_to_node(request, from, target) * row});
     }
+    for (const std::size_t to : target.ranks) {
+      if (to == entry) continue;
+      traffic.flows.push_back({group[entry], group[to], rows_between(request, from, to, true) * row});
+    }
+  }
+
+  static double rows_to_node(const Request& request, std::size_t from, const NodeMembers& target) {
+    if (request.rows.empty()) return request.reached_rows_per_node;
+    double rows = 0;
+    for (const std::size_t to : target.ranks) rows += rows_between(request, from, to, false);
+    const double even = request.rows_per_rank * static_cast<double>(target.ranks.size());
+    return std::min(request.tokens, rows * (request.reached_rows_per_node / even));
   }
 
   CollectiveSettings settings_;

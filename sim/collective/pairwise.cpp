@@ -1,4 +1,5 @@
-// Every rank sends to every other directly, as an all-to-all of NCCL does; also a plain send.
+// Every rank sends to every other directly, as an all-to-all of NCCL does; also a plain send, and all to one
+// or one to all over one port.
 #include "sim/collective/settings.hpp"
 
 namespace moesim {
@@ -15,22 +16,41 @@ class Pairwise final : public Collective {
     traffic.latency += longest_latency(request.group, fabric);
     if (request.operation == Operation::point_to_point) {
       traffic.flows = {{request.group[0], request.group[1], static_cast<double>(request.bytes.count)}};
+      traffic.messages = 1;
     } else if (request.operation == Operation::all_to_all) {
-      const double rows = deduplicate_ ? request.reached_rows_per_rank : request.rows_per_rank;
-      const double bytes = rows * static_cast<double>(request.bytes.count);
-      for (const DeviceId from : request.group) {
-        for (const DeviceId to : request.group) {
-          if (from != to) traffic.flows.push_back({from, to, bytes});
-        }
+      exchange(request, traffic);
+    } else if (request.operation == Operation::reduce || request.operation == Operation::broadcast) {
+      for (const DeviceId device : request.group.subspan(1)) {
+        const bool inward = request.operation == Operation::reduce;
+        traffic.flows.push_back({inward ? device : request.group[0], inward ? request.group[0] : device,
+                                 static_cast<double>(request.bytes.count)});
       }
+      traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
     } else {
-      refuse("pairwise", request.operation, "all_to_all and point_to_point");
+      refuse("pairwise", request.operation, "all_to_all, point_to_point, reduce and broadcast");
     }
-    traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
     return traffic;
   }
 
  private:
+  void exchange(const Request& request, Traffic& traffic) const {
+    const auto row = static_cast<double>(request.bytes.count);
+    if (request.rows.empty()) {
+      const double bytes = rows_between(request, 0, 0, deduplicate_) * row;
+      traffic.exchanges = {{{request.group.begin(), request.group.end()}, bytes}};
+      traffic.messages = traffic.exchanges.front().flow_count();
+      return;
+    }
+    for (std::size_t from = 0; from < request.group.size(); ++from) {
+      for (std::size_t to = 0; to < request.group.size(); ++to) {
+        if (from == to) continue;
+        const double bytes = rows_between(request, from, to, deduplicate_) * row;
+        traffic.flows.push_back({request.group[from], request.group[to], bytes});
+      }
+    }
+    traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
+  }
+
   CollectiveSettings settings_;
   bool deduplicate_;
 };
@@ -46,6 +66,7 @@ std::unique_ptr<const Collective> make(Reader& reader) {
 }  // namespace
 
 extern constexpr Entry<Collective> pairwise_collective{
-    "pairwise", "every rank sends to every other directly (all_to_all, point_to_point)", make};
+    "pairwise", "every rank sends to every other directly (all_to_all, point_to_point, reduce, broadcast)",
+    make};
 
 }  // namespace moesim

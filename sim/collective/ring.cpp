@@ -2,8 +2,9 @@
 // the next. An all-reduce is 2(n-1) rounds of 1/n of the buffer, a reduce-scatter or all-gather n-1. Several
 // rings run side by side, one for each member on a node, and leave the node through another NIC each, as
 // NCCL's channels do.
+#include "sim/collective/ring.hpp"
+
 #include <algorithm>
-#include <vector>
 
 #include "sim/collective/settings.hpp"
 
@@ -39,6 +40,23 @@ std::size_t members_on_first_node(const std::vector<DeviceId>& ordered, const Fa
   return static_cast<std::size_t>(std::find_if(ordered.begin(), ordered.end(), elsewhere) - ordered.begin());
 }
 
+}  // namespace
+
+std::vector<Flow> ring_flows(std::span<const DeviceId> group, double bytes, const Fabric& fabric) {
+  const std::vector<DeviceId> ordered = grouped_by_node(group, fabric);
+  const std::size_t channels = members_on_first_node(ordered, fabric);
+  std::vector<Flow> flows;
+  for (std::size_t channel = 0; channel < channels; ++channel) {
+    const std::vector<DeviceId> ring = ring_order(ordered, channel, fabric);
+    for (std::size_t i = 0; i < ring.size(); ++i) {
+      flows.push_back({ring[i], ring[(i + 1) % ring.size()], bytes / static_cast<double>(channels)});
+    }
+  }
+  return flows;
+}
+
+namespace {
+
 class Ring final : public Collective {
  public:
   explicit Ring(const CollectiveSettings& settings) : settings_(settings) {}
@@ -51,19 +69,13 @@ class Ring final : public Collective {
     } else if (request.operation != Operation::reduce_scatter && request.operation != Operation::all_gather) {
       refuse("ring", request.operation, "all_reduce, reduce_scatter and all_gather");
     }
-    const std::vector<DeviceId> ordered = grouped_by_node(request.group, fabric);
-    const std::size_t channels = members_on_first_node(ordered, fabric);
-    const double bytes =
-        rounds * static_cast<double>(request.bytes.count) / n / static_cast<double>(channels);
-    Traffic traffic{
-        .flows = {}, .latency = settings_.startup, .efficiency = settings_.efficiency, .messages = 0};
-    for (std::size_t channel = 0; channel < channels; ++channel) {
-      const std::vector<DeviceId> ring = ring_order(ordered, channel, fabric);
-      for (std::size_t i = 0; i < ring.size(); ++i)
-        traffic.flows.push_back({ring[i], ring[(i + 1) % ring.size()], bytes});
-    }
-    traffic.latency +=
-        round_latency(traffic.flows, ordered.size(), fabric) * static_cast<std::int64_t>(rounds / (n - 1));
+    const double bytes = rounds * static_cast<double>(request.bytes.count) / n;
+    Traffic traffic{.flows = ring_flows(request.group, bytes, fabric),
+                    .latency = settings_.startup,
+                    .efficiency = settings_.efficiency,
+                    .messages = 0};
+    traffic.latency += round_latency(traffic.flows, request.group.size(), fabric) *
+                       static_cast<std::int64_t>(rounds / (n - 1));
     traffic.messages = static_cast<std::int64_t>(traffic.flows.size() * static_cast<std::size_t>(rounds));
     return traffic;
   }

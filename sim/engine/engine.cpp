@@ -7,16 +7,25 @@
 
 namespace moesim {
 
-extern const Entry<Engine> fluid_engine, ideal_engine;
+extern const Entry<Engine> fluid_engine, ideal_engine, simgrid_engine;
 
 namespace {
 
 constexpr std::size_t named_tasks = 5;
-constexpr const Entry<Engine>* members[] = {&fluid_engine, &ideal_engine};
+constexpr const Entry<Engine>* members[] = {&fluid_engine, &ideal_engine, &simgrid_engine};
 
 }  // namespace
 
 Register<Engine> engines() { return members; }
+
+FlowGrain read_flow_grain(Reader& reader) {
+  return static_cast<FlowGrain>(
+      reader.choice({.name = "flows",
+                     .help = "what of a communication advances at one rate: all of it, what a device sends, "
+                             "or what it sends to one other",
+                     .fallback = "coflow"},
+                    flow_grain_names));
+}
 
 void fail_too_long(Time now, Time span) {
   throw RunError(

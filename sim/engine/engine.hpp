@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "models/config/family.hpp"
 #include "sim/graph/task_graph.hpp"
@@ -10,12 +11,25 @@
 
 namespace moesim {
 
+/// What of a communication advances at one rate.
+enum class FlowGrain : std::uint8_t {
+  coflow,  ///< all its bytes
+  port,    ///< the bytes that one device sends
+  pair,    ///< the bytes from one device to another
+};
+inline constexpr std::string_view flow_grain_names[] = {"coflow", "port", "pair"};
+
+/// Reads "flows".
+FlowGrain read_flow_grain(Reader& reader);
+
 /// An engine. A family: all members run the same graphs.
 class Engine {
  public:
   virtual ~Engine() = default;
   /// Runs every task once, none before its predecessors have ended. Pure: same graph, same timeline.
   virtual Timeline run(const TaskGraph& graph) const = 0;
+  /// What a graph for this engine has to tell apart. Flows take memory: parts are in a graph only on demand.
+  virtual FlowGrain flows() const { return FlowGrain::coflow; }
 };
 
 inline constexpr Time longest_run{

@@ -15,7 +15,9 @@
 //   while a member computes: x' <= 1 / (slowdown x alone),  alone = max(at_least, max of bytes(r) /
 //   capacity(r)).
 //
-// So a coflow with all its resources to itself takes latency + alone, and never less.
+// So a coflow with all its resources to itself takes latency + alone, and never less. Where the graph tells
+// parts of it apart (the key "flows"), each part has an x of its own under the same rules, alone as above being
+// that of the whole; all parts start together, and the coflow ends with its last part.
 //
 // Time. Events are whole picoseconds, the nearest to the exact end. All that ends at one instant ends, and
 // all that can start starts, before anything is shared anew; then only what was touched is. Ends that cannot
@@ -37,10 +39,13 @@ namespace {
 constexpr std::uint32_t busy =
     nothing - 1;  // slot of a compute task at constant speed that slows communication
 
-/// A task whose speed can change.
+/// A task, or a part of one, whose speed can change.
 struct Progress {
   TaskId task = nothing;
-  std::uint32_t computing = 0;  // coflow: members that compute
+  std::uint32_t computing = 0;    // coflow: members that compute
+  std::uint32_t parts_left = 0;   // coflow: parts that have not ended
+  std::uint32_t whole = nothing;  // part: the slot of its coflow
+  std::uint32_t part = nothing;   // coflow: the slot of its last part; part: of the one before
   Time since;                   // when the pace was set
   double done = 0;              // share of the task at that time
   double pace = 0;              // ps that the whole task takes at this speed
@@ -169,15 +174,35 @@ class Run {
         progress.computing += actors_.is_busy(actor) ? 1 : 0;
       }
     }
+    if (pattern.part_count > 0) return begin_parts(slot, pattern);
     sharing_.join(slot, id, progress.computing > 0);
   }
 
+  void begin_parts(std::uint32_t whole, const Pattern& pattern) {
+    slots_[whole].parts_left = pattern.part_count;
+    for (PatternId id = pattern.first_part; id < pattern.first_part + pattern.part_count; ++id) {
+      const std::uint32_t slot = take_slot(slots_[whole].task);
+      slots_[slot].whole = whole;
+      slots_[slot].part = slots_[whole].part;
+      slots_[whole].part = slot;
+      sharing_.join(slot, id, slots_[whole].computing > 0);
+    }
+  }
+
+  /// The bytes in a slot have arrived: those of a coflow, or of a part of one.
   void end_bytes(std::uint32_t slot) {
+    sharing_.leave(slot);
+    if (slots_[slot].whole != nothing) {
+      slot = slots_[slot].whole;
+      if (--slots_[slot].parts_left > 0) return;
+      for (std::uint32_t part = slots_[slot].part; part != nothing; part = slots_[part].part) {
+        free_.push_back(part);
+      }
+    }
     const Pattern& pattern = graph_.pattern_table[graph_.patterns[slots_[slot].task]];
     if (pattern.slowdown > 1) {
       for (const ActorId actor : graph_.members_of(pattern)) actors_.coflows.leave(actor, slot);
     }
-    sharing_.leave(slot);
     end_coflow(slot);
   }
 
@@ -213,7 +238,11 @@ class Run {
     } else {
       --progress.computing;
     }
-    if (was_slowed != (progress.computing > 0)) sharing_.set_slowed(slot, !was_slowed);
+    if (was_slowed == (progress.computing > 0)) return;
+    if (progress.part == nothing) sharing_.set_slowed(slot, !was_slowed);
+    for (std::uint32_t part = progress.part; part != nothing; part = slots_[part].part) {
+      sharing_.set_slowed(part, !was_slowed);
+    }
   }
 
   void set_compute_pace(std::uint32_t slot, ActorId actor) {
@@ -262,13 +291,20 @@ class Run {
 
 class Fluid final : public Engine {
  public:
+  explicit Fluid(FlowGrain flows) : flows_(flows) {}
   Timeline run(const TaskGraph& graph) const override { return Run(graph).timeline(); }
+  FlowGrain flows() const override { return flows_; }
+
+ private:
+  FlowGrain flows_;
 };
 
 }  // namespace
 
 constinit const Entry<Engine> fluid_engine{
     "fluid", "streams in order, links shared max-min fair among whole collectives",
-    [](Reader&) -> std::unique_ptr<const Engine> { return std::make_unique<Fluid>(); }};
+    [](Reader& reader) -> std::unique_ptr<const Engine> {
+      return std::make_unique<Fluid>(read_flow_grain(reader));
+    }};
 
 }  // namespace moesim

@@ -16,6 +16,7 @@ namespace moesim {
 Sharing::Sharing(const TaskGraph& graph)
     : graph_(graph),
       alone_(alone_times(graph)),
+      slowed_(slowed_times(graph)),
       users_(graph.capacities.size()),
       contended_index_(graph.capacities.size(), 0) {
   for (const Rate capacity : graph.capacities) ps_per_byte_.push_back(1e12 / capacity.count);
@@ -61,8 +62,7 @@ void Sharing::set_slowed(std::uint32_t slot, bool slowed) {
 }
 
 double Sharing::alone_pace(const Flow& flow) const {
-  const double alone = alone_[flow.pattern].count;
-  return flow.slowed ? alone * graph_.pattern_table[flow.pattern].slowdown : alone;
+  return (flow.slowed ? slowed_ : alone_)[flow.pattern].count;
 }
 
 std::span<const std::uint32_t> Sharing::settle() {

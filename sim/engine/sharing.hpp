@@ -74,6 +74,7 @@ class Sharing {
 
   const TaskGraph& graph_;
   std::vector<RealTime> alone_;      // by pattern
+  std::vector<RealTime> slowed_;     // by pattern, while a member computes
   std::vector<double> ps_per_byte_;  // by resource
   Occupants users_;                  // of resources
   std::vector<Flow> flows_;          // by slot

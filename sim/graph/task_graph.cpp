@@ -144,6 +144,16 @@ std::vector<RealTime> alone_times(const TaskGraph& graph) {
   return times;
 }
 
+std::vector<RealTime> slowed_times(const TaskGraph& graph) {
+  std::vector<RealTime> times = alone_times(graph);
+  for (std::size_t i = 0; i < times.size(); ++i) times[i].count *= graph.pattern_table[i].slowdown;
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const Pattern& whole = graph.pattern_table[i];
+    for (std::uint32_t part = 0; part < whole.part_count; ++part) times[whole.first_part + part] = times[i];
+  }
+  return times;
+}
+
 void GraphBuilder::reserve(std::size_t tasks, std::size_t edges) {
   graph_.kinds.reserve(tasks);
   graph_.actors.reserve(tasks);
@@ -230,6 +240,20 @@ PatternId GraphBuilder::add_pattern(Pattern pattern, std::span<const LinkLoad> l
   ensure(graph_.link_loads.size() < nothing, "a graph has fewer than 2^32 - 1 link loads");
   graph_.pattern_table.push_back(pattern);
   return id;
+}
+
+void GraphBuilder::add_part(PatternId whole, double flow_bytes, std::span<const LinkLoad> link_loads) {
+  ensure(whole < graph_.pattern_table.size(), "a part belongs to a pattern of the graph");
+  Pattern part;
+  part.flow_bytes = flow_bytes;
+  part.at_least = graph_.pattern_table[whole].at_least;
+  part.slowdown = graph_.pattern_table[whole].slowdown;
+  part.efficiency = graph_.pattern_table[whole].efficiency;
+  const PatternId id = add_pattern(part, link_loads, {});
+  Pattern& owner = graph_.pattern_table[whole];
+  if (owner.part_count == 0) owner.first_part = id;
+  ensure(whole + owner.part_count + 1 == id, "parts follow their pattern");
+  ++owner.part_count;
 }
 
 /// Counting sort by the first task, stable, so that successors keep the order in which edges were added.

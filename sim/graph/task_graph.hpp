@@ -22,7 +22,7 @@ inline constexpr std::uint32_t nothing = 0xffffffff;  ///< no task, actor or pat
 
 enum class TaskKind : std::uint8_t {
   compute,  ///< occupies its actor for a time
-  coflow,   ///< a communication: all its bytes advance at one rate
+  coflow,   ///< a communication: its bytes advance at one rate, or part by part
   barrier,  ///< takes no time, joins what is before it
 };
 
@@ -41,10 +41,12 @@ enum class Work : std::uint8_t {
   combine_backward,
   pipeline,
   tensor,
+  context,
+  expert_tensor,
   gradient,
   parameter,  // communication
 };
-inline constexpr std::size_t work_count = 15;
+inline constexpr std::size_t work_count = 17;
 inline constexpr std::array<std::string_view, work_count> work_names{"none",
                                                                      "pass",
                                                                      "embedding",
@@ -58,6 +60,8 @@ inline constexpr std::array<std::string_view, work_count> work_names{"none",
                                                                      "combine_backward",
                                                                      "pipeline",
                                                                      "tensor",
+                                                                     "context",
+                                                                     "expert_tensor",
                                                                      "gradient",
                                                                      "parameter"};
 constexpr bool is_communication(Work work) { return work >= Work::dispatch; }
@@ -75,7 +79,8 @@ struct Tag {
   std::int8_t chunk = -1;
   Work work = Work::none;
   PassKind pass = PassKind::none;
-  bool overlapped = false;  ///< inside a block where a forward and a backward share the device
+  bool overlapped : 1 = false;  ///< inside a block where a forward and a backward share the device
+  bool experts : 1 = false;     ///< gradients and parameters: those of experts
 };
 
 /// Load of a coflow on one resource.
@@ -98,6 +103,7 @@ struct Pattern {
   std::uint32_t first_load = 0, load_count = 0;            ///< into TaskGraph::loads
   std::uint32_t first_link_load = 0, link_load_count = 0;  ///< into TaskGraph::link_loads
   std::uint32_t first_member = 0, member_count = 0;        ///< into TaskGraph::members: the actors it runs on
+  std::uint32_t first_part = 0, part_count = 0;  ///< into TaskGraph::pattern_table; none: bytes go at one rate
   bool holds_multiprocessors = false;  ///< its kernels take part of the device while they run
   double efficiency =
       1;                ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
@@ -119,7 +125,7 @@ struct TaskGraph {
   std::vector<TaskId> successors;
   std::vector<std::uint32_t> predecessor_counts;
 
-  std::vector<Pattern> pattern_table;
+  std::vector<Pattern> pattern_table;  ///< of coflows; behind each that goes part by part its parts
   std::vector<Load> loads;
   std::vector<LinkLoad> link_loads;
   std::vector<ActorId> members;
@@ -138,6 +144,9 @@ struct TaskGraph {
   std::span<const ActorId> members_of(const Pattern& pattern) const {
     return {members.data() + pattern.first_member, pattern.member_count};
   }
+  std::span<const Pattern> parts_of(const Pattern& pattern) const {
+    return {pattern_table.data() + pattern.first_part, pattern.part_count};
+  }
 };
 
 /// A span of time inside an engine's arithmetic: picoseconds, not yet whole.
@@ -149,6 +158,10 @@ Time rounded(RealTime time);
 /// For each pattern, how long its bytes take with all its resources to itself: the longest of `at_least` and
 /// bytes / capacity over its loads; latency not included.
 std::vector<RealTime> alone_times(const TaskGraph& graph);
+
+/// For each pattern, the least that its bytes take while a member computes: slowdown x alone, for a part that of
+/// the whole it belongs to.
+std::vector<RealTime> slowed_times(const TaskGraph& graph);
 
 /// Builds a graph. Tasks get their number in the order in which they are added.
 class GraphBuilder {
@@ -165,6 +178,10 @@ class GraphBuilder {
   /// once; loads of zero bytes are left out, several on one link are added.
   PatternId add_pattern(Pattern pattern, std::span<const LinkLoad> link_loads,
                         std::span<const ActorId> members);
+  /// A part of the pattern that was added last: from now on its bytes advance part by part, each part at one
+  /// rate, once the latency of the whole is over; it ends with its last part. The parts' loads add up to those
+  /// of the whole. A part has the whole's `at_least` and slowdown.
+  void add_part(PatternId whole, double flow_bytes, std::span<const LinkLoad> link_loads);
   std::size_t size() const { return graph_.size(); }
   /// The finished graph. `link_rates` are the rates of the fabric's links; links that no pattern tells apart
   /// become one resource, and links that can never be the bottleneck are left out. Throws RunError naming the

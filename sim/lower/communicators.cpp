@@ -2,24 +2,40 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "models/base/error.hpp"
 
 namespace moesim {
 
-Communicators::Communicators(const Scenario& scenario) {
+Communicators::Communicators(const Scenario& scenario, Loading loading) : fold_(fold_of(scenario, loading)) {
   const Sizes& sizes = scenario.layout.sizes();
-  positions_ =
-      scenario.resolution == Resolution::full ? static_cast<std::uint32_t>(sizes.stage_devices()) : 1;
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
-    for (std::uint32_t position = 0; position < positions_; ++position) actors_.push_back({rank, position});
+    for (std::uint32_t position = 0; position < fold_.count; ++position)
+      actors_.push_back({.pipeline_rank = rank, .position = position});
   }
+  const std::vector<Group> expert_groups = scenario.layout.expert_groups();
+  place_experts(expert_groups);
   for (auto& index : index_) index.assign(actors_.size(), 0);
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
-    add_scope(scenario, Scope::expert, scenario.layout.expert_groups(), rank);
+    add_scope(scenario, Scope::expert, expert_groups, rank);
     add_scope(scenario, Scope::tensor, scenario.layout.tensor_groups(), rank);
     add_scope(scenario, Scope::data, scenario.layout.data_groups(), rank);
     add_scope(scenario, Scope::expert_data, scenario.layout.expert_data_groups(), rank);
+    add_scope(scenario, Scope::context, scenario.layout.context_groups(), rank);
+    add_scope(scenario, Scope::expert_tensor, scenario.layout.expert_tensor_groups(), rank);
+  }
+}
+
+/// Where one actor stands for several positions, the first of their groups stands for the others.
+void Communicators::place_experts(const std::vector<Group>& expert_groups) {
+  for (std::size_t group = expert_groups.size(); group-- > 0;) {
+    for (std::size_t rank = expert_groups[group].size(); rank-- > 0;) {
+      for (std::size_t a = fold_.of(expert_groups[group][rank]); a < actors_.size(); a += fold_.count) {
+        actors_[a].expert_group = static_cast<std::int64_t>(group);
+        actors_[a].expert_rank = static_cast<std::int64_t>(rank);
+      }
+    }
   }
 }
 
@@ -35,52 +51,104 @@ void Communicators::add_scope(const Scenario& scenario, Scope scope, const std::
   const std::vector<std::int64_t> ranks =
       synchronises ? holders(scenario, rank) : std::vector<std::int64_t>{rank};
   if (ranks.front() != rank) return;  // the lower of two holders makes the communicator for both
-  const bool folded = positions_ == 1 && scenario.resolution == Resolution::folded;
-  if (folded) all_.emplace_back();
+  constexpr std::size_t none = ~std::size_t{0};
+  std::vector<std::size_t> communicator_of(fold_.count, none);  // by representative
   for (const Group& group : groups) {
-    if (!folded) all_.emplace_back();
-    Communicator& communicator = all_.back();
-    communicator.groups.emplace_back();
+    std::size_t index = communicator_of[fold_.of(group.front())];
+    if (index == none) {
+      index = all_.size();
+      all_.emplace_back();
+      add_members(scope, ranks, group, communicator_of);
+    }
+    std::vector<DeviceId>& devices = all_[index].groups.emplace_back();
     for (const std::int64_t holder : ranks) {
       for (const std::uint32_t position : group) {
-        communicator.groups.back().push_back(scenario.layout.device(holder, position));
-        if (folded) continue;
-        const auto actor = static_cast<ActorId>(holder * positions_ + position);
-        communicator.members.push_back(actor);
-        index_[static_cast<std::size_t>(scope)][actor] = all_.size() - 1;
+        ensure(communicator_of[fold_.of(position)] == index, "groups that fold to common actors fold alike");
+        devices.push_back(scenario.layout.device(holder, position));
       }
     }
   }
-  if (!folded) return;
-  for (const std::int64_t holder : ranks) {
-    all_.back().members.push_back(static_cast<ActorId>(holder));
-    index_[static_cast<std::size_t>(scope)][static_cast<std::size_t>(holder)] = all_.size() - 1;
+}
+
+/// The actors that stand for a group on these pipeline ranks join the newest communicator.
+void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ranks, const Group& group,
+                                std::vector<std::size_t>& communicator_of) {
+  const std::size_t index = all_.size() - 1;
+  std::vector<std::uint32_t> distinct;
+  for (const std::uint32_t position : group) {
+    const std::uint32_t representative = fold_.of(position);
+    if (std::exchange(communicator_of[representative], index) != index) distinct.push_back(representative);
+  }
+  for (const std::int64_t rank : ranks) {
+    for (const std::uint32_t representative : distinct) {
+      const auto actor = static_cast<ActorId>(rank * fold_.count + representative);
+      all_.back().members.push_back(actor);
+      index_[static_cast<std::size_t>(scope)][actor] = index;
+    }
   }
 }
 
-PatternMaker::PatternMaker(const Fabric& fabric) : fabric_(fabric), load_of_link_(fabric.links().size()) {}
+PatternMaker::PatternMaker(const Fabric& fabric, FlowGrain grain)
+    : fabric_(fabric), load_of_link_(fabric.links().size()), parts_(grain) {}
 
-void PatternMaker::add(const Traffic& traffic, double busiest, Pattern& pattern) {
-  pattern.efficiency = traffic.efficiency / busiest;
-  double sent = 0;
-  double received = 0;
-  for (const Flow& flow : traffic.flows) {
-    if (flow.bytes <= 0 || flow.from == flow.to) continue;
+void PatternMaker::load(LinkId link, double bytes) {
+  if (load_of_link_[link] == 0) touched_.push_back(link);
+  load_of_link_[link] += bytes;
+}
+
+void PatternMaker::add(const Flow& flow, double efficiency, Sums& sums) {
+  ++sums.flows;
+  if (flow.bytes <= 0 || flow.from == flow.to) return;
+  const std::uint32_t ways = fabric_.ways(flow.from, flow.to);
+  const double share = flow.bytes / ways;
+  for (std::uint32_t way = 0; way < ways; ++way) {
     route_.clear();
-    fabric_.route(flow.from, flow.to, route_);
-    if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sent += flow.bytes;
-    if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) received += flow.bytes;
-    for (const LinkId link : route_) {
-      if (load_of_link_[link] == 0) touched_.push_back(link);
-      load_of_link_[link] += flow.bytes / pattern.efficiency;
+    fabric_.route(flow.from, flow.to, route_, way);
+    if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sums.sent += share;
+    if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) sums.received += share;
+    for (const LinkId link : route_) load(link, share / efficiency);
+    parts_.add(flow, 1.0 / ways, route_, share / efficiency);
+  }
+}
+
+/// By the fabric's own arithmetic where it has one for the group, else flow by flow.
+void PatternMaker::add(const Exchange& exchange, double efficiency, Sums& sums) {
+  if (exchange.bytes <= 0) {
+    sums.flows += static_cast<double>(exchange.flow_count());
+    return;
+  }
+  load_of_exchange_.assign(load_of_link_.size(), 0);
+  if (!parts_.wants_flows() &&
+      fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency, load_of_exchange_)) {
+    for (LinkId link = 0; link < load_of_exchange_.size(); ++link) {
+      if (load_of_exchange_[link] > 0) load(link, load_of_exchange_[link]);
+    }
+    const auto flows = static_cast<double>(exchange.flow_count());
+    sums.flows += flows;
+    sums.sent += flows * exchange.bytes;
+    sums.received += flows * exchange.bytes;
+    return;
+  }
+  for (const DeviceId from : exchange.group) {
+    for (const DeviceId to : exchange.group) {
+      if (from != to) add(Flow{from, to, exchange.bytes}, efficiency, sums);
     }
   }
+}
+
+void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern) {
+  pattern.efficiency = traffic.efficiency / interplay.busiest;
+  Sums sums;
+  for (const Flow& flow : traffic.flows) {
+    const Flow back{flow.to, flow.from, flow.bytes};
+    add(interplay.returns ? back : flow, pattern.efficiency, sums);
+  }
+  for (const Exchange& exchange : traffic.exchanges) add(exchange, pattern.efficiency, sums);
   pattern.latency = std::max(pattern.latency, traffic.latency);
   pattern.messages += traffic.messages;
-  pattern.bytes_sent += std::llround(sent);
-  pattern.bytes_received += std::llround(received);
-  pattern.flow_bytes = std::max(
-      pattern.flow_bytes, traffic.flows.empty() ? 0.0 : sent / static_cast<double>(traffic.flows.size()));
+  pattern.bytes_sent += std::llround(sums.sent);
+  pattern.bytes_received += std::llround(sums.received);
+  pattern.flow_bytes = std::max(pattern.flow_bytes, sums.flows == 0 ? 0.0 : sums.sent / sums.flows);
 }
 
 PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective,
@@ -89,7 +157,14 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
   Pattern pattern;
   pattern.holds_multiprocessors = interplay.holds_multiprocessors;
   pattern.slowdown = interplay.slowed_by_compute;
-  for (const Request& request : requests) add(collective.plan(request, fabric_), interplay.busiest, pattern);
+  for (const Request& request : requests) {
+    Traffic traffic = collective.plan(request, fabric_);
+    for (Flow& flow : traffic.flows) flow.bytes *= static_cast<double>(interplay.rounds);
+    for (Exchange& exchange : traffic.exchanges) exchange.bytes *= static_cast<double>(interplay.rounds);
+    traffic.latency = traffic.latency * interplay.rounds;
+    traffic.messages *= interplay.rounds;
+    add(traffic, interplay, pattern);
+  }
   std::sort(touched_.begin(), touched_.end());
   std::vector<LinkLoad> loads;
   for (const std::uint32_t link : touched_) {
@@ -97,7 +172,9 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
     load_of_link_[link] = 0;
   }
   touched_.clear();
-  return builder.add_pattern(pattern, loads, members);
+  const PatternId id = builder.add_pattern(pattern, loads, members);
+  parts_.write(builder, id);
+  return id;
 }
 
 }  // namespace moesim

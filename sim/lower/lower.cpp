@@ -1,27 +1,30 @@
 #include "sim/lower/lower.hpp"
 
+#include "sim/lower/alone.hpp"
 #include "sim/lower/fixed.hpp"
 #include "sim/lower/passes.hpp"
 #include "sim/lower/step.hpp"
 
 namespace moesim {
 
-TaskGraph lower(const Scenario& scenario) {
+TaskGraph lower(const Scenario& scenario, Loading loading) {
   if (scenario.fixed) return lower_fixed(scenario.order, *scenario.fixed);
-  Step step(scenario);
+  if (scenario.communication) return lower_alone(*scenario.communication, scenario.fabric());
+  Step step(scenario, loading);
+  Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
   for (ActorId actor = 0; actor < actors.size(); ++actor) {
     const std::vector<Slot>& slots =
         scenario.order.ranks[static_cast<std::size_t>(actors[actor].pipeline_rank)];
     for (std::size_t i = 0; i < slots.size(); ++i) {
       if (slots[i].overlapped) {
-        lower_pair(step, actor, slots[i], slots[i + 1]);
+        lower_pair(step, sync, actor, slots[i], slots[i + 1]);
         ++i;
       } else {
-        lower_slot(step, actor, slots[i]);
+        lower_slot(step, sync, actor, slots[i]);
       }
     }
-    lower_update(step, actor);
+    sync.update(actor);
   }
   return std::move(step).finish();
 }

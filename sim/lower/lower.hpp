@@ -2,12 +2,13 @@
 #pragma once
 
 #include "sim/graph/task_graph.hpp"
+#include "sim/scenario/fold.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
 
 /// All tasks of one training step. Compute of an actor is in the order of its schedule; a communication that
 /// blocks its pass holds up the passes behind it. Throws RunError where tasks would wait for each other.
-TaskGraph lower(const Scenario& scenario);
+TaskGraph lower(const Scenario& scenario, Loading loading = Loading::as_routed);
 
 }  // namespace moesim

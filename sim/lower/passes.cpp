@@ -12,7 +12,8 @@ namespace {
 /// One pass of one actor: its place in the model and the tags of its tasks.
 class PassLowering {
  public:
-  PassLowering(Step& step, ActorId actor, const Slot& slot) : step_(step), actor_(actor), slot_(slot) {
+  PassLowering(Step& step, Synchronisation& sync, ActorId actor, const Slot& slot)
+      : step_(step), sync_(sync), actor_(actor), slot_(slot) {
     const ActorPlace& place = step.communicators().actors()[actor];
     const Order& order = step.scenario().order;
     stage_ = static_cast<std::int64_t>(stage_of(order, place.pipeline_rank, slot));
@@ -55,10 +56,11 @@ class PassLowering {
   void backward_weight() {
     if (is_last()) weight(step_.times().head(), Work::head, -1);
     for (std::int64_t i = 0; i < layers(); ++i) {
-      weight(times_of(layer_of_backward(i)).feed_forward, Work::feed_forward, layer_of_backward(i));
+      weight(feed_forward_of(layer_of_backward(i)), Work::feed_forward, layer_of_backward(i));
       attention_weight(i);
     }
     if (stage_ == 0) weight(step_.times().embedding(), Work::embedding, -1);
+    end_weights();
   }
 
   /// This forward and that backward share the device, layer slot by layer slot, as figure 4 of the
@@ -108,28 +110,37 @@ class PassLowering {
   std::int64_t layer_of_forward(std::int64_t i) const { return first_layer_ + i; }
   std::int64_t layer_of_backward(std::int64_t i) const { return end_layer_ - 1 - i; }
   const LayerTimes& times_of(std::int64_t layer) const { return step_.times().layer(layer); }
+  const BlockTimes& feed_forward_of(std::int64_t layer) const {
+    return step_.feed_forward_times(actor_, layer, slot_.microbatch);
+  }
   bool is_last() const { return stage_ == last_stage_; }
 
   void begin_forward() {
     tag_.pass = PassKind::forward;
+    if (stage_ == 0) gather(Work::embedding, -1);
     if (stage_ == 0) compute(step_.times().embedding(), OpPass::forward, Work::embedding, -1);
   }
   void end_forward() {
+    if (is_last()) gather(Work::head, -1);
     if (is_last()) compute(step_.times().head(), OpPass::forward, Work::head, -1);
   }
   void begin_backward(bool weights_too) {
     tag_.pass = PassKind::backward_input;
     if (!is_last()) return;
+    gather(Work::head, -1);
     compute(step_.times().head(), OpPass::backward_input, Work::head, -1);
     if (weights_too) weight(step_.times().head(), Work::head, -1);
   }
   void end_backward(bool weights_too) {
+    if (stage_ == 0) gather(Work::embedding, -1);
     if (stage_ == 0 && weights_too) weight(step_.times().embedding(), Work::embedding, -1);
+    if (weights_too) end_weights();
   }
 
   void attention_forward(std::int64_t i) {
     const std::int64_t layer = layer_of_forward(i);
-    shared_block(times_of(layer).attention, OpPass::forward, Work::attention, layer);
+    gather(Work::attention, layer);
+    attention(layer, OpPass::forward);
   }
   void feed_forward_forward(std::int64_t i) { feed_forward(layer_of_forward(i), OpPass::forward); }
 
@@ -137,34 +148,68 @@ class PassLowering {
   void combine_backward(std::int64_t i) {
     const std::int64_t layer = layer_of_backward(i);
     const Recompute& recompute = step_.scenario().recompute;
+    gather(Work::attention, layer);
     if (recompute.full) shared_again(layer);
-    if (recompute.full || recompute.experts) exchange(layer, Work::dispatch);
-    if (recompute.full) exchange(layer, Work::combine);
+    if (recompute.full || recompute.experts) {
+      exchange(layer, Work::dispatch);
+      gather_experts(layer, OpPass::forward);
+    }
+    if (recompute.full) {
+      reduce_experts(layer, OpPass::forward);
+      exchange(layer, Work::combine);
+    }
     exchange(layer, Work::combine_backward);
   }
   void feed_forward_backward(std::int64_t i, bool weights_too) {
     const std::int64_t layer = layer_of_backward(i);
     feed_forward(layer, OpPass::backward_input);
-    if (weights_too) weight(times_of(layer).feed_forward, Work::feed_forward, layer);
+    if (weights_too) weight(feed_forward_of(layer), Work::feed_forward, layer);
   }
   void attention_input(std::int64_t i) {
     const std::int64_t layer = layer_of_backward(i);
-    shared_block(times_of(layer).attention, OpPass::backward_input, Work::attention, layer);
+    attention(layer, OpPass::backward_input);
   }
   void attention_weight(std::int64_t i) {
     weight(times_of(layer_of_backward(i)).attention, Work::attention, layer_of_backward(i));
   }
 
   void compute(const BlockTimes& block, OpPass pass, Work work, std::int64_t layer) {
-    if (block.in(pass).time.count == 0) return;
-    goes_on_after(step_.compute(actor_, block.in(pass), tagged(work, layer, pass), last_));
+    compute(block.in(pass), tagged(work, layer, pass));
+  }
+  void compute(const Timed& timed, const Tag& tag) {
+    if (timed.time.count > 0) goes_on_after(step_.compute(actor_, timed, tag, last_));
   }
 
   /// A weight gradient: in an overlapped pair nothing else of its pass waits for it.
   void weight(const BlockTimes& block, Work work, std::int64_t layer) {
     const TaskId input = last_;
     compute(block, OpPass::backward_weight, work, layer);
+    const Tag tag = tagged(work, layer, OpPass::backward_weight);
+    const TaskId sent = sync_.produced(actor_, stage_, tag, step_.streams(actor_).compute);
     if (tag_.overlapped) last_ = input;
+    goes_on_after_too(sent);
+  }
+
+  /// All weight gradients of the pass have been produced.
+  void end_weights() { goes_on_after_too(sync_.pass_ends(actor_, tag_)); }
+
+  /// The pass needs the parameters of a layer, the embedding or the head.
+  void gather(Work work, std::int64_t layer) {
+    Tag tag = tag_;
+    tag.work = work;
+    tag.layer = static_cast<std::int16_t>(layer);
+    const TaskId now = last_ == nothing ? step_.streams(actor_).compute : last_;
+    goes_on_after_too(sync_.gather(actor_, tag, now));
+  }
+
+  /// What the pass issues next waits for that task, which may be nothing, and for all that it waited for.
+  void goes_on_after_too(TaskId task) {
+    if (task == nothing) return;
+    if (!tag_.overlapped) {
+      const Streams& streams = step_.streams(actor_);
+      last_ = step_.both(streams.compute, streams.communication);
+    }
+    goes_on_after(step_.both(last_, task));
   }
 
   /// What the pass issues next is behind the task. Alone on the device, so is everything else of the actor.
@@ -176,32 +221,114 @@ class PassLowering {
     streams.communication = task;
   }
 
-  /// A block inside its tensor-parallel group: inputs gathered before, outputs reduced and scattered after.
-  void shared_block(const BlockTimes& block, OpPass pass, Work work, std::int64_t layer) {
-    const bool shares = step_.scenario().layout.sizes().tensor > 1;
-    if (shares) tensor(Operation::all_gather, layer, pass);
-    compute(block, pass, work, layer);
-    if (shares) tensor(Operation::reduce_scatter, layer, pass);
+  const Layer& shape_of(std::int64_t layer) const {
+    return step_.scenario().model.layers[static_cast<std::size_t>(layer)];
+  }
+  const Sizes& sizes() const { return step_.scenario().layout.sizes(); }
+
+  /// Before a block that a tensor-parallel group shares: inputs are gathered, or whole already.
+  void gather_shared(std::int64_t layer, OpPass pass) {
+    if (sizes().tensor > 1 && step_.scenario().sequence_parallel) tensor(Operation::all_gather, layer, pass);
+  }
+  /// After it: each rank has a part of every sum.
+  void reduce_shared(std::int64_t layer, OpPass pass) {
+    if (sizes().tensor == 1) return;
+    const bool scatter = step_.scenario().sequence_parallel;
+    tensor(scatter ? Operation::reduce_scatter : Operation::all_reduce, layer, pass);
+  }
+  /// The same for experts whose matrices are shared, around their computation.
+  void gather_experts(std::int64_t layer, OpPass pass) {
+    if (step_.scenario().sequence_parallel) expert_tensor(Operation::all_gather, layer, pass);
+  }
+  void reduce_experts(std::int64_t layer, OpPass pass) {
+    const bool scatter = step_.scenario().sequence_parallel;
+    expert_tensor(scatter ? Operation::reduce_scatter : Operation::all_reduce, layer, pass);
   }
 
-  /// What tensor parallelism sends once more when a whole layer is computed again.
-  void shared_again(std::int64_t layer) {
-    if (step_.scenario().layout.sizes().tensor == 1) return;
-    const bool is_moe = step_.scenario().model.layers[static_cast<std::size_t>(layer)].is_moe;
-    for (int block = 0; block < (is_moe ? 1 : 2); ++block) {
-      tensor(Operation::all_gather, layer, OpPass::forward);
-      tensor(Operation::reduce_scatter, layer, OpPass::forward);
+  void attention(std::int64_t layer, OpPass pass) {
+    gather_shared(layer, pass);
+    if (sizes().context == 1) compute(times_of(layer).attention, pass, Work::attention, layer);
+    for (const Piece& piece : times_of(layer).pieces[static_cast<std::size_t>(pass)]) {
+      if (piece.keys_and_values.count == 0) {
+        compute(piece.timed, tagged(Work::attention, layer, pass));
+      } else if (step_.scenario().context_exchange == ContextExchange::ring) {
+        core_in_ring(piece, layer, pass);
+      } else {
+        core_between_gathers(piece, layer, pass);
+      }
     }
+    reduce_shared(layer, pass);
   }
 
-  /// Experts take the tokens as they are; a dense block is shared by the tensor-parallel group.
-  void feed_forward(std::int64_t layer, OpPass pass) {
-    const BlockTimes& block = times_of(layer).feed_forward;
-    if (step_.scenario().model.layers[static_cast<std::size_t>(layer)].is_moe) {
-      compute(block, pass, Work::feed_forward, layer);
+  /// Keys and values of all context ranks come first. In backward they come again, and their gradients go
+  /// home.
+  void core_between_gathers(const Piece& piece, std::int64_t layer, OpPass pass) {
+    const Bytes whole = piece.keys_and_values * sizes().context;
+    const auto send = [&](Operation operation) {
+      const PatternId pattern = step_.context_pattern(actor_, operation, whole);
+      goes_on_after(step_.call(actor_, Scope::context, pattern, tagged(Work::context, layer, pass), last_));
+    };
+    send(Operation::all_gather);
+    compute(piece.timed, tagged(Work::attention, layer, pass));
+    if (piece.backward) send(Operation::reduce_scatter);
+  }
+
+  /// Each block of keys and values is attended to while the next one comes: n blocks, n - 1 sends. In
+  /// backward their gradients follow one block behind.
+  void core_in_ring(const Piece& piece, std::int64_t layer, OpPass pass) {
+    const std::int64_t n = sizes().context;
+    std::int64_t done = 0;
+    const auto blocks = [&](std::int64_t count, std::int64_t in_each_send) {
+      if (count == 0) return;
+      const Time before = piece.timed.time * done / n;
+      done += count;
+      const Timed part{piece.timed.time * done / n - before, piece.timed.slowdown};
+      const TaskId input = last_;
+      const TaskId computed = step_.compute(actor_, part, tagged(Work::attention, layer, pass), input);
+      if (in_each_send == 0) return goes_on_after(computed);
+      const PatternId pattern = step_.ring_pattern(actor_, piece.keys_and_values * in_each_send, count);
+      const TaskId sent =
+          step_.call(actor_, Scope::context, pattern, tagged(Work::context, layer, pass), input);
+      goes_on_after(step_.both(computed, sent));
+    };
+    if (!piece.backward) {
+      blocks(n - 1, 1);
+      blocks(1, 0);
     } else {
-      shared_block(block, pass, Work::feed_forward, layer);
+      blocks(1, 1);
+      blocks(n - 2, 2);
+      blocks(1, 1);
     }
+  }
+
+  /// What is sent once more when a whole layer is computed again, besides keys and values.
+  void shared_again(std::int64_t layer) {
+    for (int block = 0; block < (shares_feed_forward(layer) ? 2 : 1); ++block) {
+      gather_shared(layer, OpPass::forward);
+      reduce_shared(layer, OpPass::forward);
+    }
+  }
+
+  /// A dense feed-forward and shared experts are divided over the tensor-parallel group, routed experts over
+  /// their own.
+  bool shares_feed_forward(std::int64_t layer) const {
+    const Layer& shape = shape_of(layer);
+    return !shape.is_moe || shape.experts.shared_width > 0;
+  }
+  void feed_forward(std::int64_t layer, OpPass pass) {
+    const bool shares = shares_feed_forward(layer);
+    gather_experts(layer, pass);
+    if (shares) gather_shared(layer, pass);
+    compute(feed_forward_of(layer), pass, Work::feed_forward, layer);
+    if (shares) reduce_shared(layer, pass);
+    reduce_experts(layer, pass);
+  }
+
+  void expert_tensor(Operation operation, std::int64_t layer, OpPass pass) {
+    if (!shape_of(layer).is_moe || sizes().expert_tensor == 1) return;
+    const PatternId pattern = step_.expert_tensor_pattern(actor_, layer, slot_.microbatch, operation);
+    goes_on_after(
+        step_.call(actor_, Scope::expert_tensor, pattern, tagged(Work::expert_tensor, layer, pass), last_));
   }
 
   void tensor(Operation operation, std::int64_t layer, OpPass pass) {
@@ -215,8 +342,8 @@ class PassLowering {
     Tag tag = tag_;
     tag.work = phase;
     tag.layer = static_cast<std::int16_t>(layer);
-    goes_on_after(
-        step_.call(actor_, Scope::expert, step_.exchange_pattern(actor_, shape.experts, phase), tag, last_));
+    const PatternId pattern = step_.exchange_pattern(actor_, layer, slot_.microbatch, phase);
+    goes_on_after(step_.call(actor_, Scope::expert, pattern, tag, last_));
   }
 
   /// Waits for the input of a forward or the gradient of a backward from another stage.
@@ -234,6 +361,7 @@ class PassLowering {
   }
 
   Step& step_;
+  Synchronisation& sync_;
   ActorId actor_;
   Slot slot_;
   std::int64_t stage_ = 0, last_stage_ = 0, first_layer_ = 0, end_layer_ = 0;
@@ -244,8 +372,8 @@ class PassLowering {
 
 }  // namespace
 
-void lower_slot(Step& step, ActorId actor, const Slot& slot) {
-  PassLowering pass(step, actor, slot);
+void lower_slot(Step& step, Synchronisation& sync, ActorId actor, const Slot& slot) {
+  PassLowering pass(step, sync, actor, slot);
   switch (slot.pass) {
     case Pass::forward:
       return pass.forward();
@@ -258,9 +386,9 @@ void lower_slot(Step& step, ActorId actor, const Slot& slot) {
   }
 }
 
-void lower_pair(Step& step, ActorId actor, const Slot& forward, const Slot& backward) {
-  PassLowering other(step, actor, backward);
-  PassLowering(step, actor, forward).forward_overlapped_with(other);
+void lower_pair(Step& step, Synchronisation& sync, ActorId actor, const Slot& forward, const Slot& backward) {
+  PassLowering other(step, sync, actor, backward);
+  PassLowering(step, sync, actor, forward).forward_overlapped_with(other);
 }
 
 }  // namespace moesim

@@ -1,37 +1,29 @@
 #include "sim/lower/step.hpp"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "models/base/error.hpp"
+#include "sim/lower/servers.hpp"
+#include "sim/scenario/holdings.hpp"
 #include "sim/scenario/share.hpp"
 
 namespace moesim {
-namespace {
 
-/// Nodes that a group of devices lies on.
-std::int64_t nodes_of(const std::vector<DeviceId>& group, const Fabric& fabric) {
-  std::set<std::uint32_t> nodes;
-  for (const DeviceId device : group) nodes.insert(fabric.node_of(device));
-  return static_cast<std::int64_t>(nodes.size());
-}
-
-}  // namespace
-
-Step::Step(const Scenario& scenario)
+Step::Step(const Scenario& scenario, Loading loading)
     : scenario_(scenario),
+      loads_(loading == Loading::as_routed && scenario.loads ? &*scenario.loads : nullptr),
       times_(scenario),
-      communicators_(scenario),
+      communicators_(scenario, loading),
       builder_(static_cast<std::uint32_t>(communicators_.actors().size())),
-      patterns_(scenario.fabric()),
+      patterns_(scenario.fabric(), scenario.engine->flows()),
       streams_(communicators_.actors().size()),
       calls_(communicators_.count()),
       calls_issued_(communicators_.actors().size()),
-      cached_(communicators_.count()) {
+      cached_(communicators_.count()),
+      uneven_(communicators_.count()) {
   const Sizes& sizes = scenario.layout.sizes();
-  positions_ =
-      static_cast<std::uint32_t>(communicators_.actors().size() / static_cast<std::size_t>(sizes.pipeline));
+  positions_ = communicators_.fold().count;
   const auto per_direction =
       static_cast<std::size_t>(scenario.order.model_stages() * scenario.microbatches()) * positions_;
   arrivals_.assign(2 * per_direction, nothing);
@@ -51,17 +43,39 @@ TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId i
   return streams.compute = task;
 }
 
-TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
-  const std::size_t index = communicators_.index_of(scope, actor);
-  std::vector<TaskId>& calls = calls_[index];
-  const std::uint32_t number = calls_issued_[actor][static_cast<std::size_t>(scope)]++;
+TaskId Step::next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag) {
+  const auto of = static_cast<std::size_t>(channel);
+  std::vector<TaskId>& calls = calls_[communicators_.index_of(scope, actor)][of];
+  const std::uint32_t number = calls_issued_[actor][static_cast<std::size_t>(scope) * channel_count + of]++;
   if (number == calls.size()) calls.push_back(builder_.add_coflow(pattern, tag));
-  const TaskId task = calls[number];
+  return calls[number];
+}
+
+TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
+  const TaskId task = next_call(actor, scope, Channel::exchange, pattern, tag);
   Streams& streams = streams_[actor];
   edge(streams.communication, task);
   if (input != streams.communication) edge(input, task);
   edge(std::exchange(streams.arrival, nothing), task);
   return streams.communication = task;
+}
+
+TaskId Step::call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag,
+                         TaskId input) {
+  const TaskId task = next_call(actor, scope, channel, pattern, tag);
+  TaskId& last = channel == Channel::gradient ? streams_[actor].gradient : streams_[actor].gather;
+  edge(last, task);
+  if (input != last) edge(input, task);
+  return last = task;
+}
+
+TaskId Step::both(TaskId one, TaskId other) {
+  if (one == nothing || one == other) return other;
+  if (other == nothing) return one;
+  const TaskId barrier = builder_.add_barrier();
+  edge(one, barrier);
+  edge(other, barrier);
+  return barrier;
 }
 
 void Step::join(ActorId actor) {
@@ -74,7 +88,8 @@ void Step::join(ActorId actor) {
     last = builder_.add_barrier();
     std::for_each(before.begin(), end, [&](TaskId task) { edge(task, last); });
   }
-  streams = {last, last, nothing};
+  streams.compute = streams.communication = last;
+  streams.arrival = nothing;
 }
 
 TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch, std::uint32_t position,
@@ -103,10 +118,9 @@ PatternId Step::send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::
   const auto pair = static_cast<std::size_t>(from_rank * scenario_.layout.sizes().pipeline + to_rank);
   PatternId& pattern = send_patterns_[pair * positions_ + position];
   if (pattern != nothing) return pattern;
-  const bool folded = scenario_.resolution == Resolution::folded;
-  const auto all = static_cast<std::uint32_t>(scenario_.layout.sizes().stage_devices());
   std::vector<std::array<DeviceId, 2>> pairs;
-  for (std::uint32_t p = folded ? 0 : position; p < (folded ? all : position + 1); ++p) {
+  for (std::uint32_t p = 0; p < scenario_.layout.sizes().stage_devices(); ++p) {
+    if (communicators_.fold().of(p) != position) continue;
     pairs.push_back({scenario_.layout.device(from_rank, p), scenario_.layout.device(to_rank, p)});
   }
   std::vector<Request> sends;
@@ -126,12 +140,12 @@ std::vector<Request> Step::requests(const Communicator& communicator, const Requ
   return all;
 }
 
-PatternId Step::find_or_make(std::size_t communicator, std::uint64_t key, auto make) {
+PatternId Step::find_or_make(std::size_t communicator, std::uint64_t key, auto make, std::int64_t rounds) {
   for (const CachedPattern& known : cached_[communicator]) {
-    if (known.key == key) return known.pattern;
+    if (known.key == key && known.rounds == rounds) return known.pattern;
   }
   const PatternId made = make();
-  cached_[communicator].push_back({key, made});
+  cached_[communicator].push_back({key, rounds, made});
   return made;
 }
 
@@ -143,39 +157,110 @@ double Step::reached_rows(const Experts& experts, std::int64_t blocks) {
     return static_cast<double>(tokens_per_device(scenario_)) * reach / static_cast<double>(blocks);
   };
   if (known != reaches_.end()) return rows(known->reach);
-  const Gate gate{.experts = experts.count,
-                  .top_k = experts.top_k,
-                  .groups = experts.groups,
-                  .chosen_groups = experts.chosen_groups};
-  reaches_.push_back({experts, blocks, scenario_.routing->reach(gate, blocks, Random(scenario_.seed))});
-  return rows(reaches_.back().reach);
+  const Router& router = scenario_.router;
+  const double reach = router.routing->reach(gate_of(experts), blocks, Random(router.seed));
+  reaches_.push_back({experts, blocks, reach});
+  return rows(reach);
 }
 
-PatternId Step::exchange_pattern(ActorId actor, const Experts& experts, Work phase) {
+std::uint32_t Step::load_number(ActorId actor, std::int64_t layer, std::int64_t microbatch) const {
+  return loads_->number_of(layer, microbatch, communicators_.actors()[actor].expert_group);
+}
+
+const BlockTimes& Step::feed_forward_times(ActorId actor, std::int64_t layer, std::int64_t microbatch) const {
+  const bool is_moe = scenario_.model.layers[static_cast<std::size_t>(layer)].is_moe;
+  if (loads_ == nullptr || !is_moe) return times_.layer(layer).feed_forward;
+  const std::int64_t rank = communicators_.actors()[actor].expert_rank;
+  return loads_->work(load_number(actor, layer, microbatch), rank).times;
+}
+
+PatternId Step::exchange_pattern(ActorId actor, std::int64_t layer, std::int64_t microbatch, Work phase) {
   const bool outward = phase == Work::dispatch || phase == Work::combine_backward;
-  const std::size_t index = communicators_.index_of(Scope::expert, actor);
+  const auto index = static_cast<std::size_t>(layer);
+  if (loads_ == nullptr) return even_exchange_pattern(actor, index, outward);
+  return uneven_exchange_pattern(actor, index, load_number(actor, layer, microbatch), outward);
+}
+
+PatternId Step::even_exchange_pattern(ActorId actor, std::size_t layer, bool outward) {
+  const Experts& experts = scenario_.model.layers[layer].experts;
   auto known = std::find(exchanged_.begin(), exchanged_.end(), experts);
   if (known == exchanged_.end()) known = exchanged_.insert(known, experts);
   const auto key = static_cast<std::uint64_t>(known - exchanged_.begin()) * 2 + (outward ? 0 : 1);
-  return find_or_make(index, key, [&] {
+  return find_or_make(communicators_.index_of(Scope::expert, actor), key, [&] {
+    return make_exchange(communicators_.of(Scope::expert, actor), layer, outward, nullptr);
+  });
+}
+
+/// Both ways at once, since both need the rows.
+PatternId Step::uneven_exchange_pattern(ActorId actor, std::size_t layer, std::uint32_t loads, bool outward) {
+  std::vector<PatternId>& known = uneven_[communicators_.index_of(Scope::expert, actor)];
+  if (known.empty()) known.assign(2 * static_cast<std::size_t>(loads_->count()), nothing);
+  const std::size_t there = 2 * static_cast<std::size_t>(loads);
+  if (known[there] == nothing) {
+    const RankRows rows = loads_->rows(scenario_, loads);
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
-    const std::int64_t ranks = communicator.group_size();
-    const double rows = static_cast<double>(tokens_per_device(scenario_) * experts.top_k);
-    const Precision precision = outward ? scenario_.precision.dispatch : scenario_.precision.combine;
-    const Request prototype{.operation = Operation::all_to_all,
-                            .bytes = row_bytes(scenario_.model.hidden, precision),
-                            .rows_per_rank = rows / static_cast<double>(ranks),
-                            .reached_rows_per_rank = reached_rows(experts, ranks)};
-    std::vector<Request> of_groups = requests(communicator, prototype);
-    for (std::size_t i = 0; i < of_groups.size(); ++i) {  // groups may lie on unequal numbers of nodes
-      const std::int64_t nodes = nodes_of(communicator.groups[i], scenario_.fabric());
-      of_groups[i].reached_rows_per_node = reached_rows(experts, ranks % nodes == 0 ? nodes : ranks);
+    known[there] = make_exchange(communicator, layer, true, &rows);
+    known[there + 1] = make_exchange(communicator, layer, false, &rows);
+  }
+  return known[there + (outward ? 0 : 1)];
+}
+
+/// `rows` where ranks differ, else null.
+PatternId Step::make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
+                              const RankRows* rows) {
+  const Layer& shape = scenario_.model.layers[layer];
+  const std::int64_t ranks = communicator.group_size();
+  const Precision precision = outward ? scenario_.precision.dispatch : scenario_.precision.combine;
+  const auto sent = static_cast<double>(dispatched_rows(scenario_, layer));
+  // Padded buffers go whole: no row of them stands for several.
+  const bool is_padded = padded_capacity(scenario_, shape) > 0;
+  const auto reached = [&](std::int64_t blocks) {
+    const double each = sent / static_cast<double>(blocks);
+    return is_padded ? each : std::min(each, reached_rows(shape.experts, blocks));
+  };
+  Request prototype{.operation = Operation::all_to_all,
+                    .bytes = row_bytes(scenario_.model.hidden, precision),
+                    .rows_per_rank = sent / static_cast<double>(ranks),
+                    .reached_rows_per_rank = reached(ranks)};
+  if (rows != nullptr) {
+    prototype.rows = rows->sent;
+    prototype.tokens = static_cast<double>(tokens_per_device(scenario_));
+  }
+  std::vector<Request> of_groups = requests(communicator, prototype);
+  for (std::size_t i = 0; i < of_groups.size(); ++i) {  // groups may lie on unequal numbers of nodes
+    const std::int64_t nodes = nodes_of(communicator.groups[i], scenario_.fabric());
+    of_groups[i].reached_rows_per_node = reached(ranks % nodes == 0 ? nodes : ranks);
+  }
+  const Collective& collective = outward ? *scenario_.collectives.dispatch : *scenario_.collectives.combine;
+  return patterns_.make(builder_, collective, of_groups, communicator.members,
+                        {.holds_multiprocessors = scenario_.collectives.communication_sms > 0,
+                         .slowed_by_compute = scenario_.collectives.slowed_by_compute,
+                         .busiest = rows == nullptr ? scenario_.busiest_over_mean() : 1.0,
+                         .returns = rows != nullptr && !outward});
+}
+
+PatternId Step::copies_pattern(ActorId actor) {
+  if (loads_ == nullptr || scenario_.redundant_experts == 0) return nothing;
+  constexpr std::uint64_t key = ~std::uint64_t{0};  // no shape of layers has that number
+  return find_or_make(communicators_.index_of(Scope::expert, actor), key, [&] {
+    const Communicator& communicator = communicators_.of(Scope::expert, actor);
+    const std::vector<CopySum> sums = copy_sums(scenario_, communicators_.actors()[actor].pipeline_rank);
+    std::vector<std::vector<DeviceId>> holders;  // of each sum in each group
+    for (const CopySum& sum : sums) {
+      for (const std::vector<DeviceId>& group : communicator.groups) {
+        std::vector<DeviceId>& devices = holders.emplace_back();
+        for (const std::int64_t rank : sum.ranks) devices.push_back(group[static_cast<std::size_t>(rank)]);
+      }
     }
-    const Collective& collective = outward ? *scenario_.collectives.dispatch : *scenario_.collectives.combine;
-    return patterns_.make(builder_, collective, of_groups, communicator.members,
-                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0,
-                           .slowed_by_compute = scenario_.collectives.slowed_by_compute,
-                           .busiest = scenario_.busiest_over_mean()});
+    std::vector<Request> requests;
+    for (std::size_t i = 0; i < holders.size(); ++i) {
+      requests.push_back({.operation = Operation::all_reduce,
+                          .group = holders[i],
+                          .bytes = sums[i / communicator.groups.size()].gradients});
+    }
+    if (requests.empty()) return PatternId{nothing};
+    return patterns_.make(builder_, *scenario_.collectives.gradients, requests, communicator.members,
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
   });
 }
 
@@ -183,7 +268,7 @@ PatternId Step::tensor_pattern(ActorId actor, Operation operation) {
   const std::size_t index = communicators_.index_of(Scope::tensor, actor);
   return find_or_make(index, static_cast<std::uint64_t>(operation), [&] {
     const Communicator& communicator = communicators_.of(Scope::tensor, actor);
-    const std::int64_t tokens = tokens_per_device(scenario_) * scenario_.layout.sizes().tensor;
+    const std::int64_t tokens = share_of(scenario_).tokens();
     const Request prototype{.operation = operation,
                             .bytes = size_of(Precision::bf16) * (tokens * scenario_.model.hidden)};
     return patterns_.make(builder_, *scenario_.collectives.tensor, requests(communicator, prototype),
@@ -197,9 +282,58 @@ PatternId Step::sync_pattern(ActorId actor, Scope scope, Operation operation, co
   const auto key = static_cast<std::uint64_t>(bytes.count) * 8 + static_cast<std::uint64_t>(operation);
   return find_or_make(communicators_.index_of(scope, actor), key, [&] {
     const Communicator& communicator = communicators_.of(scope, actor);
+    std::vector<Request> requests;
+    const auto groups = concerned(scenario_, operation, communicator.groups);
+    for (const std::vector<DeviceId>& group : groups) {
+      if (group.size() > 1) requests.push_back({.operation = operation, .group = group, .bytes = bytes});
+    }
+    return patterns_.make(builder_, collective, requests, communicator.members,
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
+  });
+}
+
+PatternId Step::context_pattern(ActorId actor, Operation operation, Bytes whole) {
+  return sync_pattern(actor, Scope::context, operation, *scenario_.collectives.context, whole);
+}
+
+PatternId Step::ring_pattern(ActorId actor, Bytes bytes, std::int64_t rounds) {
+  const auto make = [&] {
+    const Communicator& communicator = communicators_.of(Scope::context, actor);
+    std::vector<std::array<DeviceId, 2>> pairs;
+    for (const std::vector<DeviceId>& group : communicator.groups) {
+      for (std::size_t i = 0; i < group.size(); ++i)
+        pairs.push_back({group[i], group[(i + 1) % group.size()]});
+    }
+    std::vector<Request> sends;
+    for (const auto& pair : pairs)
+      sends.push_back({.operation = Operation::point_to_point, .group = pair, .bytes = bytes});
     return patterns_.make(
-        builder_, collective, requests(communicator, {.operation = operation, .bytes = bytes}),
-        communicator.members, {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
+        builder_, *scenario_.collectives.context, sends, communicator.members,
+        {.holds_multiprocessors = scenario_.collectives.communication_sms > 0, .rounds = rounds});
+  };
+  const auto key =
+      static_cast<std::uint64_t>(bytes.count) * 8 + static_cast<std::uint64_t>(Operation::point_to_point);
+  return find_or_make(communicators_.index_of(Scope::context, actor), key, make, rounds);
+}
+
+PatternId Step::expert_tensor_pattern(ActorId actor, std::int64_t layer, std::int64_t microbatch,
+                                      Operation operation) {
+  const Precision precision =
+      operation == Operation::all_gather ? scenario_.precision.dispatch : scenario_.precision.combine;
+  const std::int64_t rows =
+      loads_ == nullptr
+          ? computed_rows(scenario_, static_cast<std::size_t>(layer))
+          : loads_->work(load_number(actor, layer, microbatch), communicators_.actors()[actor].expert_rank)
+                .rows;
+  const Bytes whole = row_bytes(scenario_.model.hidden, precision) * rows;
+  const auto key = static_cast<std::uint64_t>(whole.count) * 8 + static_cast<std::uint64_t>(operation);
+  return find_or_make(communicators_.index_of(Scope::expert_tensor, actor), key, [&] {
+    const Communicator& communicator = communicators_.of(Scope::expert_tensor, actor);
+    return patterns_.make(builder_, *scenario_.collectives.expert_tensor,
+                          requests(communicator, {.operation = operation, .bytes = whole}),
+                          communicator.members,
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0,
+                           .busiest = scenario_.busiest_over_mean()});
   });
 }
 

@@ -1,67 +1,63 @@
-// What follows the last pass: gradients are summed over the ranks that hold the same parameters, the
-// optimizer runs, and with ZeRO-1 the updated shards are gathered again.
-#include <array>
+// The optimizer on one actor: all parameters, its shards of them, or those that it serves.
+#include <algorithm>
 
-#include "models/base/error.hpp"
-#include "sim/lower/passes.hpp"
-#include "sim/scenario/holdings.hpp"
+#include "sim/lower/servers.hpp"
+#include "sim/lower/synchronisation.hpp"
 
 namespace moesim {
 namespace {
 
-/// One kind of parameters: who synchronises it, how many there are.
-struct Shared {
-  Scope scope;
-  std::int64_t elements;
-  std::int64_t ranks;
-};
-
-std::array<Shared, 2> shared_parameters(Step& step, ActorId actor) {
-  const Holdings held = holdings(step.scenario(), step.communicators().actors()[actor].pipeline_rank);
-  return {
-      {{Scope::data, held.replicated, step.communicators().of(Scope::data, actor).group_size()},
-       {Scope::expert_data, held.experts, step.communicators().of(Scope::expert_data, actor).group_size()}}};
-}
-
-Tag update_tag(Step& step, ActorId actor, Work work) {
-  Tag tag;
-  tag.work = work;
-  if (is_communication(work)) return tag;  // shared by the ranks of a group
-  tag.stage = static_cast<std::int16_t>(step.communicators().actors()[actor].pipeline_rank);
-  return tag;
-}
-
-void synchronise(Step& step, ActorId actor, Work work, Operation operation, const Collective& collective,
-                 Bytes element) {
-  for (const Shared& shared : shared_parameters(step, actor)) {
-    if (shared.ranks == 1 || shared.elements == 0) continue;
-    const PatternId pattern =
-        step.sync_pattern(actor, shared.scope, operation, collective, element * shared.elements);
-    step.call(actor, shared.scope, pattern, update_tag(step, actor, work));
+/// Whether the actor, or a device that it stands for, is one of those.
+bool stands_for(const Step& step, ActorId actor, const std::vector<DeviceId>& devices) {
+  const ActorPlace& place = step.communicators().actors()[actor];
+  const Layout& layout = step.scenario().layout;
+  for (std::uint32_t position = 0; position < layout.sizes().stage_devices(); ++position) {
+    if (step.communicators().fold().of(position) != place.position) continue;
+    const DeviceId device = layout.device(place.pipeline_rank, position);
+    if (std::find(devices.begin(), devices.end(), device) != devices.end()) return true;
   }
-  step.join(actor);
+  return false;
 }
 
 }  // namespace
 
-void lower_update(Step& step, ActorId actor) {
-  const Scenario& scenario = step.scenario();
-  const bool sharded = scenario.gradient_sync == GradientSync::zero1;
-  step.join(actor);
-  synchronise(step, actor, Work::gradient, sharded ? Operation::reduce_scatter : Operation::all_reduce,
-              *scenario.collectives.gradients, size_of(scenario.precision.gradient));
-  std::int64_t updated = 0;
-  for (const Shared& shared : shared_parameters(step, actor)) {
-    updated += sharded ? (shared.elements + shared.ranks - 1) / shared.ranks : shared.elements;
+std::int64_t Synchronisation::updated(ActorId actor, bool experts, std::int64_t elements) const {
+  const Communicator& group = group_of(actor, experts);
+  switch (plan_.updater) {
+    case Updater::every_rank:
+      return elements;
+    case Updater::owner:
+      return (elements + group.group_size() - 1) / group.group_size();
+    case Updater::server:
+      break;
   }
-  const Op optimizer = make_streaming(OpKind::elementwise, "optimizer", OpPass::backward_weight, updated, 1,
-                                      optimizer_bytes_moved(scenario.precision));
-  step.compute(actor, time_of({optimizer}, scenario), update_tag(step, actor, Work::optimizer));
-  step.join(actor);
-  if (sharded) {
-    synchronise(step, actor, Work::parameter, Operation::all_gather, *scenario.collectives.parameters,
-                size_of(Precision::bf16));
-  }
+  const bool serves = stands_for(step_, actor, servers_of(scenario_, group.groups));
+  return serves ? elements : 0;
+}
+
+void Synchronisation::sum_copies(ActorId actor) {
+  const PatternId copies = step_.copies_pattern(actor);
+  if (copies == nothing) return;
+  Tag tag;
+  tag.work = Work::gradient;
+  tag.experts = true;
+  step_.call(actor, Scope::expert, copies, tag);
+  step_.join(actor);
+}
+
+void Synchronisation::optimize(ActorId actor) {
+  const std::int64_t rank = step_.communicators().actors()[actor].pipeline_rank;
+  const Holdings& held = held_[static_cast<std::size_t>(rank)];
+  const std::int64_t elements =
+      updated(actor, false, held.replicated()) + updated(actor, true, held.experts());
+  if (elements == 0) return;
+  Tag tag;
+  tag.work = Work::optimizer;
+  tag.stage = static_cast<std::int16_t>(rank);
+  const Op optimizer = make_streaming(OpKind::elementwise, "optimizer", OpPass::backward_weight, elements, 1,
+                                      optimizer_bytes_moved(scenario_.precision));
+  step_.compute(actor, time_of({optimizer}, scenario_), tag);
+  step_.join(actor);
 }
 
 }  // namespace moesim

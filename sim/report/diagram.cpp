@@ -69,7 +69,7 @@ class SlotIndex {
 };
 
 bool is_exchange(Work work) {
-  return work >= Work::dispatch && work <= Work::tensor && work != Work::pipeline;
+  return work >= Work::dispatch && work <= Work::expert_tensor && work != Work::pipeline;
 }
 
 /// Whether the task runs on the first actor of its rank.

@@ -44,10 +44,44 @@ Json communication(const Report& report) {
   return all;
 }
 
+Json gradient_parts(const Report& report) {
+  Json parts = Json::object();
+  for (std::size_t part = 0; part < held_part_count; ++part) {
+    const GradientPartReport& row = report.gradient_parts[part];
+    if (row.bytes == 0) continue;
+    parts[std::string(held_part_names[part])] = {{"bytes", row.bytes}, {"busy_s", to_seconds(row.busy)}};
+  }
+  return parts;
+}
+
 Json routing(const RoutingReport& routing) {
-  return {{"load_max_over_mean", routing.load_max_over_mean},
-          {"dropped_token_fraction", routing.dropped_token_fraction},
-          {"per_expert_tokens", {{"least", routing.least}, {"mean", routing.mean}, {"most", routing.most}}}};
+  Json json = {
+      {"load_max_over_mean", routing.load_max_over_mean},
+      {"rank_load_max_over_mean", routing.rank_load_max_over_mean},
+      {"dropped_token_fraction", routing.dropped_token_fraction},
+      {"padded_row_fraction", routing.padded_row_fraction},
+      {"per_expert_tokens", {{"least", routing.least}, {"mean", routing.mean}, {"most", routing.most}}}};
+  for (const BusiestExpert& busiest : routing.busiest) {
+    json["busiest_experts"].push_back({{"layer", busiest.layer},
+                                       {"expert", busiest.expert},
+                                       {"load_max_over_mean", busiest.load_max_over_mean}});
+  }
+  if (routing.imbalance_cost) json["imbalance_cost_s"] = to_seconds(*routing.imbalance_cost);
+  return json;
+}
+
+Json steps(const Report& report) {
+  Json rows = Json::array();
+  for (const StepReport& row : report.steps) {
+    Json json = {{"step", row.step}};
+    if (!row.part.empty()) json["part"] = row.part;
+    json["compute_s"] = to_seconds(row.compute);
+    json["communication_s"] = to_seconds(row.communication);
+    json["exposed_s"] = to_seconds(row.exposed);
+    json["bytes"] = row.bytes;
+    rows.push_back(std::move(json));
+  }
+  return rows;
 }
 
 Json memory(const Report& report) {
@@ -78,7 +112,7 @@ std::string write_report_json(const Report& report) {
     json["tflops_per_device"] = report.flops_per_device().count / 1e12;
     json["mfu"] = report.mfu();
   }
-  json["pipeline"] = pipeline(report);
+  if (!report.stages.empty()) json["pipeline"] = pipeline(report);
   json["breakdown_s"] = {{"compute", to_seconds(report.breakdown.compute)},
                          {"exposed_communication", to_seconds(report.breakdown.exposed_communication)},
                          {"bubble", to_seconds(report.breakdown.bubble)},
@@ -87,7 +121,9 @@ std::string write_report_json(const Report& report) {
                       {"backward", to_seconds(report.passes.backward)},
                       {"backward_weight", to_seconds(report.passes.backward_weight)},
                       {"overlapped", to_seconds(report.passes.overlapped)}};
+  if (!report.steps.empty()) json["steps"] = steps(report);
   json["communication"] = communication(report);
+  if (Json parts = gradient_parts(report); !parts.empty()) json["gradient_parts"] = std::move(parts);
   if (report.routing) json["routing"] = routing(*report.routing);
   if (!report.memory.empty()) json["memory"] = memory(report);
   json["critical_path"] = Json::array();

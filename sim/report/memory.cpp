@@ -13,17 +13,38 @@ namespace {
 
 /// Activations of one microbatch in each model stage, and the working memory of its communication.
 struct StageBytes {
-  std::vector<Bytes> activations;
+  std::vector<Bytes> activations;  ///< without experts where ranks differ
   Bytes exchange;  ///< rows that arrive for local experts, and as many on their way back
+  Bytes context;   ///< keys and values of other context-parallel ranks, and their gradients
 };
 
-Bytes exchange_buffer(const Scenario& scenario, const Layer& layer) {
-  if (!layer.is_moe || scenario.layout.sizes().expert == 1) return {};
+/// One of the ranks of an expert group.
+struct ExpertPosition {
+  std::int64_t group = 0, rank = 0;
+};
+
+Bytes exchange_buffer(const Scenario& scenario, std::size_t layer) {
+  const Sizes& sizes = scenario.layout.sizes();
+  if (!scenario.model.layers[layer].is_moe || sizes.expert * sizes.expert_tensor == 1) return {};
   const std::vector<std::int64_t> per_expert = expert_rows(scenario, layer);
-  const std::int64_t rows = std::accumulate(per_expert.begin(), per_expert.end(), std::int64_t{0});
+  const std::int64_t rows = scenario.loads
+                                ? scenario.loads->most_rows()
+                                : std::accumulate(per_expert.begin(), per_expert.end(), std::int64_t{0});
   return (row_bytes(scenario.model.hidden, scenario.precision.dispatch) +
           row_bytes(scenario.model.hidden, scenario.precision.combine)) *
          rows;
+}
+
+/// Gathered whole, or in a ring a block in use and one that comes; in backward as much for gradients.
+Bytes context_buffer(const Scenario& scenario, const BlockOps& attention) {
+  const std::int64_t context = scenario.layout.sizes().context;
+  if (context == 1) return {};
+  const std::int64_t blocks = scenario.context_exchange == ContextExchange::ring ? 2 : context;
+  Bytes largest;
+  for (const Op& op : attention.forward) {
+    if (op.kind == OpKind::attention) largest = std::max(largest, keys_and_values(op, context));
+  }
+  return largest * (2 * blocks);
 }
 
 StageBytes bytes_of_stages(const Scenario& scenario) {
@@ -36,8 +57,11 @@ StageBytes bytes_of_stages(const Scenario& scenario) {
       continue;
     }
     const LayerOps ops = ops_of_layer(scenario, layer);
-    of_layer[layer] = ops.attention.activations + ops.feed_forward.activations;
-    bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, scenario.model.layers[layer]));
+    of_layer[layer] = ops.attention.activations;
+    if (!scenario.loads || !scenario.model.layers[layer].is_moe)
+      of_layer[layer] += ops.feed_forward.activations;
+    bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, layer));
+    bytes.context = std::max(bytes.context, context_buffer(scenario, ops.attention));
   }
   const Share share = share_of(scenario);
   for (std::int64_t stage = 0; stage < scenario.order.model_stages(); ++stage) {
@@ -56,11 +80,28 @@ StageBytes bytes_of_stages(const Scenario& scenario) {
   return bytes;
 }
 
-Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes) {
+/// Activations of the experts of a stage, where ranks differ.
+Bytes expert_activations(const Scenario& scenario, std::size_t stage, std::int64_t microbatch,
+                         const ExpertPosition& position) {
+  Bytes sum;
+  if (!scenario.loads) return sum;
+  const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
+  for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
+    if (!scenario.model.layers[static_cast<std::size_t>(layer)].is_moe) continue;
+    const std::uint32_t loads = scenario.loads->number_of(layer, microbatch, position.group);
+    sum += scenario.loads->work(loads, position.rank).activations;
+  }
+  return sum;
+}
+
+Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes,
+                       const ExpertPosition& position) {
   Bytes alive;
   Bytes peak;
   for (const Slot& slot : scenario.order.ranks[static_cast<std::size_t>(rank)]) {
-    const Bytes size = bytes.activations[stage_of(scenario.order, rank, slot)];
+    const std::size_t stage = stage_of(scenario.order, rank, slot);
+    const Bytes size =
+        bytes.activations[stage] + expert_activations(scenario, stage, slot.microbatch, position);
     if (slot.pass == Pass::forward) {
       alive += size;
       peak = std::max(peak, alive);
@@ -71,29 +112,103 @@ Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageB
   return peak;
 }
 
+/// Of the device that holds most.
+Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes) {
+  const bool differ = scenario.loads.has_value();
+  Bytes peak;
+  for (std::int64_t group = 0; group < (differ ? scenario.loads->groups() : 1); ++group) {
+    for (std::int64_t expert_rank = 0; expert_rank < (differ ? scenario.layout.sizes().expert : 1);
+         ++expert_rank) {
+      peak = std::max(peak, peak_activations(scenario, rank, bytes, {group, expert_rank}));
+    }
+  }
+  return peak;
+}
+
 std::int64_t divided(std::int64_t elements, std::int64_t ranks) { return (elements + ranks - 1) / ranks; }
+
+/// Ranks that hold the same parameters.
+struct GroupSizes {
+  std::int64_t replicated, experts;
+};
+
+/// What the update needs from step to step, and on its way.
+struct UpdateBytes {
+  Bytes parameters, gradients, optimizer, buffers;
+};
+
+/// Elements of the largest block of layers that is gathered at a time.
+std::int64_t largest_unit(const Scenario& scenario, std::int64_t rank) {
+  std::int64_t largest = 0;
+  for (const std::vector<Place>& chain : scenario.order.chains) {
+    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
+      if (chain[stage].rank != rank) continue;
+      if (stage == 0) largest = std::max(largest, embedding_holdings(scenario).total());
+      if (stage + 1 == chain.size()) largest = std::max(largest, head_holdings(scenario).total());
+      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
+      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
+        Holdings unit = attention_holdings(scenario, layer);
+        unit += feed_forward_holdings(scenario, layer);
+        largest = std::max(largest, unit.total());
+      }
+    }
+  }
+  return largest;
+}
+
+/// Buffers of gradients and parameters on their way. Gathered layers, and gradients that wait for their
+/// reduce-scatter: one at a time, two where the next goes on beside it. A server takes a bucket from each.
+Bytes update_buffers(const Scenario& scenario, std::int64_t rank, const Holdings& held,
+                     const GroupSizes& groups) {
+  const GradientPlan& plan = scenario.gradient_sync;
+  const Bytes gradient = size_of(scenario.precision.gradient);
+  const std::int64_t at_once = plan.overlap ? 2 : 1;
+  if (plan.shards_parameters) {
+    const std::int64_t units = std::min(held.total(), largest_unit(scenario, rank) * at_once);
+    return size_of(Precision::bf16) * (plan.gathers_once ? held.total() : units) + gradient * units;
+  }
+  const auto buckets = [&](std::int64_t elements, std::int64_t ranks, std::int64_t count) {
+    return ranks == 1 ? Bytes{} : std::min(gradient * elements, plan.bucket_for(ranks, gradient)) * count;
+  };
+  if (plan.shards_gradients) {
+    return buckets(held.replicated(), groups.replicated, at_once) +
+           buckets(held.experts(), groups.experts, at_once);
+  }
+  if (plan.updater != Updater::server) return {};
+  return buckets(held.replicated(), groups.replicated, groups.replicated - 1) +
+         buckets(held.experts(), groups.experts, groups.experts - 1);
+}
+
+/// Of the device that holds most: with a server, the server.
+UpdateBytes update_bytes(const Scenario& scenario, std::int64_t rank) {
+  const GradientPlan& plan = scenario.gradient_sync;
+  const Sizes& sizes = scenario.layout.sizes();
+  const std::int64_t holders = scenario.schedule->is_bidirectional() ? 2 : 1;
+  const GroupSizes groups{sizes.data * sizes.context * holders, sizes.expert_data() * holders};
+  const Holdings held = holdings(scenario, rank);
+  const std::int64_t shard =
+      divided(held.replicated(), groups.replicated) + divided(held.experts(), groups.experts);
+  const Bytes state = Bytes{4} + size_of(scenario.precision.moments) * 2;  // fp32 master, two moments
+  return {.parameters = size_of(Precision::bf16) * (plan.shards_parameters ? shard : held.total()),
+          .gradients = size_of(scenario.precision.gradient) * (plan.shards_gradients ? shard : held.total()),
+          .optimizer = state * (plan.updater == Updater::owner ? shard : held.total()),
+          .buffers = update_buffers(scenario, rank, held, groups)};
+}
 
 }  // namespace
 
 std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
   const StageBytes bytes = bytes_of_stages(scenario);
   const Sizes& sizes = scenario.layout.sizes();
-  const std::int64_t holders = scenario.schedule->is_bidirectional() ? 2 : 1;
-  const bool sharded = scenario.gradient_sync == GradientSync::zero1;
-  const Bytes state = Bytes{4} + size_of(scenario.precision.moments) * 2;  // fp32 master, two moments
   std::vector<MemoryReport> ranks;
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
-    const Holdings held = holdings(scenario, rank);
-    const std::int64_t all = held.replicated + held.experts;
-    const std::int64_t updated = sharded ? divided(held.replicated, sizes.data * sizes.context * holders) +
-                                               divided(held.experts, sizes.expert_data() * holders)
-                                         : all;
+    const UpdateBytes update = update_bytes(scenario, rank);
     MemoryReport memory;
-    memory.parameters = size_of(Precision::bf16) * all;
-    memory.gradients = size_of(scenario.precision.gradient) * all;
-    memory.optimizer = state * updated;
+    memory.parameters = update.parameters;
+    memory.gradients = update.gradients;
+    memory.optimizer = update.optimizer;
     memory.activations = peak_activations(scenario, rank, bytes);
-    memory.buffers = bytes.exchange;
+    memory.buffers = bytes.exchange + bytes.context + update.buffers;
     if (sizes.pipeline > 1) {
       memory.buffers += size_of(Precision::bf16) *
                         (4 * tokens_per_device(scenario) * scenario.model.hidden);  // in and out, both ways

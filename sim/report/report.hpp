@@ -11,6 +11,7 @@
 #include "models/cluster/fabric.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
+#include "sim/scenario/holdings.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
@@ -43,6 +44,22 @@ struct PhaseReport {
   Time exposed;  ///< of it, while the device does nothing else
 };
 
+/// Gradients of one part of the model (HeldPart).
+struct GradientPartReport {
+  std::int64_t bytes = 0;  ///< sent by all devices together
+  Time busy;               ///< that a device has them in flight, mean over devices
+};
+
+/// A step of MoE training, or a part of one, over the whole training step; mean over devices.
+struct StepReport {
+  std::string step;  ///< attention, router, dispatch, experts, combine, loss, backward, gradients, ...
+  std::string part;  ///< of backward and gradients; else empty
+  Time compute{};
+  Time communication{};    ///< in flight
+  Time exposed{};          ///< of it, while the device does nothing else
+  std::int64_t bytes = 0;  ///< sent by all devices together
+};
+
 /// All links of one class.
 struct LinkClassReport {
   LinkClass link_class = LinkClass::nvlink;
@@ -56,12 +73,25 @@ struct MemoryReport {
   Bytes total() const { return parameters + gradients + optimizer + activations + buffers; }
 };
 
+/// The busiest expert of a layer.
+struct BusiestExpert {
+  std::int64_t layer = 0, expert = 0;
+  double load_max_over_mean = 1;  ///< of its tokens over the step
+};
+
 /// How tokens were spread over experts.
 struct RoutingReport {
+  /// Tokens of the busiest expert over those of the mean one: mean over layers, microbatches and expert
+  /// groups.
   double load_max_over_mean = 1;
-  double dropped_token_fraction = 0;
-  std::int64_t least = 0, most = 0;  ///< tokens of an expert, one layer and microbatch of one expert group
+  /// The same of rows of the ranks of an expert group: the others wait for the busiest at every exchange.
+  double rank_load_max_over_mean = 1;
+  double dropped_token_fraction = 0;  ///< of all choices, those over capacity
+  double padded_row_fraction = 0;     ///< of the rows that are sent and computed, those that hold no token
+  std::int64_t least = 0, most = 0;   ///< tokens of an expert, one layer and microbatch of one expert group
   double mean = 0;
+  std::vector<BusiestExpert> busiest;  ///< by layer, where loads are uneven
+  std::optional<Time> imbalance_cost;  ///< of the step, over what it takes with even loads
 };
 
 /// A kind of work on the critical path.
@@ -85,6 +115,9 @@ struct Report {
   Breakdown breakdown;
   PassBreakdown passes;
   std::array<PhaseReport, work_count> phases;  ///< by Work; only communication is filled in
+  /// By HeldPart: its share of the phase "gradient". Parts that are sent together share the time by bytes.
+  std::array<GradientPartReport, held_part_count> gradient_parts;
+  std::vector<StepReport> steps;  ///< with experts
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;
   std::vector<MemoryReport> memory;  ///< by pipeline rank
@@ -105,7 +138,10 @@ struct Report {
 /// Facts of a run. Pure. `wall_seconds` is left at zero.
 Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline);
 
-/// Memory of the devices of each pipeline rank.
+/// How tokens are spread over experts; nothing without experts. `imbalance_cost` is left empty.
+std::optional<RoutingReport> routing_of(const Scenario& scenario);
+
+/// Memory of the devices of each pipeline rank, of the busiest one where they differ.
 std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario);
 
 /// The report as text for people, JSON (docs/interface.md), or CSV (a header line and one row).

@@ -3,9 +3,10 @@
 #include <numeric>
 
 #include "models/base/error.hpp"
+#include "sim/report/gradient_parts.hpp"
 #include "sim/report/occupancy.hpp"
 #include "sim/report/report.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/report/steps.hpp"
 
 namespace moesim {
 namespace {
@@ -42,15 +43,11 @@ void add_passes(const std::vector<Occupancy>& actors, Report& report) {
 
 /// Compute and the communication that blocks passes; waiting for another stage is not busy.
 Time busy_in_passes(const Occupancy& actor) {
-  Time busy = actor.compute;
-  for (const Work work :
-       {Work::dispatch, Work::combine, Work::dispatch_backward, Work::combine_backward, Work::tensor}) {
-    busy += actor.exposed[static_cast<std::size_t>(work)];
-  }
-  return busy;
+  return std::accumulate(actor.phases.begin(), actor.phases.end(), Time{});
 }
 
 void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, Report& report) {
+  if (scenario.communication) return;
   const std::size_t ranks = scenario.order.ranks.size();
   const std::size_t positions = actors.size() / ranks;
   for (const Occupancy& actor : actors) report.makespan = std::max(report.makespan, actor.last_pass);
@@ -61,9 +58,10 @@ void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, 
       const Occupancy& actor = actors[rank * positions + position];
       const Time span =
           scenario.order.flows_into_next_step ? actor.last_pass - actor.first_pass : report.makespan;
-      if (position > 0 && span <= stage.span) continue;
+      const Time busy = busy_in_passes(actor);
+      if (position > 0 && (span < stage.span || (span == stage.span && busy <= stage.busy))) continue;
       stage.span = span;
-      stage.busy = busy_in_passes(actor);
+      stage.busy = busy;
     }
     stage.bubble = stage.span - stage.busy;
     stage.peak_microbatches_in_flight = peak_in_flight(scenario.order.ranks[rank]);
@@ -122,20 +120,6 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
   }
 }
 
-void add_routing(const Scenario& scenario, Report& report) {
-  for (const Layer& layer : scenario.model.layers) {
-    if (!layer.is_moe) continue;
-    const std::int64_t experts_per_rank = layer.experts.count / scenario.layout.sizes().expert;
-    RoutingReport routing{.load_max_over_mean = scenario.busiest_over_mean()};
-    routing.mean = static_cast<double>(tokens_per_device(scenario) * layer.experts.top_k) /
-                   static_cast<double>(experts_per_rank);
-    routing.most = std::llround(routing.mean * routing.load_max_over_mean);
-    routing.least = std::llround(routing.mean * std::max(0.0, 2 - routing.load_max_over_mean));
-    report.routing = routing;
-    return;
-  }
-}
-
 void add_model(const Scenario& scenario, Report& report) {
   report.tokens = scenario.batch.tokens();
   report.devices = scenario.fabric().device_count();
@@ -179,9 +163,11 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
   add_passes(actors, report);
   const std::vector<std::int64_t> runs = count_patterns(graph, report);
   if (scenario.cluster) {
-    add_model(scenario, report);
+    if (!scenario.communication) add_model(scenario, report);
     add_links(scenario, graph, runs, report);
-    add_routing(scenario, report);
+    add_gradient_parts(scenario, graph, timeline, report);
+    report.routing = routing_of(scenario);
+    report.steps = steps_of(scenario, graph, timeline, report);
   }
   add_critical_path(graph, timeline, report);
   report.engine = scenario.engine_name;

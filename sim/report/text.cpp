@@ -49,6 +49,7 @@ std::string breakdown(const Report& report) {
   row("exposed communication", report.breakdown.exposed_communication);
   row("bubble", report.breakdown.bubble);
   row("optimizer", report.breakdown.optimizer);
+  if (report.stages.empty()) return text;
   text += "\nPasses, with the exchanges that they wait for\n";
   if (report.passes.overlapped.count > 0) row("overlapped F and B", report.passes.overlapped);
   row("forward alone", report.passes.forward);
@@ -58,6 +59,7 @@ std::string breakdown(const Report& report) {
 }
 
 std::string pipeline(const Report& report) {
+  if (report.stages.empty()) return {};
   std::int64_t in_flight = 0;
   for (const StageReport& stage : report.stages)
     in_flight = std::max(in_flight, stage.peak_microbatches_in_flight);
@@ -82,6 +84,31 @@ std::string communication(const Report& report) {
          rows;
 }
 
+/// A quantity, or nothing where there is none.
+template <class Quantity>
+std::string or_blank(Quantity quantity) {
+  return quantity.count == 0 ? std::string() : print(quantity);
+}
+
+/// The eight steps are numbered; what follows them is not.
+std::string steps(const Report& report) {
+  if (report.steps.empty()) return {};
+  std::string text = fmt::format("\n{:<28} {:>10} {:>14} {:>10} {:>10}\n", "Steps of training", "compute",
+                                 "communication", "exposed", "bytes");
+  int number = 0;
+  std::string_view before;
+  for (const StepReport& row : report.steps) {
+    const bool begins = row.step != before && ++number <= 8;
+    before = row.step;
+    const std::string line = fmt::format(
+        "  {} {:<24} {:>10} {:>14} {:>10} {:>10}", begins ? fmt::to_string(number) : " ",
+        row.part.empty() ? row.step : fmt::format("{}: {}", row.step, row.part), or_blank(row.compute),
+        or_blank(row.communication), or_blank(row.exposed), or_blank(Bytes{row.bytes}));
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
+}
+
 std::string links(const Report& report) {
   if (report.link_classes.empty()) return {};
   std::string text = fmt::format("\n{:<20} {:>10} {:>14} {:>10}\n", "Links", "bytes", "mean use", "most use");
@@ -95,13 +122,27 @@ std::string links(const Report& report) {
 
 std::string routing(const Report& report) {
   if (!report.routing) return {};
-  const bool uneven = report.routing->load_max_over_mean > 1;
-  return fmt::format(
+  const RoutingReport& routing = *report.routing;
+  const double most =
+      routing.imbalance_cost ? static_cast<double>(routing.most) / routing.mean : routing.load_max_over_mean;
+  std::string text = fmt::format(
       "\nRouting: an expert gets {} tokens of its group's microbatches on average, at most {:.3f} times "
-      "that; {:.2f} % dropped\n{}",
-      grouped(report.routing->mean), report.routing->load_max_over_mean,
-      100 * report.routing->dropped_token_fraction,
-      uneven ? "  (times are those of the busiest rank of each expert group: the others wait for it)\n" : "");
+      "that; {:.2f} % dropped\n",
+      grouped(routing.mean), most, 100 * routing.dropped_token_fraction);
+  if (routing.padded_row_fraction > 0) {
+    text += fmt::format("  {:.2f} % of the rows that are sent and computed are padding\n",
+                        100 * routing.padded_row_fraction);
+  }
+  if (routing.imbalance_cost) {
+    text += fmt::format(
+        "  the busiest rank of an expert group gets {:.3f} times the mean; uneven loads cost {} of the step "
+        "({:.1f} %)\n",
+        routing.rank_load_max_over_mean, print(*routing.imbalance_cost),
+        100 * (*routing.imbalance_cost / report.step_time));
+  } else if (routing.rank_load_max_over_mean > 1) {
+    text += "  (times are those of the busiest rank of each expert group: the others wait for it)\n";
+  }
+  return text;
 }
 
 std::string memory(const Report& report) {
@@ -131,8 +172,8 @@ std::string critical(const Report& report) {
 }  // namespace
 
 std::string write_text(const Report& report) {
-  return header(report) + breakdown(report) + pipeline(report) + communication(report) + links(report) +
-         routing(report) + memory(report) + critical(report) +
+  return header(report) + breakdown(report) + pipeline(report) + steps(report) + communication(report) +
+         links(report) + routing(report) + memory(report) + critical(report) +
          fmt::format("\nEngine {}: {} tasks, {} events, fingerprint {}\n", report.engine,
                      grouped(static_cast<double>(report.tasks)), grouped(static_cast<double>(report.events)),
                      report.fingerprint);

@@ -36,6 +36,8 @@ Stream stream_of(Work work) {
     case Work::dispatch_backward:
     case Work::combine_backward:
     case Work::tensor:
+    case Work::context:
+    case Work::expert_tensor:
       return Stream::exchange;
     case Work::pipeline:
       return Stream::pipeline;
@@ -195,11 +197,12 @@ std::vector<std::string> actor_names(const Scenario& scenario, std::size_t actor
   for (std::size_t actor = 0; actor < actors; ++actor) {
     const auto rank = static_cast<std::int64_t>(actor / positions);
     std::string name = fmt::format("pipeline rank {}", rank);
-    if (positions > 1) {
+    const std::int64_t stands_for = devices / static_cast<std::int64_t>(positions);
+    if (positions > 1 && stands_for > 1) name += fmt::format(", expert rank {}", actor % positions);
+    if (stands_for > 1) name += fmt::format(" ({} devices)", stands_for);
+    if (positions > 1 && stands_for == 1) {
       const auto position = static_cast<std::uint32_t>(actor % positions);
       name = fmt::format("device {}: {}", scenario.layout.device(rank, position), name);
-    } else if (devices > 1) {
-      name += fmt::format(" ({} devices)", devices);
     }
     names.push_back(std::move(name));
   }

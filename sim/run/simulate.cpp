@@ -10,6 +10,10 @@ Simulation simulate(const Scenario& scenario) {
   simulation.timeline = scenario.engine->run(simulation.graph);
   check(simulation.graph, simulation.timeline);
   simulation.report = summarize(scenario, simulation.graph, simulation.timeline);
+  if (scenario.loads) {
+    const Time even = scenario.engine->run(lower(scenario, Loading::even)).makespan();
+    simulation.report.routing->imbalance_cost = simulation.report.step_time - even;
+  }
   return simulation;
 }
 

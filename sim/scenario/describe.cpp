@@ -11,7 +11,8 @@ std::vector<DescribedPart> describe_scenario() {
     parts.push_back({std::move(name), std::move(sentence), {}});
     read(Reader::describing(parts.back().keys));
   };
-  describe("scenario", "a training step; with \"pipeline\" instead of a model, see below",
+  describe("scenario",
+           "a training step; with \"pipeline\" or \"communication\" instead of a model, see below",
            [](Reader r) { static_cast<void>(read_scenario(std::move(r))); });
   for (ModelPart& part : describe_model()) {
     parts.push_back({part.name.empty() ? "model" : "model." + part.name,
@@ -22,20 +23,28 @@ std::vector<DescribedPart> describe_scenario() {
   describe("batch", "the work of one step", [](Reader r) { static_cast<void>(read_batch(std::move(r))); });
   describe("parallelism", "how the model is spread over devices",
            [](Reader r) { static_cast<void>(read_parallelism(std::move(r))); });
-  describe("routing_draws", "what every kind of routing has",
-           [](Reader r) { static_cast<void>(read_routing_draws(r)); });
+  describe("routing_draws", "what every kind of routing has", [](Reader r) {
+    Router router;
+    read_draws(r, router);
+    static_cast<void>(read_expert_choices(r));
+  });
   describe("collectives", "the algorithm of each communication", [](Reader r) {
     std::vector<Declaration> unused;
     Reader cluster = Reader::describing(unused);
     const Fabric fabric = read_cluster(cluster).fabric;
-    static_cast<void>(read_collectives(std::move(r), fabric));
+    static_cast<void>(
+        read_collectives(std::move(r), fabric, {.updater = Updater::owner}, ContextExchange::ring));
   });
   describe("precision", "number formats",
            [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });
-  describe("gradient_sync", "how gradients become parameters",
-           [](Reader r) { static_cast<void>(read_gradient_sync(std::move(r))); });
   describe("pipeline", "a pipeline without a model, whose passes have given durations",
            [](Reader r) { static_cast<void>(read_pipeline_sizes(std::move(r))); });
+  describe("communication", "one communication by itself, on a cluster, without a model", [](Reader r) {
+    std::vector<Declaration> unused;
+    Reader cluster = Reader::describing(unused);
+    const Fabric fabric = read_cluster(cluster).fabric;
+    static_cast<void>(read_communication(std::move(r), fabric));
+  });
   describe("fixed_cost", "the part \"cost\" of a scenario with \"pipeline\"",
            [](Reader r) { static_cast<void>(read_fixed_cost(std::move(r))); });
   return parts;

@@ -1,5 +1,8 @@
 #include "sim/scenario/holdings.hpp"
 
+#include <numeric>
+#include <utility>
+
 namespace moesim {
 namespace {
 
@@ -11,37 +14,113 @@ std::int64_t final_norms(const Model& model, const Parameters& whole) {
   return norms;
 }
 
-void add_stage(const Scenario& scenario, std::int64_t stage, Holdings& held) {
-  const Sizes& sizes = scenario.layout.sizes();
-  const Parameters whole = model_parameters(scenario.model, true);
-  const std::int64_t first = scenario.first_layer(stage);
-  for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[static_cast<std::size_t>(stage)];
-       ++layer) {
-    const Parameters parameters = layer_parameters(scenario.model, static_cast<std::size_t>(layer));
-    // Routers and norms are small and whole on every tensor-parallel rank.
-    const std::int64_t whole_on_each = parameters.router + parameters.norms;
-    held.replicated += whole_on_each + (parameters.replicated() - whole_on_each) / sizes.tensor;
-    held.experts += parameters.experts / sizes.expert;
+/// For each expert, the ranks that hold it, each once, in order.
+std::vector<std::vector<std::int64_t>> ranks_of_experts(const ExpertPlacement& placement,
+                                                        std::int64_t experts) {
+  std::vector<std::vector<std::int64_t>> ranks(static_cast<std::size_t>(experts));
+  for (std::size_t slot = 0; slot < placement.expert_of_slot.size(); ++slot) {
+    const std::int64_t rank = static_cast<std::int64_t>(slot) / placement.slots_per_rank();
+    std::vector<std::int64_t>& of_expert = ranks[static_cast<std::size_t>(placement.expert_of_slot[slot])];
+    if (of_expert.empty() || of_expert.back() != rank) of_expert.push_back(rank);
   }
-  const bool last = stage + 1 == scenario.order.model_stages();
-  if (last) held.replicated += final_norms(scenario.model, whole);
-  if (stage == 0) held.replicated += whole.embedding / sizes.tensor;
-  // A tied head is the embedding again where both are on one rank, and a copy of it elsewhere.
-  if (last && (scenario.order.model_stages() > 1 || whole.head > 0)) {
-    held.replicated += (whole.head > 0 ? whole.head : whole.embedding) / sizes.tensor;
+  return ranks;
+}
+
+void add_copy_sums(const Scenario& scenario, std::int64_t layer, std::vector<CopySum>& sums) {
+  const Layer& shape = scenario.model.layers[static_cast<std::size_t>(layer)];
+  if (!shape.is_moe) return;
+  const std::int64_t all = layer_parameters(scenario.model, static_cast<std::size_t>(layer)).experts;
+  const std::int64_t of_one = all / (shape.experts.count * scenario.layout.sizes().expert_tensor);
+  const Bytes gradients = size_of(scenario.precision.gradient) * of_one;
+  for (std::vector<std::int64_t>& ranks :
+       ranks_of_experts(scenario.loads->placement(layer), shape.experts.count)) {
+    if (ranks.size() > 1) sums.push_back({std::move(ranks), gradients});
   }
 }
 
 }  // namespace
 
+std::int64_t Holdings::replicated() const {
+  return std::accumulate(parts.begin(), parts.end(), std::int64_t{0}) - experts();
+}
+
+Holdings& Holdings::operator+=(const Holdings& more) {
+  for (std::size_t part = 0; part < held_part_count; ++part) parts[part] += more.parts[part];
+  return *this;
+}
+
+// Routers and norms are small and whole on every tensor-parallel rank.
+Holdings attention_holdings(const Scenario& scenario, std::int64_t layer) {
+  const Parameters parameters = layer_parameters(scenario.model, static_cast<std::size_t>(layer));
+  Holdings held;
+  held.of(HeldPart::attention) = parameters.attention / scenario.layout.sizes().tensor;
+  held.of(HeldPart::norm) = parameters.norms;
+  return held;
+}
+
+Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer) {
+  const Sizes& sizes = scenario.layout.sizes();
+  const Parameters parameters = layer_parameters(scenario.model, static_cast<std::size_t>(layer));
+  Holdings held;
+  held.of(HeldPart::router) = parameters.router;
+  held.of(HeldPart::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
+  held.of(HeldPart::experts) = parameters.experts / (sizes.expert * sizes.expert_tensor);
+  const Layer& shape = scenario.model.layers[static_cast<std::size_t>(layer)];
+  if (shape.is_moe) {
+    const std::int64_t copies = scenario.redundant_experts / sizes.expert;
+    held.of(HeldPart::experts) += parameters.experts / (shape.experts.count * sizes.expert_tensor) * copies;
+  }
+  return held;
+}
+
+Holdings embedding_holdings(const Scenario& scenario) {
+  Holdings held;
+  held.of(HeldPart::embedding) =
+      model_parameters(scenario.model, true).embedding / scenario.layout.sizes().tensor;
+  return held;
+}
+
+Holdings head_holdings(const Scenario& scenario) {
+  const Parameters whole = model_parameters(scenario.model, true);
+  Holdings held;
+  held.of(HeldPart::norm) = final_norms(scenario.model, whole);
+  // A tied head is the embedding again where both are on one rank, and a copy of it elsewhere.
+  if (scenario.order.model_stages() > 1 || whole.head > 0) {
+    held.of(HeldPart::embedding) =
+        (whole.head > 0 ? whole.head : whole.embedding) / scenario.layout.sizes().tensor;
+  }
+  return held;
+}
+
 Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank) {
   Holdings held;
   for (const std::vector<Place>& chain : scenario.order.chains) {
     for (std::size_t stage = 0; stage < chain.size(); ++stage) {
-      if (chain[stage].rank == pipeline_rank) add_stage(scenario, static_cast<std::int64_t>(stage), held);
+      if (chain[stage].rank != pipeline_rank) continue;
+      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
+      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
+        held += attention_holdings(scenario, layer);
+        held += feed_forward_holdings(scenario, layer);
+      }
+      if (stage == 0) held += embedding_holdings(scenario);
+      if (stage + 1 == chain.size()) held += head_holdings(scenario);
     }
   }
   return held;
+}
+
+std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_rank) {
+  std::vector<CopySum> sums;
+  if (!scenario.loads || scenario.redundant_experts == 0) return sums;
+  for (const std::vector<Place>& chain : scenario.order.chains) {
+    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
+      if (chain[stage].rank != pipeline_rank) continue;
+      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
+      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer)
+        add_copy_sums(scenario, layer, sums);
+    }
+  }
+  return sums;
 }
 
 double optimizer_bytes_moved(const PrecisionPlan& precision) {

@@ -1,20 +1,53 @@
 // What one device of a pipeline rank holds from step to step.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <string_view>
+#include <vector>
 
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
 
+/// Parameters by what they belong to. Embedding includes the head, feed_forward the shared experts.
+enum class HeldPart : std::uint8_t { attention, router, feed_forward, embedding, norm, experts };
+inline constexpr std::size_t held_part_count = 6;
+inline constexpr std::array<std::string_view, held_part_count> held_part_names{
+    "attention", "router", "feed_forward", "embedding", "norm", "experts"};
+
 /// Parameters on one device, in elements.
 struct Holdings {
-  std::int64_t replicated = 0;  ///< also held by every data-parallel rank
-  std::int64_t experts = 0;     ///< also held by the expert-data-parallel ranks
+  std::array<std::int64_t, held_part_count> parts{};
+  std::int64_t& of(HeldPart part) { return parts[static_cast<std::size_t>(part)]; }
+  std::int64_t of(HeldPart part) const { return parts[static_cast<std::size_t>(part)]; }
+  std::int64_t experts() const {
+    return of(HeldPart::experts);
+  }                                 ///< also held by the expert-data-parallel ranks
+  std::int64_t replicated() const;  ///< also held by every data-parallel rank
+  std::int64_t total() const { return replicated() + experts(); }
+  Holdings& operator+=(const Holdings& more);
 };
 
+/// Attention of a layer, with all norms of the layer.
+Holdings attention_holdings(const Scenario& scenario, std::int64_t layer);
+/// Router, dense or shared feed-forward and experts of a layer.
+Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer);
+/// What comes before the first layer.
+Holdings embedding_holdings(const Scenario& scenario);
+/// What comes after the last layer: norms and head.
+Holdings head_holdings(const Scenario& scenario);
 /// Parameters that one device of a pipeline rank holds, over all its chunks.
 Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank);
+
+/// Gradients of one expert of one layer, summed over the ranks of an expert group that hold its copies.
+struct CopySum {
+  std::vector<std::int64_t> ranks;
+  Bytes gradients;
+};
+/// The sums that the ranks of an expert group owe each other after the last pass, for all stages of a
+/// pipeline rank. Copies on one and the same rank need none.
+std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_rank);
 
 /// Bytes that Adam (Kingma and Ba, arXiv 1412.6980) moves for one parameter: the gradient, the fp32 master
 /// and both moments read, master and moments written, the bf16 parameter written.

@@ -1,5 +1,7 @@
 #include "sim/scenario/layout.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "models/base/error.hpp"
@@ -7,16 +9,32 @@
 namespace moesim {
 namespace {
 
-/// Groups of `size` members that are `stride` apart, over `count` positions.
-std::vector<Group> strided_groups(std::int64_t count, std::int64_t size, std::int64_t stride) {
+bool names(const std::vector<Axis>& placement, Axis axis) {
+  return std::find(placement.begin(), placement.end(), axis) != placement.end();
+}
+
+/// Puts an axis that is missing behind `tensor`.
+void complete(std::vector<Axis>& placement, Axis axis) {
+  if (names(placement, axis)) return;
+  const auto tensor = std::find(placement.begin(), placement.end(), Axis::tensor);
+  placement.insert(tensor == placement.end() ? placement.begin() : tensor + 1, axis);
+}
+
+/// Positions that differ in the coordinates of `axes` only.
+std::vector<Group> groups_over(const auto& digits, std::int64_t positions, std::initializer_list<Axis> axes) {
   std::vector<Group> groups;
-  for (std::int64_t block = 0; block < count; block += size * stride) {
-    for (std::int64_t offset = 0; offset < stride; ++offset) {
-      Group group;
-      for (std::int64_t i = 0; i < size; ++i)
-        group.push_back(static_cast<std::uint32_t>(block + offset + i * stride));
-      groups.push_back(std::move(group));
+  std::vector<std::size_t> group_of(static_cast<std::size_t>(positions));
+  for (std::int64_t position = 0; position < positions; ++position) {
+    std::int64_t first = position;
+    for (const auto& digit : digits) {
+      if (std::find(axes.begin(), axes.end(), digit.axis) == axes.end()) continue;
+      first -= position / digit.stride % digit.size * digit.stride;
     }
+    if (first == position) {
+      group_of[static_cast<std::size_t>(position)] = groups.size();
+      groups.emplace_back();
+    }
+    groups[group_of[static_cast<std::size_t>(first)]].push_back(static_cast<std::uint32_t>(position));
   }
   return groups;
 }
@@ -25,17 +43,73 @@ std::vector<Group> strided_groups(std::int64_t count, std::int64_t size, std::in
 
 Layout::Layout(const Sizes& sizes, std::vector<Axis> placement)
     : sizes_(sizes), placement_(std::move(placement)) {
-  ensure(std::find(placement_.begin(), placement_.end(), Axis::pipeline) != placement_.end(),
-         "the placement has a pipeline axis");
-  const bool tensor = is_inside(Axis::tensor, Axis::pipeline);
-  const bool data = is_inside(Axis::data, Axis::pipeline);
-  inside_pipeline_ = (tensor ? sizes_.tensor : 1) * (data ? sizes_.data * sizes_.context : 1);
-  if (is_inside(Axis::expert, Axis::pipeline)) inside_pipeline_ = std::max(inside_pipeline_, sizes_.expert);
+  ensure(names(placement_, Axis::pipeline), "the placement has a pipeline axis");
+  complete(placement_, Axis::expert_tensor);
+  complete(placement_, Axis::context);
+  attention_ = digits(false);
+  experts_ = digits(true);
+  const auto product = [](const std::vector<Digit>& digits) {
+    std::int64_t inside = 1;
+    for (const Digit& digit : digits) inside *= digit.inside_pipeline ? digit.size : 1;
+    return inside;
+  };
+  inside_pipeline_ = std::max(product(attention_), product(experts_));
+}
+
+std::vector<Layout::Digit> Layout::digits(bool of_experts) const {
+  const bool divided = sizes_.expert * sizes_.expert_tensor > 1;
+  std::vector<Digit> digits;
+  std::int64_t stride = 1;
+  for (const Axis axis : placement_) {
+    std::int64_t size = 0;
+    bool inside = is_inside(axis, Axis::pipeline);
+    if (axis == Axis::data) {
+      size = of_experts ? sizes_.expert_data() : sizes_.data;
+      // Where experts are divided, data is what they leave; where not, they do not decide.
+      inside = inside && (of_experts == divided);
+    } else if (of_experts) {
+      size = axis == Axis::expert ? sizes_.expert : axis == Axis::expert_tensor ? sizes_.expert_tensor : 0;
+    } else {
+      size = axis == Axis::tensor ? sizes_.tensor : axis == Axis::context ? sizes_.context : 0;
+    }
+    if (size == 0) continue;  // pipeline, or of the other division
+    digits.push_back({axis, size, stride, inside});
+    stride *= size;
+  }
+  return digits;
 }
 
 bool Layout::is_inside(Axis inner, Axis outer) const {
   return std::find(placement_.begin(), placement_.end(), inner) <
          std::find(placement_.begin(), placement_.end(), outer);
+}
+
+/// A group lies in one block of devices of its pipeline rank, or has one member in each, or as many in each.
+/// Only data and experts, which share devices with the axes of the other division, may be the last.
+bool Layout::fits(const Digit& digit) const {
+  if (digit.size == 1) return true;
+  const bool within = inside_pipeline_ % digit.span() == 0;
+  const bool across = digit.stride % inside_pipeline_ == 0;
+  const bool evenly = inside_pipeline_ % digit.stride == 0 && digit.span() % inside_pipeline_ == 0;
+  if (digit.axis == Axis::data) return within || across || evenly;
+  if (digit.inside_pipeline) return within;
+  return across || (digit.axis == Axis::expert && evenly && !within);
+}
+
+std::optional<std::string> Layout::misfit() const {
+  if (sizes_.pipeline == 1) return std::nullopt;  // no axis lies between others
+  for (const std::vector<Digit>* division : {&attention_, &experts_}) {
+    for (const Digit& digit : *division) {
+      if (fits(digit)) continue;
+      return fmt::format(
+          "puts {} neighbouring devices inside the pipeline, but the {} {} ranks, {} apart, do not lie {} "
+          "them "
+          "in equal parts",
+          inside_pipeline_, digit.size, axis_names[static_cast<std::size_t>(digit.axis)], digit.stride,
+          digit.inside_pipeline ? "inside" : "across");
+    }
+  }
+  return std::nullopt;
 }
 
 DeviceId Layout::device(std::int64_t pipeline_rank, std::uint32_t position) const {
@@ -45,25 +119,28 @@ DeviceId Layout::device(std::int64_t pipeline_rank, std::uint32_t position) cons
 }
 
 std::vector<Group> Layout::tensor_groups() const {
-  const std::int64_t copies = sizes_.data * sizes_.context;
-  return strided_groups(sizes_.stage_devices(), sizes_.tensor,
-                        is_inside(Axis::tensor, Axis::data) ? 1 : copies);
+  return groups_over(attention_, sizes_.stage_devices(), {Axis::tensor});
+}
+
+std::vector<Group> Layout::context_groups() const {
+  return groups_over(attention_, sizes_.stage_devices(), {Axis::context});
 }
 
 std::vector<Group> Layout::data_groups() const {
   // Context-parallel ranks hold the same weights too.
-  return strided_groups(sizes_.stage_devices(), sizes_.data * sizes_.context,
-                        is_inside(Axis::tensor, Axis::data) ? sizes_.tensor : 1);
+  return groups_over(attention_, sizes_.stage_devices(), {Axis::context, Axis::data});
+}
+
+std::vector<Group> Layout::expert_tensor_groups() const {
+  return groups_over(experts_, sizes_.stage_devices(), {Axis::expert_tensor});
 }
 
 std::vector<Group> Layout::expert_groups() const {
-  return strided_groups(sizes_.stage_devices(), sizes_.expert,
-                        is_inside(Axis::expert, Axis::data) ? 1 : sizes_.expert_data());
+  return groups_over(experts_, sizes_.stage_devices(), {Axis::expert});
 }
 
 std::vector<Group> Layout::expert_data_groups() const {
-  return strided_groups(sizes_.stage_devices(), sizes_.expert_data(),
-                        is_inside(Axis::expert, Axis::data) ? sizes_.expert : 1);
+  return groups_over(experts_, sizes_.stage_devices(), {Axis::data});
 }
 
 }  // namespace moesim

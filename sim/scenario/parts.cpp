@@ -25,7 +25,8 @@ std::vector<Axis> read_placement(Reader& reader) {
   const std::vector<std::string> names = reader.texts(
       {.name = "placement",
        .help = "order in which the dimensions are laid over neighbouring devices, innermost first "
-               "(default: tensor, context, expert, data, pipeline)"});
+               "(default: tensor, context, expert_tensor, expert, data, pipeline; context and expert_tensor "
+               "stand behind tensor where they are not named)"});
   std::vector<Axis> placement;
   for (const std::string& name : names) {
     const auto* const found = std::find(std::begin(axis_names), std::end(axis_names), name);
@@ -38,9 +39,9 @@ std::vector<Axis> read_placement(Reader& reader) {
     }
     placement.push_back(axis);
   }
-  for (const Axis axis : {Axis::tensor, Axis::context, Axis::expert, Axis::data, Axis::pipeline}) {
+  for (const Axis axis : {Axis::tensor, Axis::expert, Axis::data, Axis::pipeline}) {
     if (std::find(placement.begin(), placement.end(), axis) != placement.end()) continue;
-    if (!names.empty() && axis != Axis::context) {
+    if (!names.empty()) {
       reader.fail("placement",
                   fmt::format("lacks '{}', expected all of {}", axis_names[static_cast<std::size_t>(axis)],
                               fmt::join(axis_names, ", ")));
@@ -73,6 +74,33 @@ std::unique_ptr<const Collective> read_collective(Reader& reader, std::string_vi
   return made;
 }
 
+bool read_sequence_parallel(Reader& reader) {
+  return reader.flag({.name = "sequence_parallel",
+                      .help = "the tensor group divides norms and residuals over tokens, and gathers and "
+                              "reduce-scatters around each block (arXiv 2205.05198); false: every rank has "
+                              "all of them, and blocks end in an all-reduce (arXiv 1909.08053)",
+                      .fallback = true});
+}
+
+void read_switch_layout(Reader& reader, Parallelism& parallelism) {
+  parallelism.layout = static_cast<SwitchLayout>(reader.choice(
+      {.name = "layout",
+       .help =
+           "a layout of the Switch Transformer paper (arXiv 2101.03961, section 5), which decides tensor, "
+           "context, expert, expert_tensor and sequence_parallel; given: they are given one by one",
+       .fallback = "given"},
+      switch_layout_names));
+  parallelism.model = reader.integer({.name = "model",
+                                      .help = "model-parallel size of the layouts that have data-parallel "
+                                              "ranks too: model_data and expert_model_data",
+                                      .fallback = 0,
+                                      .at_least = 0,
+                                      .at_most = largest});
+  for (const std::string_view key : {"tensor", "context", "expert", "expert_tensor", "sequence_parallel"}) {
+    if (reader.has(key)) parallelism.given.push_back(key);
+  }
+}
+
 }  // namespace
 
 Batch read_batch(Reader reader) {
@@ -93,13 +121,29 @@ Batch read_batch(Reader reader) {
 }
 
 Parallelism read_parallelism(Reader reader) {
-  const auto size = [&](std::string_view name, std::string_view help) {
-    return reader.integer({.name = name, .help = help, .fallback = 1, .at_least = 1, .at_most = largest});
+  const auto size = [&](std::string_view name, std::string_view help, std::int64_t most = largest) {
+    return reader.integer({.name = name, .help = help, .fallback = 1, .at_least = 1, .at_most = most});
   };
+  constexpr std::int64_t most_parts = 100'000;
   Parallelism parallelism;
   parallelism.sizes.pipeline = size("pipeline", "pipeline ranks");
-  parallelism.sizes.tensor = size("tensor", "ranks that share each matrix (with sequence parallelism)");
+  parallelism.sizes.tensor = size("tensor", "ranks that share each matrix");
+  parallelism.sizes.context =
+      size("context", "ranks that share each sequence; causal work is spread evenly over them (zigzag)",
+           most_parts);
   parallelism.sizes.expert = size("expert", "ranks that share the experts of a layer");
+  parallelism.sizes.expert_tensor =
+      size("expert_tensor", "ranks that share each matrix of an expert (Megatron-LM's default is tensor)",
+           most_parts);
+  parallelism.sequence_parallel = read_sequence_parallel(reader);
+  parallelism.context_exchange = static_cast<ContextExchange>(reader.choice(
+      {.name = "context_exchange",
+       .help =
+           "how keys and values reach the other context ranks: all_gather before the attention (Llama 3), "
+           "or ring, from rank to rank beside the attention on those that have come (Ring Attention)",
+       .fallback = "ring"},
+      context_exchange_names));
+  read_switch_layout(reader, parallelism);
   parallelism.placement = read_placement(reader);
   parallelism.layers_per_stage = reader.integers(
       {.name = "layers_per_stage",
@@ -120,7 +164,20 @@ PrecisionPlan read_precision_plan(Reader reader) {
   return plan;
 }
 
-Collectives read_collectives(Reader reader, const Fabric& fabric) {
+Operation gradient_operation(Updater updater) {
+  switch (updater) {
+    case Updater::every_rank:
+      return Operation::all_reduce;
+    case Updater::owner:
+      return Operation::reduce_scatter;
+    case Updater::server:
+      return Operation::reduce;
+  }
+  return Operation::all_reduce;
+}
+
+Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,
+                             ContextExchange context_exchange) {
   Collectives all;
   const auto read = [&](std::string_view name, std::string_view help, std::string_view fallback,
                         Operation operation) {
@@ -128,11 +185,22 @@ Collectives read_collectives(Reader reader, const Fabric& fabric) {
   };
   all.dispatch = read("dispatch", "tokens to the experts", "pairwise", Operation::all_to_all);
   all.combine = read("combine", "expert outputs back", "pairwise", Operation::all_to_all);
-  all.gradients =
-      read("gradients", "sum of gradients over data-parallel ranks", "ring", Operation::reduce_scatter);
-  all.parameters =
-      read("parameters", "updated parameters to data-parallel ranks", "ring", Operation::all_gather);
+  const bool to_server = gradients.updater == Updater::server;
+  const std::string_view usual = to_server ? "pairwise" : "ring";
+  all.gradients = read("gradients", "sum of gradients over data-parallel ranks", usual,
+                       gradient_operation(gradients.updater));
+  all.parameters = read("parameters", "updated parameters to data-parallel ranks", usual,
+                        to_server ? Operation::broadcast : Operation::all_gather);
+  all.servers = read("servers", "sum of gradients among parameter servers", "ring", Operation::all_reduce);
   all.tensor = read("tensor", "activations inside a tensor-parallel group", "ring", Operation::all_gather);
+  const bool is_ring = context_exchange == ContextExchange::ring;
+  all.context =
+      read("context",
+           "keys and values inside a context-parallel group: sends where they go round in a ring, "
+           "else an all-gather",
+           is_ring ? "pairwise" : "ring", is_ring ? Operation::point_to_point : Operation::all_gather);
+  all.expert_tensor =
+      read("expert_tensor", "rows inside an expert's tensor-parallel group", "ring", Operation::all_gather);
   all.pipeline = read("pipeline", "activations from stage to stage", "pairwise", Operation::point_to_point);
   all.communication_sms =
       reader.integer({.name = "communication_sms",
@@ -178,23 +246,27 @@ Recompute read_recompute(Reader& reader) {
   return recompute;
 }
 
-GradientSync read_gradient_sync(Reader reader) {
-  const auto sync = static_cast<GradientSync>(reader.choice(
-      {.name = "kind", .help = "how gradients become parameters", .fallback = "zero1"}, gradient_sync_names));
-  reader.finish();
-  return sync;
-}
-
-RoutingDraws read_routing_draws(Reader& reader) {
-  RoutingDraws draws;
-  draws.seed = static_cast<std::uint64_t>(
-      reader.integer({.name = "seed", .help = "of all random draws", .fallback = 1, .at_least = 0}));
-  draws.spread = reader.number({.name = "spread",
-                                .help = "how far the rows of a rank stray: standard deviation over mean",
-                                .fallback = 0.0,
-                                .at_least = 0.0,
-                                .at_most = 1.0});
-  return draws;
+ExpertChoices read_expert_choices(Reader& reader) {
+  ExpertChoices choices;
+  choices.placement =
+      static_cast<Placement>(reader.choice({.name = "placement",
+                                            .help = "which rank of an expert group holds which experts: "
+                                                    "in_order, or balanced by popularity (DeepSeek's EPLB)",
+                                            .fallback = "in_order"},
+                                           placement_names));
+  choices.redundant = reader.integer({.name = "redundant",
+                                      .help = "slots of an expert group for copies of its hottest experts",
+                                      .fallback = 0,
+                                      .at_least = 0,
+                                      .at_most = 1'000'000});
+  choices.spread =
+      reader.number({.name = "spread",
+                     .help = "instead of skew, in closed form: how far the rows of a rank stray, "
+                             "standard deviation over mean; every rank is then the busiest",
+                     .fallback = 0.0,
+                     .at_least = 0.0,
+                     .at_most = 1.0});
+  return choices;
 }
 
 PipelineSizes read_pipeline_sizes(Reader reader) {
@@ -233,6 +305,36 @@ PassDurations read_fixed_cost(Reader reader) {
   durations.send = read("p2p_latency", "from one rank to the next; occupies neither", Time{0});
   reader.finish();
   return durations;
+}
+
+OneCommunication read_communication(Reader reader, const Fabric& fabric) {
+  OneCommunication communication;
+  communication.operation = static_cast<Operation>(
+      reader.choice({.name = "operation", .help = "what the ranks of a group do together"}, operation_names));
+  communication.bytes =
+      reader.bytes({.name = "bytes",
+                    .help = "of the whole buffer; all_to_all: what a rank has for all, itself included",
+                    .at_least = Bytes{1}});
+  const auto devices = static_cast<std::int64_t>(fabric.device_count());
+  const bool is_pair = communication.operation == Operation::point_to_point;
+  communication.group_size = reader.integer({.name = "group_size",
+                                             .help = "neighbouring devices that form a group (0: all)",
+                                             .fallback = is_pair ? 2 : 0,
+                                             .at_least = 0});
+  if (communication.group_size == 0) communication.group_size = devices;
+  const bool is_ring = communication.operation == Operation::all_reduce ||
+                       communication.operation == Operation::reduce_scatter ||
+                       communication.operation == Operation::all_gather;
+  communication.collective = read_collective(reader, "collective", "the algorithm",
+                                             is_ring ? "ring" : "pairwise", communication.operation, fabric);
+  reader.finish();
+  if (reader.is_describing()) return communication;
+  if (communication.group_size < 2 || devices % communication.group_size != 0 ||
+      (is_pair && communication.group_size != 2)) {
+    reader.fail("group_size", fmt::format("is {}, expected {} and a divisor of {} devices",
+                                          communication.group_size, is_pair ? "2" : "at least 2", devices));
+  }
+  return communication;
 }
 
 Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help) {

@@ -8,9 +8,20 @@
 
 namespace moesim {
 
+/// The layouts of figure 9 of the Switch Transformer paper (arXiv 2101.03961, section 5); `given` is none of
+/// them.
+enum class SwitchLayout : std::uint8_t { given, data, model, model_data, expert_data, expert_model_data };
+inline constexpr std::string_view switch_layout_names[] = {"given",      "data",        "model",
+                                                           "model_data", "expert_data", "expert_model_data"};
+
 /// Sizes as given, before the cluster decides the data-parallel size.
 struct Parallelism {
   Sizes sizes;
+  SwitchLayout layout = SwitchLayout::given;
+  std::int64_t model = 0;               ///< model-parallel size of a layout; 0 is not given
+  std::vector<std::string_view> given;  ///< keys that are, of those that a layout decides
+  bool sequence_parallel = true;
+  ContextExchange context_exchange = ContextExchange::ring;
   std::vector<Axis> placement;
   std::vector<std::int64_t> layers_per_stage;
 };
@@ -18,14 +29,16 @@ struct Parallelism {
 Batch read_batch(Reader reader);
 Parallelism read_parallelism(Reader reader);
 PrecisionPlan read_precision_plan(Reader reader);
-Collectives read_collectives(Reader reader, const Fabric& fabric);
-GradientSync read_gradient_sync(Reader reader);
-/// What every kind of routing has.
-struct RoutingDraws {
-  std::uint64_t seed = 1;
-  double spread = 0;  ///< of the rows of a rank: standard deviation over mean
+/// What gradients need of the collectives depends on how they are synchronised.
+Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,
+                             ContextExchange context_exchange);
+/// What a scenario does with the tokens that routing sends somewhere.
+struct ExpertChoices {
+  Placement placement = Placement::in_order;
+  std::int64_t redundant = 0;  ///< slots beyond one for each expert
+  double spread = 0;           ///< of the rows of a rank: standard deviation over mean
 };
-RoutingDraws read_routing_draws(Reader& reader);
+ExpertChoices read_expert_choices(Reader& reader);
 
 /// Sizes of a pipeline that has no model.
 struct PipelineSizes {
@@ -35,6 +48,9 @@ struct PipelineSizes {
 PipelineSizes read_pipeline_sizes(Reader reader);
 /// Durations as given: of one chunk, or of one rank for schedules that split them over its chunks.
 PassDurations read_fixed_cost(Reader reader);
+/// Throws InputError for a collective that does not do the operation, and for a group that does not divide
+/// the devices.
+OneCommunication read_communication(Reader reader, const Fabric& fabric);
 /// Reads the scenario's own key "recompute".
 Recompute read_recompute(Reader& reader);
 

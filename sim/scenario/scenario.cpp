@@ -7,7 +7,11 @@
 #include <numeric>
 
 #include "models/base/error.hpp"
+#include "sim/scenario/fold.hpp"
+#include "sim/scenario/holdings.hpp"
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/share.hpp"
+#include "sim/scenario/switch_layout.hpp"
 #include "sim/scenario/work_times.hpp"
 
 namespace moesim {
@@ -25,50 +29,107 @@ constexpr std::int64_t most_tokens = 1'000'000'000;
   reader.fail(key, fmt::format("{} {} do not divide by {} {}", whole, what, by, parts));
 }
 
-/// Every size against every other, each with the numbers that clash.
-void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism) {
-  Sizes& sizes = parallelism.sizes;
-  const std::int64_t devices = scenario.fabric().device_count();
-  if (sizes.pipeline > most_ranks) {
-    reader.fail("parallelism.pipeline",
-                fmt::format("is {}, expected at most {}", sizes.pipeline, most_ranks));
-  }
+bool has_experts(const Model& model) {
+  return std::any_of(model.layers.begin(), model.layers.end(), [](const Layer& l) { return l.is_moe; });
+}
+
+/// The product of the sizes against the devices.
+void fit_devices(const Reader& reader, std::int64_t devices, Sizes& sizes) {
   const std::int64_t product = sizes.pipeline * sizes.tensor * sizes.context;
   if (devices % product != 0) {
+    const std::string context = sizes.context > 1 ? fmt::format(" x context {}", sizes.context) : "";
     does_not_divide(reader, "parallelism", "devices", devices,
-                    fmt::format("pipeline {} x tensor {} =", sizes.pipeline, sizes.tensor), product);
+                    fmt::format("pipeline {} x tensor {}{} =", sizes.pipeline, sizes.tensor, context),
+                    product);
   }
   sizes.data = devices / product;
-  if (sizes.stage_devices() % sizes.expert != 0) {
-    does_not_divide(reader, "parallelism.expert", "devices of a pipeline rank", sizes.stage_devices(),
-                    "expert", sizes.expert);
-  }
-  for (const Layer& layer : scenario.model.layers) {
+  const std::int64_t experts = sizes.expert * sizes.expert_tensor;
+  if (sizes.stage_devices() % experts == 0) return;
+  const std::string by =
+      sizes.expert_tensor == 1
+          ? "expert"
+          : fmt::format("expert {} x expert_tensor {} =", sizes.expert, sizes.expert_tensor);
+  does_not_divide(reader, "parallelism.expert", "devices of a pipeline rank", sizes.stage_devices(), by,
+                  experts);
+}
+
+/// The parts of the model against the sizes that divide them.
+void fit_model(const Reader& reader, const Model& model, const Sizes& sizes) {
+  for (const Layer& layer : model.layers) {
     if (layer.is_moe && layer.experts.count % sizes.expert != 0) {
       does_not_divide(reader, "parallelism.expert", "experts", layer.experts.count, "expert", sizes.expert);
+    }
+    if (layer.is_moe && layer.experts.width % sizes.expert_tensor != 0) {
+      does_not_divide(reader, "parallelism.expert_tensor", "columns of an expert", layer.experts.width,
+                      "expert_tensor", sizes.expert_tensor);
     }
     if (layer.attention.heads % sizes.tensor != 0) {
       does_not_divide(reader, "parallelism.tensor", "attention heads", layer.attention.heads, "tensor",
                       sizes.tensor);
     }
   }
-  const bool has_experts = std::any_of(scenario.model.layers.begin(), scenario.model.layers.end(),
-                                       [](const Layer& l) { return l.is_moe; });
-  if (sizes.expert > 1 && !has_experts) {
-    reader.fail("parallelism.expert",
-                fmt::format("is {}, but the model '{}' has no experts", sizes.expert, scenario.model.name));
+  for (const auto& [key, size] :
+       {std::pair{"expert", sizes.expert}, std::pair{"expert_tensor", sizes.expert_tensor}}) {
+    if (size == 1 || has_experts(model)) continue;
+    reader.fail(fmt::format("parallelism.{}", key),
+                fmt::format("is {}, but the model '{}' has no experts", size, model.name));
   }
-  const std::int64_t at_once = sizes.data * scenario.batch.microbatch;
-  if (scenario.batch.sequences % at_once != 0) {
-    does_not_divide(reader, "batch.sequences", "sequences", scenario.batch.sequences,
-                    fmt::format("data-parallel {} x microbatch {} =", sizes.data, scenario.batch.microbatch),
-                    at_once);
+}
+
+/// Sequences over data-parallel ranks, tokens over the ranks that share a sequence.
+void fit_batch(const Reader& reader, const Batch& batch, const Sizes& sizes) {
+  const std::int64_t at_once = sizes.data * batch.microbatch;
+  if (batch.sequences % at_once != 0) {
+    does_not_divide(reader, "batch.sequences", "sequences", batch.sequences,
+                    fmt::format("data-parallel {} x microbatch {} =", sizes.data, batch.microbatch), at_once);
   }
-  if (scenario.batch.sequence_length % (sizes.tensor * sizes.context) != 0) {
-    does_not_divide(reader, "batch.sequence_length", "tokens", scenario.batch.sequence_length, "tensor",
-                    sizes.tensor);
+  // Zigzag gives each context rank two pieces of a sequence, one from either end.
+  const std::int64_t pieces = sizes.context > 1 ? 2 * sizes.context : 1;
+  if (batch.sequence_length % (sizes.tensor * pieces) == 0) return;
+  const std::string by = sizes.context == 1
+                             ? "tensor"
+                             : fmt::format("tensor {} x 2 x context {} =", sizes.tensor, sizes.context);
+  does_not_divide(reader, "batch.sequence_length", "tokens", batch.sequence_length, by,
+                  sizes.tensor * pieces);
+}
+
+/// The groups of attention against those of experts.
+void fit_groups(const Reader& reader, const Scenario& scenario) {
+  const Layout& layout = scenario.layout;
+  if (const std::optional<std::string> misfit = layout.misfit())
+    reader.fail("parallelism.placement", *misfit);
+  const Sizes& sizes = layout.sizes();
+  if (scenario.sequence_parallel || sizes.tensor == 1 || !has_experts(scenario.model)) return;
+  if (sizes.expert_tensor != sizes.tensor) {
+    reader.fail("parallelism.expert_tensor",
+                fmt::format("is {}, expected {} as tensor: without sequence_parallel all ranks of a tensor "
+                            "group have the same tokens",
+                            sizes.expert_tensor, sizes.tensor));
   }
-  scenario.layout = Layout(sizes, parallelism.placement);
+  if (layout.expert_tensor_groups() != layout.tensor_groups()) {
+    reader.fail("parallelism.placement",
+                "puts other devices into a group of expert_tensor than into one of tensor, which hold the "
+                "same tokens without sequence_parallel");
+  }
+}
+
+/// Every size against every other, each with the numbers that clash.
+void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism) {
+  const std::int64_t devices = scenario.fabric().device_count();
+  if (parallelism.sizes.pipeline > most_ranks) {
+    reader.fail("parallelism.pipeline",
+                fmt::format("is {}, expected at most {}", parallelism.sizes.pipeline, most_ranks));
+  }
+  if (devices % parallelism.sizes.pipeline == 0) {
+    apply_layout(reader, devices / parallelism.sizes.pipeline, has_experts(scenario.model), parallelism);
+  }
+  fit_devices(reader, devices, parallelism.sizes);
+  fit_model(reader, scenario.model, parallelism.sizes);
+  fit_batch(reader, scenario.batch, parallelism.sizes);
+  scenario.layout = Layout(parallelism.sizes, parallelism.placement);
+  scenario.sequence_parallel = parallelism.sequence_parallel;
+  scenario.context_exchange = parallelism.context_exchange;
+  fit_groups(reader, scenario);
 }
 
 /// A list of layers for each stage that a user can take over: as even as it goes.
@@ -105,15 +166,37 @@ void fit_layers(const Reader& reader, Scenario& scenario, std::vector<std::int64
 void fit_group_routing(const Reader& reader, const Scenario& scenario) {
   for (const Layer& layer : scenario.model.layers) {
     if (!layer.is_moe) continue;
-    const Experts& experts = layer.experts;
     try {
-      scenario.routing->check({.experts = experts.count,
-                               .top_k = experts.top_k,
-                               .groups = experts.groups,
-                               .chosen_groups = experts.chosen_groups});
+      scenario.router.check(gate_of(layer.experts));
     } catch (const InputError& error) {
       reader.fail("routing", error.what());
     }
+  }
+}
+
+/// Copies and spread against what they stand beside.
+void fit_experts(const Reader& reader, const Scenario& scenario) {
+  const std::int64_t ranks = scenario.layout.sizes().expert;
+  const std::int64_t redundant = scenario.redundant_experts;
+  if (redundant % ranks != 0) {
+    does_not_divide(reader, "routing.redundant", "redundant slots", redundant, "expert", ranks);
+  }
+  if (redundant > 0 && scenario.placement != Placement::balanced) {
+    reader.fail("routing.redundant", fmt::format("is {}, but in_order placement makes no copies", redundant),
+                "add --set routing.placement=balanced");
+  }
+  const auto pads = [&](const Layer& layer) { return padded_capacity(scenario, layer) > 0; };
+  const std::vector<Layer>& layers = scenario.model.layers;
+  if (redundant > 0 && std::any_of(layers.begin(), layers.end(), pads)) {
+    reader.fail("routing.redundant", fmt::format("is {}, but padded buffers are full whatever the load: "
+                                                 "copies of experts have nothing to share",
+                                                 redundant));
+  }
+  if (scenario.routing_spread > 0 && has_uneven_loads(scenario)) {
+    reader.fail(
+        "routing.spread",
+        fmt::format("is {}, but the loads of each rank are simulated: it stands for skew in closed form",
+                    scenario.routing_spread));
   }
 }
 
@@ -134,16 +217,31 @@ void make_order(const Reader& reader, Scenario& scenario, const PipelineShape& s
 
 void read_routing(Reader& reader, Scenario& scenario) {
   Reader part = part_or_empty(reader, "routing", "which experts a token goes to");
-  const RoutingDraws draws = read_routing_draws(part);
-  scenario.seed = draws.seed;
-  scenario.routing_spread = draws.spread;
-  scenario.routing = make_member(part, routings(), "routing", "balanced");
+  const ExpertChoices choices = read_expert_choices(part);
+  scenario.placement = choices.placement;
+  scenario.redundant_experts = choices.redundant;
+  scenario.routing_spread = choices.spread;
+  scenario.router = read_router(part);
+  if (reader.is_describing()) return;
   fit_group_routing(reader, scenario);
+  fit_experts(reader, scenario);
 }
 
-void read_communication(Reader& reader, Scenario& scenario) {
-  scenario.collectives = read_collectives(
-      part_or_empty(reader, "collectives", "the algorithm of each communication"), scenario.fabric());
+void read_gradient_sync(Reader& reader, Scenario& scenario) {
+  Reader part = part_or_empty(reader, "gradient_sync", "how gradients become parameters");
+  scenario.gradient_sync = make_member(part, gradient_syncs(), "gradient_sync", "zero1")->plan();
+  if (scenario.gradient_sync.shards_gradients && scenario.schedule->is_bidirectional()) {
+    reader.fail("gradient_sync",
+                "shards gradients or parameters over ranks that hold a stage for opposite directions of the "
+                "schedule, and so would tie their microbatches to each other",
+                "zero1 shards the optimizer's state only");
+  }
+}
+
+void read_collectives_part(Reader& reader, Scenario& scenario) {
+  scenario.collectives =
+      read_collectives(part_or_empty(reader, "collectives", "the algorithm of each communication"),
+                       scenario.fabric(), scenario.gradient_sync, scenario.context_exchange);
   const Device& device = scenario.cluster->device;
   if (scenario.collectives.communication_sms >= device.multiprocessors) {
     reader.fail("collectives.communication_sms",
@@ -186,6 +284,21 @@ Scenario read_pipeline_only(Reader reader) {
   return scenario;
 }
 
+/// A scenario that is one communication.
+Scenario read_communication_only(Reader reader) {
+  Scenario scenario;
+  scenario.about =
+      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  Reader cluster = reader.part("cluster", "devices and fabric");
+  scenario.cluster = read_cluster(cluster);
+  scenario.communication =
+      read_communication(reader.part("communication", "one communication by itself"), scenario.fabric());
+  scenario.order.ranks.resize(1);  // one actor stands for all devices; it has no passes
+  read_engine(reader, scenario);
+  reader.finish();
+  return scenario;
+}
+
 /// Model, cluster and batch, and how the first is spread over the second. Answers the layers of each stage as
 /// given.
 std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
@@ -209,10 +322,9 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
 /// What is independent of the pipeline.
 void read_choices(Reader& reader, Scenario& scenario) {
   read_routing(reader, scenario);
-  read_communication(reader, scenario);
+  read_gradient_sync(reader, scenario);
+  read_collectives_part(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
-  scenario.gradient_sync =
-      read_gradient_sync(part_or_empty(reader, "gradient_sync", "how gradients become parameters"));
   scenario.recompute = read_recompute(reader);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
@@ -224,15 +336,28 @@ void read_choices(Reader& reader, Scenario& scenario) {
       resolution_names));
 }
 
+/// Buckets of gradients that the pipeline ranks send beside compute, each in a step or for each microbatch.
+double buckets(const Scenario& scenario) {
+  const GradientPlan& plan = scenario.gradient_sync;
+  if (plan.by_layer || !(plan.overlap || plan.shards_gradients)) return 0;  // by layer: a few tasks each
+  double bytes = 0;
+  for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
+    bytes +=
+        static_cast<double>((size_of(scenario.precision.gradient) * holdings(scenario, rank).total()).count);
+  }
+  const Bytes bucket = plan.bucket_for(1, size_of(scenario.precision.gradient));
+  const double times = plan.shards_gradients ? static_cast<double>(scenario.microbatches()) : 1.0;
+  return times * bytes / static_cast<double>(bucket.count);
+}
+
 /// A graph that no machine holds is an error of the sizes, not of the machine. About ten tasks a layer, 70
 /// bytes each.
 void fit_tasks(const Reader& reader, const Scenario& scenario) {
   constexpr double most = 2e8;
-  const double ranks = scenario.resolution == Resolution::full
-                           ? static_cast<double>(scenario.layout.sizes().stage_devices())
-                           : 1.0;
-  const double tasks = 10.0 * ranks * static_cast<double>(scenario.microbatches()) *
-                       static_cast<double>(scenario.model.layers.size());
+  const double ranks = static_cast<double>(fold_of(scenario, Loading::as_routed).count);
+  const double tasks = ranks * (10.0 * static_cast<double>(scenario.microbatches()) *
+                                    static_cast<double>(scenario.model.layers.size()) +
+                                buckets(scenario));
   if (tasks <= most) return;
   reader.fail("batch.sequences",
               fmt::format("come to about {:.2g} tasks ({} microbatches), expected at most {:.2g}", tasks,
@@ -270,6 +395,7 @@ Scenario read_training_step(Reader reader) {
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
   fit_layers(reader, scenario, layers_per_stage);
   fit_tasks(reader, scenario);
+  if (!reader.is_describing() && has_uneven_loads(scenario)) scenario.loads.emplace(scenario);
   reader.finish();
   return scenario;
 }
@@ -281,8 +407,9 @@ std::int64_t Scenario::first_layer(std::int64_t model_stage) const {
 }
 
 Scenario read_scenario(Reader reader) {
-  return reader.has("pipeline") ? read_pipeline_only(std::move(reader))
-                                : read_training_step(std::move(reader));
+  if (reader.has("pipeline")) return read_pipeline_only(std::move(reader));
+  if (reader.has("communication")) return read_communication_only(std::move(reader));
+  return read_training_step(std::move(reader));
 }
 
 Scenario read_scenario(const Value& document) { return read_scenario(Reader(document, "")); }

@@ -12,11 +12,13 @@
 #include "models/cluster/cluster.hpp"
 #include "models/config/document.hpp"
 #include "models/cost/cost.hpp"
-#include "models/routing/routing.hpp"
+#include "models/routing/router.hpp"
 #include "models/transformer/layer_ops.hpp"
 #include "models/transformer/model.hpp"
 #include "sim/collective/collective.hpp"
 #include "sim/engine/engine.hpp"
+#include "sim/gradient/gradient_sync.hpp"
+#include "sim/scenario/expert_loads.hpp"
 #include "sim/scenario/layout.hpp"
 #include "sim/schedule/replay.hpp"
 #include "sim/schedule/schedule.hpp"
@@ -40,42 +42,68 @@ struct PrecisionPlan {
   Precision moments = Precision::fp32;   ///< of the optimizer's two moments
 };
 
-/// How gradients become new parameters on every rank.
-enum class GradientSync : std::uint8_t {
-  all_reduce,  ///< every rank sums all gradients and updates all parameters
-  zero1,  ///< ranks update a shard each: reduce-scatter, update, all-gather (ZeRO, arXiv 1910.02054, stage 1)
-};
-inline constexpr std::string_view gradient_sync_names[] = {"all_reduce", "zero1"};
-
 /// Whether one rank stands for its symmetric peers.
 enum class Resolution : std::uint8_t { folded, full };
 inline constexpr std::string_view resolution_names[] = {"folded", "full"};
 
+/// How keys and values reach the other ranks of a context-parallel group.
+enum class ContextExchange : std::uint8_t {
+  all_gather,  ///< all at once, before the attention (Llama 3, arXiv 2407.21783, section 3.3.2)
+  ring,        ///< from rank to rank, beside the attention on those that have come (arXiv 2310.01889)
+};
+inline constexpr std::string_view context_exchange_names[] = {"all_gather", "ring"};
+
+/// Which rank of an expert group holds which experts of a layer.
+enum class Placement : std::uint8_t {
+  in_order,  ///< equal blocks, in their order
+  balanced,  ///< packed by popularity, hot ones in several copies where there are redundant slots
+};
+inline constexpr std::string_view placement_names[] = {"in_order", "balanced"};
+
 /// The algorithm of each kind of communication.
 struct Collectives {
-  std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, tensor, pipeline;
+  std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
+      context, expert_tensor;
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
   double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
 };
 
+/// One communication by itself: every `group_size` neighbouring devices form a group, and all groups go at
+/// once.
+struct OneCommunication {
+  Operation operation = Operation::all_reduce;
+  Bytes bytes;  ///< of the whole buffer; in an all-to-all what a rank has for all others and itself
+  std::int64_t group_size = 1;
+  std::unique_ptr<const Collective> collective;
+};
+
+/// The operation that brings the sum of gradients to whoever updates.
+Operation gradient_operation(Updater updater);
+
 /// A scenario. Everything fits everything else. With `fixed` it is a pipeline only: it has an order, an
-/// engine and durations, but no model, no cluster and no batch.
+/// engine and durations, but no model, no cluster and no batch. With `communication` it is that alone, on a
+/// cluster, without passes.
 struct Scenario {
   std::string about;
   std::optional<PassDurations> fixed;
+  std::optional<OneCommunication> communication;
   Model model;
   std::optional<Cluster> cluster;
   Batch batch;
-  Layout layout{Sizes{}, {Axis::tensor, Axis::context, Axis::expert, Axis::data, Axis::pipeline}};
+  Layout layout{Sizes{}, {Axis::tensor, Axis::expert, Axis::data, Axis::pipeline}};
+  bool sequence_parallel = true;  ///< norms and residuals divided over the tensor-parallel group
+  ContextExchange context_exchange = ContextExchange::ring;
   std::vector<std::int64_t> layers_per_stage;  ///< of the model's stages, in the order of the forward pass
   std::unique_ptr<const Schedule> schedule;
   Order order;
-  std::unique_ptr<const Routing> routing;
-  std::uint64_t seed = 0;
-  double routing_spread = 0;  ///< of the rows that a rank gets: standard deviation over mean
+  Router router;
+  Placement placement = Placement::in_order;
+  std::int64_t redundant_experts = 0;  ///< slots of an expert group beyond one for each expert of a layer
+  double routing_spread = 0;           ///< of the rows that a rank gets: standard deviation over mean
+  std::optional<ExpertLoads> loads;    ///< where the ranks of an expert group differ
   Collectives collectives;
   PrecisionPlan precision;
-  GradientSync gradient_sync = GradientSync::zero1;
+  GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank
   Recompute recompute;
   bool fused_loss = true;
   std::unique_ptr<const Cost> cost;

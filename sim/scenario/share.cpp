@@ -10,6 +10,8 @@ Share share_of(const Scenario& scenario) {
   share.sequence_length = scenario.batch.sequence_length;
   share.tensor = scenario.layout.sizes().tensor;
   share.context = scenario.layout.sizes().context;
+  share.sequence_parallel = scenario.sequence_parallel;
+  share.expert_tensor = scenario.layout.sizes().expert_tensor;
   share.gemm = scenario.precision.gemm;
   share.dispatch = scenario.precision.dispatch;
   return share;
@@ -17,13 +19,44 @@ Share share_of(const Scenario& scenario) {
 
 std::int64_t tokens_per_device(const Scenario& scenario) {
   const Sizes& sizes = scenario.layout.sizes();
-  return scenario.batch.microbatch * scenario.batch.sequence_length / (sizes.context * sizes.tensor);
+  const std::int64_t parts = sizes.context * (scenario.sequence_parallel ? sizes.tensor : 1);
+  return scenario.batch.microbatch * scenario.batch.sequence_length / parts;
 }
 
-std::vector<std::int64_t> expert_rows(const Scenario& scenario, const Layer& layer) {
-  if (!layer.is_moe) return {};
-  const std::int64_t local = layer.experts.count / scenario.layout.sizes().expert;
-  const auto mean = static_cast<double>(tokens_per_device(scenario) * layer.experts.top_k);
+Gate gate_of(const Experts& experts) {
+  return {.experts = experts.count,
+          .top_k = experts.top_k,
+          .groups = experts.groups,
+          .chosen_groups = experts.chosen_groups};
+}
+
+std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer) {
+  if (!layer.is_moe) return 0;
+  return scenario.router.routing->capacity(gate_of(layer.experts), tokens_per_device(scenario));
+}
+
+std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  if (!shape.is_moe) return 0;
+  if (scenario.loads) return scenario.loads->mean_rows(static_cast<std::int64_t>(layer));
+  const std::int64_t capacity = padded_capacity(scenario, shape);
+  return capacity > 0 ? capacity * shape.experts.count : tokens_per_device(scenario) * shape.experts.top_k;
+}
+
+std::int64_t gathered_groups(const Scenario& scenario) {
+  // Without sequence parallelism ranks that share experts hold the same tokens, and get the same rows.
+  return scenario.sequence_parallel ? scenario.layout.sizes().expert_tensor : 1;
+}
+
+std::int64_t computed_rows(const Scenario& scenario, std::size_t layer) {
+  return dispatched_rows(scenario, layer) * gathered_groups(scenario);
+}
+
+std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  if (!shape.is_moe) return {};
+  const std::int64_t local = shape.experts.count / scenario.layout.sizes().expert;
+  const auto mean = static_cast<double>(computed_rows(scenario, layer));
   const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
   for (std::int64_t i = 0; i < arriving % local; ++i) ++rows[static_cast<std::size_t>(i)];
@@ -35,12 +68,16 @@ Bytes row_bytes(std::int64_t hidden, Precision precision) {
   return precision == Precision::fp8 ? scaled(plain, 1.0 + 4.0 / 128.0) : plain;
 }
 
+Bytes keys_and_values(const Op& core, std::int64_t context) {
+  const std::int64_t tokens = core.batch * core.kv_sequence / context;
+  return size_of(Precision::bf16) * (tokens * core.kv_heads * (core.head_dim + core.value_head_dim));
+}
+
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
-  const Layer& shape = scenario.model.layers[layer];
-  const std::vector<std::int64_t> rows = expert_rows(scenario, shape);
+  const std::vector<std::int64_t> rows = expert_rows(scenario, layer);
   Share share = share_of(scenario);
   share.expert_rows = rows;
-  share.dispatched_rows = tokens_per_device(scenario) * shape.experts.top_k;
+  share.dispatched_rows = dispatched_rows(scenario, layer);
   return lower_layer(scenario.model, layer, share, scenario.recompute);
 }
 

@@ -7,11 +7,6 @@
 namespace moesim {
 namespace {
 
-BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
-  return {.passes = {time_of(ops.forward, scenario), time_of(ops.backward_input, scenario),
-                     time_of(ops.backward_weight, scenario)}};
-}
-
 BlockTimes several(BlockTimes one, std::int64_t count) {
   for (Timed& timed : one.passes) timed.time = timed.time * count;
   return one;
@@ -29,6 +24,27 @@ BlockTimes sum(BlockTimes a, const BlockTimes& b) {
   return a;
 }
 
+std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario) {
+  std::vector<Piece> pieces;
+  std::vector<Op> between;
+  const auto end_piece = [&] {
+    if (!between.empty()) pieces.push_back({.timed = time_of(between, scenario), .keys_and_values = {}});
+    between.clear();
+  };
+  for (const Op& op : ops) {
+    if (op.kind != OpKind::attention) {
+      between.push_back(op);
+      continue;
+    }
+    end_piece();
+    pieces.push_back({.timed = time_of({op}, scenario),
+                      .keys_and_values = keys_and_values(op, scenario.layout.sizes().context),
+                      .backward = op.pass != OpPass::forward});
+  }
+  end_piece();
+  return pieces;
+}
+
 }  // namespace
 
 Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
@@ -42,12 +58,21 @@ Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
   return {.time = alone, .slowdown = alone.count == 0 ? 1.0 : std::max(1.0, contended / alone)};
 }
 
+BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
+  return {.passes = {time_of(ops.forward, scenario), time_of(ops.backward_input, scenario),
+                     time_of(ops.backward_weight, scenario)}};
+}
+
 WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_of_shape(scenario.model)) {
   shapes_.resize(shape_of_layer_.size());
   for (std::size_t layer = 0; layer < shapes_.size(); ++layer) {
     if (shape_of_layer_[layer] != layer) continue;
     const LayerOps ops = ops_of_layer(scenario, layer);
     shapes_[layer] = {times_of(ops.attention, scenario), times_of(ops.feed_forward, scenario)};
+    if (scenario.layout.sizes().context == 1) continue;
+    const BlockOps& cut = ops.attention;
+    shapes_[layer].pieces = {pieces_of(cut.forward, scenario), pieces_of(cut.backward_input, scenario),
+                             pieces_of(cut.backward_weight, scenario)};
   }
   const Share share = share_of(scenario);
   embedding_ = times_of(lower_embedding(scenario.model, share), scenario);

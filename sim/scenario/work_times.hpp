@@ -5,26 +5,25 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/scenario/block_times.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
 
-/// A compute time: alone, and how much longer while communication holds multiprocessors.
-struct Timed {
-  Time time;
-  double slowdown = 1;
-};
-
-/// One block in the passes of OpPass.
-struct BlockTimes {
-  std::array<Timed, 3> passes;
-  const Timed& in(OpPass pass) const { return passes[static_cast<std::size_t>(pass)]; }
+/// A part of a block between exchanges of keys and values.
+struct Piece {
+  Timed timed;
+  Bytes keys_and_values;  ///< of an attention core: what one context-parallel rank has of them; else none
+  bool backward = false;  ///< of an attention core: its gradients too
 };
 
 /// A layer's two blocks.
 struct LayerTimes {
   BlockTimes attention;
   BlockTimes feed_forward;
+  /// The attention block again, by passes of OpPass, cut around its attention cores. Empty without context
+  /// parallelism.
+  std::array<std::vector<Piece>, 3> pieces{};
 };
 
 /// Times of everything that a device computes for one microbatch. Layers of one shape share one entry.
@@ -50,5 +49,7 @@ class WorkTimes {
 
 /// Time of a list of ops one after the other.
 Timed time_of(const std::vector<Op>& ops, const Scenario& scenario);
+/// Times of a block's three passes.
+BlockTimes times_of(const BlockOps& ops, const Scenario& scenario);
 
 }  // namespace moesim

@@ -36,10 +36,12 @@ const std::string see_help = "hint: moesim --help lists commands and options\n";
 TEST_CASE("A command line that cannot be understood is refused with a hint") {
   CHECK(refusal({}) == "error: A subcommand is required\n" + see_help);
   CHECK(refusal({"bogus"}) ==
-        "error: unknown command 'bogus' (known: run, schedule, compare, topology, list, describe)\n" +
+        "error: unknown command 'bogus' (known: run, schedule, compare, topology, validate, import, list, "
+        "describe)\n" +
             see_help);
   CHECK(refusal({"comapre", "x.json"}) ==
-        "error: unknown command 'comapre' (known: run, schedule, compare, topology, list, describe; did you "
+        "error: unknown command 'comapre' (known: run, schedule, compare, topology, validate, import, list, "
+        "describe; did you "
         "mean "
         "'compare'?)\n" +
             see_help);
@@ -88,6 +90,8 @@ TEST_CASE("A part that leads to no file is named with the key that leads there")
   CHECK(
       refusal({"topology", tiny}) ==
       "error: scenarios/two-gpus.json: name: is missing, expected a text (what reports call the cluster)\n");
+  CHECK(refusal({"topology", "configs/clusters/two-gpus.json", "--bytes", "8"}) ==
+        "error: --bytes: '8', expected a size of 1 B to 1 PB as \"8 MiB\"\n");
 }
 
 TEST_CASE("An unknown key or kind is answered with the known ones and the nearest") {
@@ -107,7 +111,8 @@ TEST_CASE("An unknown key or kind is answered with the known ones and the neares
         "error: --set: recompute: unknown 'foo' (known: none, full, norm, activation, latent, attention, "
         "experts)\n");
   CHECK(refusal_of({R"(parallelism.placement=["tensor"])"}) ==
-        "error: --set: parallelism.placement: lacks 'expert', expected all of tensor, context, expert, data, "
+        "error: --set: parallelism.placement: lacks 'expert', expected all of tensor, context, "
+        "expert_tensor, expert, data, "
         "pipeline\n");
 }
 

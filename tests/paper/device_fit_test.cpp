@@ -2,6 +2,7 @@
 // `python3 tools/fit_device.py` prints the same table.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <vector>
@@ -96,6 +97,17 @@ std::vector<std::int64_t> rows_of(const Value& list) {
   std::vector<std::int64_t> rows;
   for (const Value& item : list.items) rows.push_back(item.integer);
   return rows;
+}
+
+const Value& member(const Value& object, std::string_view name) {
+  const Value* found = object.find(name);
+  REQUIRE(found != nullptr);
+  return *found;
+}
+
+double median(std::vector<double> errors) {
+  std::sort(errors.begin(), errors.end());
+  return errors[errors.size() / 2];
 }
 
 }  // namespace
@@ -201,4 +213,72 @@ TEST_CASE("Copies, norms, SwiGLU, permute and unpermute on an H200 come out with
   });
   CHECK(found.median < 0.04);
   CHECK(found.p90 < 0.08);
+}
+
+TEST_CASE("Products published for an A100 come out within 3 % at the median") {
+  const Device a100 = device("a100.json");
+  const Value table = measured("measurements-a100-bf16.json");
+  std::vector<double> products;
+  for (const Value& row : member(table, "gemm_bf16").items) {
+    const std::string& pass = row.items[0].text;
+    const Op op =
+        make_gemm("", pass == "backward_weight" ? OpPass::backward_weight : OpPass::forward,
+                  row.items[1].integer, row.items[2].integer, row.items[3].integer, Precision::bf16);
+    products.push_back(std::abs(seconds(op, a100) * 312e12 * row.items[4].number / op.flops.count - 1));
+  }
+  CHECK(products.size() == 66);
+  CHECK(median(products) < 0.03);
+}
+
+TEST_CASE("Products and attention published for a B200 come out within 10 % and 15 % at the median") {
+  const Device b200 = device("b200.json");
+  const Value table = measured("measurements-b200-bf16.json");
+  std::vector<double> products;
+  for (const Value& row : member(table, "gemm_bf16").items) {
+    const std::string& pass = row.items[0].text;
+    const Op op =
+        make_gemm("", pass == "backward_weight" ? OpPass::backward_weight : OpPass::forward,
+                  row.items[1].integer, row.items[2].integer, row.items[3].integer, Precision::bf16);
+    products.push_back(std::abs(seconds(op, b200) * 2250e12 * row.items[4].number / op.flops.count - 1));
+  }
+  CHECK(products.size() == 69);
+  CHECK(median(products) < 0.10);
+  for (const bool backward : {false, true}) {
+    std::vector<double> errors;
+    for (const Value& row : member(table, "attention_bf16").items) {
+      const auto at = [&](std::size_t i) { return row.items[i].integer; };
+      const Op op = make_attention(backward ? OpPass::backward_input : OpPass::forward,
+                                   {.batch = 1,
+                                    .heads = at(0),
+                                    .kv_heads = at(1),
+                                    .sequence = at(4),
+                                    .kv_sequence = at(4),
+                                    .head_dim = at(2),
+                                    .value_head_dim = at(3)},
+                                   Precision::bf16);
+      const double square =
+          2.0 * static_cast<double>(at(0) * (at(2) + at(3))) * static_cast<double>(at(4) * at(4));
+      const double flops = backward ? 2.5 * square : square;
+      errors.push_back(
+          std::abs(seconds(op, b200) * 2250e12 * row.items[backward ? 6 : 5].number / flops - 1));
+    }
+    CHECK(median(errors) < 0.15);
+  }
+}
+
+TEST_CASE("Grouped products published for a B200 are a kernel for each expert, within 20 % at the median") {
+  const Device b200 = device("b200.json");
+  const Value table = measured("measurements-b200-bf16.json");
+  std::vector<double> errors;
+  for (const Value& row : member(table, "grouped_bf16").items) {
+    const auto at = [&](std::size_t i) { return row.items[i].integer; };
+    const bool is_weight = row.items[0].text == "backward_weight";
+    const bool is_input = row.items[0].text == "backward_input";
+    const OpPass pass = is_weight ? OpPass::backward_weight : OpPass::forward;
+    const Op one =
+        is_weight ? make_gemm("", pass, at(3), at(4), at(2), Precision::bf16)
+                  : make_gemm("", pass, at(2), at(is_input ? 4 : 3), at(is_input ? 3 : 4), Precision::bf16);
+    errors.push_back(std::abs(seconds(one, b200) * 2250e12 * row.items[5].number / one.flops.count - 1));
+  }
+  CHECK(median(errors) < 0.20);
 }

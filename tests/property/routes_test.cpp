@@ -38,6 +38,20 @@ std::vector<Case> cases() {
       all.push_back({rates + R"("devices_per_node": 4, "nodes_per_pod": 3, )" + kind, devices});
     }
   }
+  for (const auto& [keys, devices] : {std::pair{R"("dimensions": [4, 3], "cores_per_chip": 2)", 24U},
+                                      {R"("dimensions": [2, 4, 2])", 16U},
+                                      {R"("dimensions": [6, 4], "wrap": [0, 1])", 24U},
+                                      {R"("dimensions": [7])", 7U},
+                                      {R"("dimensions": [1], "cores_per_chip": 2)", 2U}}) {
+    all.push_back({R"("kind": "torus", "link_rate": "1 GB/s", )" + std::string(keys), devices});
+  }
+  for (const std::uint32_t devices : {8U, 16U, 24U, 56U, 72U}) {
+    all.push_back({R"("kind": "dragonfly", "nic_rate": "1 GB/s", "devices_per_router": 2,
+                      "routers_per_group": 4, "global_links_per_router": 2)",
+                   devices});
+  }
+  for (const std::uint32_t devices : {4U, 12U})
+    all.push_back({R"("kind": "star", "nic_rate": "1 GB/s", "devices_per_node": 4)", devices});
   all.push_back({rates + R"("devices_per_node": 1, "nodes_per_pod": 4, "kind": "rail_fat_tree")", 11});
   return all;
 }
@@ -54,16 +68,18 @@ TEST_CASE(
     bool connects = true;
     for (DeviceId from = 0; from < c.devices; ++from) {
       for (DeviceId to = 0; to < c.devices; ++to) {
-        links.clear();
-        fabric.route(from, to, links);
-        std::uint32_t at = from;
-        std::set<std::uint32_t> visited{at};
-        for (const LinkId id : links) {
-          connects = connects && id < fabric.links().size() && fabric.link(id).from == at;
-          at = fabric.link(id).to;
-          connects = connects && visited.insert(at).second;
+        for (std::uint32_t way = 0; way < fabric.ways(from, to); ++way) {
+          links.clear();
+          fabric.route(from, to, links, way);
+          std::uint32_t at = from;
+          std::set<std::uint32_t> visited{at};
+          for (const LinkId id : links) {
+            connects = connects && id < fabric.links().size() && fabric.link(id).from == at;
+            at = fabric.link(id).to;
+            connects = connects && visited.insert(at).second;
+          }
+          connects = connects && at == to;
         }
-        connects = connects && at == to;
       }
     }
     CHECK(connects);

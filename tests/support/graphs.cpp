@@ -1,14 +1,21 @@
 #include "tests/support/graphs.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
+
+#include "models/base/error.hpp"
 
 namespace moesim::testing {
 
 TaskGraph build(const Sketch& sketch) {
   GraphBuilder builder(sketch.actors);
+  std::vector<PatternId> patterns;
   for (const TrafficSketch& traffic : sketch.patterns) {
-    builder.add_pattern(traffic.pattern, traffic.loads, traffic.members);
+    patterns.push_back(builder.add_pattern(traffic.pattern, traffic.loads, traffic.members));
+    for (const PartSketch& part : traffic.parts)
+      builder.add_part(patterns.back(), part.flow_bytes, part.loads);
   }
   for (const TaskSketch& task : sketch.tasks) {
     switch (task.kind) {
@@ -16,7 +23,7 @@ TaskGraph build(const Sketch& sketch) {
         builder.add_compute(task.actor, task.duration, task.slowdown, {});
         break;
       case TaskKind::coflow:
-        builder.add_coflow(task.pattern, {});
+        builder.add_coflow(patterns[task.pattern], {});
         break;
       case TaskKind::barrier:
         builder.add_barrier();
@@ -93,7 +100,29 @@ Sketch random_sketch(RandomStream& random, std::uint32_t tasks) {
   return sketch;
 }
 
-Timeline run(std::string_view engine, const TaskGraph& graph) {
+Sketch in_flows(Sketch sketch, RandomStream& random) {
+  for (TrafficSketch& traffic : sketch.patterns) {
+    if (traffic.loads.empty()) continue;
+    traffic.loads.clear();
+    double sum = 0;
+    for (std::uint64_t i = 1 + random.below(6); i > 0; --i) {
+      PartSketch& part = traffic.parts.emplace_back();
+      part.flow_bytes = 500.0 * static_cast<double>(1 + random.below(60));
+      sum += part.flow_bytes;
+      const auto from = static_cast<std::uint32_t>(random.below(sketch.links.size()));
+      const auto to = static_cast<std::uint32_t>(random.below(sketch.links.size()));
+      part.loads.push_back({from, part.flow_bytes});
+      if (to != from) part.loads.push_back({to, part.flow_bytes});
+      traffic.loads.insert(traffic.loads.end(), part.loads.begin(), part.loads.end());
+    }
+    traffic.pattern.flow_bytes = sum / static_cast<double>(traffic.parts.size());
+  }
+  return sketch;
+}
+
+namespace {
+
+std::unique_ptr<const Engine> make_engine(std::string_view engine) {
   Value value;
   value.kind = Value::Kind::object;
   Value kind;
@@ -101,7 +130,21 @@ Timeline run(std::string_view engine, const TaskGraph& graph) {
   kind.text = engine;
   value.set("kind", std::move(kind));
   Reader reader(value, "engine");
-  return make_member(reader, engines(), "engine")->run(graph);
+  return make_member(reader, engines(), "engine");
+}
+
+}  // namespace
+
+Timeline run(std::string_view engine, const TaskGraph& graph) { return make_engine(engine)->run(graph); }
+
+bool has_engine(std::string_view engine) {
+  try {
+    make_engine(engine);
+    return true;
+  } catch (const MissingError& error) {
+    fmt::print(stderr, "skipped: {}\n", error.what());
+    return false;
+  }
 }
 
 }  // namespace moesim::testing

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "models/routing/skew.hpp"
 #include "sim/scenario/scenario.hpp"
 #include "tests/support/program.hpp"
 
@@ -19,9 +20,10 @@ namespace {
 const std::map<std::string, int> floors{
     {"models/base", 0},    {"models/config", 1},  {"models/transformer", 2},
     {"models/cluster", 2}, {"models/routing", 2}, {"models/cost", 3},
-    {"sim/schedule", 4},   {"sim/graph", 4},      {"sim/engine", 5},
-    {"sim/collective", 5}, {"sim/scenario", 6},   {"sim/lower", 7},
-    {"sim/report", 7},     {"sim/run", 8},        {"tools", 9}};
+    {"sim/schedule", 4},   {"sim/graph", 4},      {"sim/gradient", 4},
+    {"sim/engine", 5},     {"sim/collective", 5}, {"sim/scenario", 6},
+    {"sim/lower", 7},      {"sim/report", 7},     {"sim/run", 8},
+    {"tools", 9}};
 
 /// A library and the paths that may include it.
 struct Fence {
@@ -169,6 +171,8 @@ TEST_CASE("Members of a family have unique names, a sentence without period each
   check_register("schedule", schedules(), tests);
   check_register("topology", topologies(), tests);
   check_register("routing", routings(), tests);
+  check_register("skew", skews(), tests);
+  check_register("gradient_sync", gradient_syncs(), tests);
   check_register("collective", collectives(), tests);
   check_register("cost", costs(), tests);
   check_register("engine", engines(), tests);

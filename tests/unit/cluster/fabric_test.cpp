@@ -226,10 +226,9 @@ TEST_CASE("Topologies refuse what does not fit, with the numbers") {
         "topology.json: nic_efficiency: is 1.5, expected 0.01 to 1");
   CHECK(error_of("{" + tree_keys + R"(, "cross_rail": "pxn"})") ==
         "topology.json: cross_rail: unknown 'pxn' (known: forward, spine)");
-  CHECK(
-      error_of(R"({"kind": "multi_plain", "nvlink_rate": "1 GB/s"})") ==
-      "topology.json: kind: unknown 'multi_plain' (known: nvswitch, rail_fat_tree, multi_plane; did you mean "
-      "'multi_plane'?)");
+  CHECK(error_of(R"({"kind": "multi_plain", "nvlink_rate": "1 GB/s"})") ==
+        "topology.json: kind: unknown 'multi_plain' (known: nvswitch, rail_fat_tree, multi_plane, torus, "
+        "dragonfly, star; did you mean 'multi_plane'?)");
   CHECK(error_of(R"({"kind": "multi_plane", "nvlink_rate": "1 GB/s", "nic_rate": "1 GB/s", "levels": 2})") ==
         "topology.json: levels: unknown key (known: devices_per_node, kind, nic_efficiency, nic_latency, "
         "nic_rate, "

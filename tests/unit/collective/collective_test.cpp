@@ -46,7 +46,7 @@ struct Sums {
 
 Sums sums_of(const Traffic& traffic, const Fabric& fabric) {
   Sums sums;
-  for (const Flow& flow : traffic.flows) {
+  for (const Flow& flow : all_flows(traffic)) {
     sums.sent[flow.from] += flow.bytes;
     sums.received[flow.to] += flow.bytes;
     sums.total += flow.bytes;
@@ -152,9 +152,9 @@ TEST_CASE("A pairwise all-to-all sends the same rows between every two ranks and
   for (const bool deduplicate : {false, true}) {
     const auto pairwise = algorithm(fmt::format(R"({{"kind": "pairwise", "deduplicate": {}}})", deduplicate));
     const Traffic traffic = pairwise->plan(all_to_all(group), fabric);
-    CHECK(traffic.flows.size() == 30);
+    CHECK(all_flows(traffic).size() == 30);
     CHECK(traffic.messages == 30);
-    for (const Flow& flow : traffic.flows) {
+    for (const Flow& flow : all_flows(traffic)) {
       CHECK(flow.from != flow.to);
       CHECK(flow.bytes == (deduplicate ? 9000 : 12000));
     }
@@ -168,7 +168,7 @@ TEST_CASE("A hierarchical all-to-all crosses to each other node once, and spread
   const Sums sums = sums_of(traffic, fabric);
   CHECK(sums.between_nodes == 8 * 16000.0);  // each rank to the one other node
   double inside = 0;
-  for (const Flow& flow : traffic.flows) {
+  for (const Flow& flow : all_flows(traffic)) {
     if (fabric.node_of(flow.from) != fabric.node_of(flow.to)) {
       CHECK(flow.from % 4 == flow.to % 4);  // on its own rail
       CHECK(flow.bytes == 16000);
@@ -187,7 +187,7 @@ TEST_CASE("On one node a hierarchical all-to-all is a pairwise one without dupli
   const std::vector<DeviceId> group = first_devices(4);
   const auto pairs = [&](const std::string& keys) {
     std::map<std::pair<DeviceId, DeviceId>, double> bytes;
-    for (const Flow& flow : algorithm(keys)->plan(all_to_all(group), fabric).flows)
+    for (const Flow& flow : all_flows(algorithm(keys)->plan(all_to_all(group), fabric)))
       bytes[{flow.from, flow.to}] += flow.bytes;
     return bytes;
   };
@@ -205,9 +205,10 @@ TEST_CASE("Every rank sends as much as it receives, whatever the group and the a
     for (std::uint32_t d = first * 4; d < (first + nodes) * 4; ++d) group.push_back(d);
     for (std::size_t k = group.size(); k > 1; --k) std::swap(group[k - 1], group[random.below(k)]);
     const std::vector<std::pair<std::string, Operation>> cases{
-        {"pairwise", Operation::all_to_all}, {"hierarchical", Operation::all_to_all},
-        {"ring", Operation::all_reduce},     {"ring", Operation::reduce_scatter},
-        {"ring", Operation::all_gather},     {"tree", Operation::all_reduce}};
+        {"pairwise", Operation::all_to_all},      {"hierarchical", Operation::all_to_all},
+        {"ring", Operation::all_reduce},          {"ring", Operation::reduce_scatter},
+        {"ring", Operation::all_gather},          {"tree", Operation::all_reduce},
+        {"dimension_ring", Operation::all_reduce}};
     for (const auto& [kind, operation] : cases) {
       Request request = all_to_all(group);
       request.operation = operation;
@@ -244,8 +245,96 @@ TEST_CASE("An algorithm refuses what it does not do, and says what it does") {
   CHECK(refusal("tree", Operation::reduce_scatter) ==
         "collectives: 'tree' does no reduce_scatter (it does all_reduce)");
   CHECK(refusal("pairwise", Operation::all_reduce) ==
-        "collectives: 'pairwise' does no all_reduce (it does all_to_all and point_to_point)");
+        "collectives: 'pairwise' does no all_reduce (it does all_to_all, point_to_point, reduce "
+        "and broadcast)");
   CHECK(refusal("hierarchical", Operation::point_to_point) ==
         "collectives: 'hierarchical' does no point_to_point (it does all_to_all)");
+  CHECK(
+      refusal("dimension_ring", Operation::all_to_all) ==
+      "collectives: 'dimension_ring' does no all_to_all (it does all_reduce, reduce_scatter and all_gather)");
   CHECK(refusal("ring", Operation::all_reduce) == "no error");
+}
+
+TEST_CASE("With a matrix of rows each pair sends its own, and never more than the source has tokens") {
+  const Fabric fabric = nodes_of(4, 2);
+  const std::vector<DeviceId> group = first_devices(4);
+  const std::vector<std::int64_t> rows{5, 10, 20, 60,  //
+                                       1, 2,  3,  4,   //
+                                       0, 0,  0,  0,   //
+                                       9, 9,  9,  9};
+  // Evenly 8 rows to each rank, of which 6 where those for one rank go once, and 10 to each node.
+  const Request request{.operation = Operation::all_to_all,
+                        .group = group,
+                        .bytes = Bytes{100},
+                        .rows_per_rank = 8,
+                        .reached_rows_per_rank = 6,
+                        .reached_rows_per_node = 10,
+                        .rows = rows,
+                        .tokens = 40};
+  const auto bytes = [](const Traffic& traffic) {
+    std::map<std::pair<DeviceId, DeviceId>, double> sums;
+    for (const Flow& flow : traffic.flows) sums[{flow.from, flow.to}] += flow.bytes;
+    return sums;
+  };
+  auto sent = bytes(algorithm(R"({"kind": "pairwise"})")->plan(request, fabric));
+  CHECK(sent[{0, 3}] == 6000);
+  CHECK(sent[{1, 2}] == 300);
+  CHECK(sent[{3, 0}] == 900);
+  CHECK(sent.count({0, 0}) == 0);
+  sent = bytes(algorithm(R"({"kind": "pairwise", "deduplicate": true})")->plan(request, fabric));
+  CHECK(sent[{0, 1}] == 750);
+  CHECK(sent[{0, 3}] == 4000);  // 45 rows, but 40 tokens
+  sent = bytes(algorithm(R"({"kind": "hierarchical"})")->plan(request, fabric));
+  CHECK(sent[{0, 2}] == Approx(4000));              // 80 rows to the node, 50 once, 40 tokens
+  CHECK(sent[{1, 3}] == Approx(700 * 10.0 / 16));   // 7 rows to the node
+  CHECK(sent[{3, 1}] == Approx(1800 * 10.0 / 16));  // 18
+  CHECK(sent[{2, 3}] == Approx(4000));              // passed on for rank 0; rank 2 has nothing of its own
+  CHECK(sent[{3, 2}] == Approx(300 * 0.75 + 900 * 0.75));  // for rank 1, and its own
+}
+
+TEST_CASE("An even matrix is the even exchange") {
+  const Fabric fabric = nodes_of(8, 4);
+  const std::vector<DeviceId> group = first_devices(8);
+  const std::vector<std::int64_t> rows(64, 12);
+  Request request{.operation = Operation::all_to_all,
+                  .group = group,
+                  .bytes = Bytes{64},
+                  .rows_per_rank = 12,
+                  .reached_rows_per_rank = 9,
+                  .reached_rows_per_node = 20};
+  for (const char* keys : {R"({"kind": "pairwise"})", R"({"kind": "pairwise", "deduplicate": true})",
+                           R"({"kind": "hierarchical"})"}) {
+    CAPTURE(keys);
+    request.rows = {};
+    const Traffic even = algorithm(keys)->plan(request, fabric);
+    const std::vector<Flow> flows = all_flows(even);
+    request.rows = rows;
+    request.tokens = 100;
+    const Traffic matrix = algorithm(keys)->plan(request, fabric);
+    REQUIRE(flows.size() == matrix.flows.size());
+    CHECK(even.latency == matrix.latency);
+    for (std::size_t i = 0; i < flows.size(); ++i) {
+      CHECK(flows[i].from == matrix.flows[i].from);
+      CHECK(flows[i].to == matrix.flows[i].to);
+      CHECK(flows[i].bytes == Approx(matrix.flows[i].bytes).epsilon(1e-12));
+    }
+  }
+}
+
+TEST_CASE("A reduce brings every buffer to the first of the group, a broadcast takes one to each other") {
+  const Fabric fabric = nodes_of(8, 4);
+  const std::vector<DeviceId> group{2, 0, 5, 7};
+  const std::unique_ptr<const Collective> pairwise = algorithm(R"({"kind": "pairwise"})");
+  const Sums reduced = sums_of(
+      pairwise->plan({.operation = Operation::reduce, .group = group, .bytes = Bytes{1000}}, fabric), fabric);
+  CHECK(reduced.received.size() == 1);
+  CHECK(reduced.received.at(2) == 3000);
+  CHECK(reduced.sent.at(7) == 1000);
+  CHECK(reduced.between_nodes == 2000);
+  const Sums sent = sums_of(
+      pairwise->plan({.operation = Operation::broadcast, .group = group, .bytes = Bytes{1000}}, fabric),
+      fabric);
+  CHECK(sent.sent.size() == 1);
+  CHECK(sent.sent.at(2) == 3000);
+  CHECK(sent.received.at(0) == 1000);
 }

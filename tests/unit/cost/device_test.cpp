@@ -28,7 +28,8 @@ std::string problem(const std::string& override) {
 }  // namespace
 
 TEST_CASE("Every device file is read whole, and names itself and what it is made of") {
-  for (const char* file : {"a100.json", "h100.json", "h200.json", "h800.json", "b200.json", "tpu-v3.json"}) {
+  for (const char* file :
+       {"a100.json", "h100.json", "h200.json", "h800.json", "b200.json", "gb200.json", "tpu-v3.json"}) {
     INFO(file);
     const Device device = read(file);
     CHECK_FALSE(device.name.empty());

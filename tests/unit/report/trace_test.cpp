@@ -180,5 +180,7 @@ TEST_CASE("A trace names ranks by what they stand for") {
   };
   CHECK(names("scenarios/mixtral-8x7b-h100.json", 4, "about=x").back() == "pipeline rank 3 (16 devices)");
   CHECK(names("scenarios/two-gpus.json", 2, "resolution=full").back() == "device 1: pipeline rank 0");
+  CHECK(names("scenarios/mixtral-8x7b-h100.json", 32, "routing.kind=top_k").back() ==
+        "pipeline rank 3, expert rank 7 (2 devices)");
   CHECK(names("scenarios/dualpipe-8x20.json", 8, "about=x").back() == "pipeline rank 7");
 }

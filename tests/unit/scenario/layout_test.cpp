@@ -1,6 +1,9 @@
 // Layouts: every device has one place, groups partition them, neighbours are who they should be.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
 #include <set>
 
 #include "models/base/random.hpp"
@@ -10,7 +13,8 @@ using namespace moesim;
 
 namespace {
 
-const std::vector<Axis> usual{Axis::tensor, Axis::context, Axis::expert, Axis::data, Axis::pipeline};
+const std::vector<Axis> usual{Axis::tensor, Axis::context, Axis::expert_tensor,
+                              Axis::expert, Axis::data,    Axis::pipeline};
 
 /// Every position of a stage is in exactly one group, and all groups have that size.
 void check_partition(const std::vector<Group>& groups, std::int64_t positions, std::int64_t size) {
@@ -34,12 +38,52 @@ Sizes random_sizes(RandomStream& random) {
               .context = one_of({1, 1, 2}),
               .data = one_of({1, 2, 3, 4, 6, 8}),
               .expert = 1};
-  std::vector<std::int64_t> divisors;
-  for (std::int64_t d = 1; d <= sizes.stage_devices(); ++d) {
-    if (sizes.stage_devices() % d == 0) divisors.push_back(d);
-  }
-  sizes.expert = divisors[random.below(divisors.size())];
+  const auto divisor_of = [&](std::int64_t whole) {
+    std::vector<std::int64_t> divisors;
+    for (std::int64_t d = 1; d <= whole; ++d) {
+      if (whole % d == 0) divisors.push_back(d);
+    }
+    return divisors[random.below(divisors.size())];
+  };
+  sizes.expert = divisor_of(sizes.stage_devices());
+  sizes.expert_tensor = divisor_of(sizes.stage_devices() / sizes.expert);
   return sizes;
+}
+
+std::vector<Axis> random_placement(RandomStream& random) {
+  std::vector<Axis> placement = usual;
+  for (std::size_t k = placement.size(); k > 1; --k) std::swap(placement[k - 1], placement[random.below(k)]);
+  return placement;
+}
+
+std::string words(const Layout& layout) {
+  const Sizes& s = layout.sizes();
+  std::string text =
+      fmt::format("pipeline {}, tensor {}, context {}, data {}, expert {}, expert_tensor {}:", s.pipeline,
+                  s.tensor, s.context, s.data, s.expert, s.expert_tensor);
+  for (const Axis axis : layout.placement())
+    text += fmt::format(" {}", axis_names[static_cast<std::size_t>(axis)]);
+  return text;
+}
+
+/// The group of a scope that a position is in, and its place there.
+std::pair<std::size_t, std::size_t> place_in(const std::vector<Group>& groups, std::uint32_t position) {
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const auto at = std::find(groups[g].begin(), groups[g].end(), position);
+    if (at != groups[g].end()) return {g, static_cast<std::size_t>(at - groups[g].begin())};
+  }
+  FAIL("position " << position << " is in no group");
+  return {};
+}
+
+/// Positions with the same place in a group of `first` and in one of `second`.
+std::map<std::pair<std::size_t, std::size_t>, Group> by_places(const std::vector<Group>& first,
+                                                               const std::vector<Group>& second,
+                                                               std::int64_t positions) {
+  std::map<std::pair<std::size_t, std::size_t>, Group> same;
+  for (std::uint32_t p = 0; p < static_cast<std::uint64_t>(positions); ++p)
+    same[{place_in(first, p).second, place_in(second, p).second}].push_back(p);
+  return same;
 }
 
 bool are_neighbours(const std::vector<DeviceId>& devices) {
@@ -59,16 +103,14 @@ TEST_CASE("Whatever the sizes and the placement, groups partition a stage and st
   RandomStream random = Random(11).stream("layouts");
   for (int i = 0; i < 500; ++i) {
     const Sizes sizes = random_sizes(random);
-    std::vector<Axis> placement = usual;
-    for (std::size_t k = placement.size(); k > 1; --k)
-      std::swap(placement[k - 1], placement[random.below(k)]);
-    const Layout layout(sizes, placement);
-    INFO("pipeline " << sizes.pipeline << ", tensor " << sizes.tensor << ", context " << sizes.context
-                     << ", data " << sizes.data << ", expert " << sizes.expert);
+    const Layout layout(sizes, random_placement(random));
+    INFO(words(layout));
     const std::int64_t positions = sizes.stage_devices();
     check_partition(layout.tensor_groups(), positions, sizes.tensor);
     check_partition(layout.data_groups(), positions, sizes.data * sizes.context);
+    check_partition(layout.context_groups(), positions, sizes.context);
     check_partition(layout.expert_groups(), positions, sizes.expert);
+    check_partition(layout.expert_tensor_groups(), positions, sizes.expert_tensor);
     check_partition(layout.expert_data_groups(), positions, sizes.expert_data());
     std::set<DeviceId> devices;
     for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
@@ -95,8 +137,81 @@ TEST_CASE("A tensor group and a data group share one device, and so do an expert
       return true;
     };
     CHECK(meets_once(layout.tensor_groups(), layout.data_groups()));
+    CHECK(meets_once(layout.tensor_groups(), layout.context_groups()));
     CHECK(meets_once(layout.expert_groups(), layout.expert_data_groups()));
+    CHECK(meets_once(layout.expert_groups(), layout.expert_tensor_groups()));
+    CHECK(meets_once(layout.expert_tensor_groups(), layout.expert_data_groups()));
   }
+}
+
+TEST_CASE("Ranks with the same part of the same experts, and no others, synchronise their gradients") {
+  RandomStream random = Random(14).stream("layouts");
+  for (int i = 0; i < 200; ++i) {
+    const Layout layout(random_sizes(random), random_placement(random));
+    INFO(words(layout));
+    const std::int64_t positions = layout.sizes().stage_devices();
+    const auto of_experts = by_places(layout.expert_tensor_groups(), layout.expert_groups(), positions);
+    CHECK(static_cast<std::int64_t>(of_experts.size()) ==
+          layout.sizes().expert * layout.sizes().expert_tensor);
+    std::vector<Group> groups = layout.expert_data_groups();
+    for (const auto& [places, same] : of_experts) CHECK(std::count(groups.begin(), groups.end(), same) == 1);
+    // Attention: the same part of each matrix, whatever the part of the sequence.
+    const auto of_attention = by_places(layout.tensor_groups(), layout.tensor_groups(), positions);
+    groups = layout.data_groups();
+    for (const auto& [places, same] : of_attention)
+      CHECK(std::count(groups.begin(), groups.end(), same) == 1);
+  }
+}
+
+TEST_CASE("An order that fits keeps the groups of axes inside the pipeline on neighbouring devices") {
+  RandomStream random = Random(15).stream("layouts");
+  int fit = 0;
+  int refused = 0;
+  for (int i = 0; i < 500; ++i) {
+    const Layout layout(random_sizes(random), random_placement(random));
+    if (layout.sizes().pipeline == 1) continue;
+    ++(layout.misfit() ? refused : fit);
+    if (layout.misfit()) continue;
+    INFO(words(layout));
+    const std::vector<Axis>& order = layout.placement();
+    const auto place = [&](Axis axis) { return std::find(order.begin(), order.end(), axis); };
+    // As many devices as are between two pipeline ranks of one position.
+    const std::int64_t inside = static_cast<std::int64_t>(layout.device(1, 0)) - layout.device(0, 0);
+    const auto is_inside = [&](const std::vector<Group>& groups) {
+      return std::all_of(groups.begin(), groups.end(),
+                         [&](const Group& group) { return group.front() / inside == group.back() / inside; });
+    };
+    const auto is_outside = [&](const std::vector<Group>& groups) {
+      return std::all_of(groups.begin(), groups.end(), [&](const Group& group) {
+        return group.size() == 1 || group[1] - group[0] >= inside;
+      });
+    };
+    const auto check = [&](Axis axis, const std::vector<Group>& groups) {
+      INFO(axis_names[static_cast<std::size_t>(axis)]);
+      CHECK((place(axis) < place(Axis::pipeline) ? is_inside(groups) : is_outside(groups)));
+    };
+    check(Axis::tensor, layout.tensor_groups());
+    check(Axis::context, layout.context_groups());
+    check(Axis::expert_tensor, layout.expert_tensor_groups());
+    if (place(Axis::expert) < place(Axis::pipeline)) check(Axis::expert, layout.expert_groups());
+  }
+  CHECK(fit > 100);
+  CHECK(refused > 10);
+}
+
+TEST_CASE("Attention and experts divide the same devices, each in its own way") {
+  // Folding of arXiv 2504.14960: tensor 2 x context 2 x data 2 for attention, expert_tensor 1 x expert 8.
+  const Layout folded({.tensor = 2, .context = 2, .data = 2, .expert = 8}, usual);
+  CHECK(folded.tensor_groups().front() == Group{0, 1});
+  CHECK(folded.context_groups().front() == Group{0, 2});
+  CHECK(folded.data_groups().front() == Group{0, 2, 4, 6});
+  CHECK(folded.expert_groups().front() == Group{0, 1, 2, 3, 4, 5, 6, 7});
+  CHECK(folded.expert_data_groups().front() == Group{0});
+  const Layout shared({.tensor = 4, .data = 2, .expert = 2, .expert_tensor = 2}, usual);
+  CHECK(shared.tensor_groups().front() == Group{0, 1, 2, 3});
+  CHECK(shared.expert_tensor_groups().front() == Group{0, 1});
+  CHECK(shared.expert_groups().front() == Group{0, 2});
+  CHECK(shared.expert_data_groups().front() == Group{0, 4});
 }
 
 TEST_CASE("By default tensor and expert groups are neighbouring devices, and so is a pipeline rank") {
@@ -107,8 +222,13 @@ TEST_CASE("By default tensor and expert groups are neighbouring devices, and so 
     for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
       for (const Group& group : layout.tensor_groups())
         CHECK(are_neighbours(devices_of(layout, rank, group)));
-      for (const Group& group : layout.expert_groups())
+      for (const Group& group : layout.expert_tensor_groups())
         CHECK(are_neighbours(devices_of(layout, rank, group)));
+      for (const Group& group : layout.expert_groups()) {  // of one part of each expert
+        const std::vector<DeviceId> devices = devices_of(layout, rank, group);
+        CHECK(devices.back() - devices.front() ==
+              (devices.size() - 1) * static_cast<std::uint64_t>(sizes.expert_tensor));
+      }
       Group all;
       for (std::uint32_t p = 0; p < static_cast<std::uint64_t>(sizes.stage_devices()); ++p) all.push_back(p);
       CHECK(are_neighbours(devices_of(layout, rank, all)));

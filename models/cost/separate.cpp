@@ -1,0 +1,53 @@
+#include "models/cost/separate.hpp"
+
+namespace moesim {
+namespace {
+
+// Bytes that a kernel moves for a score: softmax reads and writes it, backward reads its gradient too;
+// dropout reads, writes and has a mask of one byte.
+constexpr double softmax_bytes = 4, softmax_backward_bytes = 6, dropout_bytes = 5;
+
+/// One product for each head of each sequence: `rows` x `width` over `depth`.
+Op batched(const Op& attention, std::int64_t rows, std::int64_t width, std::int64_t depth) {
+  const auto copies = static_cast<std::size_t>(attention.batch * attention.heads);
+  Op op = make_grouped_gemm(attention.name, OpPass::forward, std::vector<std::int64_t>(copies, rows), width,
+                            depth, Precision::bf16);
+  op.pass = attention.pass;
+  return op;
+}
+
+Op over_scores(const Op& attention, std::int64_t scores, double bytes) {
+  return make_streaming(OpKind::elementwise, attention.name, attention.pass, scores, 1, bytes);
+}
+
+}  // namespace
+
+std::vector<Op> separate_attention(const Op& attention) {
+  const std::int64_t queries = attention.sequence;
+  const std::int64_t keys = attention.kv_sequence > 0 ? attention.kv_sequence : queries;
+  const std::int64_t head = attention.head_dim;
+  const std::int64_t value = attention.value_head_dim > 0 ? attention.value_head_dim : head;
+  const std::int64_t scores = attention.batch * attention.heads * queries * keys;
+  if (attention.pass == OpPass::forward) {
+    return {batched(attention, queries, keys, head), over_scores(attention, scores, softmax_bytes),
+            over_scores(attention, scores, dropout_bytes), batched(attention, queries, value, keys)};
+  }
+  return {
+      batched(attention, keys, value, queries),      batched(attention, queries, keys, value),
+      over_scores(attention, scores, dropout_bytes), over_scores(attention, scores, softmax_backward_bytes),
+      batched(attention, queries, head, keys),       batched(attention, keys, head, queries)};
+}
+
+std::vector<Op> separate_products(const Op& grouped) {
+  std::vector<Op> products;
+  for (const std::int64_t rows : grouped.rows) {
+    if (rows == 0) continue;
+    products.push_back(
+        grouped.rows_are_depth
+            ? make_gemm(grouped.name, grouped.pass, grouped.n, grouped.k, rows, grouped.precision)
+            : make_gemm(grouped.name, grouped.pass, rows, grouped.n, grouped.k, grouped.precision));
+  }
+  return products;
+}
+
+}  // namespace moesim

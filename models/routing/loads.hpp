@@ -1,0 +1,52 @@
+// Where the choices of one layer and microbatch went, in one expert-parallel group.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace moesim {
+
+/// What the router chooses from.
+struct Gate {
+  std::int64_t experts = 1;
+  std::int64_t top_k = 1;
+  std::int64_t groups = 1;         ///< equal, contiguous groups of experts ...
+  std::int64_t chosen_groups = 1;  ///< ... of which a token may reach this many
+};
+
+/// Rows of each source for each expert. rows + dropped + skipped = sources x tokens x top-k.
+struct Loads {
+  std::int64_t sources = 1;  ///< ranks of the expert-parallel group
+  std::int64_t experts = 1;
+  std::vector<std::int64_t> rows;  ///< kept choices, [source][expert]
+  std::int64_t dropped = 0;        ///< choices over capacity, of all sources
+  std::int64_t skipped = 0;        ///< second choices that chance left out (GShard), of all sources
+  /// Above 0: the rows of each source's buffer for one expert, sent and computed whole (padded). 0: rows go
+  /// as they are.
+  std::int64_t capacity = 0;
+
+  std::int64_t of(std::int64_t source, std::int64_t expert) const {
+    return rows[static_cast<std::size_t>(source * experts + expert)];
+  }
+  /// Over all sources.
+  std::int64_t of_expert(std::int64_t expert) const;
+  std::int64_t total() const;
+};
+
+/// What is asked of a routing policy.
+struct Demand {
+  Gate gate;
+  std::int64_t sources = 1;
+  std::int64_t tokens = 1;             ///< of one source
+  std::span<const double> popularity;  ///< each expert's wanted share of all choices; sums to 1
+};
+
+/// The rows that are expected without any drop, in whole numbers. Each source sends exactly tokens x top-k
+/// rows; no expert gets a token twice, so what an expert cannot take (more than all tokens) goes to the
+/// others by their popularity. The busiest expert has its expected rows rounded up, so it never gets less
+/// where its popularity is higher; rows of experts before and with any other are rounded up together. Even
+/// popularity gives even rows. Fills `loads`, whose memory is used again.
+void fill_expected(const Demand& demand, Loads& loads);
+
+}  // namespace moesim

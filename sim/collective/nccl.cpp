@@ -1,0 +1,165 @@
+// What NCCL would choose: rings in one of its three protocols, or, inside a node whose NVSwitch can, a
+// reduction in the switch (NVLS). The choice is the least predicted time, as NCCL's own; latencies and
+// efficiencies are those that its source gives (NVIDIA/nccl, src/graph/tuning.cc, version 2.27).
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "sim/collective/ring.hpp"
+#include "sim/collective/settings.hpp"
+
+namespace moesim {
+namespace {
+
+using namespace literals;
+
+/// A protocol on rings. Low-latency ones send flags with the data, and fewer bytes of it for that.
+struct Protocol {
+  Time base;             ///< once (baseLatencies)
+  Time inside, between;  ///< each hop inside a node, each hop between nodes (hwLatencies)
+  double share;          ///< of the links' rates
+  bool is_capped;        ///< also by what polling for flags allows
+};
+
+constexpr std::array<Protocol, 3> protocols{
+    {{6600_ns, 600_ns, 2700_ns, 0.5, true},       // LL: 8 bytes, 4 of them flags
+     {14000_ns, 1900_ns, 4000_ns, 0.92, false},   // LL128: 128 bytes, 8 of them flags
+     {8400_ns, 3400_ns, 14000_ns, 1.0, false}}};  // Simple
+
+/// What differs between generations of GPUs.
+struct Generation {
+  std::array<double, 3> most_polled;  ///< bytes a second of a rank in LL on 1, 2, and more nodes (llMaxBws)
+  double switch_share;                ///< of the links' rates in the switch (nvlsEfficiency); 0: it cannot
+  double channels;                    ///< of NVLS
+};
+constexpr std::string_view generation_names[] = {"ampere", "hopper", "blackwell"};
+constexpr std::array<Generation, 3> generations{
+    {{{87.7e9, 22.5e9, 19e9}, 0, 1}, {{141e9, 45e9, 35e9}, 0.85, 16}, {{282e9, 90e9, 70e9}, 0.74, 24}}};
+constexpr Time switch_latency = 25_us;
+
+/// Seconds that the flows take with all links to themselves.
+double alone(const std::vector<Flow>& flows, const Fabric& fabric) {
+  std::vector<double> loads(fabric.links().size());
+  std::vector<LinkId> route;
+  double longest = 0;
+  for (const Flow& flow : flows) {
+    route.clear();
+    fabric.route(flow.from, flow.to, route);
+    for (const LinkId link : route) {
+      loads[link] += flow.bytes;
+      longest = std::max(longest, loads[link] / fabric.link(link).rate.count);
+    }
+  }
+  return longest;
+}
+
+/// Data goes through the switch in chunks: copied in, reduced and spread, copied out. The last chunk leaves
+/// two chunks' time after it would with one stage; chunks shrink with the buffer (src/enqueue.cc).
+double pipeline_stretch(double bytes, double concurrent) {
+  double chunk = 131072;
+  if (bytes < 64 * concurrent * chunk) chunk = 65536;
+  if (bytes < 8 * concurrent * chunk) chunk = 32768;
+  if (bytes < 2 * concurrent * chunk) chunk = 16384;
+  const double chunks = std::max(1.0, bytes / (concurrent * chunk));
+  return (chunks + 2) / chunks;
+}
+
+class Nccl final : public Collective {
+ public:
+  Nccl(const CollectiveSettings& settings, const Generation& generation)
+      : settings_(settings), generation_(generation) {}
+
+  Traffic plan(const Request& request, const Fabric& fabric) const override {
+    if (request.operation != Operation::all_reduce && request.operation != Operation::reduce_scatter &&
+        request.operation != Operation::all_gather) {
+      refuse("nccl", request.operation, "all_reduce, reduce_scatter and all_gather");
+    }
+    Traffic best = rings(request, fabric);
+    const bool in_a_node = nodes_of(request.group, fabric) == 1;
+    if (request.operation == Operation::all_reduce && in_a_node && generation_.switch_share > 0 &&
+        request.group.size() > 2) {
+      Traffic other = in_switch(request, fabric);
+      if (time_of(other, fabric) < time_of(best, fabric)) best = std::move(other);
+    }
+    best.latency += settings_.startup;
+    best.efficiency *= settings_.efficiency;
+    return best;
+  }
+
+ private:
+  static double time_of(const Traffic& traffic, const Fabric& fabric) {
+    return to_seconds(traffic.latency) + alone(traffic.flows, fabric) / traffic.efficiency;
+  }
+
+  /// Rings in the protocol that ends first.
+  Traffic rings(const Request& request, const Fabric& fabric) const {
+    const auto n = static_cast<std::int64_t>(request.group.size());
+    const std::int64_t nodes = nodes_of(request.group, fabric);
+    const std::int64_t rounds = request.operation == Operation::all_reduce ? 2 : 1;
+    const std::int64_t steps = rounds * (n - 1);
+    const std::int64_t between = nodes > 1 ? std::min(steps, rounds * nodes) : 0;
+    const double bytes =
+        static_cast<double>(request.bytes.count * steps) / static_cast<double>(std::max<std::int64_t>(1, n));
+    Traffic best{
+        .flows = ring_flows(request.group, bytes, fabric), .latency = {}, .efficiency = 1, .messages = 0};
+    const double seconds = std::max(alone(best.flows, fabric), 1e-12);
+    double least = INFINITY;
+    for (const Protocol& protocol : protocols) {
+      const double polled =
+          generation_.most_polled[static_cast<std::size_t>(std::min<std::int64_t>(nodes, 3) - 1)];
+      const double share =
+          protocol.is_capped ? std::min(protocol.share, polled / (bytes / seconds)) : protocol.share;
+      const Time latency = protocol.base + protocol.inside * (steps - between) + protocol.between * between;
+      if (to_seconds(latency) + seconds / share >= least) continue;
+      least = to_seconds(latency) + seconds / share;
+      best.latency = latency;
+      best.efficiency = share;
+    }
+    best.messages = static_cast<std::int64_t>(best.flows.size()) * steps;
+    return best;
+  }
+
+  /// Each rank's buffer goes up once to be reduced and its reduced shard once to be spread; down comes its
+  /// shard, and the result: (n + 1) / n of the buffer each way.
+  Traffic in_switch(const Request& request, const Fabric& fabric) const {
+    const auto n = static_cast<double>(request.group.size());
+    const double buffer = static_cast<double>(request.bytes.count);
+    Traffic traffic{.flows = ring_flows(request.group, buffer * (n + 1) / n, fabric),
+                    .latency = switch_latency,
+                    .efficiency = 1,
+                    .messages = 0};
+    const double spared = (generation_.channels - 1) / generation_.channels;
+    traffic.efficiency =
+        generation_.switch_share * spared / pipeline_stretch(buffer, generation_.channels * n);
+    traffic.messages = static_cast<std::int64_t>(2 * n);
+    return traffic;
+  }
+
+  static std::int64_t nodes_of(std::span<const DeviceId> group, const Fabric& fabric) {
+    std::vector<std::uint32_t> nodes;
+    for (const DeviceId device : group) nodes.push_back(fabric.node_of(device));
+    std::sort(nodes.begin(), nodes.end());
+    return std::unique(nodes.begin(), nodes.end()) - nodes.begin();
+  }
+
+  CollectiveSettings settings_;
+  const Generation& generation_;
+};
+
+std::unique_ptr<const Collective> make(Reader& reader) {
+  const CollectiveSettings settings = read_collective_settings(reader, {});
+  const std::size_t generation = reader.choice(
+      {.name = "generation", .help = "of the GPUs: what their links and NVSwitch can do"}, generation_names);
+  return std::make_unique<Nccl>(settings, generations[generation]);
+}
+
+}  // namespace
+
+extern constexpr Entry<Collective> nccl_collective{
+    "nccl",
+    "the protocol that NCCL would choose, reductions in NVSwitch included (all_reduce, "
+    "reduce_scatter, all_gather)",
+    make};
+
+}  // namespace moesim

@@ -1,0 +1,57 @@
+// How gradients become new parameters on every rank that holds them. A member answers a plan; lowering and
+// memory serve every plan.
+#pragma once
+
+#include <cstdint>
+
+#include "models/base/units.hpp"
+#include "models/config/family.hpp"
+
+namespace moesim {
+
+/// Who gets the sum of a gradient and computes the new parameter from it.
+enum class Updater : std::uint8_t {
+  every_rank,  ///< all of it: the sum goes to all, and nothing comes back
+  owner,       ///< one shard each: a reduce-scatter brings it
+  server,      ///< the whole on one rank (or one of each node); the others wait for the parameters
+};
+
+/// One way to synchronise the ranks that hold the same parameters (a group). What is sharded is cut into as
+/// many parts as the group has ranks.
+struct GradientPlan {
+  Updater updater = Updater::every_rank;
+  /// A rank keeps only its shard of the sum: gradients are sent after every microbatch, not once a step.
+  bool shards_gradients = false;
+  /// A rank keeps only its shard of the parameters: they are gathered before each layer's forward and
+  /// backward and do not come back after the update.
+  bool shards_parameters = false;
+  bool gathers_once = false;     ///< of sharded parameters: before the first use in a step, then kept
+  bool server_per_node = false;  ///< of servers: those of several nodes sum among each other
+  bool overlap = false;          ///< sent beside compute as soon as a bucket is full; else passes wait
+  bool by_layer = false;         ///< a bucket ends with its layer, whatever its size
+  Bytes bucket{};                ///< of gradients that are sent together; 0: as bucket_for has it
+
+  /// Size of a bucket in a group of that many ranks, with gradients of that size each. Not given it is
+  /// Megatron-LM's (core/distributed/distributed_data_parallel.py): 40,000,000 gradients, and in groups of
+  /// more than 40 ranks 1,000,000 a rank, so that latency does not rule.
+  Bytes bucket_for(std::int64_t ranks, Bytes gradient) const;
+};
+
+/// A way of synchronisation. A family.
+class GradientSync {
+ public:
+  virtual ~GradientSync() = default;
+  /// What is sent, what is sharded and who updates.
+  virtual GradientPlan plan() const = 0;
+};
+
+/// The members of the family.
+Register<GradientSync> gradient_syncs();
+
+/// A member that is its plan.
+std::unique_ptr<const GradientSync> make_gradient_sync(const GradientPlan& plan);
+
+/// Reads what all members have: "overlap" and "bucket".
+GradientPlan read_gradient_timing(Reader& reader);
+
+}  // namespace moesim

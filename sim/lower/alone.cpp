@@ -1,0 +1,62 @@
+#include "sim/lower/alone.hpp"
+
+#include <numeric>
+
+#include "sim/lower/communicators.hpp"
+
+namespace moesim {
+namespace {
+
+/// The phase of the report that it counts as.
+Work phase_of(Operation operation) {
+  switch (operation) {
+    case Operation::all_reduce:
+    case Operation::reduce_scatter:
+    case Operation::reduce:
+      return Work::gradient;
+    case Operation::all_gather:
+    case Operation::broadcast:
+      return Work::parameter;
+    case Operation::all_to_all:
+      return Work::dispatch;
+    case Operation::point_to_point:
+      break;
+  }
+  return Work::pipeline;
+}
+
+/// An all-to-all is rows of one byte, as many for each rank.
+Request request_of(const OneCommunication& communication, std::span<const DeviceId> group,
+                   const Fabric& fabric) {
+  Request request{.operation = communication.operation, .group = group, .bytes = communication.bytes};
+  if (communication.operation != Operation::all_to_all) return request;
+  request.bytes = Bytes{1};
+  request.rows_per_rank = static_cast<double>(communication.bytes.count) / static_cast<double>(group.size());
+  request.reached_rows_per_rank = request.rows_per_rank;
+  const std::uint32_t nodes = fabric.node_of(group.back()) - fabric.node_of(group.front()) + 1;
+  const double on_a_node = static_cast<double>(group.size()) / static_cast<double>(nodes);
+  request.reached_rows_per_node = request.rows_per_rank * on_a_node;
+  return request;
+}
+
+}  // namespace
+
+TaskGraph lower_alone(const OneCommunication& communication, const Fabric& fabric) {
+  std::vector<DeviceId> devices(fabric.device_count());
+  std::iota(devices.begin(), devices.end(), DeviceId{0});
+  const auto size = static_cast<std::size_t>(communication.group_size);
+  std::vector<Request> requests;
+  for (std::size_t first = 0; first < devices.size(); first += size) {
+    requests.push_back(request_of(communication, std::span(devices).subspan(first, size), fabric));
+  }
+  GraphBuilder builder(1);
+  PatternMaker patterns(fabric);
+  const ActorId everybody = 0;
+  const PatternId pattern = patterns.make(builder, *communication.collective, requests, {&everybody, 1});
+  builder.add_coflow(pattern, {.work = phase_of(communication.operation)});
+  std::vector<Rate> rates;
+  for (const Link& link : fabric.links()) rates.push_back(link.rate);
+  return std::move(builder).finish(rates);
+}
+
+}  // namespace moesim

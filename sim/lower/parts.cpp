@@ -1,0 +1,27 @@
+#include "sim/lower/parts.hpp"
+
+namespace moesim {
+
+void Parts::add(const Flow& flow, double share, std::span<const LinkId> route, double load) {
+  if (!wants_flows() || route.empty()) return;
+  const std::uint64_t receiver = grain_ == FlowGrain::pair ? flow.to : 0;
+  const std::uint64_t ends = std::uint64_t{flow.from} << 32 | receiver;
+  const auto [known, is_new] = part_of_.try_emplace(ends, parts_.size());
+  if (is_new) parts_.emplace_back();
+  Part& part = parts_[known->second];
+  part.bytes += share * flow.bytes;
+  part.flows += share;
+  for (const LinkId link : route) part.loads.push_back({link, load});
+}
+
+void Parts::write(GraphBuilder& builder, PatternId whole) {
+  if (parts_.size() > 1) {
+    for (const Part& part : parts_) {
+      builder.add_part(whole, part.bytes / part.flows, part.loads);
+    }
+  }
+  parts_.clear();
+  part_of_.clear();
+}
+
+}  // namespace moesim

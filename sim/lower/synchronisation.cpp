@@ -1,0 +1,230 @@
+// Gradients are summed over the ranks that hold the same parameters, those of experts over their own groups.
+// What goes beside compute has channels of its own: one for gradients, one for parameters.
+#include "sim/lower/synchronisation.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "sim/schedule/stage.hpp"
+
+namespace moesim {
+namespace {
+
+bool has_weights(const Slot& slot) {
+  return slot.pass == Pass::backward || slot.pass == Pass::backward_weight;
+}
+
+/// Stages of a pipeline rank in the order in which their last weight gradients come.
+std::vector<std::int64_t> stages_by_end(const Order& order, std::int64_t rank) {
+  std::vector<std::int64_t> stages;
+  const std::vector<Slot>& slots = order.ranks[static_cast<std::size_t>(rank)];
+  for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {
+    const auto stage = static_cast<std::int64_t>(stage_of(order, rank, *slot));
+    if (has_weights(*slot) && std::find(stages.begin(), stages.end(), stage) == stages.end())
+      stages.push_back(stage);
+  }
+  std::reverse(stages.begin(), stages.end());
+  return stages;
+}
+
+std::int64_t of_scope(const Holdings& held, bool experts) {
+  return experts ? held.experts() : held.replicated();
+}
+
+Scope scope_of(bool experts) { return experts ? Scope::expert_data : Scope::data; }
+
+}  // namespace
+
+Synchronisation::Synchronisation(Step& step)
+    : step_(step),
+      scenario_(step.scenario()),
+      plan_(scenario_.gradient_sync),
+      states_(step.communicators().actors().size()) {
+  const Order& order = scenario_.order;
+  for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) {
+    held_.push_back(holdings(scenario_, static_cast<std::int64_t>(rank)));
+    std::vector<std::int32_t>& last = last_microbatch_.emplace_back();
+    for (const Slot& slot : order.ranks[rank]) {
+      const auto chunk = static_cast<std::size_t>(slot.chunk);
+      if (chunk >= last.size()) last.resize(chunk + 1, -1);
+      if (has_weights(slot)) last[chunk] = slot.microbatch;
+    }
+  }
+  for (State& state : states_) state.gathered.resize(scenario_.model.layers.size() + 2);
+}
+
+const Communicator& Synchronisation::group_of(ActorId actor, bool experts) const {
+  return step_.communicators().of(scope_of(experts), actor);
+}
+
+Holdings Synchronisation::produced_by(const Tag& tag) const {
+  switch (tag.work) {
+    case Work::attention:
+      return attention_holdings(scenario_, tag.layer);
+    case Work::feed_forward:
+      return feed_forward_holdings(scenario_, tag.layer);
+    case Work::embedding:
+      return embedding_holdings(scenario_);
+    default:
+      return head_holdings(scenario_);
+  }
+}
+
+/// Parameters are of the pass that needs them, and so are gradients that it waits for; gradients beside
+/// compute belong to none. Ranks share them all.
+Tag Synchronisation::tag_of(Work work, bool experts, const Tag& pass) const {
+  Tag tag;
+  if (!plan_.overlap || work == Work::parameter) {
+    tag = pass;
+    tag.stage = -1;
+    tag.chunk = -1;
+    tag.overlapped = false;
+  }
+  tag.work = work;
+  tag.layer = work == Work::parameter ? pass.layer : std::int16_t{-1};
+  tag.experts = experts;
+  return tag;
+}
+
+bool Synchronisation::was_gathered(ActorId actor, const Tag& tag) {
+  const std::size_t layers = scenario_.model.layers.size();
+  const std::size_t unit = tag.layer >= 0                ? static_cast<std::size_t>(tag.layer)
+                           : tag.work == Work::embedding ? layers
+                                                         : layers + 1;
+  const bool before = states_[actor].gathered[unit];
+  states_[actor].gathered[unit] = true;
+  return before;
+}
+
+TaskId Synchronisation::gather(ActorId actor, const Tag& tag, TaskId now) {
+  if (!plan_.shards_parameters || (plan_.gathers_once && was_gathered(actor, tag))) return nothing;
+  Holdings needed = produced_by(tag);
+  if (tag.work == Work::attention) needed += feed_forward_holdings(scenario_, tag.layer);
+  // Beside compute one layer ahead: what this pass needs comes while the layer before it runs.
+  const TaskId from = plan_.overlap ? std::exchange(states_[actor].previous_use, now) : now;
+  TaskId last = nothing;
+  for (const bool experts : {false, true}) {
+    const Bytes bytes = size_of(Precision::bf16) * of_scope(needed, experts);
+    if (bytes.count == 0 || group_of(actor, experts).group_size() == 1) continue;
+    const PatternId pattern = step_.sync_pattern(actor, scope_of(experts), Operation::all_gather,
+                                                 *scenario_.collectives.parameters, bytes);
+    last = step_.call_beside(actor, scope_of(experts), Channel::gather, pattern,
+                             tag_of(Work::parameter, experts, tag), from);
+  }
+  return last;
+}
+
+bool Synchronisation::is_last_microbatch(ActorId actor, const Tag& tag) const {
+  const auto rank = static_cast<std::size_t>(step_.communicators().actors()[actor].pipeline_rank);
+  return last_microbatch_[rank][static_cast<std::size_t>(tag.chunk)] == tag.microbatch;
+}
+
+TaskId Synchronisation::produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after) {
+  if (plan_.shards_gradients) {
+    open(actor, tag, after);
+    return send_open(actor, plan_.by_layer && tag.work != Work::feed_forward, tag);
+  }
+  if (plan_.overlap && is_last_microbatch(actor, tag)) states_[actor].complete.push_back({stage, tag, after});
+  return nothing;
+}
+
+TaskId Synchronisation::pass_ends(ActorId actor, const Tag& tag) {
+  return plan_.shards_gradients ? send_open(actor, true, tag) : nothing;
+}
+
+void Synchronisation::open(ActorId actor, const Tag& tag, TaskId after) {
+  const Holdings held = produced_by(tag);
+  for (const bool experts : {false, true}) {
+    if (group_of(actor, experts).group_size() == 1) continue;
+    states_[actor].open[experts ? 1 : 0] += size_of(scenario_.precision.gradient) * of_scope(held, experts);
+  }
+  states_[actor].open_after = after;
+}
+
+TaskId Synchronisation::send_open(ActorId actor, bool all, const Tag& tag) {
+  TaskId last = nothing;
+  for (const bool experts : {false, true}) {
+    Bytes& left = states_[actor].open[experts ? 1 : 0];
+    const Bytes bucket =
+        plan_.bucket_for(group_of(actor, experts).group_size(), size_of(scenario_.precision.gradient));
+    while (!plan_.by_layer && left >= bucket) {
+      last = send(actor, experts, bucket, tag);
+      left -= bucket;
+    }
+    if (all && left.count > 0) last = send(actor, experts, std::exchange(left, Bytes{}), tag);
+  }
+  return plan_.overlap ? nothing : last;
+}
+
+TaskId Synchronisation::send(ActorId actor, bool experts, Bytes bytes, const Tag& tag) {
+  const Scope scope = scope_of(experts);
+  const auto call = [&](Operation operation, const Collective& collective) {
+    const PatternId pattern = step_.sync_pattern(actor, scope, operation, collective, bytes);
+    return step_.call_beside(actor, scope, Channel::gradient, pattern, tag_of(Work::gradient, experts, tag),
+                             states_[actor].open_after);
+  };
+  const TaskId sent = call(gradient_operation(plan_.updater), *scenario_.collectives.gradients);
+  return plan_.server_per_node ? call(Operation::all_reduce, *scenario_.collectives.servers) : sent;
+}
+
+/// What became complete while the last microbatch ran. Ranks that hold the same stages send them in the order
+/// of the lowest of them: calls of a group have one order.
+void Synchronisation::send_complete(ActorId actor) {
+  const std::int64_t rank = step_.communicators().actors()[actor].pipeline_rank;
+  const std::vector<std::int64_t> stages =
+      stages_by_end(scenario_.order, Communicators::holders(scenario_, rank).front());
+  for (const std::int64_t stage : stages) {
+    for (const Complete& complete : states_[actor].complete) {
+      if (complete.stage != stage) continue;
+      open(actor, complete.tag, complete.after);
+      send_open(actor, false, complete.tag);
+    }
+    send_open(actor, true, {});
+  }
+}
+
+void Synchronisation::call_for_all(ActorId actor, Work work, Operation operation,
+                                   const Collective& collective, Bytes element) {
+  const Holdings& held = held_[static_cast<std::size_t>(step_.communicators().actors()[actor].pipeline_rank)];
+  for (const bool experts : {false, true}) {
+    const std::int64_t elements = of_scope(held, experts);
+    if (elements == 0 || group_of(actor, experts).group_size() == 1) continue;
+    const Scope scope = scope_of(experts);
+    const PatternId pattern = step_.sync_pattern(actor, scope, operation, collective, element * elements);
+    Tag tag;
+    tag.work = work;
+    tag.experts = experts;
+    step_.call(actor, scope, pattern, tag);
+  }
+  step_.join(actor);
+}
+
+void Synchronisation::send_whole(ActorId actor) {
+  const Bytes element = size_of(scenario_.precision.gradient);
+  call_for_all(actor, Work::gradient, gradient_operation(plan_.updater), *scenario_.collectives.gradients,
+               element);
+  if (plan_.server_per_node) {
+    call_for_all(actor, Work::gradient, Operation::all_reduce, *scenario_.collectives.servers, element);
+  }
+}
+
+void Synchronisation::update(ActorId actor) {
+  step_.join(actor);
+  sum_copies(actor);
+  if (plan_.overlap || plan_.shards_gradients) {
+    if (!plan_.shards_gradients) send_complete(actor);
+    step_.streams(actor).arrival = step_.streams(actor).gradient;
+    step_.join(actor);
+  } else {
+    send_whole(actor);
+  }
+  optimize(actor);
+  const Collective& parameters = *scenario_.collectives.parameters;
+  const Bytes element = size_of(Precision::bf16);
+  if (plan_.updater == Updater::owner && !plan_.shards_parameters)
+    call_for_all(actor, Work::parameter, Operation::all_gather, parameters, element);
+  if (plan_.updater == Updater::server)
+    call_for_all(actor, Work::parameter, Operation::broadcast, parameters, element);
+}
+
+}  // namespace moesim

@@ -1,0 +1,75 @@
+// How the ranks that hold the same parameters stay the same: gradients as passes produce them, parameters as
+// passes need them, and what follows the last pass.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "sim/lower/step.hpp"
+#include "sim/scenario/holdings.hpp"
+
+namespace moesim {
+
+/// Carries out the scenario's plan of gradient synchronisation.
+class Synchronisation {
+ public:
+  explicit Synchronisation(Step& step);
+
+  /// The pass needs the parameters of the layer (work attention), embedding or head that `tag` names. Answers
+  /// the task that brings them, or nothing. `now` is the task that the pass stands behind.
+  TaskId gather(ActorId actor, const Tag& tag, TaskId now);
+  /// The weight gradient of the block that `tag` names has been computed by task `after`. Answers what the
+  /// pass has to wait for, or nothing.
+  TaskId produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after);
+  /// The pass has produced all its weight gradients. Answers the same.
+  TaskId pass_ends(ActorId actor, const Tag& tag);
+  /// What follows an actor's last pass: gradients that are left, optimizer, parameters.
+  void update(ActorId actor);
+
+ private:
+  /// Weight gradients of one block of the last microbatch, and the task after which they are complete.
+  struct Complete {
+    std::int64_t stage;
+    Tag tag;
+    TaskId after;
+  };
+  /// What an actor has yet to send, and how far it has come.
+  struct State {
+    std::array<Bytes, 2> open{};    // gradients in the bucket of replicated parameters and in that of experts
+    TaskId open_after = nothing;    // the task that completed what is open
+    TaskId previous_use = nothing;  // what the pass stood behind when it last asked for parameters
+    std::vector<Complete> complete;
+    std::vector<bool> gathered;  // layers, embedding, head
+  };
+
+  /// The groups of replicated parameters, or those of experts.
+  const Communicator& group_of(ActorId actor, bool experts) const;
+  bool is_last_microbatch(ActorId actor, const Tag& tag) const;
+  bool was_gathered(ActorId actor, const Tag& tag);
+  Holdings produced_by(const Tag& tag) const;
+  void open(ActorId actor, const Tag& tag, TaskId after);
+  /// Sends buckets that are full, or with `all` what is open.
+  TaskId send_open(ActorId actor, bool all, const Tag& tag);
+  TaskId send(ActorId actor, bool experts, Bytes bytes, const Tag& tag);
+  void send_complete(ActorId actor);
+  void send_whole(ActorId actor);
+  /// One operation on all gradients or parameters of the actor; its streams wait for it.
+  void call_for_all(ActorId actor, Work work, Operation operation, const Collective& collective,
+                    Bytes element);
+  /// Copies of an expert have each seen part of its tokens: their gradients are summed inside the expert
+  /// group. Each then updates its own copy, so parameters need no traffic of their own.
+  void sum_copies(ActorId actor);
+  void optimize(ActorId actor);
+  std::int64_t updated(ActorId actor, bool experts, std::int64_t elements) const;
+  Tag tag_of(Work work, bool experts, const Tag& pass) const;
+
+  Step& step_;
+  const Scenario& scenario_;
+  const GradientPlan& plan_;
+  std::vector<State> states_;                               // by actor
+  std::vector<Holdings> held_;                              // by pipeline rank
+  std::vector<std::vector<std::int32_t>> last_microbatch_;  // by pipeline rank and chunk
+};
+
+}  // namespace moesim

@@ -1,0 +1,63 @@
+#include "sim/report/gradient_parts.hpp"
+
+#include <cmath>
+
+namespace moesim {
+namespace {
+
+/// Bytes and device times of the gradients of one pipeline rank, those of experts apart.
+struct RankGradients {
+  std::array<double, 2> bytes{}, time{};
+};
+
+/// The share of a part in the gradients that go together with it.
+double share_of_part(const Holdings& held, std::size_t part) {
+  if (part == static_cast<std::size_t>(HeldPart::experts)) return 1;
+  return held.replicated() == 0
+             ? 0
+             : static_cast<double>(held.parts[part]) / static_cast<double>(held.replicated());
+}
+
+std::vector<RankGradients> gradients_of_ranks(const TaskGraph& graph, const Timeline& timeline,
+                                              std::size_t ranks) {
+  std::vector<RankGradients> sums(ranks);
+  const std::size_t positions = graph.actor_count / ranks;  // actors of one pipeline rank lie together
+  for (TaskId task = 0; task < graph.size(); ++task) {
+    const Tag& tag = graph.tags[task];
+    if (graph.kinds[task] != TaskKind::coflow || tag.work != Work::gradient) continue;
+    const Pattern& pattern = graph.pattern_table[graph.patterns[task]];
+    const std::span<const ActorId> members = graph.members_of(pattern);
+    RankGradients& sum = sums[members.front() / positions];
+    const std::size_t experts = tag.experts ? 1 : 0;
+    sum.bytes[experts] += static_cast<double>(pattern.bytes_sent);
+    sum.time[experts] += static_cast<double>((timeline.ends[task] - timeline.starts[task]).count) *
+                         static_cast<double>(members.size());
+  }
+  return sums;
+}
+
+}  // namespace
+
+void add_gradient_parts(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
+                        Report& report) {
+  const std::size_t ranks = scenario.order.ranks.size();
+  const std::vector<RankGradients> sums = gradients_of_ranks(graph, timeline, ranks);
+  std::array<double, held_part_count> bytes{};
+  std::array<double, held_part_count> time{};
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    const Holdings held = holdings(scenario, static_cast<std::int64_t>(rank));
+    for (std::size_t part = 0; part < held_part_count; ++part) {
+      const std::size_t experts = part == static_cast<std::size_t>(HeldPart::experts) ? 1 : 0;
+      const double share = share_of_part(held, part);
+      bytes[part] += share * sums[rank].bytes[experts];
+      time[part] += share * sums[rank].time[experts];
+    }
+  }
+  for (std::size_t part = 0; part < held_part_count; ++part) {
+    report.gradient_parts[part] = {
+        .bytes = std::llround(bytes[part]),
+        .busy = Time{std::llround(time[part] / static_cast<double>(graph.actor_count))}};
+  }
+}
+
+}  // namespace moesim

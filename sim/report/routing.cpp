@@ -1,0 +1,159 @@
+// How tokens were spread over experts: routed once more, layer by layer and microbatch by microbatch.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "models/routing/balance.hpp"
+#include "sim/report/report.hpp"
+#include "sim/scenario/share.hpp"
+
+namespace moesim {
+namespace {
+
+/// Where buffers are padded, all ranks are alike, and what is dropped is only counted: from so many choices,
+/// taken from all layers and microbatches in equal steps.
+constexpr std::int64_t most_choices_counted = 8'000'000;
+
+/// One layer and microbatch of one expert group.
+struct Place {
+  std::int64_t layer, microbatch, group;
+};
+
+double max_over_mean_of(const std::vector<std::int64_t>& rows) {
+  return max_over_mean(std::vector<double>(rows.begin(), rows.end()));
+}
+
+/// Sums over the places that it is shown.
+class Tally {
+ public:
+  explicit Tally(const Scenario& scenario) : scenario_(scenario), of_layers_(scenario.model.layers.size()) {}
+
+  void add(const Place& place) {
+    const Layer& layer = scenario_.model.layers[static_cast<std::size_t>(place.layer)];
+    const std::int64_t ranks = scenario_.layout.sizes().expert;
+    const std::int64_t tokens = tokens_per_device(scenario_);
+    scenario_.router.fill(loads_, gate_of(layer.experts), place.layer, place.microbatch, place.group, ranks,
+                          tokens);
+    std::vector<std::int64_t> of_experts(static_cast<std::size_t>(layer.experts.count));
+    for (std::int64_t e = 0; e < layer.experts.count; ++e)
+      of_experts[static_cast<std::size_t>(e)] = loads_.of_expert(e);
+    count_experts(of_experts, place.layer);
+    count_ranks(place);
+    ++places_;
+    choices_ += ranks * tokens * layer.experts.top_k;
+    dropped_ += loads_.dropped;
+    sent_ += loads_.capacity > 0 ? ranks * loads_.capacity * loads_.experts : loads_.total();
+    kept_ += loads_.total();
+  }
+
+  RoutingReport report() const {
+    const auto share = [](auto part, auto whole) {
+      return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
+    };
+    return {.load_max_over_mean = experts_max_over_mean_ / places_,
+            .rank_load_max_over_mean = ranks_max_over_mean_ / places_,
+            .dropped_token_fraction = share(dropped_, choices_),
+            .padded_row_fraction = share(sent_ - kept_, sent_),
+            .least = least_,
+            .most = most_,
+            .mean = share(kept_, experts_),
+            .busiest = busiest(),
+            .imbalance_cost = std::nullopt};
+  }
+
+ private:
+  void count_experts(const std::vector<std::int64_t>& rows, std::int64_t layer) {
+    const auto [least, most] = std::minmax_element(rows.begin(), rows.end());
+    least_ = experts_ == 0 ? *least : std::min(least_, *least);
+    most_ = std::max(most_, *most);
+    experts_ += static_cast<std::int64_t>(rows.size());
+    experts_max_over_mean_ += max_over_mean_of(rows);
+    std::vector<std::int64_t>& sums = of_layers_[static_cast<std::size_t>(layer)];
+    sums.resize(rows.size());
+    std::transform(sums.begin(), sums.end(), rows.begin(), sums.begin(), std::plus<>());
+  }
+
+  void count_ranks(const Place& place) {
+    if (!scenario_.loads) {  // all ranks get the same rows
+      ranks_max_over_mean_ += 1;
+      return;
+    }
+    const RankRows rows = rank_rows(loads_, scenario_.loads->placement(place.layer));
+    std::vector<std::int64_t> of_ranks;
+    for (std::int64_t rank = 0; rank < rows.ranks; ++rank) of_ranks.push_back(rows.of_rank(rank));
+    ranks_max_over_mean_ += max_over_mean_of(of_ranks);
+  }
+
+  std::vector<BusiestExpert> busiest() const {
+    std::vector<BusiestExpert> all;
+    for (std::size_t layer = 0; layer < of_layers_.size(); ++layer) {
+      const std::vector<std::int64_t>& sums = of_layers_[layer];
+      if (sums.empty()) continue;
+      all.push_back({.layer = static_cast<std::int64_t>(layer),
+                     .expert = std::max_element(sums.begin(), sums.end()) - sums.begin(),
+                     .load_max_over_mean = max_over_mean_of(sums)});
+    }
+    return all;
+  }
+
+  const Scenario& scenario_;
+  Loads loads_;
+  std::vector<std::vector<std::int64_t>> of_layers_;  // tokens of experts
+  double places_ = 0, experts_max_over_mean_ = 0, ranks_max_over_mean_ = 0;
+  std::int64_t experts_ = 0, choices_ = 0, dropped_ = 0, sent_ = 0, kept_ = 0, least_ = 0, most_ = 0;
+};
+
+/// All places whose loads may differ.
+std::vector<Place> places_of(const Scenario& scenario) {
+  const bool varies = scenario.router.varies();
+  const std::int64_t groups = varies && scenario.loads ? scenario.loads->groups() : 1;
+  std::vector<Place> places;
+  for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer) {
+    if (!scenario.model.layers[layer].is_moe) continue;
+    for (std::int64_t microbatch = 0; microbatch < (varies ? scenario.microbatches() : 1); ++microbatch) {
+      for (std::int64_t group = 0; group < groups; ++group)
+        places.push_back({static_cast<std::int64_t>(layer), microbatch, group});
+    }
+  }
+  return places;
+}
+
+std::optional<RoutingReport> counted(const Scenario& scenario) {
+  const std::vector<Place> places = places_of(scenario);
+  if (places.empty()) return std::nullopt;
+  const Experts& experts = scenario.model.layers[static_cast<std::size_t>(places.front().layer)].experts;
+  const std::int64_t choices = scenario.layout.sizes().expert * tokens_per_device(scenario) * experts.top_k;
+  const auto all = static_cast<std::int64_t>(places.size());
+  const std::int64_t count =
+      scenario.loads ? all : std::clamp(most_choices_counted / choices, std::int64_t{1}, all);
+  Tally tally(scenario);
+  for (std::int64_t i = 0; i < count; ++i) tally.add(places[static_cast<std::size_t>(i * all / count)]);
+  return tally.report();
+}
+
+/// Every expert gets its even share; with `spread` every rank the rows of the busiest.
+RoutingReport even(const Scenario& scenario, std::size_t layer) {
+  const std::int64_t experts_per_rank =
+      scenario.model.layers[layer].experts.count / scenario.layout.sizes().expert;
+  RoutingReport routing;
+  routing.load_max_over_mean = scenario.busiest_over_mean();
+  routing.rank_load_max_over_mean = routing.load_max_over_mean;
+  routing.mean = static_cast<double>(computed_rows(scenario, layer)) / static_cast<double>(experts_per_rank);
+  routing.most = std::llround(routing.mean * routing.load_max_over_mean);
+  routing.least = std::llround(routing.mean * std::max(0.0, 2 - routing.load_max_over_mean));
+  return routing;
+}
+
+}  // namespace
+
+std::optional<RoutingReport> routing_of(const Scenario& scenario) {
+  for (std::size_t i = 0; i < scenario.model.layers.size(); ++i) {
+    const Layer& layer = scenario.model.layers[i];
+    if (!layer.is_moe) continue;
+    if (scenario.loads || padded_capacity(scenario, layer) > 0) return counted(scenario);
+    return even(scenario, i);
+  }
+  return std::nullopt;
+}
+
+}  // namespace moesim

@@ -1,0 +1,193 @@
+#include "sim/report/steps.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "sim/scenario/share.hpp"
+#include "sim/scenario/work_times.hpp"
+
+namespace moesim {
+namespace {
+
+/// What the ops of a layer are for.
+enum class Part : std::uint8_t { attention, router, dispatch, feed_forward, combine };
+constexpr std::size_t part_count = 5;
+using Parts = std::array<double, part_count>;
+
+/// Ops that stand in a block for the sake of another part.
+constexpr std::pair<std::string_view, Part> parts_of_ops[] = {
+    {"router projection", Part::router},  {"router", Part::router},
+    {"permute", Part::dispatch},          {"rows to experts", Part::dispatch},
+    {"rows from experts", Part::combine}, {"unpermute", Part::combine},
+};
+
+Part part_of_op(const Op& op, Part block) {
+  for (const auto& [name, part] : parts_of_ops) {
+    if (op.name == name) return part;
+  }
+  return block;
+}
+
+/// Shares of the parts in the time of some ops of a block; all of it the block's where they take none.
+Parts split(const std::vector<Op>& ops, Part block, const Scenario& scenario) {
+  Parts parts{};
+  double sum = 0;
+  for (const Op& op : ops) {
+    const double time = to_seconds(time_of({op}, scenario).time);
+    parts[static_cast<std::size_t>(part_of_op(op, block))] += time;
+    sum += time;
+  }
+  if (sum == 0) parts[static_cast<std::size_t>(block)] = sum = 1;
+  for (double& part : parts) part /= sum;
+  return parts;
+}
+
+/// The shares of one shape of layer: [block][pass].
+using Splits = std::array<std::array<Parts, 3>, 2>;
+
+Splits splits_of_layer(const Scenario& scenario, std::size_t layer) {
+  const LayerOps ops = ops_of_layer(scenario, layer);
+  Splits splits;
+  for (const bool feeds : {false, true}) {
+    const BlockOps& block = feeds ? ops.feed_forward : ops.attention;
+    const Part part = feeds ? Part::feed_forward : Part::attention;
+    splits[feeds] = {split(block.forward, part, scenario), split(block.backward_input, part, scenario),
+                     split(block.backward_weight, part, scenario)};
+  }
+  return splits;
+}
+
+/// Seconds of compute over all actors.
+struct Compute {
+  Parts forward{}, backward{};
+  double loss = 0, loss_backward = 0, optimizer = 0;
+};
+
+class Sum {
+ public:
+  explicit Sum(const Scenario& scenario) : shape_(first_of_shape(scenario.model)), splits_(shape_.size()) {
+    for (std::size_t layer = 0; layer < shape_.size(); ++layer) {
+      if (shape_[layer] == layer) splits_[layer] = splits_of_layer(scenario, layer);
+    }
+  }
+
+  void add(const Tag& tag, double seconds) {
+    const bool forward = tag.pass == PassKind::forward;
+    Parts& parts = forward ? sum_.forward : sum_.backward;
+    switch (tag.work) {
+      case Work::attention:
+      case Work::feed_forward: {
+        const auto layer = shape_[static_cast<std::size_t>(tag.layer)];
+        const std::size_t pass = forward ? 0 : tag.pass == PassKind::backward_weight ? 2 : 1;
+        const Parts& shares = splits_[layer][tag.work == Work::feed_forward][pass];
+        for (std::size_t part = 0; part < part_count; ++part) parts[part] += seconds * shares[part];
+        return;
+      }
+      case Work::embedding:
+        parts[static_cast<std::size_t>(Part::attention)] += seconds;
+        return;
+      case Work::head:
+        (forward ? sum_.loss : sum_.loss_backward) += seconds;
+        return;
+      default:
+        sum_.optimizer += seconds;
+    }
+  }
+
+  const Compute& result() const { return sum_; }
+
+ private:
+  std::vector<std::size_t> shape_;
+  std::vector<Splits> splits_;
+  Compute sum_;
+};
+
+Compute compute_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline) {
+  Sum sum(scenario);
+  for (std::size_t task = 0; task < graph.size(); ++task) {
+    if (graph.kinds[task] != TaskKind::compute) continue;
+    sum.add(graph.tags[task], to_seconds(timeline.ends[task] - timeline.starts[task]));
+  }
+  return sum.result();
+}
+
+/// Rows in their order; a communication that no row has claimed gets one of its own.
+class Rows {
+ public:
+  Rows(const Report& report, double actors) : report_(report), actors_(actors) {}
+
+  void add(std::string_view step, std::string_view part, double seconds, Work work = Work::none) {
+    StepReport row{
+        .step = std::string(step), .part = std::string(part), .compute = from_seconds(seconds / actors_)};
+    if (work != Work::none) {
+      const PhaseReport& phase = report_.phases[static_cast<std::size_t>(work)];
+      row.communication = phase.busy;
+      row.exposed = phase.exposed;
+      row.bytes = phase.bytes;
+      claimed_[static_cast<std::size_t>(work)] = true;
+    }
+    rows_.push_back(std::move(row));
+  }
+
+  /// Gradients by the part of the model that they belong to, of what is exposed as much as of what is in
+  /// flight.
+  void add_gradients() {
+    const PhaseReport& phase = report_.phases[static_cast<std::size_t>(Work::gradient)];
+    for (std::size_t part = 0; part < held_part_count; ++part) {
+      const GradientPartReport& gradients = report_.gradient_parts[part];
+      if (gradients.bytes == 0) continue;
+      const double exposed = phase.busy.count == 0 ? 0 : phase.exposed / phase.busy;
+      rows_.push_back({.step = "gradients",
+                       .part = std::string(held_part_names[part]),
+                       .compute = {},
+                       .communication = gradients.busy,
+                       .exposed = from_seconds(to_seconds(gradients.busy) * exposed),
+                       .bytes = gradients.bytes});
+    }
+    claimed_[static_cast<std::size_t>(Work::gradient)] = true;
+  }
+
+  std::vector<StepReport> finish() && {
+    for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
+      if (claimed_[work] || report_.phases[work].messages == 0) continue;
+      add(work_names[work], "", 0, static_cast<Work>(work));
+    }
+    return std::move(rows_);
+  }
+
+ private:
+  const Report& report_;
+  double actors_;
+  std::vector<StepReport> rows_;
+  std::array<bool, work_count> claimed_{};
+};
+
+}  // namespace
+
+std::vector<StepReport> steps_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
+                                 const Report& report) {
+  const auto is_moe = [](const Layer& layer) { return layer.is_moe; };
+  if (std::none_of(scenario.model.layers.begin(), scenario.model.layers.end(), is_moe)) return {};
+  const Compute sum = compute_of(scenario, graph, timeline);
+  const auto forward = [&](Part part) { return sum.forward[static_cast<std::size_t>(part)]; };
+  const auto backward = [&](Part part) { return sum.backward[static_cast<std::size_t>(part)]; };
+  Rows rows(report, static_cast<double>(graph.actor_count));
+  rows.add("attention", "", forward(Part::attention));
+  rows.add("router", "", forward(Part::router));
+  rows.add("dispatch", "", forward(Part::dispatch), Work::dispatch);
+  rows.add("experts", "", forward(Part::feed_forward));
+  rows.add("combine", "", forward(Part::combine), Work::combine);
+  rows.add("loss", "", sum.loss);
+  rows.add("backward", "loss", sum.loss_backward);
+  rows.add("backward", "combine", backward(Part::combine), Work::combine_backward);
+  rows.add("backward", "experts", backward(Part::feed_forward));
+  rows.add("backward", "dispatch", backward(Part::dispatch), Work::dispatch_backward);
+  rows.add("backward", "router", backward(Part::router));
+  rows.add("backward", "attention", backward(Part::attention));
+  rows.add_gradients();
+  rows.add("gradients", "optimizer", sum.optimizer);
+  rows.add("gradients", "parameters", 0, Work::parameter);
+  return std::move(rows).finish();
+}
+
+}  // namespace moesim

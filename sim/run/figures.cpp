@@ -1,0 +1,165 @@
+#include "sim/run/figures.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "models/base/error.hpp"
+#include "models/transformer/model.hpp"
+#include "sim/scenario/share.hpp"
+
+namespace moesim {
+namespace {
+
+void need_model(const Report& report) {
+  if (report.tokens == 0) throw InputError("figure", "needs a scenario with a model");
+}
+
+double step_time(const Scenario&, const Simulation& run) { return to_seconds(run.report.step_time); }
+double step_milliseconds(const Scenario&, const Simulation& run) {
+  return to_seconds(run.report.step_time) * 1e3;
+}
+double step_microseconds(const Scenario&, const Simulation& run) {
+  return to_seconds(run.report.step_time) * 1e6;
+}
+double makespan(const Scenario&, const Simulation& run) { return to_seconds(run.report.makespan); }
+double bubble(const Scenario&, const Simulation& run) { return run.report.bubble_fraction; }
+
+double microbatch_rate(const Scenario& scenario, const Simulation& run) {
+  return static_cast<double>(scenario.microbatches()) /
+         (to_seconds(run.report.step_time) * static_cast<double>(scenario.order.ranks.size()));
+}
+
+double token_rate(const Scenario&, const Simulation& run) {
+  need_model(run.report);
+  return run.report.tokens_per_second_per_device();
+}
+
+double gpu_hours(const Scenario&, const Simulation& run) {
+  need_model(run.report);
+  return 1e12 / run.report.tokens_per_second_per_device() / 3600;
+}
+
+double utilization(const Scenario&, const Simulation& run) {
+  need_model(run.report);
+  return 100 * run.report.mfu();
+}
+
+double peak_memory(const Scenario&, const Simulation& run) {
+  need_model(run.report);
+  return static_cast<double>(run.report.memory_peak().count) / static_cast<double>(std::int64_t{1} << 30);
+}
+
+double flops(const Scenario& scenario, const Simulation& run, bool causal) {
+  need_model(run.report);
+  return training_flops_per_token(scenario.model, scenario.batch.sequence_length, causal, false).count / 1e9;
+}
+double causal_flops(const Scenario& scenario, const Simulation& run) { return flops(scenario, run, true); }
+double plain_flops(const Scenario& scenario, const Simulation& run) { return flops(scenario, run, false); }
+
+/// Seconds of one exchange of that phase, by itself or beside what the scenario runs beside it.
+double exchange_seconds(const Scenario& scenario, const Simulation& run, Work phase) {
+  need_model(run.report);
+  const auto layers = std::count_if(scenario.model.layers.begin(), scenario.model.layers.end(),
+                                    [](const Layer& layer) { return layer.is_moe; });
+  const auto exchanges = static_cast<double>(layers * scenario.microbatches()) /
+                         static_cast<double>(scenario.layout.sizes().pipeline);
+  if (exchanges <= 0 || run.report.phases[static_cast<std::size_t>(phase)].messages == 0)
+    throw InputError("figure", "needs a scenario whose ranks exchange tokens");
+  return to_seconds(run.report.phases[static_cast<std::size_t>(phase)].busy) / exchanges;
+}
+double dispatch_time(const Scenario& scenario, const Simulation& run) {
+  return exchange_seconds(scenario, run, Work::dispatch) * 1e6;
+}
+double combine_time(const Scenario& scenario, const Simulation& run) {
+  return exchange_seconds(scenario, run, Work::combine) * 1e6;
+}
+
+/// Bytes as DeepEP's tests count them: a token once for each node that it reaches, its own included; inside
+/// one node once for each rank.
+double logical_bandwidth(const Scenario& scenario, const Simulation& run, Work phase, Precision precision) {
+  const auto layer = std::find_if(scenario.model.layers.begin(), scenario.model.layers.end(),
+                                  [](const Layer& one) { return one.is_moe; });
+  const double seconds = exchange_seconds(scenario, run, phase);
+  const std::int64_t ranks = scenario.layout.sizes().expert;
+  const std::int64_t nodes =
+      std::max<std::int64_t>(1, ranks / static_cast<std::int64_t>(scenario.fabric().devices_per_node()));
+  const Router& router = scenario.router;
+  const double reach =
+      router.routing->reach(gate_of(layer->experts), nodes > 1 ? nodes : ranks, Random(router.seed));
+  const double bytes = static_cast<double>(tokens_per_device(scenario)) * reach *
+                       static_cast<double>(row_bytes(scenario.model.hidden, precision).count);
+  return bytes / seconds / 1e9;
+}
+double dispatch_bandwidth(const Scenario& scenario, const Simulation& run) {
+  return logical_bandwidth(scenario, run, Work::dispatch, scenario.precision.dispatch);
+}
+double combine_bandwidth(const Scenario& scenario, const Simulation& run) {
+  return logical_bandwidth(scenario, run, Work::combine, scenario.precision.combine);
+}
+
+/// Where slots of the first overlapped block begin, in microseconds after its first exchange: a layer of the
+/// backward opens a slot with the gradient of its combine, and ends with the input gradient of attention.
+struct Slots {
+  std::vector<Time> starts;
+  Time end;
+};
+
+Slots slots_of_first_block(const Simulation& run) {
+  const TaskGraph& graph = run.graph;
+  const auto opens = [&](TaskId task) {
+    return graph.tags[task].overlapped && graph.tags[task].work == Work::combine_backward;
+  };
+  TaskId first = nothing;
+  for (TaskId task = 0; task < graph.size(); ++task) {
+    if (opens(task) && (first == nothing || run.timeline.starts[task] < run.timeline.starts[first]))
+      first = task;
+  }
+  if (first == nothing) throw InputError("figure", "needs a schedule that overlaps forward and backward");
+  Slots slots;
+  for (TaskId task = 0; task < graph.size(); ++task) {
+    const Tag& tag = graph.tags[task];
+    const Tag& block = graph.tags[first];
+    if (tag.microbatch != block.microbatch || tag.stage != block.stage || tag.chunk != block.chunk) continue;
+    if (opens(task)) slots.starts.push_back(run.timeline.starts[task] - run.timeline.starts[first]);
+    if (tag.work == Work::attention && tag.pass == PassKind::backward_input) {
+      slots.end = std::max(slots.end, run.timeline.ends[task] - run.timeline.starts[first]);
+    }
+  }
+  std::sort(slots.starts.begin(), slots.starts.end());
+  return slots;
+}
+double second_slot(const Scenario&, const Simulation& run) {
+  const Slots slots = slots_of_first_block(run);
+  if (slots.starts.size() < 2) throw InputError("figure", "needs two layers in an overlapped block");
+  return to_seconds(slots.starts[1]) * 1e6;
+}
+double third_slot(const Scenario&, const Simulation& run) {
+  return to_seconds(slots_of_first_block(run).end) * 1e6;
+}
+
+constexpr std::array all{
+    Figure{"step", "s", step_time},
+    Figure{"step_ms", "ms", step_milliseconds},
+    Figure{"step_us", "us", step_microseconds},
+    Figure{"makespan", "s", makespan},
+    Figure{"bubble", "", bubble},
+    Figure{"microbatches_per_rank", "1/s", microbatch_rate},
+    Figure{"tokens_per_device", "1/s", token_rate},
+    Figure{"gpu_hours_per_1e12_tokens", "h", gpu_hours},
+    Figure{"mfu", "%", utilization},
+    Figure{"memory", "GiB", peak_memory},
+    Figure{"flops_per_token", "GFLOP", causal_flops},
+    Figure{"flops_per_token_full_attention", "GFLOP", plain_flops},
+    Figure{"dispatch_time", "us", dispatch_time},
+    Figure{"combine_time", "us", combine_time},
+    Figure{"dispatch_bandwidth", "GB/s", dispatch_bandwidth},
+    Figure{"combine_bandwidth", "GB/s", combine_bandwidth},
+    Figure{"second_slot", "us", second_slot},
+    Figure{"third_slot", "us", third_slot},
+};
+
+}  // namespace
+
+std::span<const Figure> figures() { return all; }
+
+}  // namespace moesim

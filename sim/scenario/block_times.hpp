@@ -1,0 +1,23 @@
+// How long one block of a layer takes on one device.
+#pragma once
+
+#include <array>
+
+#include "models/base/units.hpp"
+#include "models/transformer/op.hpp"
+
+namespace moesim {
+
+/// A compute time: alone, and how much longer while communication holds multiprocessors.
+struct Timed {
+  Time time;
+  double slowdown = 1;
+};
+
+/// One block in the passes of OpPass.
+struct BlockTimes {
+  std::array<Timed, 3> passes;
+  const Timed& in(OpPass pass) const { return passes[static_cast<std::size_t>(pass)]; }
+};
+
+}  // namespace moesim

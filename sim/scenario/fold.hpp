@@ -1,0 +1,30 @@
+// Which devices of a pipeline rank are simulated, and for whom each of them stands.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sim/scenario/scenario.hpp"
+
+namespace moesim {
+
+/// Positions of a pipeline rank that do the same at the same time share a representative.
+struct Fold {
+  std::uint32_t count = 1;                     ///< representatives: 0 .. count-1
+  std::vector<std::uint32_t> representatives;  ///< by position
+  std::uint32_t of(std::uint32_t position) const { return representatives[position]; }
+};
+
+/// Whose loads are simulated.
+enum class Loading : std::uint8_t {
+  as_routed,  ///< those that the scenario's router decides
+  even,       ///< the same for every rank: what imbalance is measured against
+};
+
+/// Even loads: one position stands for all, unless `full` asks for every position of a scenario as routed.
+/// Uneven loads, `folded`: positions of the same rank in their expert groups do the same, since one group's
+/// loads stand for those of all; where a group of another kind (tensor, data) would then mix ranks that do
+/// not, every position stands for itself.
+Fold fold_of(const Scenario& scenario, Loading loading);
+
+}  // namespace moesim

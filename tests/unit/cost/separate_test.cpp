@@ -1,0 +1,87 @@
+// Software without fused kernels: attention and grouped products as kernels of their own.
+#include "models/cost/separate.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "models/config/document.hpp"
+#include "models/cost/cost.hpp"
+
+using namespace moesim;
+
+namespace {
+
+Device a100() {
+  const Value document = load_document(MOESIM_SOURCE "/configs/devices/a100.json");
+  Reader reader(document, "");
+  return read_device(reader);
+}
+
+Time time_with(const std::string& json, const Op& op) {
+  const Value document = parse_json(json, "test");
+  Reader reader(document, "cost");
+  return make_member(reader, costs(), "cost model")->time(op, a100(), 0).time;
+}
+
+const std::string fused = R"({"kind": "roofline"})";
+const std::string separate = R"({"kind": "roofline", "attention": "separate"})";
+const std::string each = R"({"kind": "roofline", "grouped_gemm": "kernel_each"})";
+
+Op attention(OpPass pass, std::int64_t sequence) {
+  return make_attention(pass,
+                        {.batch = 2,
+                         .heads = 12,
+                         .kv_heads = 12,
+                         .sequence = sequence,
+                         .kv_sequence = sequence,
+                         .head_dim = 128,
+                         .value_head_dim = 128},
+                        Precision::bf16);
+}
+
+double bytes_of(const std::vector<Op>& kernels, OpKind kind) {
+  double bytes = 0;
+  for (const Op& kernel : kernels) bytes += kernel.kind == kind ? static_cast<double>(kernel.bytes.count) : 0;
+  return bytes;
+}
+
+double flops_of(const std::vector<Op>& kernels) {
+  double flops = 0;
+  for (const Op& kernel : kernels) flops += kernel.flops.count;
+  return flops;
+}
+
+}  // namespace
+
+TEST_CASE("Separate attention multiplies the whole square and moves the scores through softmax and dropout") {
+  const double scores = 2.0 * 12 * 2048 * 2048;
+  const std::vector<Op> forward = separate_attention(attention(OpPass::forward, 2048));
+  CHECK(flops_of(forward) == Approx(4 * scores * 128));
+  CHECK(bytes_of(forward, OpKind::elementwise) == Approx(9 * scores));
+  const std::vector<Op> backward = separate_attention(attention(OpPass::backward_input, 2048));
+  CHECK(flops_of(backward) == Approx(8 * scores * 128));
+  CHECK(bytes_of(backward, OpKind::elementwise) == Approx(11 * scores));
+  for (const Op& kernel : backward) CHECK(kernel.pass == OpPass::backward_input);
+}
+
+TEST_CASE("Separate attention is slower than a fused one, the more so the longer the sequence") {
+  double before = 1;
+  for (const std::int64_t sequence : {1024, 2048, 4096}) {
+    const Op op = attention(OpPass::forward, sequence);
+    const double ratio = time_with(separate, op) / time_with(fused, op);
+    CAPTURE(sequence);
+    CHECK(ratio > before);
+    before = ratio;
+  }
+}
+
+TEST_CASE("A kernel for each expert takes the sum of its products, those without rows left out") {
+  const Op grouped =
+      make_grouped_gemm("experts", OpPass::forward, {300, 0, 700}, 4096, 1024, Precision::bf16);
+  const Time sum = time_with(fused, make_gemm("one", OpPass::forward, 300, 4096, 1024, Precision::bf16)) +
+                   time_with(fused, make_gemm("one", OpPass::forward, 700, 4096, 1024, Precision::bf16));
+  CHECK(time_with(each, grouped) == sum);
+  const Op weights =
+      make_grouped_gemm("experts", OpPass::backward_weight, {300, 700}, 4096, 1024, Precision::bf16);
+  CHECK(flops_of(separate_products(weights)) == Approx(weights.flops.count));
+  CHECK(time_with(each, weights) > Time{});
+}

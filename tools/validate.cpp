@@ -1,0 +1,56 @@
+// moesim validate: published cases, simulated beside what was measured.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <thread>
+
+#include "models/base/error.hpp"
+#include "models/base/file.hpp"
+#include "sim/run/validate.hpp"
+#include "tools/command.hpp"
+
+namespace moesim {
+namespace {
+
+struct ValidateOptions {
+  ValidateRequest request;
+  std::string format = "text", out = "-";
+  unsigned jobs = 0;  ///< 0: one for each core
+};
+
+void validate(ValidateOptions options) {
+  options.request.jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency();
+  if (options.request.path.empty()) options.request.path = find_beside("configs/validation/all.json", "");
+  const Validation validation = moesim::validate(options.request);
+  write_file(options.out, options.format == "json"  ? write_json(validation)
+                          : options.format == "csv" ? write_csv(validation)
+                                                    : write_text(validation));
+  std::vector<std::string> surprises;
+  for (const JudgedCase& one : validation.cases) {
+    if (one.is_surprise()) surprises.push_back(one.name);
+  }
+  if (surprises.empty()) return;
+  throw RunError(
+      fmt::format("{} of {} cases are out of their tolerance, and nothing says that this is known: {}",
+                  surprises.size(), validation.cases.size(), fmt::join(surprises, ", ")));
+}
+
+}  // namespace
+
+void add_validate_command(CLI::App& app) {
+  auto options = std::make_shared<ValidateOptions>();
+  CLI::App* command = app.add_subcommand("validate", "simulate published cases, and show the error of each");
+  command->add_option("CASES", options->request.path,
+                      "file of cases (default: configs/validation/all.json, here or in a folder above)");
+  command->add_option("--group", options->request.groups, "only this group; several may be given")
+      ->allow_extra_args(false);
+  command->add_option("--format", options->format, "text, json or csv")
+      ->check(CLI::IsMember({"text", "json", "csv"}));
+  command->add_option("--out", options->out, "file to write to (-: standard output)");
+  command->add_option("--jobs", options->jobs, "runs at a time (default: one for each core)")
+      ->check(CLI::Range(1U, 4096U));
+  command->callback([options] { validate(*options); });
+}
+
+}  // namespace moesim
