@@ -24,11 +24,13 @@ void Attention::run(const AttentionTensors&) const {}
 
 namespace {
 
-void check_cudnn(cudnnStatus_t status, const char* call, std::source_location where = std::source_location::current()) {
+void check_cudnn(cudnnStatus_t status, const char* call,
+                 std::source_location where = std::source_location::current()) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   char reason[512] = {};
   cudnnGetLastErrorString(reason, sizeof reason);
-  const std::string text = failure(call, (std::string(cudnnGetErrorString(status)) + " " + reason).c_str(), where);
+  const std::string text =
+      failure(call, (std::string(cudnnGetErrorString(status)) + " " + reason).c_str(), where);
   if (status >= CUDNN_STATUS_NOT_SUPPORTED && status < CUDNN_STATUS_INTERNAL_ERROR) throw NotOffered(text);
   throw DeviceError(text);
 }
@@ -44,9 +46,11 @@ class Descriptor {
     if (raw_ != nullptr) static_cast<void>(cudnnBackendDestroyDescriptor(raw_));
   }
   template <class Value>
-  Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, const std::vector<Value>& values) {
-    check_cudnn(cudnnBackendSetAttribute(raw_, name, type, static_cast<std::int64_t>(values.size()), values.data()),
-          "cudnnBackendSetAttribute");
+  Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                  const std::vector<Value>& values) {
+    check_cudnn(
+        cudnnBackendSetAttribute(raw_, name, type, static_cast<std::int64_t>(values.size()), values.data()),
+        "cudnnBackendSetAttribute");
     return *this;
   }
   template <class Value>
@@ -81,10 +85,16 @@ Four packed(const Four& size) { return {size[1] * size[2] * size[3], size[2] * s
 /// Builds operations; every tensor gets a number of its own.
 class Graph {
  public:
-  Tensor& memory(cudnnDataType_t type, const Four& size, const Four& stride) { return add(type, size, stride, false, false); }
+  Tensor& memory(cudnnDataType_t type, const Four& size, const Four& stride) {
+    return add(type, size, stride, false, false);
+  }
   Tensor& scalar() { return add(CUDNN_DATA_FLOAT, {1, 1, 1, 1}, {1, 1, 1, 1}, false, true); }
-  Tensor& between(const Four& size, cudnnDataType_t type = CUDNN_DATA_FLOAT) { return add(type, size, packed(size), true, false); }
-  Tensor& between(const Four& size, const Four& stride, cudnnDataType_t type) { return add(type, size, stride, true, false); }
+  Tensor& between(const Four& size, cudnnDataType_t type = CUDNN_DATA_FLOAT) {
+    return add(type, size, packed(size), true, false);
+  }
+  Tensor& between(const Four& size, const Four& stride, cudnnDataType_t type) {
+    return add(type, size, stride, true, false);
+  }
 
   void multiply(const Tensor& a, const Tensor& b, const Tensor& c) {
     Descriptor how(CUDNN_BACKEND_MATMUL_DESCRIPTOR);
@@ -104,7 +114,8 @@ class Graph {
     if (axis >= 0) how.set(CUDNN_ATTR_POINTWISE_AXIS, CUDNN_TYPE_INT64, axis);
     how.finish();
     Descriptor op(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-    op.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how).set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x.descriptor);
+    op.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x.descriptor);
     if (b != nullptr) op.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b->descriptor);
     if (mask != nullptr) op.set(CUDNN_ATTR_OPERATION_POINTWISE_TDESC, mask->descriptor);
     op.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y.descriptor);
@@ -123,7 +134,9 @@ class Graph {
   }
   void reshape(const Tensor& x, const Tensor& y) {
     Descriptor op(CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR);
-    op.set(CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x.descriptor).set(CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y.descriptor).finish();
+    op.set(CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x.descriptor)
+        .set(CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y.descriptor)
+        .finish();
     operations_.push_back(op.raw());
     kept_.push_back(std::move(op));
   }
@@ -158,7 +171,7 @@ class Graph {
     kept_.push_back(std::move(op));
   }
 
-  std::vector<std::unique_ptr<Tensor>> tensors_;
+  std::vector<std::unique_ptr<Tensor> > tensors_;
   std::vector<Descriptor> kept_;
   std::vector<cudnnBackendDescriptor_t> operations_;
 };
@@ -207,8 +220,8 @@ struct Attention::Plan {
     return result;
   }
   void build_forward();
-  /// `wide`: whether what stands between products is declared as fp32: versions of the library differ in what they
-  /// recognise.
+  /// `wide`: whether what stands between products is declared as fp32: versions of the library differ in what
+  /// they recognise.
   void build_backward(bool wide_gradient, bool wide_keys);
   void choose();
 };
@@ -255,10 +268,12 @@ void Attention::Plan::build_backward(bool wide_gradient, bool wide_keys) {
   const Tensor& tdv = graph.memory(bf16, vs, stride_of(vs));
   const Tensor& by = graph.scalar();
   const Tensor& unit = graph.scalar();
-  q = tq.id, k = tk.id, v = tv.id, o = to.id, d_o = tdo.id, statistics = ts.id, dq = tdq.id, dk = tdk.id, dv = tdv.id;
+  q = tq.id, k = tk.id, v = tv.id, o = to.id, d_o = tdo.id, statistics = ts.id, dq = tdq.id, dk = tdk.id,
+  dv = tdv.id;
   scale_id = by.id, one_id = unit.id;
   // Row sums of dO * O.
-  const Tensor& each = graph.between(os, {os[1] * os[2] * os[3], os[2] * os[3], os[1] * os[3], 1}, CUDNN_DATA_FLOAT);
+  const Tensor& each =
+      graph.between(os, {os[1] * os[2] * os[3], os[2] * os[3], os[1] * os[3], 1}, CUDNN_DATA_FLOAT);
   graph.point(CUDNN_POINTWISE_MUL, tdo, &to, each);
   const Tensor& summed = graph.between(column());
   graph.reduce(CUDNN_REDUCE_TENSOR_ADD, each, summed);
@@ -273,7 +288,8 @@ void Attention::Plan::build_backward(bool wide_gradient, bool wide_keys) {
   const Tensor& weights = graph.between(scores());
   graph.point(CUDNN_POINTWISE_EXP, seen, nullptr, weights);
   const Four turned = swapped(scores());
-  const Four turned_stride = {shape.heads * shape.sequence * shape.sequence, shape.sequence * shape.sequence, 1, shape.sequence};
+  const Four turned_stride = {shape.heads * shape.sequence * shape.sequence, shape.sequence * shape.sequence,
+                              1, shape.sequence};
   const auto spread = [&](const Tensor& x, const Tensor& with, const Tensor& gradient, Int width) {
     const Tensor& turn = graph.between(turned, turned_stride, bf16);
     graph.reshape(x, turn);
@@ -312,16 +328,18 @@ void Attention::Plan::choose() {
       .set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, CUDNN_HEUR_MODE_A)
       .finish();
   std::int64_t count = 0;
-  check_cudnn(cudnnBackendGetAttribute(advice.raw(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, nullptr),
-        "cudnnBackendGetAttribute");
+  check_cudnn(cudnnBackendGetAttribute(advice.raw(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, nullptr),
+              "cudnnBackendGetAttribute");
   std::vector<Descriptor> configurations;
   std::vector<cudnnBackendDescriptor_t> raw;
   for (std::int64_t i = 0; i < count; ++i) {
     configurations.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     raw.push_back(configurations.back().raw());
   }
-  check_cudnn(cudnnBackendGetAttribute(advice.raw(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count, raw.data()),
-        "cudnnBackendGetAttribute");
+  check_cudnn(cudnnBackendGetAttribute(advice.raw(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count, raw.data()),
+              "cudnnBackendGetAttribute");
   std::string last = "no engine";
   for (std::int64_t i = 0; i < count; ++i) {
     auto candidate = std::make_unique<Descriptor>(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
@@ -334,8 +352,9 @@ void Attention::Plan::choose() {
       continue;
     }
     std::int64_t bytes = 0, one_value = 0;
-    check_cudnn(cudnnBackendGetAttribute(candidate->raw(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &one_value, &bytes),
-          "cudnnBackendGetAttribute");
+    check_cudnn(cudnnBackendGetAttribute(candidate->raw(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
+                                         CUDNN_TYPE_INT64, 1, &one_value, &bytes),
+                "cudnnBackendGetAttribute");
     workspace = Buffer(static_cast<std::size_t>(bytes));
     plan = std::move(candidate);
     return;
@@ -349,13 +368,16 @@ AttentionLibrary::AttentionLibrary(cudaStream_t stream) : stream_(stream) {
   handle_ = handle;
   check_cudnn(cudnnSetStream(handle, stream), "cudnnSetStream");
 }
-AttentionLibrary::~AttentionLibrary() { static_cast<void>(cudnnDestroy(static_cast<cudnnHandle_t>(handle_))); }
+AttentionLibrary::~AttentionLibrary() {
+  static_cast<void>(cudnnDestroy(static_cast<cudnnHandle_t>(handle_)));
+}
 bool AttentionLibrary::is_built_in() { return true; }
 long AttentionLibrary::version() { return static_cast<long>(cudnnGetVersion()); }
 
 Attention::Attention(const AttentionLibrary& library, const Shape& shape) {
   std::string reasons;
-  for (const auto& [wide_gradient, wide_keys] : {std::pair(true, true), {true, false}, {false, false}, {false, true}}) {
+  for (const auto& [wide_gradient, wide_keys] :
+       {std::pair(true, true), {true, false}, {false, false}, {false, true}}) {
     plan_ = std::make_unique<Plan>();
     plan_->handle = static_cast<cudnnHandle_t>(library.handle_);
     plan_->stream = library.stream_;

@@ -8,8 +8,8 @@
 
 namespace measure {
 
-/// The tensors of an attention. Queries, outputs and their gradients are (batch, sequence, heads, size), keys and
-/// values with their own number of heads; `statistics` is the log-sum-exp of each row, in fp32.
+/// The tensors of an attention. Queries, outputs and their gradients are (batch, sequence, heads, size), keys
+/// and values with their own number of heads; `statistics` is the log-sum-exp of each row, in fp32.
 struct AttentionTensors {
   void *q = nullptr, *k = nullptr, *v = nullptr, *o = nullptr, *statistics = nullptr;
   void *dq = nullptr, *dk = nullptr, *dv = nullptr, *d_o = nullptr;  ///< backward alone

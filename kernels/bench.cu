@@ -18,7 +18,9 @@ Buffer as_large(std::size_t wanted, std::vector<std::string>& notes) {
   for (std::size_t bytes = wanted; bytes >= (std::size_t{64} << 20); bytes /= 2) {
     try {
       Buffer buffer(bytes);
-      if (bytes < wanted) notes.push_back("out of memory: buffers of " + std::to_string(bytes >> 20) + " MiB, larger shapes are left out");
+      if (bytes < wanted)
+        notes.push_back("out of memory: buffers of " + std::to_string(bytes >> 20) +
+                        " MiB, larger shapes are left out");
       return buffer;
     } catch (const OutOfMemory&) {
     }
@@ -48,7 +50,8 @@ RowMaps row_maps(Int tokens, Int experts, Int top_k) {
   std::vector<int> seen(size(tokens));
   for (const std::vector<int>& tokens_of : of_expert) {
     for (const int token : tokens_of) {
-      maps.place[size(token * top_k) + static_cast<std::size_t>(seen[size(token)]++)] = static_cast<int>(maps.source.size());
+      maps.place[size(token * top_k) + static_cast<std::size_t>(seen[size(token)]++)] =
+          static_cast<int>(maps.source.size());
       maps.source.push_back(token);
     }
   }
@@ -65,7 +68,11 @@ Buffer uploaded(const std::vector<T>& values) {
 }  // namespace
 
 Bench::Bench(const DeviceFacts& facts, const Patience& patience, bool quick)
-    : facts_(facts), quick_(quick), clocks_(facts.index), sampler_(stream_.get(), clocks_, patience), libraries_(stream_.get()) {
+    : facts_(facts),
+      quick_(quick),
+      clocks_(facts.index),
+      sampler_(stream_.get(), clocks_, patience),
+      libraries_(stream_.get()) {
   const std::size_t gibibyte = std::size_t{1} << 30;
   inputs_ = as_large((quick ? 2 : 6) * gibibyte, notes_);
   weights_ = as_large((quick ? 2 : 6) * gibibyte, notes_);
@@ -76,8 +83,10 @@ Bench::Bench(const DeviceFacts& facts, const Patience& patience, bool quick)
   check(cudaMemsetAsync(outputs_.get(), 0, outputs_.size(), stream()), "cudaMemsetAsync");
   fill_fp8(fp8_.get(), fp8_.size(), 3, stream());
   check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
-  if (AttentionLibrary::is_built_in()) attention_ = std::make_unique<AttentionLibrary>(stream());
-  else note("attention is not measured: built without cuDNN");
+  if (AttentionLibrary::is_built_in())
+    attention_ = std::make_unique<AttentionLibrary>(stream());
+  else
+    note("attention is not measured: built without cuDNN");
 }
 
 void Bench::note(const std::string& text) {
@@ -91,11 +100,16 @@ void Bench::add(const Shape& shape, const Timing& timing, const std::string& met
 void Bench::measure(const Shape& shape, bool held_out) {
   const std::size_t before = records_.size();
   try {
-    if (shape.op == "gemm") run_gemm(shape, 0, false);
-    else if (shape.op == "grouped_gemm") run_grouped(shape, 0);
-    else if (shape.op == "attention") run_attention(shape);
-    else if (shape.op == "copy") run_copy(shape);
-    else run_streaming(shape);
+    if (shape.op == "gemm")
+      run_gemm(shape, 0, false);
+    else if (shape.op == "grouped_gemm")
+      run_grouped(shape, 0);
+    else if (shape.op == "attention")
+      run_attention(shape);
+    else if (shape.op == "copy")
+      run_copy(shape);
+    else
+      run_streaming(shape);
   } catch (const OutOfMemory& error) {
     note("left out, device memory is too small: " + keys_of(shape));
   } catch (const NotOffered& error) {
@@ -115,7 +129,8 @@ void Bench::measure_contention(const Shape& shape, int multiprocessors, bool tol
 
 Timing Bench::timed(const std::function<void(int)>& call, int held) {
   if (held <= 0) return sampler_.time(call);
-  return sampler_.time(call, [this, held] { holder_.start(held, stream()); }, [this] { holder_.stop(stream()); });
+  return sampler_.time(
+      call, [this, held] { holder_.start(held, stream()); }, [this] { holder_.stop(stream()); });
 }
 
 void Bench::run_gemm(const Shape& shape, int held, bool told) {
@@ -148,7 +163,8 @@ void Bench::run_grouped(const Shape& shape, int held) {
   double least = 0;
   std::unique_ptr<Grouped> fastest;
   std::string name;
-  for (const GroupedMethod method : {GroupedMethod::cublas_grouped, GroupedMethod::loop, GroupedMethod::streams}) {
+  for (const GroupedMethod method :
+       {GroupedMethod::cublas_grouped, GroupedMethod::loop, GroupedMethod::streams}) {
     try {
       auto grouped = std::make_unique<Grouped>(*this, shape, method);
       const double seconds = sampler_.glance([&](int i) { grouped->run(i); });
@@ -169,13 +185,15 @@ void Bench::run_attention(const Shape& s) {
   const Attention attention(*attention_, s);
   const std::size_t rows = size(s.batch * s.sequence);
   const std::size_t q = rows * size(s.heads * s.head_dim) * 2, k = rows * size(s.kv_heads * s.head_dim) * 2;
-  const std::size_t v = rows * size(s.kv_heads * s.value_head_dim) * 2, o = rows * size(s.heads * s.value_head_dim) * 2;
+  const std::size_t v = rows * size(s.kv_heads * s.value_head_dim) * 2,
+                    o = rows * size(s.heads * s.value_head_dim) * 2;
   const std::size_t statistics = rows * size(s.heads) * 4;
   const Rotation in(inputs_, facts_.cache, {q, k, v, o, o});
   const Rotation out(outputs_, facts_.cache, {o, statistics, q, k, v});
   const bool backward = s.pass != "forward";
   const auto call = [&](int i) {
-    AttentionTensors t{in.at(i, 0), in.at(i, 1), in.at(i, 2), backward ? in.at(i, 3) : out.at(i, 0), out.at(i, 1)};
+    AttentionTensors t{in.at(i, 0), in.at(i, 1), in.at(i, 2), backward ? in.at(i, 3) : out.at(i, 0),
+                       out.at(i, 1)};
     t.d_o = in.at(i, 4), t.dq = out.at(i, 2), t.dk = out.at(i, 3), t.dv = out.at(i, 4);
     attention.run(t);
   };
@@ -186,7 +204,8 @@ void Bench::run_copy(const Shape& s) {
   const Rotation in(inputs_, facts_.cache, {size(s.bytes)}), out(outputs_, facts_.cache, {size(s.bytes)});
   const Timing own = sampler_.time([&](int i) { copy(in.at(i, 0), out.at(i, 0), size(s.bytes), stream()); });
   const Timing library = sampler_.time([&](int i) {
-    check(cudaMemcpyAsync(out.at(i, 0), in.at(i, 0), size(s.bytes), cudaMemcpyDeviceToDevice, stream()), "cudaMemcpyAsync");
+    check(cudaMemcpyAsync(out.at(i, 0), in.at(i, 0), size(s.bytes), cudaMemcpyDeviceToDevice, stream()),
+          "cudaMemcpyAsync");
   });
   own.seconds <= library.seconds ? add(s, own, "own") : add(s, library, "cudaMemcpyAsync");
 }
@@ -198,7 +217,8 @@ void Bench::run_streaming(const Shape& s) {
   Buffer extra;
   std::function<void(int)> call;
   const Half* weight = weights_.get<Half>();
-  const auto rotate = [&](std::initializer_list<std::size_t> reads, std::initializer_list<std::size_t> writes) {
+  const auto rotate = [&](std::initializer_list<std::size_t> reads,
+                          std::initializer_list<std::size_t> writes) {
     return std::pair{Rotation(inputs_, facts_.cache, reads), Rotation(outputs_, facts_.cache, writes)};
   };
   if (s.op == "rms_norm") {
@@ -207,45 +227,57 @@ void Bench::run_streaming(const Shape& s) {
     check(cudaMemset(extra.get(), 0, extra.size()), "cudaMemset");
     call = [&, in, out, weight](int i) {
       forward ? rms_norm(in.at<Half>(i, 0), weight, out.at<Half>(i, 0), rows, width, stream())
-              : rms_norm_backward(in.at<Half>(i, 0), in.at<Half>(i, 1), weight, out.at<Half>(i, 0), extra.get<float>(), extra.get<float>() + width, rows, width, stream());
+              : rms_norm_backward(in.at<Half>(i, 0), in.at<Half>(i, 1), weight, out.at<Half>(i, 0),
+                                  extra.get<float>(), extra.get<float>() + width, rows, width, stream());
     };
   } else if (s.op == "swiglu") {
     auto [in, out] = rotate({2 * all, all}, {forward ? all : 2 * all});
     call = [&, in, out](int i) {
-      forward ? swiglu(in.at<Half>(i, 0), out.at<Half>(i, 0), rows, width, stream())
-              : swiglu_backward(in.at<Half>(i, 1), in.at<Half>(i, 0), out.at<Half>(i, 0), rows, width, stream());
+      forward
+          ? swiglu(in.at<Half>(i, 0), out.at<Half>(i, 0), rows, width, stream())
+          : swiglu_backward(in.at<Half>(i, 1), in.at<Half>(i, 0), out.at<Half>(i, 0), rows, width, stream());
     };
   } else if (s.op == "router") {
     const std::size_t chosen = size(rows * k) * 4;
     auto [in, out] = rotate({all}, {2 * all, chosen, chosen, all});
     call = [&, in, out](int i) {
-      forward ? router(in.at<Half>(i, 0), out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2), rows, s.experts, k, stream())
-              : router_backward(out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2), out.at<Half>(i, 3), rows, s.experts, k, stream());
+      forward ? router(in.at<Half>(i, 0), out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2), rows,
+                       s.experts, k, stream())
+              : router_backward(out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2),
+                                out.at<Half>(i, 3), rows, s.experts, k, stream());
     };
     if (!forward)  // what the forward pass leaves
       for (int i = 0; i < out.sets(); ++i)
-        router(in.at<Half>(i, 0), out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2), rows, s.experts, k, stream());
+        router(in.at<Half>(i, 0), out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2), rows,
+               s.experts, k, stream());
   } else if (s.op == "permute") {
     const Int tokens = rows / k;
     extra = uploaded(row_maps(tokens, 64, k).source);
     auto [in, out] = rotate({all / size(k)}, {all});
-    call = [&, in, out](int i) { permute(in.at<Half>(i, 0), extra.get<int>(), out.at<Half>(i, 0), rows, width, stream()); };
+    call = [&, in, out](int i) {
+      permute(in.at<Half>(i, 0), extra.get<int>(), out.at<Half>(i, 0), rows, width, stream());
+    };
   } else if (s.op == "unpermute") {
     const Int tokens = rows / k;
     extra = uploaded(row_maps(tokens, 64, k).place);
     auto [in, out] = rotate({all, size(rows) * 4}, {all / size(k)});
     call = [&, in, out, tokens](int i) {
-      unpermute(in.at<Half>(i, 0), extra.get<int>(), in.at<float>(i, 1), out.at<Half>(i, 0), tokens, width, k, stream());
+      unpermute(in.at<Half>(i, 0), extra.get<int>(), in.at<float>(i, 1), out.at<Half>(i, 0), tokens, width, k,
+                stream());
     };
   } else if (s.op == "fp8_cast") {
     auto [in, out] = rotate({all}, {all / 2, all / 64});
-    call = [&, in, out](int i) { fp8_cast(in.at<Half>(i, 0), out.at<std::uint8_t>(i, 0), out.at<float>(i, 1), rows, width, stream()); };
+    call = [&, in, out](int i) {
+      fp8_cast(in.at<Half>(i, 0), out.at<std::uint8_t>(i, 0), out.at<float>(i, 1), rows, width, stream());
+    };
   } else if (s.op == "rotary") {
     auto [in, out] = rotate({all}, {all});
     call = [&, in, out](int i) { rotary(in.at<Half>(i, 0), out.at<Half>(i, 0), rows, width, 128, stream()); };
   } else {
     auto [in, out] = rotate({all, all}, {all});
-    call = [&, in, out](int i) { residual(in.at<Half>(i, 0), in.at<Half>(i, 1), out.at<Half>(i, 0), rows, width, stream()); };
+    call = [&, in, out](int i) {
+      residual(in.at<Half>(i, 0), in.at<Half>(i, 1), out.at<Half>(i, 0), rows, width, stream());
+    };
   }
   add(s, sampler_.time(call), "own");
 }
@@ -268,7 +300,8 @@ LaunchTimes measure_launches(Sampler& sampler) {
   many(0);
   check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
   check(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate");
-  times.graph = sampler.time([&](int) { check(cudaGraphLaunch(ready, stream), "cudaGraphLaunch"); }).seconds / count;
+  times.graph =
+      sampler.time([&](int) { check(cudaGraphLaunch(ready, stream), "cudaGraphLaunch"); }).seconds / count;
   check(cudaGraphExecDestroy(ready), "cudaGraphExecDestroy");
   check(cudaGraphDestroy(graph), "cudaGraphDestroy");
   return times;

@@ -17,10 +17,10 @@ namespace measure {
 struct Record {
   Shape shape;
   Timing timing;
-  std::string method;         ///< which library or kernel was fastest
-  int communication_sms = -1; ///< multiprocessors held meanwhile; -1: not asked
-  bool told = false;          ///< whether the library was told how many are left
-  bool held_out = false;      ///< off the grid: for judging the fit, never for fitting
+  std::string method;          ///< which library or kernel was fastest
+  int communication_sms = -1;  ///< multiprocessors held meanwhile; -1: not asked
+  bool told = false;           ///< whether the library was told how many are left
+  bool held_out = false;       ///< off the grid: for judging the fit, never for fitting
 };
 
 /// Everything on one device that measurements share.
@@ -70,7 +70,8 @@ class Bench {
   std::vector<std::string> notes_;
 };
 
-/// Launch overhead: seconds between empty kernels of a stream, between those of a graph, and of a launch on the host.
+/// Launch overhead: seconds between empty kernels of a stream, between those of a graph, and of a launch on
+/// the host.
 struct LaunchTimes {
   double stream = 0, graph = 0, host = 0;
 };

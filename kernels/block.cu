@@ -17,7 +17,8 @@ struct Step {
   std::function<void()> run;
 };
 
-/// Lays out memory and lists the steps; the backward pass is written beside each forward step and runs in reverse.
+/// Lays out memory and lists the steps; the backward pass is written beside each forward step and runs in
+/// reverse.
 class Builder {
  public:
   Builder(Bench& bench, const BlockShape& shape, Int tokens, Int sequence)
@@ -38,8 +39,12 @@ class Builder {
     return buffers_.back().get<float>();
   }
   cudaStream_t stream() const { return bench_.stream(); }
-  void forward(Shape shape, std::function<void()> run) { forward_.push_back({std::move(shape), std::move(run)}); }
-  void backward(Shape shape, std::function<void()> run) { backward_.push_back({std::move(shape), std::move(run)}); }
+  void forward(Shape shape, std::function<void()> run) {
+    forward_.push_back({std::move(shape), std::move(run)});
+  }
+  void backward(Shape shape, std::function<void()> run) {
+    backward_.push_back({std::move(shape), std::move(run)});
+  }
 
   struct Pair {
     Half* value;
@@ -100,7 +105,9 @@ Builder::Pair Builder::norm(Pair x, Int rows, Int width) {
   Shape back = shape;
   back.pass = "backward_input";
   forward(shape, [=] { rms_norm(x.value, weight, y.value, rows, width, s); });
-  backward(back, [=] { rms_norm_backward(y.gradient, x.value, weight, x.gradient, gradient, partial, rows, width, s); });
+  backward(back, [=] {
+    rms_norm_backward(y.gradient, x.value, weight, x.gradient, gradient, partial, rows, width, s);
+  });
   return y;
 }
 
@@ -141,8 +148,13 @@ Builder::Pair Builder::added(Pair a, Pair b) {
 }
 
 Builder::Pair Builder::attended(Pair q, Pair k, Pair v) {
-  Shape shape{.op = "attention", .batch = tokens_ / sequence_, .heads = b_.heads, .kv_heads = b_.kv_heads,
-              .sequence = sequence_, .head_dim = b_.head_dim, .value_head_dim = b_.value_head_dim};
+  Shape shape{.op = "attention",
+              .batch = tokens_ / sequence_,
+              .heads = b_.heads,
+              .kv_heads = b_.kv_heads,
+              .sequence = sequence_,
+              .head_dim = b_.head_dim,
+              .value_head_dim = b_.value_head_dim};
   if (bench_.attention() == nullptr) throw NotOffered("blocks need attention: built without cuDNN");
   attentions_.push_back(std::make_unique<Attention>(*bench_.attention(), shape));
   const Attention* f = attentions_.back().get();
@@ -151,16 +163,18 @@ Builder::Pair Builder::attended(Pair q, Pair k, Pair v) {
   attentions_.push_back(std::make_unique<Attention>(*bench_.attention(), back));
   const Attention* g = attentions_.back().get();
   const Pair o = pair(tokens_ * b_.heads * b_.value_head_dim);
-  const AttentionTensors t{q.value, k.value, v.value, o.value, floats(tokens_ * b_.heads),
+  const AttentionTensors t{q.value,    k.value,    v.value,    o.value,   floats(tokens_ * b_.heads),
                            q.gradient, k.gradient, v.gradient, o.gradient};
   forward(shape, [=] { f->run(t); });
   backward(back, [=] { g->run(t); });
   return o;
 }
 
-/// One product for queries, keys and values; the parts lie one after another, as if each had been written apart.
+/// One product for queries, keys and values; the parts lie one after another, as if each had been written
+/// apart.
 Builder::Pair Builder::plain_attention(Pair x) {
-  const Int query = b_.heads * b_.head_dim, key = b_.kv_heads * b_.head_dim, value = b_.kv_heads * b_.value_head_dim;
+  const Int query = b_.heads * b_.head_dim, key = b_.kv_heads * b_.head_dim,
+            value = b_.kv_heads * b_.value_head_dim;
   Pair qkv = linear(norm(x, tokens_, b_.hidden), query + key + value, b_.hidden);
   Pair qk = qkv;
   if (b_.head_norms) qk = norm(qkv, tokens_ * (b_.heads + b_.kv_heads), b_.head_dim);
@@ -173,9 +187,11 @@ Builder::Pair Builder::plain_attention(Pair x) {
 Builder::Pair Builder::latent_attention(Pair x) {
   const Int plain = b_.head_dim - b_.rotary_dim;
   const Pair in = norm(x, tokens_, b_.hidden);
-  const Pair q = linear(norm(linear(in, b_.query_rank, b_.hidden), tokens_, b_.query_rank), b_.heads * b_.head_dim, b_.query_rank);
+  const Pair q = linear(norm(linear(in, b_.query_rank, b_.hidden), tokens_, b_.query_rank),
+                        b_.heads * b_.head_dim, b_.query_rank);
   const Pair latent = linear(in, b_.key_rank + b_.rotary_dim, b_.hidden);
-  const Pair kv = linear(norm(latent, tokens_, b_.key_rank), b_.heads * (plain + b_.value_head_dim), b_.key_rank);
+  const Pair kv =
+      linear(norm(latent, tokens_, b_.key_rank), b_.heads * (plain + b_.value_head_dim), b_.key_rank);
   const Pair k = rotated(q, b_.heads * b_.head_dim);  // queries in place of whole keys: the same bytes
   const Pair v{kv.value, kv.gradient};
   const Pair o = attended(q, k, v);
@@ -186,7 +202,8 @@ Builder::Pair Builder::latent_attention(Pair x) {
 void Builder::grouped_step(bool is_backward, const Shape& shape, const void* a, const void* b, void* c) {
   double best = 0;
   std::unique_ptr<GroupedProduct> chosen;
-  for (const GroupedMethod method : {GroupedMethod::cublas_grouped, GroupedMethod::loop, GroupedMethod::streams}) {
+  for (const GroupedMethod method :
+       {GroupedMethod::cublas_grouped, GroupedMethod::loop, GroupedMethod::streams}) {
     try {
       auto product = std::make_unique<GroupedProduct>(bench_.libraries(), shape, method);
       product->prepare(0, a, b, c);
@@ -212,8 +229,10 @@ Builder::Pair Builder::grouped(Pair x, const std::vector<Int>& rows, Int out, In
   float* gradient = floats(experts * out * in);
   const Pair y = pair(all * out);
   grouped_step(false, {.op = "grouped_gemm", .n = out, .k = in, .rows = rows}, x.value, weight, y.value);
-  grouped_step(true, {.op = "grouped_gemm", .pass = "backward_weight", .n = out, .k = in, .rows = rows}, y.gradient, x.value, gradient);
-  grouped_step(true, {.op = "grouped_gemm", .pass = "backward_input", .n = in, .k = out, .rows = rows}, y.gradient, weight, x.gradient);
+  grouped_step(true, {.op = "grouped_gemm", .pass = "backward_weight", .n = out, .k = in, .rows = rows},
+               y.gradient, x.value, gradient);
+  grouped_step(true, {.op = "grouped_gemm", .pass = "backward_input", .n = in, .k = out, .rows = rows},
+               y.gradient, weight, x.gradient);
   return y;
 }
 
@@ -237,7 +256,8 @@ void Builder::route(Pair logits) {
   check(cudaMemcpyAsync(chosen.data(), c, chosen.size() * 4, cudaMemcpyDeviceToHost, s), "cudaMemcpyAsync");
   check(cudaStreamSynchronize(s), "cudaStreamSynchronize");
   std::vector<std::vector<int>> of_expert(size(experts));
-  for (std::size_t i = 0; i < chosen.size(); ++i) of_expert.at(static_cast<std::size_t>(chosen[i])).push_back(static_cast<int>(i));
+  for (std::size_t i = 0; i < chosen.size(); ++i)
+    of_expert.at(static_cast<std::size_t>(chosen[i])).push_back(static_cast<int>(i));
   std::vector<int> source, place(chosen.size());
   for (const std::vector<int>& picks : of_expert) {
     rows_of_expert_.push_back(static_cast<Int>(picks.size()));
@@ -248,8 +268,10 @@ void Builder::route(Pair logits) {
   }
   source_ = reinterpret_cast<int*>(floats(tokens * k));
   place_ = reinterpret_cast<int*>(floats(tokens * k));
-  check(cudaMemcpyAsync(source_, source.data(), source.size() * 4, cudaMemcpyHostToDevice, s), "cudaMemcpyAsync");
-  check(cudaMemcpyAsync(place_, place.data(), place.size() * 4, cudaMemcpyHostToDevice, s), "cudaMemcpyAsync");
+  check(cudaMemcpyAsync(source_, source.data(), source.size() * 4, cudaMemcpyHostToDevice, s),
+        "cudaMemcpyAsync");
+  check(cudaMemcpyAsync(place_, place.data(), place.size() * 4, cudaMemcpyHostToDevice, s),
+        "cudaMemcpyAsync");
   check(cudaStreamSynchronize(s), "cudaStreamSynchronize");
 }
 
@@ -262,14 +284,16 @@ Builder::Pair Builder::experts(Pair x) {
   const int *source = source_, *place = place_;
   const float* w = weights_;
   const Pair arrived = pair(rows * hidden);
-  forward({.op = "permute", .row_count = rows, .width = hidden, .top_k = k}, [=] { permute(in.value, source, arrived.value, rows, hidden, s); });
+  forward({.op = "permute", .row_count = rows, .width = hidden, .top_k = k},
+          [=] { permute(in.value, source, arrived.value, rows, hidden, s); });
   backward({.op = "unpermute", .pass = "backward_input", .row_count = rows, .width = hidden, .top_k = k},
            [=] { unpermute(arrived.gradient, place, w, in.gradient, tokens, hidden, k, s); });
   const Pair wide = grouped(arrived, rows_of_expert_, 2 * b_.expert_width, hidden);
   const Pair narrow = activated(wide, rows, b_.expert_width);
   const Pair left = grouped(narrow, rows_of_expert_, hidden, b_.expert_width);
   const Pair joined = pair(tokens_ * hidden);
-  forward({.op = "unpermute", .row_count = rows, .width = hidden, .top_k = k}, [=] { unpermute(left.value, place, w, joined.value, tokens, hidden, k, s); });
+  forward({.op = "unpermute", .row_count = rows, .width = hidden, .top_k = k},
+          [=] { unpermute(left.value, place, w, joined.value, tokens, hidden, k, s); });
   backward({.op = "permute", .pass = "backward_input", .row_count = rows, .width = hidden, .top_k = k},
            [=] { permute(joined.gradient, source, left.gradient, rows, hidden, s); });
   Pair out = added(x, joined);
@@ -287,7 +311,10 @@ void Builder::build() {
 
 BlockTime Builder::time(bool is_backward) {
   const std::vector<Step>& steps = is_backward ? backward_ : forward_;
-  BlockTime result{.block = b_.name, .pass = is_backward ? "backward" : "forward", .tokens = tokens_, .sequence = sequence_};
+  BlockTime result{.block = b_.name,
+                   .pass = is_backward ? "backward" : "forward",
+                   .tokens = tokens_,
+                   .sequence = sequence_};
   result.timing = bench_.sampler().time([&](int) {
     for (const Step& step : steps) step.run();
   });
@@ -299,13 +326,38 @@ BlockTime Builder::time(bool is_backward) {
 
 std::vector<BlockShape> known_blocks() {
   return {
-      {.name = "mixtral-8x7b", .hidden = 4096, .heads = 32, .kv_heads = 8, .head_dim = 128, .value_head_dim = 128,
-       .experts = 8, .top_k = 2, .expert_width = 14336},
-      {.name = "qwen3-30b-a3b", .hidden = 2048, .heads = 32, .kv_heads = 4, .head_dim = 128, .value_head_dim = 128,
-       .head_norms = true, .experts = 128, .top_k = 8, .expert_width = 768},
-      {.name = "deepseek-v3-32-experts", .hidden = 7168, .heads = 128, .kv_heads = 128, .head_dim = 192,
-       .value_head_dim = 128, .query_rank = 1536, .key_rank = 512, .rotary_dim = 64, .experts = 32, .top_k = 8,
-       .expert_width = 2048, .shared_width = 2048},
+      {.name = "mixtral-8x7b",
+       .hidden = 4096,
+       .heads = 32,
+       .kv_heads = 8,
+       .head_dim = 128,
+       .value_head_dim = 128,
+       .experts = 8,
+       .top_k = 2,
+       .expert_width = 14336},
+      {.name = "qwen3-30b-a3b",
+       .hidden = 2048,
+       .heads = 32,
+       .kv_heads = 4,
+       .head_dim = 128,
+       .value_head_dim = 128,
+       .head_norms = true,
+       .experts = 128,
+       .top_k = 8,
+       .expert_width = 768},
+      {.name = "deepseek-v3-32-experts",
+       .hidden = 7168,
+       .heads = 128,
+       .kv_heads = 128,
+       .head_dim = 192,
+       .value_head_dim = 128,
+       .query_rank = 1536,
+       .key_rank = 512,
+       .rotary_dim = 64,
+       .experts = 32,
+       .top_k = 8,
+       .expert_width = 2048,
+       .shared_width = 2048},
   };
 }
 

@@ -1,5 +1,5 @@
-// Whole mixture-of-experts blocks of known models on one device, forward and backward, from the kernels and library
-// calls of this program: what a prediction from single measurements is checked against.
+// Whole mixture-of-experts blocks of known models on one device, forward and backward, from the kernels and
+// library calls of this program: what a prediction from single measurements is checked against.
 #pragma once
 
 #include <string>
@@ -18,7 +18,8 @@ struct BlockShape {
   Int experts, top_k, expert_width, shared_width = 0;
 };
 
-/// Mixtral-8x7B (arXiv 2401.04088), Qwen3-30B-A3B (arXiv 2505.09388), DeepSeek-V3 (arXiv 2412.19437) with 32 experts.
+/// Mixtral-8x7B (arXiv 2401.04088), Qwen3-30B-A3B (arXiv 2505.09388), DeepSeek-V3 (arXiv 2412.19437) with 32
+/// experts.
 std::vector<BlockShape> known_blocks();
 
 /// One direction of a block at one size: its time, and the operations it is made of.

@@ -31,7 +31,8 @@ class NotOffered : public DeviceError {
 
 /// "call: reason (file:line)".
 inline std::string failure(const char* call, const char* reason, const std::source_location& where) {
-  return std::string(call) + ": " + reason + " (" + where.file_name() + ":" + std::to_string(where.line()) + ")";
+  return std::string(call) + ": " + reason + " (" + where.file_name() + ":" + std::to_string(where.line()) +
+         ")";
 }
 
 inline void check(cudaError_t status, const char* call,

@@ -48,7 +48,8 @@ std::string hexadecimal(const cudaUUID_t& uuid) {
 
 }  // namespace
 
-/// The few functions of the management library that are used, found at run time: nodes without it still measure.
+/// The few functions of the management library that are used, found at run time: nodes without it still
+/// measure.
 struct Clocks::Library {
   using Device = void*;
   void* handle = nullptr;
@@ -119,9 +120,11 @@ DeviceFacts facts_of(int device) {
   facts.driver = "CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10);
   if (void* library = dlopen("libnvidia-ml.so.1", RTLD_NOW)) {
     const auto start = reinterpret_cast<int (*)()>(dlsym(library, "nvmlInit_v2"));
-    const auto version = reinterpret_cast<int (*)(char*, unsigned)>(dlsym(library, "nvmlSystemGetDriverVersion"));
+    const auto version =
+        reinterpret_cast<int (*)(char*, unsigned)>(dlsym(library, "nvmlSystemGetDriverVersion"));
     char text[96] = {};
-    if (start != nullptr && version != nullptr && start() == 0 && version(text, sizeof text) == 0) facts.driver = text;
+    if (start != nullptr && version != nullptr && start() == 0 && version(text, sizeof text) == 0)
+      facts.driver = text;
     dlclose(library);
   }
   return facts;

@@ -62,11 +62,12 @@ class Buffer {
 };
 
 /// Normally distributed bf16 or fp8 (e4m3) numbers, the same for the same seed.
-void fill_bf16(void* data, std::size_t elements, std::uint64_t seed, cudaStream_t stream, float deviation = 1);
+void fill_bf16(void* data, std::size_t elements, std::uint64_t seed, cudaStream_t stream,
+               float deviation = 1);
 void fill_fp8(void* data, std::size_t elements, std::uint64_t seed, cudaStream_t stream);
 
-/// Operands of successive calls, side by side in a large buffer: enough sets that none is in the cache when its
-/// turn comes again.
+/// Operands of successive calls, side by side in a large buffer: enough sets that none is in the cache when
+/// its turn comes again.
 class Rotation {
  public:
   /// Throws OutOfMemory where one set is larger than the buffer.

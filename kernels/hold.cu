@@ -56,7 +56,8 @@ Holder::Holder() : flags_(2 * sizeof(int)), data_(most_blocks * block_bytes) {
   check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
   check(cudaStreamCreateWithPriority(&own_, cudaStreamNonBlocking, greatest), "cudaStreamCreateWithPriority");
   check(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
-  check(cudaFuncSetAttribute(hold, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "cudaFuncSetAttribute");
+  check(cudaFuncSetAttribute(hold, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
+        "cudaFuncSetAttribute");
   check(cudaMemset(data_.get(), 1, data_.size()), "cudaMemset");
   // Code is loaded when a kernel first runs, and loading waits for the device: not while a holder runs.
   int* flags = flags_.get<int>();
@@ -81,7 +82,8 @@ void Holder::start(int multiprocessors, cudaStream_t stream) {
   check(cudaMemsetAsync(flags, 0, flags_.size(), own_), "cudaMemsetAsync");
   check(cudaEventRecord(ready_, own_), "cudaEventRecord");
   check(cudaStreamWaitEvent(stream, ready_), "cudaStreamWaitEvent");
-  hold<<<static_cast<unsigned>(multiprocessors), 512, shared_bytes, own_>>>(flags, flags + 1, data_.get<uint4>());
+  hold<<<static_cast<unsigned>(multiprocessors), 512, shared_bytes, own_>>>(flags, flags + 1,
+                                                                            data_.get<uint4>());
   check_launch("hold");
   wait_until<<<1, 1, 0, stream>>>(flags + 1, multiprocessors);
   check_launch("wait_until");

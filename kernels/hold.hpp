@@ -5,8 +5,9 @@
 
 namespace measure {
 
-/// Copies in a stream of its own on a number of multiprocessors, one block each, until told to stop. One thread
-/// polls the flag, in device memory: polling by all, or in the host's memory, slows everything down by itself.
+/// Copies in a stream of its own on a number of multiprocessors, one block each, until told to stop. One
+/// thread polls the flag, in device memory: polling by all, or in the host's memory, slows everything down by
+/// itself.
 class Holder {
  public:
   Holder();

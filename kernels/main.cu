@@ -34,6 +34,7 @@ struct Options {
   std::string out = "-", only;
   int device = 0;
   bool all = false, quick = false, check = false, test = false;
+  bool child = false;  ///< of moesim calibrate, which says itself what is missing
 };
 
 struct WrongInput : std::runtime_error {
@@ -48,11 +49,18 @@ Options parse(int count, char** words) {
       if (i + 1 >= count) throw WrongInput(word + " needs a value");
       return std::string(words[++i]);
     };
-    if (word == "--out") options.out = value();
-    else if (word == "--only") options.only = value();
-    else if (word == "--quick") options.quick = true;
-    else if (word == "--check") options.check = true;
-    else if (word == "--test") options.test = true;
+    if (word == "--out")
+      options.out = value();
+    else if (word == "--only")
+      options.only = value();
+    else if (word == "--quick")
+      options.quick = true;
+    else if (word == "--check")
+      options.check = true;
+    else if (word == "--test")
+      options.test = true;
+    else if (word == "--child")
+      options.child = true;
     else if (word == "--device") {
       const std::string which = value();
       options.all = which == "all";
@@ -63,7 +71,8 @@ Options parse(int count, char** words) {
       std::fputs(usage, stdout);
       std::exit(good);
     } else {
-      throw WrongInput("unknown option '" + word + "' (known: --out, --device, --quick, --check, --test, --only)");
+      throw WrongInput("unknown option '" + word +
+                       "' (known: --out, --device, --quick, --check, --test, --only)");
     }
   }
   return options;
@@ -74,18 +83,21 @@ class Progress {
  public:
   explicit Progress(std::size_t total) : total_(total), start_(std::time(nullptr)) {}
   void section(const std::string& name) {
-    if (!terminal_) std::fprintf(stderr, "%4.0f s  %s\n", std::difftime(std::time(nullptr), start_), name.c_str());
+    if (!terminal_)
+      std::fprintf(stderr, "%4.0f s  %s\n", std::difftime(std::time(nullptr), start_), name.c_str());
     name_ = name;
   }
   void step() {
     ++done_;
     if (!terminal_) return;
     const double elapsed = std::difftime(std::time(nullptr), start_);
-    const double left = elapsed / static_cast<double>(done_) * static_cast<double>(total_ - std::min(done_, total_));
+    const double left =
+        elapsed / static_cast<double>(done_) * static_cast<double>(total_ - std::min(done_, total_));
     std::fprintf(stderr, "\r\033[K%s: %zu of %zu, about %.0f s left", name_.c_str(), done_, total_, left);
   }
   void finish() {
-    std::fprintf(stderr, terminal_ ? "\r\033[K" : "%4.0f s  done\n", std::difftime(std::time(nullptr), start_));
+    std::fprintf(stderr, terminal_ ? "\r\033[K" : "%4.0f s  done\n",
+                 std::difftime(std::time(nullptr), start_));
   }
 
  private:
@@ -118,10 +130,15 @@ std::string timing_keys(const Timing& timing) {
 std::string line_of(const Record& record, double best_rate, double bandwidth) {
   std::string text = "{" + keys_of(record.shape) + ", " + timing_keys(record.timing);
   const double flops = flops_of(record.shape);
-  const double rate = flops > 0 ? flops / record.timing.seconds / best_rate : bytes_of(record.shape) / record.timing.seconds / bandwidth;
-  if (flops <= 0 ? bandwidth > 0 : best_rate > 0) text += std::string(flops > 0 ? ", \"share_of_best_product\": " : ", \"share_of_bandwidth\": ") + number(rate);
+  const double rate = flops > 0 ? flops / record.timing.seconds / best_rate
+                                : bytes_of(record.shape) / record.timing.seconds / bandwidth;
+  if (flops <= 0 ? bandwidth > 0 : best_rate > 0)
+    text += std::string(flops > 0 ? ", \"share_of_best_product\": " : ", \"share_of_bandwidth\": ") +
+            number(rate);
   text += ", \"method\": " + quoted(record.method);
-  if (record.communication_sms >= 0) text += ", \"communication_sms\": " + std::to_string(record.communication_sms) + (record.told ? ", \"told\": true" : "");
+  if (record.communication_sms >= 0)
+    text += ", \"communication_sms\": " + std::to_string(record.communication_sms) +
+            (record.told ? ", \"told\": true" : "");
   return text + (record.held_out ? ", \"held_out\": true}" : "}");
 }
 
@@ -139,23 +156,35 @@ std::string now() {
 }
 
 std::string facts_lines(const DeviceFacts& f, const Clocks& clocks) {
-  const auto text = [](const char* key, const std::string& value) { return "    \"" + std::string(key) + "\": " + value + ",\n"; };
-  return text("device", quoted(f.name)) + text("uuid", quoted(f.uuid)) + text("compute_capability", quoted(std::to_string(f.major) + "." + std::to_string(f.minor))) +
-         text("multiprocessors", std::to_string(f.multiprocessors)) + text("memory_bytes", std::to_string(f.memory)) +
-         text("cache_bytes", std::to_string(f.cache)) + text("memory_bandwidth", number(f.memory_bandwidth)) +
-         text("max_clock_mhz", std::to_string(f.max_clock_mhz)) + text("memory_clock_mhz", number(clocks.memory_mhz())) +
-         text("driver", quoted(f.driver)) + text("cuda", quoted(std::to_string(f.runtime / 1000) + "." + std::to_string(f.runtime % 1000 / 10))) +
-         text("cublaslt", std::to_string(cublasLtGetVersion())) + text("cudnn", std::to_string(AttentionLibrary::version()));
+  const auto text = [](const char* key, const std::string& value) {
+    return "    \"" + std::string(key) + "\": " + value + ",\n";
+  };
+  return text("device", quoted(f.name)) + text("uuid", quoted(f.uuid)) +
+         text("compute_capability", quoted(std::to_string(f.major) + "." + std::to_string(f.minor))) +
+         text("multiprocessors", std::to_string(f.multiprocessors)) +
+         text("memory_bytes", std::to_string(f.memory)) + text("cache_bytes", std::to_string(f.cache)) +
+         text("memory_bandwidth", number(f.memory_bandwidth)) +
+         text("max_clock_mhz", std::to_string(f.max_clock_mhz)) +
+         text("memory_clock_mhz", number(clocks.memory_mhz())) + text("driver", quoted(f.driver)) +
+         text("cuda",
+              quoted(std::to_string(f.runtime / 1000) + "." + std::to_string(f.runtime % 1000 / 10))) +
+         text("cublaslt", std::to_string(cublasLtGetVersion())) +
+         text("cudnn", std::to_string(AttentionLibrary::version()));
 }
 
 std::string block_line(const BlockTime& b) {
-  std::string text = "{\"block\": " + quoted(b.block) + ", \"pass\": " + quoted(b.pass) + ", \"tokens\": " + std::to_string(b.tokens) +
-                     ", \"sequence\": " + std::to_string(b.sequence) + ", " + timing_keys(b.timing) + ", \"ops\": [";
-  for (std::size_t i = 0; i < b.shapes.size(); ++i) text += (i == 0 ? "{" : ", {") + keys_of(b.shapes[i]) + "}";
+  std::string text = "{\"block\": " + quoted(b.block) + ", \"pass\": " + quoted(b.pass) +
+                     ", \"tokens\": " + std::to_string(b.tokens) +
+                     ", \"sequence\": " + std::to_string(b.sequence) + ", " + timing_keys(b.timing) +
+                     ", \"ops\": [";
+  for (std::size_t i = 0; i < b.shapes.size(); ++i)
+    text += (i == 0 ? "{" : ", {") + keys_of(b.shapes[i]) + "}";
   return text + "]}";
 }
 
-bool holds(const std::string& text, const std::string& part) { return part.empty() || text.find(part) != std::string::npos; }
+bool holds(const std::string& text, const std::string& part) {
+  return part.empty() || text.find(part) != std::string::npos;
+}
 
 /// All sections of one device as members of a JSON object.
 std::string measure_grid(Bench& bench, const Options& options) {
@@ -163,15 +192,18 @@ std::string measure_grid(Bench& bench, const Options& options) {
   std::vector<Section> judging = held_out();
   if (options.quick) sections = thinned(sections, 10), judging = thinned(judging, 10);
   const std::vector<Shape> contended = contention_shapes();
-  const std::vector<int> held = options.quick ? std::vector<int>{0, 8, 20, 48} : std::vector<int>{0, 4, 8, 12, 16, 20, 24, 32, 48, 64};
+  const std::vector<int> held =
+      options.quick ? std::vector<int>{0, 8, 20, 48} : std::vector<int>{0, 4, 8, 12, 16, 20, 24, 32, 48, 64};
   std::size_t total = contended.size() * held.size();
   for (const std::vector<Section>* all : {&sections, &judging})
-    for (const Section& section : *all) total += holds(section.name, options.only) ? section.shapes.size() : 0;
+    for (const Section& section : *all)
+      total += holds(section.name, options.only) ? section.shapes.size() : 0;
   Progress progress(total);
   std::string text;
   if (holds("launches", options.only)) {
     const LaunchTimes launches = measure_launches(bench.sampler());
-    text += "    \"launches\": {\"stream_s\": " + number(launches.stream) + ", \"graph_s\": " + number(launches.graph) + ", \"host_s\": " + number(launches.host) + "},\n";
+    text += "    \"launches\": {\"stream_s\": " + number(launches.stream) +
+            ", \"graph_s\": " + number(launches.graph) + ", \"host_s\": " + number(launches.host) + "},\n";
   }
   for (const std::vector<Section>* all : {&sections, &judging}) {
     for (const Section& section : *all) {
@@ -192,14 +224,17 @@ std::string measure_grid(Bench& bench, const Options& options) {
   }
   progress.finish();
   double best_rate = 0, bandwidth = bench.facts().memory_bandwidth;
-  for (const Record& r : bench.records()) best_rate = std::max(best_rate, r.shape.precision == "fp8" ? 0 : flops_of(r.shape) / r.timing.seconds);
+  for (const Record& r : bench.records())
+    best_rate = std::max(best_rate, r.shape.precision == "fp8" ? 0 : flops_of(r.shape) / r.timing.seconds);
   std::vector<std::string> measured, contention;
-  for (const Record& r : bench.records()) (r.communication_sms >= 0 ? contention : measured).push_back(line_of(r, best_rate, bandwidth));
+  for (const Record& r : bench.records())
+    (r.communication_sms >= 0 ? contention : measured).push_back(line_of(r, best_rate, bandwidth));
   text += list("measurements", measured) + ",\n" + list("contention", contention) + ",\n";
   if (holds("host copies", options.only)) {
     std::vector<std::string> lines;
     for (const HostCopy& c : measure_host_copies(bench.stream(), options.quick))
-      lines.push_back("{\"bytes\": " + std::to_string(c.bytes) + ", \"to_device_s\": " + number(c.to_device) + ", \"to_host_s\": " + number(c.to_host) + "}");
+      lines.push_back("{\"bytes\": " + std::to_string(c.bytes) + ", \"to_device_s\": " + number(c.to_device) +
+                      ", \"to_host_s\": " + number(c.to_host) + "}");
     text += list("host_copies", lines) + ",\n";
   }
   return text;
@@ -213,9 +248,11 @@ std::string measure_blocks(Bench& bench, const Options& options) {
     progress.section("block of " + shape.name);
     for (const Int tokens : sizes) {
       try {
-        for (const BlockTime& time : measure_block(bench, shape, tokens, std::min<Int>(tokens, 4096))) lines.push_back(block_line(time));
+        for (const BlockTime& time : measure_block(bench, shape, tokens, std::min<Int>(tokens, 4096)))
+          lines.push_back(block_line(time));
       } catch (const OutOfMemory&) {
-        bench.note("left out, device memory is too small: " + shape.name + " with " + std::to_string(tokens) + " tokens");
+        bench.note("left out, device memory is too small: " + shape.name + " with " + std::to_string(tokens) +
+                   " tokens");
       } catch (const NotOffered& error) {
         bench.note(shape.name + ": " + error.what());
       }
@@ -230,21 +267,27 @@ std::string measure_device(int device, const Options& options) {
   check(cudaSetDevice(device), "cudaSetDevice");
   const DeviceFacts facts = facts_of(device);
   Patience patience;
-  if (options.quick) patience = {.warm_seconds = 0.008, .sample_seconds = 0.002, .least_seconds = 0.012, .most_seconds = 0.04};
+  if (options.quick)
+    patience = {.warm_seconds = 0.008, .sample_seconds = 0.002, .least_seconds = 0.012, .most_seconds = 0.04};
   Bench bench(facts, patience, options.quick || options.check);
   const std::string started = now();
   std::string text = options.check ? measure_blocks(bench, options) : measure_grid(bench, options);
   const PeerTimes peers = options.check ? PeerTimes{} : measure_peers(options.quick);
   std::vector<std::string> links, collectives, notes;
   for (const Link& l : peers.links)
-    links.push_back("{\"from\": " + std::to_string(l.from) + ", \"to\": " + std::to_string(l.to) + ", \"direct\": " + (l.direct ? "true" : "false") +
-                    ", \"bytes_per_second\": " + number(l.bytes_per_second) + ", \"latency_s\": " + number(l.latency) + "}");
+    links.push_back("{\"from\": " + std::to_string(l.from) + ", \"to\": " + std::to_string(l.to) +
+                    ", \"direct\": " + (l.direct ? "true" : "false") + ", \"bytes_per_second\": " +
+                    number(l.bytes_per_second) + ", \"latency_s\": " + number(l.latency) + "}");
   for (const CollectiveTime& c : peers.collectives)
-    collectives.push_back("{\"collective\": " + quoted(c.collective) + ", \"ranks\": " + std::to_string(c.ranks) + ", \"bytes\": " + std::to_string(c.bytes) + ", \"time_s\": " + number(c.seconds) + "}");
+    collectives.push_back(
+        "{\"collective\": " + quoted(c.collective) + ", \"ranks\": " + std::to_string(c.ranks) +
+        ", \"bytes\": " + std::to_string(c.bytes) + ", \"time_s\": " + number(c.seconds) + "}");
   for (const std::string& note : bench.notes()) notes.push_back(quoted(note));
   for (const std::string& note : peers.notes) notes.push_back(quoted(note));
-  text += list("links", links) + ",\n" + list("collectives", collectives) + ",\n" + list("not_measured", notes) + "\n";
-  return "  {\n" + facts_lines(facts, bench.clocks()) + "    \"started\": " + quoted(started) + ",\n    \"finished\": " + quoted(now()) + ",\n" + text + "  }";
+  text += list("links", links) + ",\n" + list("collectives", collectives) + ",\n" +
+          list("not_measured", notes) + "\n";
+  return "  {\n" + facts_lines(facts, bench.clocks()) + "    \"started\": " + quoted(started) +
+         ",\n    \"finished\": " + quoted(now()) + ",\n" + text + "  }";
 }
 
 /// Whole or not at all: a file beside it, then a rename.
@@ -266,16 +309,22 @@ int run(int count, char** words) {
   const Options options = parse(count, words);
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-    std::fputs("error: there is no GPU that CUDA can use on this machine\n", stderr);
+    if (!options.child) std::fputs("error: there is no GPU that CUDA can use on this machine\n", stderr);
     return missing;
   }
-  if (options.device >= devices) throw WrongInput("--device: is " + std::to_string(options.device) + ", expected 0 to " + std::to_string(devices - 1));
+  if (options.device >= devices)
+    throw WrongInput("--device: is " + std::to_string(options.device) + ", expected 0 to " +
+                     std::to_string(devices - 1));
   watch_interrupts();
   if (options.test) {
     check(cudaSetDevice(options.device), "cudaSetDevice");
     return self_test(options.only == "own") ? good : failed;
   }
-  std::string text = "{\"schema\": \"moesim.measurements/1\",\n \"mode\": " + std::string(options.check ? "\"check\"" : options.quick ? "\"quick\"" : "\"full\"") + ",\n \"devices\": [\n";
+  std::string text = "{\"schema\": \"moesim.measurements/1\",\n \"mode\": " +
+                     std::string(options.check   ? "\"check\""
+                                 : options.quick ? "\"quick\""
+                                                 : "\"full\"") +
+                     ",\n \"devices\": [\n";
   for (int device = 0; device < devices; ++device) {
     if (!options.all && device != options.device) continue;
     text += (text.back() == '}' ? ",\n" : "") + measure_device(device, options);

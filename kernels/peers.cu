@@ -51,7 +51,8 @@ __global__ void pull(const uint4* const* peers, uint4* out, std::int64_t share, 
   const int peer = blockIdx.y;
   const uint4* from = peers[peer] + rank * share;
   uint4* to = out + peer * share;
-  for (std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x; i < share; i += static_cast<std::int64_t>(gridDim.x) * blockDim.x)
+  for (std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x; i < share;
+       i += static_cast<std::int64_t>(gridDim.x) * blockDim.x)
     to[i] = from[i];
   static_cast<void>(count);
 }
@@ -63,13 +64,25 @@ void measure_links(const std::vector<Rank>& ranks, PeerTimes& times) {
       int direct = 0;
       check(cudaDeviceCanAccessPeer(&direct, a.device, b.device), "cudaDeviceCanAccessPeer");
       const auto copy = [&](std::size_t bytes) {
-        check(cudaMemcpyPeerAsync(b.out.get(), b.device, a.in.get(), a.device, bytes, a.stream), "cudaMemcpyPeerAsync");
+        check(cudaMemcpyPeerAsync(b.out.get(), b.device, a.in.get(), a.device, bytes, a.stream),
+              "cudaMemcpyPeerAsync");
       };
       check(cudaSetDevice(a.device), "cudaSetDevice");
       copy(1 << 20);
-      const double large = median_of(5, [&] { return wall({}, 1, [&] { copy(a.in.size()); check(cudaStreamSynchronize(a.stream), "cudaStreamSynchronize"); }); });
-      const double small = median_of(20, [&] { return wall({}, 1, [&] { copy(16); check(cudaStreamSynchronize(a.stream), "cudaStreamSynchronize"); }); });
-      times.links.push_back({a.device, b.device, direct != 0, static_cast<double>(a.in.size()) / large, small});
+      const double large = median_of(5, [&] {
+        return wall({}, 1, [&] {
+          copy(a.in.size());
+          check(cudaStreamSynchronize(a.stream), "cudaStreamSynchronize");
+        });
+      });
+      const double small = median_of(20, [&] {
+        return wall({}, 1, [&] {
+          copy(16);
+          check(cudaStreamSynchronize(a.stream), "cudaStreamSynchronize");
+        });
+      });
+      times.links.push_back(
+          {a.device, b.device, direct != 0, static_cast<double>(a.in.size()) / large, small});
     }
   }
 }
@@ -81,8 +94,10 @@ void measure_own_exchange(std::vector<Rank>& ranks, PeerTimes& times, bool quick
   for (const Rank& a : ranks)
     for (const Rank& b : ranks) {
       int direct = 0;
-      if (a.device != b.device) check(cudaDeviceCanAccessPeer(&direct, a.device, b.device), "cudaDeviceCanAccessPeer");
-      if (a.device != b.device && direct == 0) return times.notes.push_back("own all-to-all: devices cannot map each other's memory");
+      if (a.device != b.device)
+        check(cudaDeviceCanAccessPeer(&direct, a.device, b.device), "cudaDeviceCanAccessPeer");
+      if (a.device != b.device && direct == 0)
+        return times.notes.push_back("own all-to-all: devices cannot map each other's memory");
     }
   std::vector<Buffer> tables;
   for (const Rank& a : ranks) {
@@ -91,7 +106,8 @@ void measure_own_exchange(std::vector<Rank>& ranks, PeerTimes& times, bool quick
       if (a.device != b.device) static_cast<void>(cudaDeviceEnablePeerAccess(b.device, 0));
     static_cast<void>(cudaGetLastError());  // enabled before is no error
     tables.emplace_back(pointers.size() * sizeof(void*));
-    check(cudaMemcpy(tables.back().get(), pointers.data(), tables.back().size(), cudaMemcpyHostToDevice), "cudaMemcpy");
+    check(cudaMemcpy(tables.back().get(), pointers.data(), tables.back().size(), cudaMemcpyHostToDevice),
+          "cudaMemcpy");
   }
   for (std::size_t bytes = 1 << 16; bytes <= ranks[0].in.size(); bytes *= quick ? 16 : 4) {
     const auto share = static_cast<std::int64_t>(bytes / sizeof(uint4)) / count;
@@ -99,7 +115,8 @@ void measure_own_exchange(std::vector<Rank>& ranks, PeerTimes& times, bool quick
       return wall(ranks, 10, [&] {
         for (std::size_t r = 0; r < ranks.size(); ++r) {
           check(cudaSetDevice(ranks[r].device), "cudaSetDevice");
-          pull<<<dim3(16, static_cast<unsigned>(count)), 512, 0, ranks[r].stream>>>(tables[r].get<const uint4*>(), ranks[r].out.get<uint4>(), share, static_cast<int>(r), count);
+          pull<<<dim3(16, static_cast<unsigned>(count)), 512, 0, ranks[r].stream>>>(
+              tables[r].get<const uint4*>(), ranks[r].out.get<uint4>(), share, static_cast<int>(r), count);
           check_launch("pull");
         }
       });
@@ -110,7 +127,8 @@ void measure_own_exchange(std::vector<Rank>& ranks, PeerTimes& times, bool quick
 }
 
 #ifdef MEASURE_NCCL
-void check(ncclResult_t status, const char* call, std::source_location where = std::source_location::current()) {
+void check(ncclResult_t status, const char* call,
+           std::source_location where = std::source_location::current()) {
   if (status != ncclSuccess) throw DeviceError(failure(call, ncclGetErrorString(status), where));
 }
 
@@ -123,13 +141,23 @@ void measure_nccl(std::vector<Rank>& ranks, PeerTimes& times, bool quick) {
     for (std::size_t r = 0; r < ranks.size(); ++r) {
       const Rank& rank = ranks[r];
       const std::size_t part = bytes / ranks.size();
-      if (name == "all_reduce") check(ncclAllReduce(rank.in.get(), rank.out.get(), bytes / 2, ncclBfloat16, ncclSum, comms[r], rank.stream), "ncclAllReduce");
-      if (name == "all_gather") check(ncclAllGather(rank.in.get(), rank.out.get(), part / 2, ncclBfloat16, comms[r], rank.stream), "ncclAllGather");
-      if (name == "reduce_scatter") check(ncclReduceScatter(rank.in.get(), rank.out.get(), part / 2, ncclBfloat16, ncclSum, comms[r], rank.stream), "ncclReduceScatter");
+      if (name == "all_reduce")
+        check(ncclAllReduce(rank.in.get(), rank.out.get(), bytes / 2, ncclBfloat16, ncclSum, comms[r],
+                            rank.stream),
+              "ncclAllReduce");
+      if (name == "all_gather")
+        check(ncclAllGather(rank.in.get(), rank.out.get(), part / 2, ncclBfloat16, comms[r], rank.stream),
+              "ncclAllGather");
+      if (name == "reduce_scatter")
+        check(ncclReduceScatter(rank.in.get(), rank.out.get(), part / 2, ncclBfloat16, ncclSum, comms[r],
+                                rank.stream),
+              "ncclReduceScatter");
       for (int peer = 0; name == "all_to_all" && peer < count; ++peer) {
         const std::size_t offset = static_cast<std::size_t>(peer) * part;
-        check(ncclSend(rank.in.get<char>() + offset, part, ncclInt8, peer, comms[r], rank.stream), "ncclSend");
-        check(ncclRecv(rank.out.get<char>() + offset, part, ncclInt8, peer, comms[r], rank.stream), "ncclRecv");
+        check(ncclSend(rank.in.get<char>() + offset, part, ncclInt8, peer, comms[r], rank.stream),
+              "ncclSend");
+        check(ncclRecv(rank.out.get<char>() + offset, part, ncclInt8, peer, comms[r], rank.stream),
+              "ncclRecv");
       }
     }
     check(ncclGroupEnd(), "ncclGroupEnd");
@@ -137,7 +165,9 @@ void measure_nccl(std::vector<Rank>& ranks, PeerTimes& times, bool quick) {
   for (const char* name : {"all_to_all", "all_reduce", "all_gather", "reduce_scatter"}) {
     for (std::size_t bytes = 1 << 16; bytes <= ranks[0].in.size(); bytes *= quick ? 16 : 4) {
       collective(name, bytes);
-      times.collectives.push_back({name, count, bytes, median_of(7, [&] { return wall(ranks, 10, [&] { collective(name, bytes); }); })});
+      times.collectives.push_back({name, count, bytes, median_of(7, [&] {
+                                     return wall(ranks, 10, [&] { collective(name, bytes); });
+                                   })});
     }
   }
   for (ncclComm_t comm : comms) static_cast<void>(ncclCommDestroy(comm));

@@ -1,5 +1,5 @@
-// What needs two or more GPUs: bandwidth and latency between each pair, NCCL's collectives, dispatch and combine of
-// our own over peer memory.
+// What needs two or more GPUs: bandwidth and latency between each pair, NCCL's collectives, dispatch and
+// combine of our own over peer memory.
 #pragma once
 
 #include <string>

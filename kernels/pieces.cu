@@ -45,15 +45,17 @@ __device__ float sum_over(float value) {
     if (threadIdx.x % lanes == 0) parts[warp] = value;
     __syncthreads();
     value = 0;
-    for (int i = 0; i < Threads / lanes; ++i) value += parts[warp / (Threads / lanes) * (Threads / lanes) + i];
+    for (int i = 0; i < Threads / lanes; ++i)
+      value += parts[warp / (Threads / lanes) * (Threads / lanes) + i];
   }
   return value;
 }
 
-/// A row is held by `Threads` threads, `Vectors` times 8 elements each; rows that are narrower leave some idle.
+/// A row is held by `Threads` threads, `Vectors` times 8 elements each; rows that are narrower leave some
+/// idle.
 template <int Threads, int Vectors>
-__global__ void rms_norm_kernel(const Half* __restrict__ x, const Half* __restrict__ weight, Half* __restrict__ out,
-                                Int rows, int width) {
+__global__ void rms_norm_kernel(const Half* __restrict__ x, const Half* __restrict__ weight,
+                                Half* __restrict__ out, Int rows, int width) {
   const int lane = threadIdx.x % Threads;
   const Int row = blockIdx.x * static_cast<Int>(blockDim.x / Threads) + threadIdx.x / Threads;
   const bool here = row < rows;
@@ -78,13 +80,14 @@ __global__ void rms_norm_kernel(const Half* __restrict__ x, const Half* __restri
     if (!here || column >= width) continue;
     const Eight weights = load(weight + column);
     Eight result;
-    for (int i = 0; i < vector; ++i) result.value[i] = __float2bfloat16(real(held[v].value[i]) * scale * real(weights.value[i]));
+    for (int i = 0; i < vector; ++i)
+      result.value[i] = __float2bfloat16(real(held[v].value[i]) * scale * real(weights.value[i]));
     store(out + row * width + column, result);
   }
 }
 
-/// dx = (w dy - x (x . w dy) / (width rms^2)) / rms. A block goes through rows with the weight's gradient of its
-/// columns in registers, and leaves it in `partial` (blocks, width).
+/// dx = (w dy - x (x . w dy) / (width rms^2)) / rms. A block goes through rows with the weight's gradient of
+/// its columns in registers, and leaves it in `partial` (blocks, width).
 template <int Threads, int Vectors>
 __global__ void rms_norm_backward_kernel(const Half* __restrict__ gradient, const Half* __restrict__ x,
                                          const Half* __restrict__ weight, Half* __restrict__ out,
@@ -93,7 +96,8 @@ __global__ void rms_norm_backward_kernel(const Half* __restrict__ gradient, cons
   const int lane = threadIdx.x % Threads;
   const int each = groups;
   float sums[Vectors][vector] = {};
-  for (Int first = blockIdx.x * static_cast<Int>(each); first < rows; first += static_cast<Int>(gridDim.x) * each) {
+  for (Int first = blockIdx.x * static_cast<Int>(each); first < rows;
+       first += static_cast<Int>(gridDim.x) * each) {
     const Int row = first + threadIdx.x / Threads;
     const bool here = row < rows;
     Eight held[Vectors], slope[Vectors];
@@ -141,7 +145,8 @@ __global__ void rms_norm_backward_kernel(const Half* __restrict__ gradient, cons
   } else {
     __shared__ float of_group[groups][Threads * Vectors * vector];
     for (int v = 0; v < Vectors; ++v)
-      for (int i = 0; i < vector; ++i) of_group[threadIdx.x / Threads][(v * Threads + lane) * vector + i] = sums[v][i];
+      for (int i = 0; i < vector; ++i)
+        of_group[threadIdx.x / Threads][(v * Threads + lane) * vector + i] = sums[v][i];
     __syncthreads();
     for (int column = threadIdx.x; column < width; column += block) {
       float sum = 0;
@@ -152,11 +157,13 @@ __global__ void rms_norm_backward_kernel(const Half* __restrict__ gradient, cons
 }
 
 /// Adds the partial sums of all blocks: 32 columns a block, 16 threads a column.
-__global__ void add_partial(const float* __restrict__ partial, float* __restrict__ sums, int count, int width) {
+__global__ void add_partial(const float* __restrict__ partial, float* __restrict__ sums, int count,
+                            int width) {
   __shared__ float held[16][33];
   const int column = blockIdx.x * 32 + threadIdx.x;
   float sum = 0;
-  for (int row = threadIdx.y; row < count && column < width; row += 16) sum += partial[static_cast<Int>(row) * width + column];
+  for (int row = threadIdx.y; row < count && column < width; row += 16)
+    sum += partial[static_cast<Int>(row) * width + column];
   held[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || column >= width) return;
@@ -226,8 +233,8 @@ __global__ void swiglu_backward_kernel(const Half* __restrict__ gradient, const 
 
 constexpr int most_experts = 512;
 
-/// A logit and its expert in one number that orders as logits do, the lower expert first among equals. Zero is below
-/// all of them.
+/// A logit and its expert in one number that orders as logits do, the lower expert first among equals. Zero
+/// is below all of them.
 __device__ unsigned key_of(Half logit, int expert) {
   const unsigned bits = __bfloat16_as_ushort(logit);
   const unsigned ordered = (bits & 0x8000u) != 0 ? ~bits & 0xffffu : bits | 0x8000u;
@@ -235,7 +242,8 @@ __device__ unsigned key_of(Half logit, int expert) {
 }
 __device__ float logit_of(unsigned key) {
   const unsigned ordered = key / most_experts;
-  return real(__ushort_as_bfloat16(static_cast<unsigned short>((ordered & 0x8000u) != 0 ? ordered & 0x7fffu : ~ordered & 0xffffu)));
+  return real(__ushort_as_bfloat16(
+      static_cast<unsigned short>((ordered & 0x8000u) != 0 ? ordered & 0x7fffu : ~ordered & 0xffffu)));
 }
 
 /// One warp a token; a lane holds `PerLane` experts.
@@ -292,9 +300,9 @@ __global__ void router_kernel(const Half* __restrict__ logits, float* __restrict
 
 /// dlogit = p (dp - sum of p dp): dp is not zero for the chosen experts alone.
 template <int PerLane>
-__global__ void router_backward_kernel(const float* __restrict__ probabilities, const float* __restrict__ gradients,
-                                       const int* __restrict__ choices, Half* __restrict__ out, Int tokens,
-                                       int experts, int top_k) {
+__global__ void router_backward_kernel(const float* __restrict__ probabilities,
+                                       const float* __restrict__ gradients, const int* __restrict__ choices,
+                                       Half* __restrict__ out, Int tokens, int experts, int top_k) {
   const Int token = blockIdx.x * static_cast<Int>(blockDim.x / lanes) + threadIdx.x / lanes;
   const int lane = threadIdx.x % lanes;
   if (token >= tokens) return;
@@ -326,8 +334,8 @@ __global__ void router_backward_kernel(const float* __restrict__ probabilities, 
 }
 
 /// One block of 128 threads a row of up to 4096 elements at a time.
-__global__ void permute_kernel(const Half* __restrict__ x, const int* __restrict__ source, Half* __restrict__ out,
-                               int width) {
+__global__ void permute_kernel(const Half* __restrict__ x, const int* __restrict__ source,
+                               Half* __restrict__ out, int width) {
   const Int row = blockIdx.x;
   const Half* from = x + static_cast<Int>(source[row]) * width;
   Half* to = out + row * width;
@@ -353,7 +361,8 @@ __global__ void unpermute_kernel(const Half* __restrict__ x, const int* __restri
   for (int column = threadIdx.x * vector; column < width; column += blockDim.x * vector) {
     Eight held[TopK];
 #pragma unroll
-    for (int j = 0; j < TopK; ++j) held[j] = load_once(x + static_cast<Int>(place[token * TopK + j]) * width + column);
+    for (int j = 0; j < TopK; ++j)
+      held[j] = load_once(x + static_cast<Int>(place[token * TopK + j]) * width + column);
     float sums[vector] = {};
 #pragma unroll
     for (int j = 0; j < TopK; ++j) {
@@ -367,8 +376,8 @@ __global__ void unpermute_kernel(const Half* __restrict__ x, const int* __restri
 }
 
 /// 16 threads hold a group of 128 elements; each takes two groups.
-__global__ void fp8_cast_kernel(const Half* __restrict__ x, std::uint8_t* __restrict__ out, float* __restrict__ scales,
-                                Int count) {
+__global__ void fp8_cast_kernel(const Half* __restrict__ x, std::uint8_t* __restrict__ out,
+                                float* __restrict__ scales, Int count) {
   constexpr float largest = 448;  // of e4m3
   Eight held[4];
   const Int first = blockIdx.x * static_cast<Int>(blockDim.x * 4) + threadIdx.x;
@@ -383,7 +392,8 @@ __global__ void fp8_cast_kernel(const Half* __restrict__ x, std::uint8_t* __rest
     float most = 1e-12f;
     if (index < count)
       for (const Half value : held[v].value) most = fmaxf(most, fabsf(real(value)));
-    for (int distance = 8; distance > 0; distance /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, distance));
+    for (int distance = 8; distance > 0; distance /= 2)
+      most = fmaxf(most, __shfl_xor_sync(~0u, most, distance));
     if (index >= count) continue;
     const float scale = largest / most;
     alignas(8) __nv_fp8_storage_t result[vector];
@@ -394,8 +404,8 @@ __global__ void fp8_cast_kernel(const Half* __restrict__ x, std::uint8_t* __rest
   }
 }
 
-__global__ void residual_kernel(const Half* __restrict__ a, const Half* __restrict__ b, Half* __restrict__ out,
-                                Int count) {
+__global__ void residual_kernel(const Half* __restrict__ a, const Half* __restrict__ b,
+                                Half* __restrict__ out, Int count) {
   Eight left[per_thread], right[per_thread];
   const Int first = blockIdx.x * static_cast<Int>(blockDim.x * per_thread) + threadIdx.x;
 #pragma unroll
@@ -410,13 +420,15 @@ __global__ void residual_kernel(const Half* __restrict__ a, const Half* __restri
     const Int index = first + v * blockDim.x;
     if (index >= count) continue;
     Eight result;
-    for (int i = 0; i < vector; ++i) result.value[i] = __float2bfloat16(real(left[v].value[i]) + real(right[v].value[i]));
+    for (int i = 0; i < vector; ++i)
+      result.value[i] = __float2bfloat16(real(left[v].value[i]) + real(right[v].value[i]));
     store(out + index * vector, result);
   }
 }
 
 /// Neighbouring elements are a pair; the angle falls with the pair's place in its head.
-__global__ void rotary_kernel(const Half* __restrict__ x, Half* __restrict__ out, Int count, int row_vectors, int head) {
+__global__ void rotary_kernel(const Half* __restrict__ x, Half* __restrict__ out, Int count, int row_vectors,
+                              int head) {
   const Int first = blockIdx.x * static_cast<Int>(blockDim.x * per_thread) + threadIdx.x;
 #pragma unroll
   for (int v = 0; v < per_thread; ++v) {
@@ -427,7 +439,8 @@ __global__ void rotary_kernel(const Half* __restrict__ x, Half* __restrict__ out
     const int place = static_cast<int>(index % row_vectors) * vector % head;
     Eight result;
     for (int i = 0; i < vector; i += 2) {
-      const float angle = static_cast<float>(position) * __expf(-9.2103f * static_cast<float>(place + i) / static_cast<float>(head));
+      const float angle = static_cast<float>(position) *
+                          __expf(-9.2103f * static_cast<float>(place + i) / static_cast<float>(head));
       float sine = 0, cosine = 0;
       __sincosf(angle, &sine, &cosine);
       const float a = real(held.value[i]), b = real(held.value[i + 1]);
@@ -454,7 +467,8 @@ unsigned blocks(Int count, Int each) { return static_cast<unsigned>((count + eac
 /// A grid over rows and parts of rows.
 struct Parts {
   Parts(Int rows, Int width)
-      : block(static_cast<unsigned>(std::clamp<Int>((width / vector / per_thread + lanes - 1) / lanes * lanes, lanes, 256))),
+      : block(static_cast<unsigned>(
+            std::clamp<Int>((width / vector / per_thread + lanes - 1) / lanes * lanes, lanes, 256))),
         grid(static_cast<unsigned>(rows), blocks(width / vector, static_cast<Int>(block) * per_thread)) {}
   unsigned block;
   dim3 grid;
@@ -466,10 +480,14 @@ void by_width(Int width, Run&& run) {
   const auto threads = [](auto t, auto v, auto& f) { f(t, v); };
   if (width <= 128) return threads(std::integral_constant<int, 16>{}, std::integral_constant<int, 1>{}, run);
   if (width <= 512) return threads(std::integral_constant<int, 32>{}, std::integral_constant<int, 2>{}, run);
-  if (width <= 2048) return threads(std::integral_constant<int, 128>{}, std::integral_constant<int, 2>{}, run);
-  if (width <= 4096) return threads(std::integral_constant<int, 256>{}, std::integral_constant<int, 2>{}, run);
-  if (width <= 8192) return threads(std::integral_constant<int, 256>{}, std::integral_constant<int, 4>{}, run);
-  if (width <= 16384) return threads(std::integral_constant<int, 512>{}, std::integral_constant<int, 4>{}, run);
+  if (width <= 2048)
+    return threads(std::integral_constant<int, 128>{}, std::integral_constant<int, 2>{}, run);
+  if (width <= 4096)
+    return threads(std::integral_constant<int, 256>{}, std::integral_constant<int, 2>{}, run);
+  if (width <= 8192)
+    return threads(std::integral_constant<int, 256>{}, std::integral_constant<int, 4>{}, run);
+  if (width <= 16384)
+    return threads(std::integral_constant<int, 512>{}, std::integral_constant<int, 4>{}, run);
   throw std::logic_error("rows of at most 16384 elements");
 }
 
@@ -478,20 +496,23 @@ void by_width(Int width, Run&& run) {
 void rms_norm(const Half* x, const Half* weight, Half* out, Int rows, Int width, cudaStream_t stream) {
   by_width(width, [&](auto threads, auto vectors) {
     constexpr int t = decltype(threads)::value, v = decltype(vectors)::value, block = std::max(t, 256);
-    rms_norm_kernel<t, v><<<blocks(rows, block / t), block, 0, stream>>>(x, weight, out, rows, static_cast<int>(width));
+    rms_norm_kernel<t, v>
+        <<<blocks(rows, block / t), block, 0, stream>>>(x, weight, out, rows, static_cast<int>(width));
   });
   check_launch("rms_norm");
 }
 
-void rms_norm_backward(const Half* gradient, const Half* x, const Half* weight, Half* out, float* weight_gradient,
-                       float* partial, Int rows, Int width, cudaStream_t stream) {
+void rms_norm_backward(const Half* gradient, const Half* x, const Half* weight, Half* out,
+                       float* weight_gradient, float* partial, Int rows, Int width, cudaStream_t stream) {
   unsigned grid = rms_norm_blocks;
   by_width(width, [&](auto threads, auto vectors) {
     constexpr int t = decltype(threads)::value, v = decltype(vectors)::value, block = std::max(t, 256);
     grid = std::min(blocks(rows, block / t), static_cast<unsigned>(rms_norm_blocks));
-    rms_norm_backward_kernel<t, v><<<grid, block, 0, stream>>>(gradient, x, weight, out, partial, rows, static_cast<int>(width));
+    rms_norm_backward_kernel<t, v>
+        <<<grid, block, 0, stream>>>(gradient, x, weight, out, partial, rows, static_cast<int>(width));
   });
-  add_partial<<<blocks(width, 32), dim3(32, 16), 0, stream>>>(partial, weight_gradient, static_cast<int>(grid), static_cast<int>(width));
+  add_partial<<<blocks(width, 32), dim3(32, 16), 0, stream>>>(
+      partial, weight_gradient, static_cast<int>(grid), static_cast<int>(width));
   check_launch("rms_norm_backward");
 }
 
@@ -501,39 +522,54 @@ void swiglu(const Half* x, Half* out, Int rows, Int width, cudaStream_t stream) 
   check_launch("swiglu");
 }
 
-void swiglu_backward(const Half* gradient, const Half* x, Half* out, Int rows, Int width, cudaStream_t stream) {
+void swiglu_backward(const Half* gradient, const Half* x, Half* out, Int rows, Int width,
+                     cudaStream_t stream) {
   const Parts parts(rows, width);
   swiglu_backward_kernel<<<parts.grid, parts.block, 0, stream>>>(gradient, x, out, static_cast<int>(width));
   check_launch("swiglu_backward");
 }
 
-void router(const Half* logits, float* probabilities, float* weights, int* choices, Int tokens, Int experts, Int top_k,
-            cudaStream_t stream) {
+void router(const Half* logits, float* probabilities, float* weights, int* choices, Int tokens, Int experts,
+            Int top_k, cudaStream_t stream) {
   const int e = static_cast<int>(experts), k = static_cast<int>(top_k);
   const auto run = [&](auto each) {
-    router_kernel<decltype(each)::value><<<blocks(tokens, 4), 128, 0, stream>>>(logits, probabilities, weights, choices, tokens, e, k);
+    router_kernel<decltype(each)::value>
+        <<<blocks(tokens, 4), 128, 0, stream>>>(logits, probabilities, weights, choices, tokens, e, k);
   };
-  if (e <= 32) run(std::integral_constant<int, 1>{});
-  else if (e <= 64) run(std::integral_constant<int, 2>{});
-  else if (e <= 128) run(std::integral_constant<int, 4>{});
-  else if (e <= 256) run(std::integral_constant<int, 8>{});
-  else if (e <= 512) run(std::integral_constant<int, 16>{});
-  else throw std::logic_error("at most 512 experts");
+  if (e <= 32)
+    run(std::integral_constant<int, 1>{});
+  else if (e <= 64)
+    run(std::integral_constant<int, 2>{});
+  else if (e <= 128)
+    run(std::integral_constant<int, 4>{});
+  else if (e <= 256)
+    run(std::integral_constant<int, 8>{});
+  else if (e <= 512)
+    run(std::integral_constant<int, 16>{});
+  else
+    throw std::logic_error("at most 512 experts");
   check_launch("router");
 }
 
-void router_backward(const float* probabilities, const float* gradients, const int* choices, Half* out, Int tokens,
-                     Int experts, Int top_k, cudaStream_t stream) {
+void router_backward(const float* probabilities, const float* gradients, const int* choices, Half* out,
+                     Int tokens, Int experts, Int top_k, cudaStream_t stream) {
   const int e = static_cast<int>(experts), k = static_cast<int>(top_k);
   const auto run = [&](auto each) {
-    router_backward_kernel<decltype(each)::value><<<blocks(tokens, 4), 128, 0, stream>>>(probabilities, gradients, choices, out, tokens, e, k);
+    router_backward_kernel<decltype(each)::value>
+        <<<blocks(tokens, 4), 128, 0, stream>>>(probabilities, gradients, choices, out, tokens, e, k);
   };
-  if (e <= 32) run(std::integral_constant<int, 1>{});
-  else if (e <= 64) run(std::integral_constant<int, 2>{});
-  else if (e <= 128) run(std::integral_constant<int, 4>{});
-  else if (e <= 256) run(std::integral_constant<int, 8>{});
-  else if (e <= 512) run(std::integral_constant<int, 16>{});
-  else throw std::logic_error("at most 512 experts");
+  if (e <= 32)
+    run(std::integral_constant<int, 1>{});
+  else if (e <= 64)
+    run(std::integral_constant<int, 2>{});
+  else if (e <= 128)
+    run(std::integral_constant<int, 4>{});
+  else if (e <= 256)
+    run(std::integral_constant<int, 8>{});
+  else if (e <= 512)
+    run(std::integral_constant<int, 16>{});
+  else
+    throw std::logic_error("at most 512 experts");
   check_launch("router_backward");
 }
 
@@ -542,18 +578,29 @@ void permute(const Half* x, const int* source, Half* out, Int rows, Int width, c
   check_launch("permute");
 }
 
-void unpermute(const Half* x, const int* place, const float* weights, Half* out, Int tokens, Int width, Int top_k,
-               cudaStream_t stream) {
+void unpermute(const Half* x, const int* place, const float* weights, Half* out, Int tokens, Int width,
+               Int top_k, cudaStream_t stream) {
   const unsigned grid = static_cast<unsigned>(tokens);
   const unsigned threads = static_cast<unsigned>(std::clamp<Int>((width / vector + 31) / 32 * 32, 32, 256));
   const int w = static_cast<int>(width);
   switch (top_k) {
-    case 1: unpermute_kernel<1><<<grid, threads, 0, stream>>>(x, place, weights, out, w); break;
-    case 2: unpermute_kernel<2><<<grid, threads, 0, stream>>>(x, place, weights, out, w); break;
-    case 4: unpermute_kernel<4><<<grid, threads, 0, stream>>>(x, place, weights, out, w); break;
-    case 6: unpermute_kernel<6><<<grid, threads, 0, stream>>>(x, place, weights, out, w); break;
-    case 8: unpermute_kernel<8><<<grid, threads, 0, stream>>>(x, place, weights, out, w); break;
-    default: throw std::logic_error("top_k of 1, 2, 4, 6 or 8");
+    case 1:
+      unpermute_kernel<1><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
+      break;
+    case 2:
+      unpermute_kernel<2><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
+      break;
+    case 4:
+      unpermute_kernel<4><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
+      break;
+    case 6:
+      unpermute_kernel<6><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
+      break;
+    case 8:
+      unpermute_kernel<8><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
+      break;
+    default:
+      throw std::logic_error("top_k of 1, 2, 4, 6 or 8");
   }
   check_launch("unpermute");
 }
@@ -572,13 +619,15 @@ void residual(const Half* a, const Half* b, Half* out, Int rows, Int width, cuda
 
 void rotary(const Half* x, Half* out, Int rows, Int width, Int head, cudaStream_t stream) {
   const Int count = rows * width / vector;
-  rotary_kernel<<<blocks(count, 256 * per_thread), 256, 0, stream>>>(x, out, count, static_cast<int>(width / vector), static_cast<int>(head));
+  rotary_kernel<<<blocks(count, 256 * per_thread), 256, 0, stream>>>(
+      x, out, count, static_cast<int>(width / vector), static_cast<int>(head));
   check_launch("rotary");
 }
 
 void copy(const void* from, void* to, std::size_t bytes, cudaStream_t stream) {
   const Int count = static_cast<Int>(bytes / 16);
-  copy_kernel<<<blocks(count, 512 * 4), 512, 0, stream>>>(static_cast<const uint4*>(from), static_cast<uint4*>(to), count);
+  copy_kernel<<<blocks(count, 512 * 4), 512, 0, stream>>>(static_cast<const uint4*>(from),
+                                                          static_cast<uint4*>(to), count);
   check_launch("copy");
 }
 

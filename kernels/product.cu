@@ -21,23 +21,27 @@ Layout layout_of(const Shape& s) {
 
 template <class Value>
 void set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, Value value) {
-  check(cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
+  check(cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value),
+        "cublasLtMatmulDescSetAttribute");
 }
 
 cublasLtMatrixLayout_t make_layout(cudaDataType_t type, Int rows, Int columns) {
   cublasLtMatrixLayout_t layout{};
-  check(cublasLtMatrixLayoutCreate(&layout, type, size(rows), size(columns), rows), "cublasLtMatrixLayoutCreate");
+  check(cublasLtMatrixLayoutCreate(&layout, type, size(rows), size(columns), rows),
+        "cublasLtMatrixLayoutCreate");
   return layout;
 }
 
 }  // namespace
 
-Libraries::Libraries(cudaStream_t stream) : stream_(stream), workspace_((side_streams + 1) * workspace_bytes) {
+Libraries::Libraries(cudaStream_t stream)
+    : stream_(stream), workspace_((side_streams + 1) * workspace_bytes) {
   check(cublasLtCreate(&lt_), "cublasLtCreate");
   check(cublasCreate(&blas_), "cublasCreate");
   check(cublasSetStream(blas_, stream), "cublasSetStream");
   check(cublasSetWorkspace(blas_, workspace(0), workspace_bytes), "cublasSetWorkspace");
-  for (cudaStream_t& side : sides_) check(cudaStreamCreateWithFlags(&side, cudaStreamNonBlocking), "cudaStreamCreate");
+  for (cudaStream_t& side : sides_)
+    check(cudaStreamCreateWithFlags(&side, cudaStreamNonBlocking), "cudaStreamCreate");
   for (cudaEvent_t& event : events_)
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
 }
@@ -58,8 +62,10 @@ Product::Product(const Libraries& libraries, const Shape& s, int sm_target) : li
   set(operation_, CUBLASLT_MATMUL_DESC_TRANSA, layout.left_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation_, CUBLASLT_MATMUL_DESC_TRANSB, layout.right_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   // As training does it: sums of the forward pass in the matrix unit, those of gradients in fp32 registers.
-  if (fp8) set(operation_, CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<std::int8_t>(s.pass == "forward" ? 1 : 0));
-  if (sm_target > 0) set(operation_, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, static_cast<std::int32_t>(sm_target));
+  if (fp8)
+    set(operation_, CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<std::int8_t>(s.pass == "forward" ? 1 : 0));
+  if (sm_target > 0)
+    set(operation_, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, static_cast<std::int32_t>(sm_target));
   left_ = make_layout(in, layout.left_rows, layout.left_columns);
   right_ = make_layout(in, layout.right_rows, layout.right_columns);
   out_ = make_layout(out, layout.rows, layout.columns);
@@ -79,8 +85,8 @@ void Product::plan() {
         "cublasLtMatmulPreferenceSetAttribute");
   cublasLtMatmulHeuristicResult_t result{};
   int found = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(libraries_.lt(), operation_, left_, right_, out_, out_,
-                                                               preference, 1, &result, &found);
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(libraries_.lt(), operation_, left_, right_,
+                                                               out_, out_, preference, 1, &result, &found);
   static_cast<void>(cublasLtMatmulPreferenceDestroy(preference));
   check(status, "cublasLtMatmulAlgoGetHeuristic");
   if (found == 0) throw NotOffered("cublasLtMatmulAlgoGetHeuristic: no kernel");
@@ -97,16 +103,19 @@ void Product::run(const void* a, const void* b, void* c, int stream) const {
   const float alpha = 1;
   const cudaStream_t where = stream < 0 ? libraries_.stream() : libraries_.side(stream);
   // Row-major (m, n) is column-major (n, m): the weight stands on the left.
-  check(cublasLtMatmul(libraries_.lt(), operation_, &alpha, b, left_, a, right_, &beta_, c, out_, c, out_, &algorithm_,
-                       libraries_.workspace(stream + 1), Libraries::workspace_bytes, where),
+  check(cublasLtMatmul(libraries_.lt(), operation_, &alpha, b, left_, a, right_, &beta_, c, out_, c, out_,
+                       &algorithm_, libraries_.workspace(stream + 1), Libraries::workspace_bytes, where),
         "cublasLtMatmul");
 }
 
 const char* name_of(GroupedMethod method) {
   switch (method) {
-    case GroupedMethod::cublas_grouped: return "cublas_grouped";
-    case GroupedMethod::loop: return "cublaslt_loop";
-    default: return "cublaslt_streams";
+    case GroupedMethod::cublas_grouped:
+      return "cublas_grouped";
+    case GroupedMethod::loop:
+      return "cublaslt_loop";
+    default:
+      return "cublaslt_streams";
   }
 }
 
@@ -124,10 +133,22 @@ void GroupedProduct::add_parts(const Shape& shape) {
   for (const Int rows : shape.rows) {
     const std::size_t weights = size(shape.n * shape.k);
     if (rows > 0) {
-      Shape one{.op = "gemm", .pass = shape.pass, .precision = shape.precision, .m = rows, .n = shape.n, .k = shape.k};
-      if (weight) one = Shape{.op = "gemm", .pass = shape.pass, .precision = shape.precision, .m = shape.n, .n = shape.k, .k = rows};
+      Shape one{.op = "gemm",
+                .pass = shape.pass,
+                .precision = shape.precision,
+                .m = rows,
+                .n = shape.n,
+                .k = shape.k};
+      if (weight)
+        one = Shape{.op = "gemm",
+                    .pass = shape.pass,
+                    .precision = shape.precision,
+                    .m = shape.n,
+                    .n = shape.k,
+                    .k = rows};
       std::unique_ptr<Product>& product = products_[rows];
-      if (!product && method_ != GroupedMethod::cublas_grouped) product = std::make_unique<Product>(libraries_, one);
+      if (!product && method_ != GroupedMethod::cublas_grouped)
+        product = std::make_unique<Product>(libraries_, one);
       parts_.push_back({product.get(), a_bytes_, b_bytes_, c_bytes_});
       const Layout layout = layout_of(one);
       m_.push_back(static_cast<int>(layout.rows));
@@ -160,17 +181,19 @@ void GroupedProduct::prepare(int slot, const void* a, const void* b, void* c) {
   for (const Part& part : parts_) table.push_back(pointers.a + part.a);
   for (const Part& part : parts_) table.push_back(pointers.c + part.c);
   pointers.table = Buffer(table.size() * sizeof(void*));
-  check(cudaMemcpy(pointers.table.get(), table.data(), table.size() * sizeof(void*), cudaMemcpyHostToDevice), "cudaMemcpy");
+  check(cudaMemcpy(pointers.table.get(), table.data(), table.size() * sizeof(void*), cudaMemcpyHostToDevice),
+        "cudaMemcpy");
 }
 
 void GroupedProduct::run_grouped(int slot) const {
   const Pointers& pointers = slots_.at(slot);
   const std::size_t count = parts_.size();
   const void** table = pointers.table.get<const void*>();
-  check(cublasGemmGroupedBatchedEx(libraries_.blas(), op_a_.data(), op_b_.data(), m_.data(), n_.data(), k_.data(),
-                                   alpha_.data(), table, CUDA_R_16BF, lda_.data(), table + count, CUDA_R_16BF,
-                                   ldb_.data(), beta_.data(), const_cast<void**>(table + 2 * count), CUDA_R_16BF,
-                                   ldc_.data(), static_cast<int>(count), sizes_.data(), CUBLAS_COMPUTE_32F),
+  check(cublasGemmGroupedBatchedEx(libraries_.blas(), op_a_.data(), op_b_.data(), m_.data(), n_.data(),
+                                   k_.data(), alpha_.data(), table, CUDA_R_16BF, lda_.data(), table + count,
+                                   CUDA_R_16BF, ldb_.data(), beta_.data(),
+                                   const_cast<void**>(table + 2 * count), CUDA_R_16BF, ldc_.data(),
+                                   static_cast<int>(count), sizes_.data(), CUBLAS_COMPUTE_32F),
         "cublasGemmGroupedBatchedEx");
 }
 

@@ -23,7 +23,9 @@ class Libraries {
   /// Streams beside the first, each with a workspace of its own.
   static constexpr int side_streams = 3;
   cudaStream_t side(int i) const { return sides_[i]; }
-  void* workspace(int stream) const { return static_cast<char*>(workspace_.get()) + stream * workspace_bytes; }
+  void* workspace(int stream) const {
+    return static_cast<char*>(workspace_.get()) + stream * workspace_bytes;
+  }
   static constexpr std::size_t workspace_bytes = std::size_t{32} << 20;
   cudaEvent_t fork() const { return events_[0]; }
   cudaEvent_t joined(int i) const { return events_[i + 1]; }

@@ -109,11 +109,13 @@ Timing Sampler::time(const std::function<void(int)>& call, const std::function<v
   const double host = launch_cost(call);
   // The queue of launches holds about a thousand; a launch costs the host some 3 us.
   const double queued = std::max(1.0, 800 * 3e-6 / host);
-  const int calls = static_cast<int>(std::clamp(std::min(patience_.sample_seconds / alone, queued), 1.0, 250.0));
+  const int calls =
+      static_cast<int>(std::clamp(std::min(patience_.sample_seconds / alone, queued), 1.0, 250.0));
   // A call of many launches may begin with its quickest: then the host must be ahead by the whole call.
   const double behind = host > 5e-5 ? host : std::max(0.0, host - alone / 1.3);
   const double wait = 2e-5 + 1.3 * calls * behind;
-  const double warm_seconds = patience_.warm_seconds * (alone > patience_.heavy_call ? patience_.heavy_factor : 1);
+  const double warm_seconds =
+      patience_.warm_seconds * (alone > patience_.heavy_call ? patience_.heavy_factor : 1);
   const auto warm = Clock::now();
   while (since(warm) < warm_seconds) sample(call, calls, 0, before, after);
   std::vector<double> samples;

@@ -20,8 +20,8 @@ struct Timing {
 /// When sampling begins and ends.
 struct Patience {
   double warm_seconds = 0.02;
-  /// Calls longer than this warm up so many times longer: what works hard reaches its power limit in a tenth of a
-  /// second only, and runs at a lower clock from then on.
+  /// Calls longer than this warm up so many times longer: what works hard reaches its power limit in a tenth
+  /// of a second only, and runs at a lower clock from then on.
   double heavy_call = 50e-6, heavy_factor = 4;
   double sample_seconds = 0.003;  ///< a sample is as many calls as take this long
   double least_seconds = 0.025;

@@ -92,7 +92,8 @@ void compare(const std::string& name, const Numbers& found, const Numbers& expec
 }
 
 /// Sum over l of a(i, l) b(j, l), or the other layouts.
-Numbers multiplied(Int m, Int n, Int k, const std::function<double(Int, Int)>& a, const std::function<double(Int, Int)>& b) {
+Numbers multiplied(Int m, Int n, Int k, const std::function<double(Int, Int)>& a,
+                   const std::function<double(Int, Int)>& b) {
   Numbers c(size(m * n));
   for (Int i = 0; i < m; ++i)
     for (Int j = 0; j < n; ++j)
@@ -102,10 +103,16 @@ Numbers multiplied(Int m, Int n, Int k, const std::function<double(Int, Int)>& a
 
 Numbers reference(const Shape& s, const double* a, const double* b) {
   if (s.pass == "backward_weight")
-    return multiplied(s.m, s.n, s.k, [&](Int i, Int l) { return a[l * s.m + i]; }, [&](Int j, Int l) { return b[l * s.n + j]; });
+    return multiplied(
+        s.m, s.n, s.k, [&](Int i, Int l) { return a[l * s.m + i]; },
+        [&](Int j, Int l) { return b[l * s.n + j]; });
   if (s.pass == "backward_input")
-    return multiplied(s.m, s.n, s.k, [&](Int i, Int l) { return a[i * s.k + l]; }, [&](Int j, Int l) { return b[l * s.n + j]; });
-  return multiplied(s.m, s.n, s.k, [&](Int i, Int l) { return a[i * s.k + l]; }, [&](Int j, Int l) { return b[j * s.k + l]; });
+    return multiplied(
+        s.m, s.n, s.k, [&](Int i, Int l) { return a[i * s.k + l]; },
+        [&](Int j, Int l) { return b[l * s.n + j]; });
+  return multiplied(
+      s.m, s.n, s.k, [&](Int i, Int l) { return a[i * s.k + l]; },
+      [&](Int j, Int l) { return b[j * s.k + l]; });
 }
 
 void test_products(const Libraries& libraries) {
@@ -116,7 +123,8 @@ void test_products(const Libraries& libraries) {
     const bool weight = s.pass == "backward_weight";
     const Buffer c = weight ? zeros(s.m * s.n * 4) : poisoned(s.m * s.n * 2);
     product.run(a.device.get(), b.device.get(), c.get());
-    compare("GEMM " + s.pass, weight ? read_float(c.get(), size(s.m * s.n)) : read_bf16(c.get(), size(s.m * s.n)),
+    compare("GEMM " + s.pass,
+            weight ? read_float(c.get(), size(s.m * s.n)) : read_bf16(c.get(), size(s.m * s.n)),
             reference(s, a.host.data(), b.host.data()), 1e-2);
   }
   const Shape s{.op = "gemm", .precision = "fp8", .m = 144, .n = 192, .k = 256};
@@ -126,7 +134,8 @@ void test_products(const Libraries& libraries) {
   fill_fp8(b.get(), b.size(), 6, stream());
   const auto host = [&](const Buffer& buffer) {
     Numbers numbers;
-    for (const __nv_fp8_e4m3 value : read<__nv_fp8_e4m3>(buffer.get(), buffer.size())) numbers.push_back(static_cast<double>(static_cast<float>(value)));
+    for (const __nv_fp8_e4m3 value : read<__nv_fp8_e4m3>(buffer.get(), buffer.size()))
+      numbers.push_back(static_cast<double>(static_cast<float>(value)));
     return numbers;
   };
   const Numbers ha = host(a), hb = host(b);
@@ -149,17 +158,21 @@ void test_grouped(const Libraries& libraries) {
     for (const Int rows : s.rows) {
       Shape one{.op = "gemm", .pass = pass, .m = rows, .n = s.n, .k = s.k};
       if (weight) one.m = s.n, one.n = s.k, one.k = rows;
-      const Numbers part = reference(one, a.host.data() + row * (weight ? s.n : s.k), b.host.data() + (weight ? row * s.k : expert * s.n * s.k));
+      const Numbers part = reference(one, a.host.data() + row * (weight ? s.n : s.k),
+                                     b.host.data() + (weight ? row * s.k : expert * s.n * s.k));
       std::copy(part.begin(), part.end(), expected.begin() + (weight ? expert * s.n * s.k : row * s.n));
       row += rows, ++expert;
     }
-    for (const GroupedMethod method : {GroupedMethod::cublas_grouped, GroupedMethod::loop, GroupedMethod::streams}) {
+    for (const GroupedMethod method :
+         {GroupedMethod::cublas_grouped, GroupedMethod::loop, GroupedMethod::streams}) {
       try {
         GroupedProduct product(libraries, s, method);
         const Buffer c = weight ? zeros(results * 4) : poisoned(results * 2);
         product.prepare(0, a.device.get(), b.device.get(), c.get());
         product.run(0);
-        compare(std::string("grouped GEMM ") + pass + ", " + name_of(method), weight ? read_float(c.get(), size(results)) : read_bf16(c.get(), size(results)), expected, 1e-2);
+        compare(std::string("grouped GEMM ") + pass + ", " + name_of(method),
+                weight ? read_float(c.get(), size(results)) : read_bf16(c.get(), size(results)), expected,
+                1e-2);
       } catch (const NotOffered& error) {
         std::printf("grouped GEMM %s, %s: not offered: %s\n", pass, name_of(method), error.what());
       }
@@ -190,7 +203,8 @@ void test_streaming() {
         weight[size(c)] += g * v * scale;
       }
     }
-    const Buffer o = out(count * wide), b = out(count * wide), g = zeros(wide * 4), partial = poisoned(rms_norm_blocks * wide * 4);
+    const Buffer o = out(count * wide), b = out(count * wide), g = zeros(wide * 4),
+                 partial = poisoned(rms_norm_blocks * wide * 4);
     rms_norm(px, pw, o.get<Half>(), count, wide, stream());
     rms_norm_backward(py, px, pw, b.get<Half>(), g.get<float>(), partial.get<float>(), count, wide, stream());
     const std::string name = "RMSNorm of " + std::to_string(wide);
@@ -201,14 +215,16 @@ void test_streaming() {
   Numbers activated, slopes(size(rows * 2 * width)), sums;
   for (Int r = 0; r < rows; ++r)
     for (Int c = 0; c < width; ++c) {
-      const double gate = x.host[size(r * 2 * width + c)], up = x.host[size(r * 2 * width + width + c)], g = y.host[size(r * width + c)];
+      const double gate = x.host[size(r * 2 * width + c)], up = x.host[size(r * 2 * width + width + c)],
+                   g = y.host[size(r * width + c)];
       const double s = 1 / (1 + std::exp(-gate));
       activated.push_back(gate * s * up);
       slopes[size(r * 2 * width + c)] = g * up * s * (1 + gate * (1 - s));
       slopes[size(r * 2 * width + width + c)] = g * gate * s;
       sums.push_back(x.host[size(r * width + c)] + g);
     }
-  const Buffer a = out(rows * width), s = out(rows * 2 * width), d = out(rows * width), p = poisoned(rows * 2 * width * 2);
+  const Buffer a = out(rows * width), s = out(rows * 2 * width), d = out(rows * width),
+               p = poisoned(rows * 2 * width * 2);
   swiglu(px, a.get<Half>(), rows, width, stream());
   swiglu_backward(py, px, s.get<Half>(), rows, width, stream());
   residual(px, py, d.get<Half>(), rows, width, stream());
@@ -240,8 +256,10 @@ void test_routing() {
   for (const Int experts : {Int{8}, Int{60}, Int{256}}) {
     const Int tokens = 29, k = experts == 8 ? 2 : 8, width = 256;
     const Random logits = random(tokens * experts);
-    const Buffer p = poisoned(tokens * experts * 4), w = poisoned(tokens * k * 4), c = poisoned(tokens * k * 4), back = poisoned(tokens * experts * 2);
-    router(logits.device.get<Half>(), p.get<float>(), w.get<float>(), c.get<int>(), tokens, experts, k, stream());
+    const Buffer p = poisoned(tokens * experts * 4), w = poisoned(tokens * k * 4),
+                 c = poisoned(tokens * k * 4), back = poisoned(tokens * experts * 2);
+    router(logits.device.get<Half>(), p.get<float>(), w.get<float>(), c.get<int>(), tokens, experts, k,
+           stream());
     Numbers probabilities, weights, slopes;
     const std::vector<int> chosen = read<int>(c.get(), size(tokens * k));
     bool ordered = true;
@@ -270,7 +288,8 @@ void test_routing() {
     compare(name, read_float(p.get(), probabilities.size()), probabilities, 1e-4);
     compare(name + ", weights", read_float(w.get(), weights.size()), weights, 1e-4);
     compare(name + ", choices", {ordered ? 1.0 : 0.0}, {1.0}, 1e-9);
-    router_backward(p.get<float>(), w.get<float>(), c.get<int>(), back.get<Half>(), tokens, experts, k, stream());
+    router_backward(p.get<float>(), w.get<float>(), c.get<int>(), back.get<Half>(), tokens, experts, k,
+                    stream());
     compare(name + " backward", read_bf16(back.get(), slopes.size()), slopes, 1e-2);
     // Rows go out and come back: the sum over a token's rows with its weights is its row times their sum.
     const Random rows = random(tokens * width);
@@ -278,22 +297,27 @@ void test_routing() {
     for (Int i = 0; i < tokens * k; ++i) place.push_back(static_cast<int>((i * 5 + 3) % (tokens * k)));
     source.resize(place.size());
     bool distinct = tokens * k % 5 != 0;
-    for (std::size_t i = 0; i < place.size(); ++i) source[static_cast<std::size_t>(place[i])] = static_cast<int>(i / size(k));
-    const Buffer ds(source.size() * 4), dp(place.size() * 4), there = poisoned(tokens * k * width * 2), home = poisoned(tokens * width * 2);
+    for (std::size_t i = 0; i < place.size(); ++i)
+      source[static_cast<std::size_t>(place[i])] = static_cast<int>(i / size(k));
+    const Buffer ds(source.size() * 4), dp(place.size() * 4), there = poisoned(tokens * k * width * 2),
+                                                              home = poisoned(tokens * width * 2);
     check(cudaMemcpy(ds.get(), source.data(), ds.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
     check(cudaMemcpy(dp.get(), place.data(), dp.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
     permute(rows.device.get<Half>(), ds.get<int>(), there.get<Half>(), tokens * k, width, stream());
     unpermute(there.get<Half>(), dp.get<int>(), w.get<float>(), home.get<Half>(), tokens, width, k, stream());
     Numbers moved, summed;
     for (const int from : source)
-      for (Int i = 0; i < width; ++i) moved.push_back(rows.host[static_cast<std::size_t>(from) * size(width) + size(i)]);
+      for (Int i = 0; i < width; ++i)
+        moved.push_back(rows.host[static_cast<std::size_t>(from) * size(width) + size(i)]);
     for (Int t = 0; t < tokens; ++t) {
       double total = 0;
       for (Int j = 0; j < k; ++j) total += weights[size(t * k + j)];
       for (Int i = 0; i < width; ++i) summed.push_back(total * rows.host[size(t * width + i)]);
     }
-    if (distinct) compare("permute of " + std::to_string(k), read_bf16(there.get(), moved.size()), moved, 1e-9);
-    if (distinct) compare("unpermute of " + std::to_string(k), read_bf16(home.get(), summed.size()), summed, 1e-2);
+    if (distinct)
+      compare("permute of " + std::to_string(k), read_bf16(there.get(), moved.size()), moved, 1e-9);
+    if (distinct)
+      compare("unpermute of " + std::to_string(k), read_bf16(home.get(), summed.size()), summed, 1e-2);
   }
 }
 
@@ -302,9 +326,11 @@ struct AttentionReference {
   Numbers o, dq, dk, dv;
 };
 
-AttentionReference attention_reference(const Shape& s, const Numbers& q, const Numbers& k, const Numbers& v, const Numbers& d_o) {
+AttentionReference attention_reference(const Shape& s, const Numbers& q, const Numbers& k, const Numbers& v,
+                                       const Numbers& d_o) {
   const Int n = s.sequence, d = s.head_dim, e = s.value_head_dim, shared = s.heads / s.kv_heads;
-  AttentionReference r{Numbers(size(n * s.heads * e)), Numbers(q.size()), Numbers(k.size()), Numbers(v.size())};
+  AttentionReference r{Numbers(size(n * s.heads * e)), Numbers(q.size()), Numbers(k.size()),
+                       Numbers(v.size())};
   const double scale = 1 / std::sqrt(static_cast<double>(d));
   for (Int h = 0; h < s.heads; ++h) {
     const Int g = h / shared;
@@ -349,17 +375,27 @@ void test_attention() {
     bool causal;
   };
   for (const Case& c : {Case{4, 2, 128, 128, true}, Case{4, 4, 64, 64, false}, Case{4, 4, 192, 128, true}}) {
-    Shape s{.op = "attention", .batch = 1, .heads = c.heads, .kv_heads = c.kv_heads, .sequence = 256, .head_dim = c.size, .value_head_dim = c.value, .causal = c.causal};
+    Shape s{.op = "attention",
+            .batch = 1,
+            .heads = c.heads,
+            .kv_heads = c.kv_heads,
+            .sequence = 256,
+            .head_dim = c.size,
+            .value_head_dim = c.value,
+            .causal = c.causal};
     const std::string name = "attention of " + std::to_string(c.size) + (c.causal ? ", causal" : "");
     const Random q = random(s.sequence * s.heads * c.size), k = random(s.sequence * s.kv_heads * c.size);
     const Random v = random(s.sequence * s.kv_heads * c.value), d_o = random(s.sequence * s.heads * c.value);
     const AttentionReference expected = attention_reference(s, q.host, k.host, v.host, d_o.host);
     const Buffer o = poisoned(s.sequence * s.heads * c.value * 2), stats = poisoned(s.sequence * s.heads * 4);
-    const Buffer dq = poisoned(static_cast<Int>(q.device.size())), dk = poisoned(static_cast<Int>(k.device.size())), dv = poisoned(static_cast<Int>(v.device.size()));
+    const Buffer dq = poisoned(static_cast<Int>(q.device.size())),
+                 dk = poisoned(static_cast<Int>(k.device.size())),
+                 dv = poisoned(static_cast<Int>(v.device.size()));
     try {
       const Attention forward(library, s);
       s.pass = "backward_input";
-      const AttentionTensors t{q.device.get(), k.device.get(), v.device.get(), o.get(), stats.get(), dq.get(), dk.get(), dv.get(), d_o.device.get()};
+      const AttentionTensors t{q.device.get(), k.device.get(), v.device.get(), o.get(),         stats.get(),
+                               dq.get(),       dk.get(),       dv.get(),       d_o.device.get()};
       forward.run(t);
       compare(name, read_bf16(o.get(), expected.o.size()), expected.o, 2e-2);
       const Attention backward(library, s);

@@ -11,7 +11,8 @@ Int total(const std::vector<Int>& rows) { return std::accumulate(rows.begin(), r
 double product_bytes(const Shape& s) {
   const double in = s.precision == "fp8" ? 1 : 2;
   const double out = s.pass == "backward_weight" ? 8 : 2;  // adds to gradients in fp32
-  if (s.op == "gemm") return (real(s.m) * real(s.k) + real(s.k) * real(s.n)) * in + real(s.m) * real(s.n) * out;
+  if (s.op == "gemm")
+    return (real(s.m) * real(s.k) + real(s.k) * real(s.n)) * in + real(s.m) * real(s.n) * out;
   double experts = 0;
   for (const Int rows : s.rows) experts += rows > 0 ? 1 : 0;
   const double all = real(total(s.rows));
@@ -37,7 +38,8 @@ double flops_of(const Shape& s) {
   if (s.op == "grouped_gemm") return 2 * real(total(s.rows)) * real(s.n) * real(s.k);
   if (s.op != "attention") return 0;
   const double pairs = real(s.sequence) * real(s.sequence) * (s.causal ? 0.5 : 1);
-  return (s.pass == "forward" ? 2 : 4) * real(s.batch * s.heads) * pairs * real(s.head_dim + s.value_head_dim);
+  return (s.pass == "forward" ? 2 : 4) * real(s.batch * s.heads) * pairs *
+         real(s.head_dim + s.value_head_dim);
 }
 
 double bytes_of(const Shape& s) {
@@ -70,9 +72,11 @@ std::string keys_of(const Shape& s) {
           field("sequence", s.sequence) + field("head_dim", s.head_dim) +
           field("value_head_dim", s.value_head_dim);
   if (s.op == "attention") text += s.causal ? ", \"causal\": true" : ", \"causal\": false";
-  if (s.op == "router") return text + field("tokens", s.row_count) + field("experts", s.experts) + field("top_k", s.top_k);
+  if (s.op == "router")
+    return text + field("tokens", s.row_count) + field("experts", s.experts) + field("top_k", s.top_k);
   const char* width = s.op == "swiglu" ? "width" : "hidden";
-  return text + field("rows", s.row_count) + field(width, s.width) + field("top_k", s.top_k) + field("bytes", s.bytes);
+  return text + field("rows", s.row_count) + field(width, s.width) + field("top_k", s.top_k) +
+         field("bytes", s.bytes);
 }
 
 }  // namespace measure

@@ -14,14 +14,14 @@ struct Shape {
   std::string op;
   std::string pass = "forward";
   std::string precision = "bf16";
-  Int m = 0, n = 0, k = 0;       ///< products
-  std::vector<Int> rows{};       ///< grouped products: rows of each expert
+  Int m = 0, n = 0, k = 0;  ///< products
+  std::vector<Int> rows{};  ///< grouped products: rows of each expert
   Int batch = 0, heads = 0, kv_heads = 0, sequence = 0, head_dim = 0, value_head_dim = 0;
   bool causal = true;
-  Int row_count = 0;             ///< what streams: rows
-  Int width = 0;                 ///< and elements of one row
-  Int experts = 0, top_k = 0;    ///< router, unpermute
-  Int bytes = 0;                 ///< copies: bytes copied
+  Int row_count = 0;           ///< what streams: rows
+  Int width = 0;               ///< and elements of one row
+  Int experts = 0, top_k = 0;  ///< router, unpermute
+  Int bytes = 0;               ///< copies: bytes copied
 };
 
 /// Floating-point operations that the mathematics needs.

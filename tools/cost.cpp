@@ -109,11 +109,14 @@ std::string answer_one(const CostOptions& options, const Answering& answering) {
   }
   const Value answer = answered(answering, question, "");
   if (options.format == "json") return print(answer, std::string().max_size()) + "\n";
-  const double flops = answer.find("flops")->number, seconds = answer.find("time_s")->number, bytes = answer.find("bytes")->number;
-  std::string line = fmt::format("{} on {}: {}, bound by {}, {:.4g} TFLOPS, {:.4g} GB/s\n", options.op, answering.device.name,
-                                 print(from_seconds(seconds)), answer.find("bound_by")->text, flops / seconds / 1e12,
-                                 bytes / seconds / 1e9);
-  if (answer.find("extrapolated") != nullptr) line += "extrapolated: this shape is far from all that were measured\n";
+  const double flops = answer.find("flops")->number, seconds = answer.find("time_s")->number,
+               bytes = answer.find("bytes")->number;
+  std::string line =
+      fmt::format("{} on {}: {}, bound by {}, {:.4g} TFLOPS, {:.4g} GB/s\n", options.op,
+                  answering.device.name, print(from_seconds(seconds)), answer.find("bound_by")->text,
+                  flops / seconds / 1e12, bytes / seconds / 1e9);
+  if (answer.find("extrapolated") != nullptr)
+    line += "extrapolated: this shape is far from all that were measured\n";
   return line;
 }
 
@@ -121,16 +124,19 @@ void ask(const CostOptions& options) {
   if (options.op.empty() == options.batch.empty())
     throw InputError("moesim cost", "expected either OP KEY=VALUE... or --batch FILE");
   const Answering answering = open(options.device);
-  write_file(options.out, options.batch.empty() ? answer_one(options, answering) : answer_batch(options, answering));
+  write_file(options.out,
+             options.batch.empty() ? answer_one(options, answering) : answer_batch(options, answering));
 }
 
 }  // namespace
 
 void add_cost_command(CLI::App& app) {
   auto options = std::make_shared<CostOptions>();
-  CLI::App* command = app.add_subcommand("cost", "predict the time of one op on a device or calibration file");
+  CLI::App* command =
+      app.add_subcommand("cost", "predict the time of one op on a device or calibration file");
   command->add_option("DEVICE", options->device, "device file or calibration")->required();
-  command->add_option("OP", options->op, "gemm, grouped_gemm, attention, rms_norm, swiglu, router, permute, unpermute, copy");
+  command->add_option("OP", options->op,
+                      "gemm, grouped_gemm, attention, rms_norm, swiglu, router, permute, unpermute, copy");
   command->add_option("KEY=VALUE", options->keys, "sizes of the op");
   command->add_option("--batch", options->batch, "many ops: JSON lines (-: standard input)");
   command->add_option("--format", options->format, "text or json")->check(CLI::IsMember({"text", "json"}));

@@ -1,6 +1,6 @@
-// Times as measured: the roofline with parameters fitted to a device's measurements, times a smooth surface through
-// what it misses (models/cost/surface.hpp), one surface for each kind of op. On a measured shape the answer is the
-// measurement up to its noise; far from all of them it is the physical model's, and says so.
+// Times as measured: the roofline with parameters fitted to a device's measurements, times a smooth surface
+// through what it misses (models/cost/surface.hpp), one surface for each kind of op. On a measured shape the
+// answer is the measurement up to its noise; far from all of them it is the physical model's, and says so.
 #include "models/cost/calibrated.hpp"
 
 #include <fmt/format.h>
@@ -27,7 +27,8 @@ class Calibrated final : public Cost {
       for (const Measured& measured : calibration.grid) {
         if (measured.held_out || !(family_of(measured.op) == fit.family)) continue;
         places.push_back(place_of(measured.op, *physical_, device_));
-        missed.push_back(std::log(measured.seconds / to_seconds(physical_->time(measured.op, device_, 0).time)));
+        missed.push_back(
+            std::log(measured.seconds / to_seconds(physical_->time(measured.op, device_, 0).time)));
       }
       surfaces_.push_back({fit.family, Surface(std::move(places), missed, fit.shape)});
     }
@@ -35,13 +36,15 @@ class Calibrated final : public Cost {
 
   OpTime time(const Op& asked, const Device& device, std::int64_t communication_sms) const override {
     if (device.name != device_.name) {
-      throw InputError("cost.table", fmt::format("calibrates {}, but the cluster is made of {}", device_.name, device.name),
+      throw InputError("cost.table",
+                       fmt::format("calibrates {}, but the cluster is made of {}", device_.name, device.name),
                        "moesim calibrate measures the GPUs of the machine it runs on");
     }
     if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
     const Op op = simplified(asked);
     OpTime answer = physical_->time(op, device_, communication_sms);
-    const bool streams = op.kind != OpKind::gemm && op.kind != OpKind::grouped_gemm && op.kind != OpKind::attention;
+    const bool streams =
+        op.kind != OpKind::gemm && op.kind != OpKind::grouped_gemm && op.kind != OpKind::attention;
     double factor = streams && op.kind != OpKind::copy ? passes_ : 1;
     answer.extrapolated = true;
     const Place place = place_of(op, *physical_, device_);
@@ -74,14 +77,14 @@ class Calibrated final : public Cost {
 
 std::unique_ptr<const Cost> make(Reader& reader) {
   Reader table = reader.part("table", "calibration that moesim calibrate wrote");
-  const Calibration calibration = read_calibration(table);
-  const double passes =
-      reader.number({.name = "streaming_passes",
-                     .help = "how often the software moves the bytes of norms, activations, casts and permutations over "
-                             "what fused kernels would (docs/devices.md)",
-                     .fallback = 1.0,
-                     .at_least = 1.0,
-                     .at_most = 10.0});
+  const Calibration calibration = table.is_describing() ? Calibration{} : read_calibration(table);
+  const double passes = reader.number(
+      {.name = "streaming_passes",
+       .help = "how often the software moves the bytes of norms, activations, casts and permutations over "
+               "what fused kernels would (docs/devices.md)",
+       .fallback = 1.0,
+       .at_least = 1.0,
+       .at_most = 10.0});
   return make_calibrated(calibration, passes);
 }
 
@@ -93,7 +96,8 @@ std::unique_ptr<const Cost> make_calibrated(const Calibration& calibration, doub
 
 extern const Entry<Cost> calibrated_entry;
 constexpr Entry<Cost> calibrated_entry{
-    "calibrated", "as measured on a device: the roofline fitted to it, corrected by a surface through its measurements",
+    "calibrated",
+    "as measured on a device: the roofline fitted to it, corrected by a surface through its measurements",
     make};
 
 }  // namespace moesim

@@ -8,8 +8,8 @@
 
 namespace moesim {
 
-/// The physical model with the calibration's device, times its surfaces. Answers for that device alone: another name is
-/// an InputError.
+/// The physical model with the calibration's device, times its surfaces. Answers for that device alone:
+/// another name is an InputError.
 std::unique_ptr<const Cost> make_calibrated(const Calibration& calibration, double streaming_passes);
 
 }  // namespace moesim

@@ -38,8 +38,8 @@ Family family_of(const Op& op);
 std::string name_of(const Family& family);
 /// The op that stands for it: a grouped product with rows for one expert alone is an ordinary product.
 Op simplified(const Op& op);
-/// Where an op stands on the surface of its family: logarithms of its sizes to base 2, and of products how much longer
-/// than the peak allows `physical` takes for them on `device`.
+/// Where an op stands on the surface of its family: logarithms of its sizes to base 2, and of products how
+/// much longer than the peak allows `physical` takes for them on `device`.
 Place place_of(const Op& op, const Cost& physical, const Device& device);
 
 /// How far predictions are from measurements: relative errors without sign.
@@ -54,9 +54,9 @@ Errors errors_of(std::vector<double> logarithms);
 struct FamilyFit {
   Family family;
   SurfaceShape shape;
-  Errors physical;   ///< of the physical model alone, on the grid
-  Errors left_out;   ///< each measurement predicted from all others
-  Errors held_out;   ///< shapes that are not in the grid
+  Errors physical;  ///< of the physical model alone, on the grid
+  Errors left_out;  ///< each measurement predicted from all others
+  Errors held_out;  ///< shapes that are not in the grid
 };
 
 /// A calibration.

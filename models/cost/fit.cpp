@@ -20,7 +20,8 @@ struct Parameter {
 };
 
 Parameter of_time(Time& time) {
-  return {[&time] { return to_seconds(time); }, [&time](double value) { time = from_seconds(value); }, 1e-9, 1e-3};
+  return {[&time] { return to_seconds(time); }, [&time](double value) { time = from_seconds(value); }, 1e-9,
+          1e-3};
 }
 Parameter of_rate(Rate& rate) {
   return {[&rate] { return rate.count; }, [&rate](double value) { rate.count = value; }, 1e6, 1e15};
@@ -76,37 +77,52 @@ Rows rows_where(const std::vector<Measured>& grid, const std::function<bool(cons
 void fit_products(const Cost& cost, Device& device, const std::vector<Measured>& grid, Precision precision) {
   GemmBehaviour& gemm = device.gemm[static_cast<std::size_t>(precision)];
   if (gemm.peak.count <= 0) return;
-  std::vector<Parameter> parameters{of_ratio(gemm.efficiency, 0.4, 1.08), of_ratio(gemm.sustained, 0.3, 1.08), of_rate(gemm.feed),
-                                    of_time(gemm.tile_overhead), of_time(gemm.kernel_overhead), of_ratio(gemm.unhidden, 1e-3, 1)};
+  std::vector<Parameter> parameters{of_ratio(gemm.efficiency, 0.4, 1.08),
+                                    of_ratio(gemm.sustained, 0.3, 1.08),
+                                    of_rate(gemm.feed),
+                                    of_time(gemm.tile_overhead),
+                                    of_time(gemm.kernel_overhead),
+                                    of_ratio(gemm.unhidden, 1e-3, 1)};
   if (gemm.may_split) parameters.push_back(of_time(gemm.split_overhead));
-  descend(cost, device, rows_where(grid, [&](const Op& op) {
+  descend(
+      cost, device,
+      rows_where(
+          grid,
+          [&](const Op& op) {
             return op.kind == OpKind::gemm && op.precision == precision && std::min({op.m, op.n, op.k}) >= 16;
           }),
-          parameters);
+      parameters);
 }
 
 void fit_attention(const Cost& cost, Device& device, const std::vector<Measured>& grid) {
   for (const bool backward : {false, true}) {
     AttentionBehaviour& fused = backward ? device.attention_backward : device.attention_forward;
-    std::vector<Parameter> parameters{of_ratio(fused.efficiency, 0.1, 1.08), of_ratio(fused.score_rate, 1e8, 1e13),
-                                      of_time(fused.tile_overhead), of_time(fused.kernel_overhead)};
-    descend(cost, device, rows_where(grid, [&](const Op& op) {
-              return op.kind == OpKind::attention && (op.pass != OpPass::forward) == backward;
-            }),
+    std::vector<Parameter> parameters{of_ratio(fused.efficiency, 0.1, 1.08),
+                                      of_ratio(fused.score_rate, 1e8, 1e13), of_time(fused.tile_overhead),
+                                      of_time(fused.kernel_overhead)};
+    descend(cost, device,
+            rows_where(grid,
+                       [&](const Op& op) {
+                         return op.kind == OpKind::attention && (op.pass != OpPass::forward) == backward;
+                       }),
             parameters);
   }
 }
 
 void fit_memory(const Cost& cost, Device& device, const std::vector<Measured>& grid) {
-  std::vector<Parameter> parameters{of_ratio(device.memory_efficiency, 0.3, 1), of_time(device.kernel_floor), of_time(device.memory_ramp)};
-  descend(cost, device, rows_where(grid, [](const Op& op) {
-            return op.flops.count <= 0 && op.kind != OpKind::router && op.kind != OpKind::permute;
-          }),
+  std::vector<Parameter> parameters{of_ratio(device.memory_efficiency, 0.3, 1), of_time(device.kernel_floor),
+                                    of_time(device.memory_ramp)};
+  descend(cost, device,
+          rows_where(grid,
+                     [](const Op& op) {
+                       return op.flops.count <= 0 && op.kind != OpKind::router && op.kind != OpKind::permute;
+                     }),
           parameters);
 }
 
 /// For each number of multiprocessors held, the interference with which half the products come out too slow.
-void fit_contention(const Cost& cost, Device& device, const std::vector<Measured>& held, const std::vector<std::int64_t>& sms) {
+void fit_contention(const Cost& cost, Device& device, const std::vector<Measured>& held,
+                    const std::vector<std::int64_t>& sms) {
   device.contention.clear();
   std::vector<std::int64_t> counts(sms);
   std::sort(counts.begin(), counts.end());
@@ -140,7 +156,8 @@ std::vector<Family> families_in(const std::vector<Measured>& grid) {
   return families;
 }
 
-FamilyFit fit_family(const Family& family, const Cost& cost, const Device& device, const std::vector<Measured>& grid) {
+FamilyFit fit_family(const Family& family, const Cost& cost, const Device& device,
+                     const std::vector<Measured>& grid) {
   FamilyFit fit;
   fit.family = family;
   std::vector<Place> places;
@@ -155,7 +172,8 @@ FamilyFit fit_family(const Family& family, const Cost& cost, const Device& devic
   Surface surface(places, missed, fit.shape);
   surface.judge();
   for (const Measured& m : grid)
-    if (m.held_out && family_of(m.op) == family) judged.push_back(logarithm(cost, device, m) + surface.at(place_of(m.op, cost, device)));
+    if (m.held_out && family_of(m.op) == family)
+      judged.push_back(logarithm(cost, device, m) + surface.at(place_of(m.op, cost, device)));
   fit.physical = errors_of(physical);
   fit.left_out = errors_of(surface.left_out());
   fit.held_out = errors_of(judged);
@@ -169,12 +187,14 @@ void say_sources(Value& file, const std::string& date) {
   sources.kind = Value::Kind::object;
   if (before != nullptr) {
     for (const auto& [key, value] : before->members)
-      if (value.text.find("fitted") == std::string::npos && key.find("launch_overhead") == std::string::npos) sources.set(key, value);
+      if (value.text.find("fitted") == std::string::npos && key.find("launch_overhead") == std::string::npos)
+        sources.set(key, value);
   }
   Value fitted;
   fitted.kind = Value::Kind::text;
   fitted.text = "fitted by moesim calibrate to the measurements in this file, finished " + date;
-  sources.set("memory_efficiency, memory_ramp, launch_overhead, kernel_floor, gemm, attention, contention", fitted);
+  sources.set("memory_efficiency, memory_ramp, launch_overhead, kernel_floor, gemm, attention, contention",
+              fitted);
   file.set("sources", std::move(sources));
 }
 
@@ -246,7 +266,8 @@ struct Raw {
 void check_schema(Reader& reader) {
   const std::string schema = reader.text({.name = "schema", .help = "which kind of file this is"});
   if (schema != measurements_schema)
-    reader.fail("schema", fmt::format("is '{}', expected '{}', which moesim-measure writes", schema, measurements_schema));
+    reader.fail("schema", fmt::format("is '{}', expected '{}', which moesim-measure writes", schema,
+                                      measurements_schema));
 }
 
 Raw read_device_part(Reader& reader) {
@@ -254,8 +275,9 @@ Raw read_device_part(Reader& reader) {
   raw.about.kind = raw.rest.kind = Value::Kind::object;
   raw.name = reader.text({.name = "device", .help = "as the driver calls it"});
   raw.multiprocessors = reader.integer({.name = "multiprocessors", .help = "of the device", .at_least = 1});
-  for (const char* key : {"device", "uuid", "compute_capability", "multiprocessors", "memory_bytes", "cache_bytes", "memory_bandwidth",
-                          "max_clock_mhz", "memory_clock_mhz", "driver", "cuda", "cublaslt", "cudnn", "started", "finished"})
+  for (const char* key : {"device", "uuid", "compute_capability", "multiprocessors", "memory_bytes",
+                          "cache_bytes", "memory_bandwidth", "max_clock_mhz", "memory_clock_mhz", "driver",
+                          "cuda", "cublaslt", "cudnn", "started", "finished"})
     if (const Value* value = reader.raw(key, "of the device")) raw.about.set(key, *value);
   for (const char* key : {"launches", "contention", "host_copies", "links", "collectives", "not_measured"})
     if (const Value* value = reader.raw(key, "beside the ops")) raw.rest.set(key, *value);
@@ -272,7 +294,8 @@ Raw read_device_part(Reader& reader) {
     raw.held.push_back(std::move(measured));
     raw.held_sms.push_back(sms);
   }
-  if (const std::optional<Reader> launches = reader.optional_part("launches", "seconds between empty kernels")) {
+  if (const std::optional<Reader> launches =
+          reader.optional_part("launches", "seconds between empty kernels")) {
     if (const Value* value = launches->value().find("stream_s")) raw.launch_seconds = value->number;
   }
   reader.finish();
@@ -288,7 +311,8 @@ std::size_t devices_in(Reader& measurements) {
 
 std::string device_name_in(Reader& measurements, std::size_t index) {
   const Value* devices = measurements.raw("devices", "that were measured");
-  const Value* name = devices == nullptr || index >= devices->items.size() ? nullptr : devices->items[index].find("device");
+  const Value* name =
+      devices == nullptr || index >= devices->items.size() ? nullptr : devices->items[index].find("device");
   return name == nullptr ? std::string() : name->text;
 }
 
@@ -296,7 +320,8 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   check_schema(measurements);
   const Value* mode = measurements.raw("mode", "quick or full");
   std::vector<Reader> devices = measurements.items("devices", "that were measured");
-  if (index >= devices.size()) measurements.fail("devices", fmt::format("are {}, expected number {} among them", devices.size(), index));
+  if (index >= devices.size())
+    measurements.fail("devices", fmt::format("are {}, expected number {} among them", devices.size(), index));
   Raw raw = read_device_part(devices[index]);
   if (raw.grid.empty()) devices[index].fail("measurements", "is empty, expected times of ops");
   Calibration calibration;
@@ -304,8 +329,9 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   calibration.device = read_device(base_reader);
   Device& device = calibration.device;
   if (raw.name.find(device.name) == std::string::npos || raw.multiprocessors != device.multiprocessors) {
-    devices[index].fail("device", fmt::format("is {} with {} multiprocessors, but the device file is of {} with {}", raw.name,
-                                              raw.multiprocessors, device.name, device.multiprocessors));
+    devices[index].fail(
+        "device", fmt::format("is {} with {} multiprocessors, but the device file is of {} with {}", raw.name,
+                              raw.multiprocessors, device.name, device.multiprocessors));
   }
   const std::unique_ptr<const Cost> physical = make_roofline(1);
   device.contention.clear();
@@ -314,7 +340,8 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
     device.launch_overhead = from_seconds(raw.launch_seconds - floor);
   }
   fit_memory(*physical, device, raw.grid);
-  for (const Precision precision : {Precision::bf16, Precision::fp8}) fit_products(*physical, device, raw.grid, precision);
+  for (const Precision precision : {Precision::bf16, Precision::fp8})
+    fit_products(*physical, device, raw.grid, precision);
   fit_attention(*physical, device, raw.grid);
   for (const Family& family : families_in(raw.grid))
     calibration.families.push_back(fit_family(family, *physical, device, raw.grid));

@@ -8,9 +8,9 @@
 
 namespace moesim {
 
-/// Fits the device that is number `index` of a measurements file. `base` is a device file of the same device: data-sheet
-/// numbers are taken from it, the rest is where the fit starts. Throws InputError for a file that is damaged or holds
-/// another device.
+/// Fits the device that is number `index` of a measurements file. `base` is a device file of the same device:
+/// data-sheet numbers are taken from it, the rest is where the fit starts. Throws InputError for a file that
+/// is damaged or holds another device.
 Calibration fit_calibration(Reader& measurements, std::size_t index, const Value& base);
 
 /// How many devices a measurements file holds.

@@ -8,8 +8,8 @@
 
 namespace moesim {
 
-/// Reads "op" and the keys of its kind; "pass" is forward where it is not given. `backward` of a product is its two
-/// passes, so that the answer may be two ops. Leaves other keys to the caller, and finish() too.
+/// Reads "op" and the keys of its kind; "pass" is forward where it is not given. `backward` of a product is
+/// its two passes, so that the answer may be two ops. Leaves other keys to the caller, and finish() too.
 std::vector<Op> read_ops(Reader& reader);
 
 }  // namespace moesim

@@ -88,7 +88,8 @@ void Surface::judge() {
   for (std::size_t i = 0; i < n; ++i) {
     left_out_[i] = weights_[i] / diagonal[i];
     const double variance = 1 / diagonal[i];
-    likelihood_ -= 0.5 * (std::log(variance) + left_out_[i] * left_out_[i] / variance + std::log(2 * std::numbers::pi));
+    likelihood_ -=
+        0.5 * (std::log(variance) + left_out_[i] * left_out_[i] / variance + std::log(2 * std::numbers::pi));
   }
 }
 

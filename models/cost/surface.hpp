@@ -1,5 +1,6 @@
-// A smooth surface through scattered measurements: Gaussian-process regression (Rasmussen and Williams, "Gaussian
-// Processes for Machine Learning", 2006, algorithm 2.1), with its leave-one-out errors in closed form (5.12).
+// A smooth surface through scattered measurements: Gaussian-process regression (Rasmussen and Williams,
+// "Gaussian Processes for Machine Learning", 2006, algorithm 2.1), with its leave-one-out errors in closed
+// form (5.12).
 #pragma once
 
 #include <array>
@@ -12,7 +13,8 @@ namespace moesim {
 /// A place: what a shape looks like to the surface. Unused coordinates are 0.
 using Place = std::array<double, 6>;
 
-/// How the surface varies: a slow and a fast part, each with its length and its standard deviation, and noise.
+/// How the surface varies: a slow and a fast part, each with its length and its standard deviation, and
+/// noise.
 struct SurfaceShape {
   double slow_length = 8, slow_deviation = 0.3;
   double fast_length = 1.5, fast_deviation = 0.1;
@@ -30,7 +32,8 @@ class Surface {
   double distance(const Place& place) const;
   /// What each measurement differs from the surface through all others.
   const std::vector<double>& left_out() const { return left_out_; }
-  /// Logarithm of the likelihood of leaving out each in turn (5.10, 5.11): the higher, the better the shape fits.
+  /// Logarithm of the likelihood of leaving out each in turn (5.10, 5.11): the higher, the better the shape
+  /// fits.
   double likelihood() const { return likelihood_; }
   std::size_t size() const { return places_.size(); }
   /// Computes left_out() and likelihood(), which cost as much as the surface itself.
