@@ -412,7 +412,11 @@ Scenario read_scenario(Reader reader) {
   return read_training_step(std::move(reader));
 }
 
-Scenario read_scenario(const Value& document) { return read_scenario(Reader(document, "")); }
+Scenario read_scenario(const Value& document) {
+  Value point = document;  // "sweep" says what else to run, nothing about this run
+  std::erase_if(point.members, [](const auto& member) { return member.first == "sweep"; });
+  return read_scenario(Reader(point, ""));
+}
 
 Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides) {
   return read_scenario(load_document(path, overrides));

@@ -32,6 +32,7 @@ struct Fence {
 };
 
 const std::vector<Fence> fences{{"simgrid/", {"sim/engine/simgrid.cpp"}},
+                                {"sqlite3", {"sim/run/results.cpp"}},
                                 {"boost/", {"models/cluster/*.cpp", "sim/graph/*.cpp"}},
                                 {"nlohmann/", {"models/config/*.cpp", "sim/report/*.cpp"}},
                                 {"cuda", {"kernels/"}},
