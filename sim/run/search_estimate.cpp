@@ -1,0 +1,216 @@
+#include "sim/run/search_estimate.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace moesim {
+namespace {
+
+/// Stages needed for the layers from each one to the end, none above `cap`. Answers an empty list where one
+/// layer alone is above it.
+std::vector<std::int64_t> stages_needed(const std::vector<double>& weights, double cap) {
+  std::vector<std::int64_t> needed(weights.size() + 1, 0);
+  std::size_t end = weights.size();
+  double sum = 0;
+  for (std::size_t begin = weights.size(); begin-- > 0;) {
+    sum += weights[begin];
+    while (sum > cap && end > begin) sum -= weights[--end];
+    if (end == begin) return {};
+    needed[begin] = needed[end] + 1;
+  }
+  return needed;
+}
+
+double shard(double elements, double ranks) { return std::ceil(elements / ranks); }
+
+}  // namespace
+
+std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_layer, double embedding,
+                                       double head, std::int64_t stages) {
+  std::vector<double> weights = seconds_of_layer;
+  weights.front() += embedding;
+  weights.back() += head;
+  const double all = std::accumulate(weights.begin(), weights.end(), 0.0);
+  double low = all / static_cast<double>(stages) * (1 - 1e-9);
+  double high = all;
+  const auto fits = [&](double cap) {
+    const std::vector<std::int64_t> needed = stages_needed(weights, cap);
+    return !needed.empty() && needed.front() <= stages;
+  };
+  for (int i = 0; i < 30; ++i) {
+    const double middle = (low + high) / 2;
+    (fits(middle) ? high : low) = middle;
+  }
+  const double cap = high * (1 + 1e-9);
+  const std::vector<std::int64_t> needed = stages_needed(weights, cap);
+  std::vector<std::int64_t> split;
+  double rest = all;
+  std::size_t next = 0;
+  for (std::int64_t left = stages; left > 0; --left) {
+    const double even = rest / static_cast<double>(left);
+    double sum = 0;
+    const std::size_t begin = next;
+    const auto more_to_come = [&] { return static_cast<std::int64_t>(weights.size() - next) > left - 1; };
+    while (next < weights.size() && more_to_come() &&
+           (needed[next] > left - 1 || (sum + weights[next] / 2 <= even && sum + weights[next] <= cap)))
+      sum += weights[next++];
+    rest -= sum;
+    split.push_back(static_cast<std::int64_t>(next - begin));
+  }
+  return split;
+}
+
+std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+                                   const std::vector<std::int64_t>& layers_per_stage) {
+  std::vector<LayerCost> stages(layers_per_stage.size());
+  std::size_t layer = 0;
+  for (std::size_t stage = 0; stage < stages.size(); ++stage) {
+    for (std::int64_t i = 0; i < layers_per_stage[stage]; ++i)
+      stages[stage] += cost.layers[shape_of_layer[layer++]];
+  }
+  stages.front() += cost.embedding;
+  stages.back() += cost.head;
+  return stages;
+}
+
+double overlapped_seconds(double compute, double contended, double sent, double slowed_by_compute) {
+  if (compute <= 0 || sent <= 0) return compute + sent;
+  const double compute_ends = contended;  // if communication lasts
+  const double sent_ends = sent * slowed_by_compute;
+  if (sent_ends <= compute_ends) return sent_ends + compute * (1 - sent_ends / contended);
+  return compute_ends + sent * (1 - compute_ends / sent_ends);
+}
+
+PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchCost& cost,
+                                   const PipelineProfile& profile, const std::vector<LayerCost>& stages)
+    : scenario_(tables.scenario()), profile_(profile), ranks_(profile.work.size()) {
+  buffers_ = cost.exchange_buffer + cost.context_buffer + cost.send_buffer;
+  send_ = cost.send;
+  const auto chunks = static_cast<double>(profile.chunks);
+  for (std::size_t r = 0; r < ranks_.size(); ++r) {
+    Rank& rank = ranks_[r];
+    LayerCost sum;
+    const std::span<const std::size_t> held = profile.stages_of(r);
+    for (std::size_t chunk = 0; chunk < held.size(); ++chunk) {
+      sum += stages[held[chunk]];
+      rank.activations += profile.alive[r * profile.chunks + chunk] * stages[held[chunk]].activations;
+    }
+    rank.passes.forward = (sum.forward + sum.forward_sent) / chunks;
+    rank.passes.backward_input = (sum.backward_input + sum.backward_sent) / chunks;
+    rank.passes.backward_weight = sum.backward_weight / chunks;
+    const double compute = sum.forward + sum.backward_input + sum.backward_weight;
+    rank.passes.overlapped = overlapped_seconds(compute, sum.contended, sum.forward_sent + sum.backward_sent,
+                                                scenario_.collectives.slowed_by_compute) /
+                             chunks;
+    rank.gathered = sum.gathered / chunks;
+    rank.scattered = sum.scattered / chunks;
+    rank.replicated = sum.replicated;
+    rank.experts = sum.experts;
+    rank.largest = sum.largest;
+  }
+}
+
+/// The slowest rank's work, and what the longest path has beyond a rank's work where all stages are alike.
+double PipelineEstimate::makespan(const GradientPlan& plan) const {
+  const double gathers = plan.shards_parameters && !plan.gathers_once && !plan.overlap ? 1 : 0;
+  const double scatters = plan.shards_gradients && !plan.overlap ? 1 : 0;
+  PassSeconds mean{.send = send_};
+  double slowest = 0;
+  const auto count = static_cast<double>(ranks_.size());
+  for (std::size_t r = 0; r < ranks_.size(); ++r) {
+    PassSeconds passes = ranks_[r].passes;
+    passes.forward += gathers * ranks_[r].gathered;
+    passes.backward_input += gathers * ranks_[r].gathered;
+    passes.backward_weight += scatters * ranks_[r].scattered;
+    passes.overlapped += 2 * gathers * ranks_[r].gathered + scatters * ranks_[r].scattered;
+    slowest = std::max(slowest, total(profile_.work[r], passes));
+    mean.forward += passes.forward / count;
+    mean.backward_input += passes.backward_input / count;
+    mean.backward_weight += passes.backward_weight / count;
+    mean.overlapped += passes.overlapped / count;
+  }
+  double even = 0;
+  for (const PassCounts& work : profile_.work) even = std::max(even, total(work, mean));
+  double longest = even;
+  for (const PassCounts& path : profile_.paths) longest = std::max(longest, total(path, mean));
+  return slowest + longest - even;
+}
+
+/// Of the rank with most parameters: gradients, optimizer and parameters, one after the other.
+double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
+                                double optimizer_seconds_per_element) const {
+  const Rank& rank = *std::max_element(ranks_.begin(), ranks_.end(), [](const Rank& a, const Rank& b) {
+    return a.replicated + a.experts < b.replicated + b.experts;
+  });
+  const std::size_t both = profile_.is_bidirectional ? 1 : 0;
+  const auto seconds = [&](Operation operation, const Collective& collective, double element) {
+    return traffic.seconds(groups.data[both], operation, collective, element * rank.replicated) +
+           traffic.seconds(groups.expert_data[both], operation, collective, element * rank.experts);
+  };
+  const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
+  double sum = 0;
+  if (!plan.shards_gradients) {
+    sum = seconds(gradient_operation(plan.updater), *scenario_.collectives.gradients, gradient);
+    const PassSeconds& last = rank.passes;  // the microbatch that gradients beside compute hide behind
+    if (plan.overlap) sum = std::max(0.0, sum - last.backward_input - last.backward_weight);
+  }
+  double elements = rank.replicated + rank.experts;
+  if (plan.updater == Updater::owner) {
+    elements = shard(rank.replicated, static_cast<double>(traffic.group_size(groups.data[both]))) +
+               shard(rank.experts, static_cast<double>(traffic.group_size(groups.expert_data[both])));
+  }
+  sum += elements * optimizer_seconds_per_element;
+  const bool comes_back =
+      plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.shards_parameters);
+  if (comes_back || plan.gathers_once) {
+    const Operation operation =
+        plan.updater == Updater::server ? Operation::broadcast : Operation::all_gather;
+    sum += seconds(operation, *scenario_.collectives.parameters, 2);
+  }
+  return sum;
+}
+
+/// As memory_of_ranks() counts it, less what shards round up to.
+double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan, double replicas,
+                                double expert_replicas) const {
+  const double held = rank.replicated + rank.experts;
+  const double sharded = rank.replicated / replicas + rank.experts / expert_replicas;
+  const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
+  const double state = 4 + 2 * static_cast<double>(size_of(scenario_.precision.moments).count);
+  double sum = rank.activations + buffers_;
+  sum += 2 * (plan.shards_parameters ? sharded : held);
+  sum += gradient * (plan.shards_gradients ? sharded : held);
+  sum += state * (plan.updater == Updater::owner ? sharded : held);
+  const double at_once = plan.overlap ? 2 : 1;
+  const auto buckets = [&](double elements, double ranks, double count) {
+    if (ranks <= 1) return 0.0;
+    const Bytes bucket =
+        plan.bucket_for(static_cast<std::int64_t>(ranks), size_of(scenario_.precision.gradient));
+    return std::min(gradient * elements, static_cast<double>(bucket.count)) * count;
+  };
+  if (plan.shards_parameters) {
+    const double units = std::min(held, rank.largest * at_once);
+    return sum + 2 * (plan.gathers_once ? held : units) + gradient * units;
+  }
+  if (plan.shards_gradients)
+    return sum + buckets(rank.replicated, replicas, at_once) +
+           buckets(rank.experts, expert_replicas, at_once);
+  if (plan.updater != Updater::server) return sum;
+  return sum + buckets(rank.replicated, replicas, replicas - 1) +
+         buckets(rank.experts, expert_replicas, expert_replicas - 1);
+}
+
+Estimate PipelineEstimate::with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
+                                double optimizer_seconds_per_element) const {
+  const std::size_t both = profile_.is_bidirectional ? 1 : 0;
+  const auto replicas = static_cast<double>(traffic.group_size(groups.data[both]));
+  const auto expert_replicas = static_cast<double>(traffic.group_size(groups.expert_data[both]));
+  Estimate estimate;
+  for (const Rank& rank : ranks_)
+    estimate.memory = std::max(estimate.memory, memory(rank, plan, replicas, expert_replicas));
+  estimate.seconds = makespan(plan) + update(plan, groups, traffic, optimizer_seconds_per_element);
+  return estimate;
+}
+
+}  // namespace moesim
