@@ -91,15 +91,15 @@ std::string cuts(const SearchResult& result) {
 }
 
 /// The runner-up's parts against the winner's.
-std::string why(const FoundPlan& winner, const FoundPlan& second) {
+std::string why(std::size_t place, const FoundPlan& winner, const FoundPlan& second) {
   const auto line = [](std::string_view name, Time first, Time other) {
     return fmt::format("  {:<22}{:>10}  {:>10}  {:>+9.1f} ms\n", name, print(first), print(other),
                        to_seconds(other - first) * 1e3);
   };
   const Breakdown& a = winner.report->breakdown;
   const Breakdown& b = second.report->breakdown;
-  return fmt::format("Why the second lost: {}\n", print(second)) +
-         fmt::format("  {:<22}{:>10}  {:>10}  {:>12}\n", "", "first", "second", "more") +
+  return fmt::format("Why number {} lost: {}\n", place, print(second)) +
+         fmt::format("  {:<22}{:>10}  {:>10}  {:>12}\n", "", "winner", "loser", "more") +
          line("compute", a.compute, b.compute) +
          line("exposed communication", a.exposed_communication, b.exposed_communication) +
          line("bubble", a.bubble, b.bubble) + line("optimizer", a.optimizer, b.optimizer) +
@@ -168,7 +168,11 @@ std::string write_text(const SearchResult& result, std::size_t top) {
       "\nEstimate against simulation: {:.1f} % apart in the median, {:+.1f} % at worst; ranking held with "
       "Kendall's tau {:.2f}; the winner was number {} of the estimate\n",
       100 * agreement.median, 100 * agreement.worst, agreement.kendall_tau, agreement.winner_rank);
-  if (result.fitting > 1) text += "\n" + why(result.simulated[0], result.simulated[1]);
+  for (std::size_t i = 1; i < result.fitting; ++i) {  // a plan that is as fast did not lose
+    if (result.simulated[i].report->step_time == result.simulated[0].report->step_time) continue;
+    text += "\n" + why(i + 1, result.simulated[0], result.simulated[i]);
+    break;
+  }
   text += fmt::format("\nLayers of each stage of the winner: {}\n",
                       fmt::join(result.simulated[0].layers_per_stage, " "));
   return text;

@@ -152,7 +152,7 @@ FoundPlan found(const SearchSpace& space, const Ranked& ranked) {
 }
 
 /// A quarter of the plans to simulate may be from the front of time against memory, in even steps from the
-/// fastest to the smallest; the others are the fastest.
+/// fastest to the smallest that takes at most twice as long; the others are the fastest.
 std::vector<FoundPlan> chosen(const SearchSpace& space, const BestOf& best, std::size_t most) {
   std::vector<FoundPlan> plans;
   const auto add = [&](const Ranked& ranked) {
@@ -160,7 +160,9 @@ std::vector<FoundPlan> chosen(const SearchSpace& space, const BestOf& best, std:
                                       [&](const FoundPlan& plan) { return plan.number == ranked.number; });
     if (!is_known && plans.size() < most) plans.push_back(found(space, ranked));
   };
-  const std::vector<Ranked>& front = best.front();
+  std::vector<Ranked> front = best.front();
+  const double fastest = front.empty() ? 0 : front.front().estimate.seconds;
+  std::erase_if(front, [&](const Ranked& ranked) { return ranked.estimate.seconds > 2 * fastest; });
   const std::size_t from_front = std::min(front.size(), most / 4);
   for (std::size_t i = 0; i < from_front; ++i)
     add(front[from_front == 1 ? 0 : i * (front.size() - 1) / (from_front - 1)]);

@@ -27,12 +27,31 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   contended += more.contended;
   forward_sent += more.forward_sent;
   backward_sent += more.backward_sent;
+  attention_forward += more.attention_forward;
+  attention_input += more.attention_input;
+  attention_weight += more.attention_weight;
+  dispatch += more.dispatch;
+  combine += more.combine;
+  before_attention += more.before_attention;
+  after_attention += more.after_attention;
+  before_experts += more.before_experts;
+  after_experts += more.after_experts;
+  again += more.again;
   activations += more.activations;
   replicated += more.replicated;
   experts += more.experts;
   gathered += more.gathered;
   scattered += more.scattered;
   largest = std::max(largest, more.largest);
+  return *this;
+}
+
+LayerCost& LayerCost::operator*=(double factor) {
+  for (double* seconds :
+       {&forward, &backward_input, &backward_weight, &contended, &forward_sent, &backward_sent,
+        &attention_forward, &attention_input, &attention_weight, &dispatch, &combine, &before_attention,
+        &after_attention, &before_experts, &after_experts, &again})
+    *seconds *= factor;
   return *this;
 }
 
@@ -120,8 +139,18 @@ const std::vector<SearchTables::BlockCost>& SearchTables::attention(const Key& k
 const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key& key) {
   const auto [place, is_new] = feed_forward_.try_emplace(key);
   if (!is_new) return place->second;
-  for (const std::size_t layer : layer_of_shape_)
-    place->second.push_back(cost_of(ops_of_layer(scenario_, layer).feed_forward));
+  for (const std::size_t layer : layer_of_shape_) {
+    const std::vector<std::int64_t> rows = expert_rows(scenario_, layer);
+    Share share = share_of(scenario_);
+    share.expert_rows = rows;
+    share.dispatched_rows = dispatched_rows(scenario_, layer);
+    place->second.push_back(cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute)));
+    if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
+    const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
+                      row_bytes(scenario_.model.hidden, scenario_.precision.combine);
+    place->second.back().exchange_buffer =
+        count(row * std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
+  }
   return place->second;
 }
 
@@ -149,33 +178,50 @@ void SearchTables::add_sent(std::size_t number, const DivisionGroups& groups, La
   const Operation reduce = parts ? Operation::reduce_scatter : Operation::all_reduce;
   const double bytes =
       count(size_of(Precision::bf16) * (share_of(scenario_).tokens() * scenario_.model.hidden));
-  const double around =
-      (parts ? traffic_.seconds(groups.tensor, Operation::all_gather, *all.tensor, bytes) : 0) +
-      traffic_.seconds(groups.tensor, reduce, *all.tensor, bytes);
-  const double blocks = !shape.is_moe || shape.experts.shared_width > 0 ? 2 : 1;
-  cost.forward_sent += blocks * around;
-  cost.backward_sent += blocks * around * (scenario_.recompute.full ? 2 : 1);
-  if (!shape.is_moe) return;
+  const double before =
+      parts ? traffic_.seconds(groups.tensor, Operation::all_gather, *all.tensor, bytes) : 0;
+  const double after = traffic_.seconds(groups.tensor, reduce, *all.tensor, bytes);
+  cost.before_attention = before;
+  cost.after_attention = after;
+  const bool shares = !shape.is_moe || shape.experts.shared_width > 0;
+  if (shares) cost.before_experts = before;
+  if (shares) cost.after_experts = after;
+  if (scenario_.recompute.full) cost.again = (shares ? 2 : 1) * (before + after);
+  if (shape.is_moe) add_exchanged(number, groups, cost);
+  const double sent = cost.before_attention + cost.after_attention + cost.before_experts +
+                      cost.after_experts + cost.dispatch + cost.combine;
+  cost.forward_sent += sent;
+  cost.backward_sent += sent + cost.again;
+}
+
+/// The same of its experts.
+void SearchTables::add_exchanged(std::size_t number, const DivisionGroups& groups, LayerCost& cost) {
+  const Layer& shape = scenario_.model.layers[number];
   const auto rows = static_cast<double>(dispatched_rows(scenario_, number));
   const auto tokens = static_cast<double>(tokens_per_device(scenario_));
   const bool padded = padded_capacity(scenario_, shape) > 0;
-  const double out = traffic_.exchange(groups.expert, shape.experts, true, rows, tokens, padded);
-  const double back = traffic_.exchange(groups.expert, shape.experts, false, rows, tokens, padded);
-  const auto whole = [&](Precision precision) {
-    return count(row_bytes(scenario_.model.hidden, precision)) *
-           static_cast<double>(computed_rows(scenario_, number));
-  };
-  const double busiest = scenario_.busiest_over_mean();
-  const double gather =
-      parts ? busiest * traffic_.seconds(groups.expert_tensor, Operation::all_gather, *all.expert_tensor,
-                                         whole(scenario_.precision.dispatch))
-            : 0;
-  const double scatter = busiest * traffic_.seconds(groups.expert_tensor, reduce, *all.expert_tensor,
-                                                    whole(scenario_.precision.combine));
-  cost.forward_sent += out + back + gather + scatter;
-  cost.backward_sent += out + back + gather + scatter;
-  if (scenario_.recompute.full || scenario_.recompute.experts) cost.backward_sent += out + gather;
-  if (scenario_.recompute.full) cost.backward_sent += scatter + back;
+  cost.dispatch = traffic_.exchange(groups.expert, shape.experts, true, rows, tokens, padded);
+  cost.combine = traffic_.exchange(groups.expert, shape.experts, false, rows, tokens, padded);
+  double before = 0;
+  double after = 0;
+  if (scenario_.layout.sizes().expert_tensor > 1) {
+    const Collective& collective = *scenario_.collectives.expert_tensor;
+    const auto computed =
+        static_cast<double>(computed_rows(scenario_, number)) * scenario_.busiest_over_mean();
+    const auto whole = [&](Precision precision) {
+      return computed * count(row_bytes(scenario_.model.hidden, precision));
+    };
+    const bool parts = scenario_.sequence_parallel;
+    const Operation reduce = parts ? Operation::reduce_scatter : Operation::all_reduce;
+    if (parts)
+      before = traffic_.seconds(groups.expert_tensor, Operation::all_gather, collective,
+                                whole(scenario_.precision.dispatch));
+    after = traffic_.seconds(groups.expert_tensor, reduce, collective, whole(scenario_.precision.combine));
+  }
+  cost.before_experts += before;
+  cost.after_experts += after;
+  if (scenario_.recompute.full || scenario_.recompute.experts) cost.again += cost.dispatch + before;
+  if (scenario_.recompute.full) cost.again += after + cost.combine;
 }
 
 /// Keys and values beyond what the attention beside them hides (docs/model.md, ways to divide a layer).
@@ -219,6 +265,9 @@ LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, c
   LayerCost cost;
   add(attention, cost);
   add(feed_forward, cost);
+  cost.attention_forward = attention.alone[0];
+  cost.attention_input = attention.alone[1];
+  cost.attention_weight = attention.alone[2];
   add_sent(number, groups, cost);
   add_context(attention, groups, cost);
   Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(number));
@@ -227,30 +276,23 @@ LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, c
   return cost;
 }
 
-double SearchTables::exchange_buffer(std::size_t layer) const {
-  const Sizes& sizes = scenario_.layout.sizes();
-  if (!scenario_.model.layers[layer].is_moe || sizes.expert * sizes.expert_tensor == 1) return 0;
-  const std::vector<std::int64_t> rows = expert_rows(scenario_, layer);
-  return count((row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
-                row_bytes(scenario_.model.hidden, scenario_.precision.combine)) *
-               std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
-}
-
 MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups& groups,
                                   std::int64_t microbatch, const RecomputeChoice& recompute,
                                   std::size_t recompute_number) {
   become(division, microbatch, recompute.recompute);
   const Sizes& sizes = division.sizes;
   const auto again = static_cast<std::int64_t>(recompute_number);
+  // But for attention, tokens are alike whichever sequence they are from.
+  const std::int64_t tokens = share_of(scenario_).tokens();
   const std::vector<BlockCost>& attentions =
       attention({sizes.tensor, sizes.context, microbatch, again, 0, 0});
   const std::vector<BlockCost>& feed_forwards =
-      feed_forward({sizes.tensor, sizes.context, microbatch, again, sizes.expert, sizes.expert_tensor});
-  const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, sizes.context, microbatch, 0, 0, 0});
+      feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor, 0});
+  const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
   MicrobatchCost cost;
   for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
     cost.layers.push_back(layer(shape, groups, attentions[shape], feed_forwards[shape]));
-    cost.exchange_buffer = std::max(cost.exchange_buffer, exchange_buffer(layer_of_shape_[shape]));
+    cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);
     cost.context_buffer = std::max(cost.context_buffer, attentions[shape].context_buffer);
   }
   add(both_ends[0], cost.embedding);

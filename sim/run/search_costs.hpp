@@ -20,12 +20,19 @@ struct LayerCost {
   double forward = 0, backward_input = 0, backward_weight = 0;  ///< compute alone
   double contended = 0;                        ///< all three while communication holds multiprocessors
   double forward_sent = 0, backward_sent = 0;  ///< communication alone that passes wait for
-  double activations = 0;                      ///< bytes kept from forward to backward
-  double replicated = 0, experts = 0;          ///< parameters: of every data-parallel rank, of experts
-  double gathered = 0, scattered = 0;          ///< seconds to gather its parameters, to reduce its gradients
-  double largest = 0;                          ///< most parameters that are gathered at a time
+  /// Of the above, what a forward beside a backward tells apart: attention's compute; dispatch and combine;
+  /// what is sent before and after each block, and before the backward of a layer that is computed again.
+  double attention_forward = 0, attention_input = 0, attention_weight = 0;
+  double dispatch = 0, combine = 0;
+  double before_attention = 0, after_attention = 0, before_experts = 0, after_experts = 0, again = 0;
+  double activations = 0;              ///< bytes kept from forward to backward
+  double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
+  double gathered = 0, scattered = 0;  ///< seconds to gather its parameters, to reduce its gradients
+  double largest = 0;                  ///< most parameters that are gathered at a time
 
   LayerCost& operator+=(const LayerCost& more);
+  /// Of times only.
+  LayerCost& operator*=(double factor);
   double total() const { return forward + backward_input + backward_weight + forward_sent + backward_sent; }
   double parameters() const { return replicated + experts; }
 };
@@ -77,7 +84,7 @@ class SearchTables {
   };
   struct BlockCost {
     std::array<double, 3> alone{}, contended{};
-    double activations = 0, context_buffer = 0;
+    double activations = 0, context_buffer = 0, exchange_buffer = 0;
     std::vector<Core> cores;
   };
   using Key = std::array<std::int64_t, 6>;
@@ -90,9 +97,9 @@ class SearchTables {
   LayerCost layer(std::size_t shape, const DivisionGroups& groups, const BlockCost& attention,
                   const BlockCost& feed_forward);
   void add_sent(std::size_t layer, const DivisionGroups& groups, LayerCost& cost);
+  void add_exchanged(std::size_t layer, const DivisionGroups& groups, LayerCost& cost);
   void add_context(const BlockCost& attention, const DivisionGroups& groups, LayerCost& cost);
   void add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost);
-  double exchange_buffer(std::size_t layer) const;
 
   Scenario scenario_;
   TrafficTimes traffic_;

@@ -4,22 +4,24 @@
 #include <cmath>
 #include <numeric>
 
+#include "models/base/error.hpp"
+
 namespace moesim {
 namespace {
 
-/// Stages needed for the layers from each one to the end, none above `cap`. Answers an empty list where one
-/// layer alone is above it.
-std::vector<std::int64_t> stages_needed(const std::vector<double>& weights, double cap) {
-  std::vector<std::int64_t> needed(weights.size() + 1, 0);
+/// Stages needed for the layers from each one to the end, none above `cap`. False where one layer alone is
+/// above it.
+bool count_stages(const std::vector<double>& weights, double cap, std::vector<std::int64_t>& needed) {
+  needed.assign(weights.size() + 1, 0);
   std::size_t end = weights.size();
   double sum = 0;
   for (std::size_t begin = weights.size(); begin-- > 0;) {
     sum += weights[begin];
     while (sum > cap && end > begin) sum -= weights[--end];
-    if (end == begin) return {};
+    if (end == begin) return false;
     needed[begin] = needed[end] + 1;
   }
-  return needed;
+  return true;
 }
 
 double shard(double elements, double ranks) { return std::ceil(elements / ranks); }
@@ -32,18 +34,17 @@ std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_lay
   weights.front() += embedding;
   weights.back() += head;
   const double all = std::accumulate(weights.begin(), weights.end(), 0.0);
-  double low = all / static_cast<double>(stages) * (1 - 1e-9);
-  double high = all;
-  const auto fits = [&](double cap) {
-    const std::vector<std::int64_t> needed = stages_needed(weights, cap);
-    return !needed.empty() && needed.front() <= stages;
-  };
-  for (int i = 0; i < 30; ++i) {
+  const double most = *std::max_element(weights.begin(), weights.end());
+  double low = std::max(most, all / static_cast<double>(stages)) * (1 - 1e-9);
+  double high = all / static_cast<double>(stages) + most;  // enough, whatever the order
+  std::vector<std::int64_t> needed;
+  while (high - low > 1e-4 * low) {
     const double middle = (low + high) / 2;
-    (fits(middle) ? high : low) = middle;
+    const bool fits = count_stages(weights, middle, needed) && needed.front() <= stages;
+    (fits ? high : low) = middle;
   }
   const double cap = high * (1 + 1e-9);
-  const std::vector<std::int64_t> needed = stages_needed(weights, cap);
+  ensure(count_stages(weights, cap, needed), "the slowest stage holds any layer");
   std::vector<std::int64_t> split;
   double rest = all;
   std::size_t next = 0;
@@ -74,13 +75,136 @@ std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector
   return stages;
 }
 
-double overlapped_seconds(double compute, double contended, double sent, double slowed_by_compute) {
-  if (compute <= 0 || sent <= 0) return compute + sent;
-  const double compute_ends = contended;  // if communication lasts
-  const double sent_ends = sent * slowed_by_compute;
-  if (sent_ends <= compute_ends) return sent_ends + compute * (1 - sent_ends / contended);
-  return compute_ends + sent * (1 - compute_ends / sent_ends);
+namespace {
+
+/// Two queues, compute and communication, each in order. A task is behind the one before it in its queue and
+/// behind one more, its input.
+class TwoQueues {
+ public:
+  TwoQueues(double contended, double slowed) : slowdown_{contended, slowed} {}
+
+  /// Adds a task of that queue behind task `input` (none: -1); answers its number, or `input` for no time.
+  int add(int queue, double seconds, int input, bool is_slowed = true) {
+    if (seconds <= 0) return input;
+    tasks_[count_] = {queue, input, seconds, is_slowed};
+    return static_cast<int>(count_++);
+  }
+  bool is_full() const { return count_ + 24 > tasks_.size(); }
+
+  double run() {
+    std::array<std::size_t, 2> head{next(0, 0), next(1, 0)};
+    double now = 0;
+    while (head[0] < count_ || head[1] < count_) {
+      const std::array<bool, 2> runs{can_run(head[0]), can_run(head[1])};
+      std::array<double, 2> pace{1, 1};
+      if (runs[0] && runs[1]) pace = {slowdown_[0], tasks_[head[1]].is_slowed ? slowdown_[1] : 1};
+      double step = -1;
+      for (std::size_t q = 0; q < 2; ++q) {
+        if (runs[q] && (step < 0 || tasks_[head[q]].left * pace[q] < step))
+          step = tasks_[head[q]].left * pace[q];
+      }
+      now += step;
+      for (std::size_t q = 0; q < 2; ++q) {
+        if (!runs[q]) continue;
+        Task& task = tasks_[head[q]];
+        task.left -= step / pace[q];
+        if (task.left > 1e-15) continue;
+        task.done = true;
+        head[q] = next(static_cast<int>(q), head[q] + 1);
+      }
+    }
+    return now;
+  }
+
+ private:
+  struct Task {
+    int queue = 0, input = -1;
+    double left = 0;
+    bool is_slowed = true, done = false;
+  };
+
+  std::size_t next(int queue, std::size_t from) const {
+    while (from < count_ && tasks_[from].queue != queue) ++from;
+    return from;
+  }
+  bool can_run(std::size_t task) const {
+    if (task >= count_) return false;
+    return tasks_[task].input < 0 || tasks_[static_cast<std::size_t>(tasks_[task].input)].done;
+  }
+
+  std::array<Task, 160> tasks_;
+  std::size_t count_ = 0;
+  std::array<double, 2> slowdown_;
+};
+
+/// Layer by layer as PassLowering::forward_overlapped_with has them.
+double pair_of(const LayerCost& one, std::int64_t layers, double contended, double slowed_by_compute) {
+  constexpr int compute = 0;
+  constexpr int sent = 1;
+  TwoQueues queues(contended, slowed_by_compute);
+  int forward = -1;
+  int backward = -1;
+  const auto go = [&](int& pass, int queue, double seconds, bool is_slowed = true) {
+    pass = queues.add(queue, seconds, pass, is_slowed);
+  };
+  for (std::int64_t i = 0; i < layers && !queues.is_full(); ++i) {
+    go(backward, sent, one.again);
+    go(backward, sent, one.dispatch);  // the gradient of the combine
+    go(forward, sent, one.before_attention, false);
+    go(forward, compute, one.attention_forward);
+    go(forward, sent, one.after_attention, false);
+    go(backward, sent, one.before_experts, false);
+    go(backward, compute, one.backward_input - one.attention_input);
+    go(backward, sent, one.after_experts, false);
+    queues.add(compute, one.backward_weight - one.attention_weight, backward);
+    go(forward, sent, one.dispatch);
+    go(backward, sent, one.combine);  // the gradient of the dispatch
+    go(forward, sent, one.before_experts, false);
+    go(forward, compute, one.forward - one.attention_forward);
+    go(forward, sent, one.after_experts, false);
+    go(backward, sent, one.before_attention, false);
+    go(backward, compute, one.attention_input);
+    go(backward, sent, one.after_attention, false);
+    go(forward, sent, one.combine);
+    queues.add(compute, one.attention_weight, backward);
+  }
+  return queues.run();
 }
+
+}  // namespace
+
+double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by_compute) {
+  const double compute = pair.forward + pair.backward_input + pair.backward_weight;
+  if (compute <= 0) return pair.forward_sent + pair.backward_sent;
+  constexpr std::int64_t most = 3;  // layers beyond that repeat
+  const auto count = std::clamp<std::int64_t>(std::llround(layers), 1, most);
+  LayerCost one = pair;
+  one *= 1 / std::max(1.0, layers);
+  const double contended = pair.contended / compute;
+  const double first = pair_of(one, count, contended, slowed_by_compute);
+  if (layers <= static_cast<double>(most)) return first * std::max(1.0, layers) / static_cast<double>(count);
+  const double before = pair_of(one, count - 1, contended, slowed_by_compute);
+  return first + (first - before) * (layers - static_cast<double>(most));
+}
+
+namespace {
+
+/// Time of a forward beside a backward over that of one after the other, of the mean stage.
+double overlapped_share(const SearchTables& tables, const PipelineProfile& profile,
+                        const std::vector<LayerCost>& stages) {
+  const bool overlaps = std::any_of(profile.work.begin(), profile.work.end(),
+                                    [](const PassCounts& work) { return work.overlapped > 0; });
+  if (!overlaps) return 1;
+  LayerCost mean;
+  for (const LayerCost& stage : stages) mean += stage;
+  const auto count = static_cast<double>(stages.size());
+  mean *= 1 / count;
+  const auto layers = static_cast<double>(tables.shape_of_layer().size());
+  const double slowed = tables.scenario().collectives.slowed_by_compute;
+  return overlapped_seconds(mean, layers / count, slowed) / mean.total();
+}
+
+}  // namespace
 
 PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchCost& cost,
                                    const PipelineProfile& profile, const std::vector<LayerCost>& stages)
@@ -88,6 +212,7 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
   buffers_ = cost.exchange_buffer + cost.context_buffer + cost.send_buffer;
   send_ = cost.send;
   const auto chunks = static_cast<double>(profile.chunks);
+  const double beside = overlapped_share(tables, profile, stages);
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
     Rank& rank = ranks_[r];
     LayerCost sum;
@@ -99,10 +224,7 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
     rank.passes.forward = (sum.forward + sum.forward_sent) / chunks;
     rank.passes.backward_input = (sum.backward_input + sum.backward_sent) / chunks;
     rank.passes.backward_weight = sum.backward_weight / chunks;
-    const double compute = sum.forward + sum.backward_input + sum.backward_weight;
-    rank.passes.overlapped = overlapped_seconds(compute, sum.contended, sum.forward_sent + sum.backward_sent,
-                                                scenario_.collectives.slowed_by_compute) /
-                             chunks;
+    rank.passes.overlapped = beside * sum.total() / chunks;
     rank.gathered = sum.gathered / chunks;
     rank.scattered = sum.scattered / chunks;
     rank.replicated = sum.replicated;

@@ -23,9 +23,9 @@ std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_lay
 std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
                                    const std::vector<std::int64_t>& layers_per_stage);
 
-/// A forward beside a full backward: the longer of compute and communication, each slower while the other
-/// runs.
-double overlapped_seconds(double compute, double contended, double sent, double slowed_by_compute);
+/// A forward beside a full backward of as many layers, all alike: compute and communication in the order in
+/// which PassLowering issues them, each slower while the other runs. `pair` is the sum over the layers.
+double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by_compute);
 
 /// All that a plan's estimate rests on but its way of synchronisation.
 class PipelineEstimate {

@@ -280,6 +280,16 @@ void BestOf::add(Ranked ranked) {
     });
     front_.insert(std::upper_bound(front_.begin(), front_.end(), ranked, is_before), ranked);
   }
+  // Of plans with the same estimate the first stands for all.
+  for (auto same =
+           std::lower_bound(fastest_.begin(), fastest_.end(), ranked.estimate.seconds,
+                            [](const Ranked&a, double seconds) { return a.estimate.seconds < seconds; });
+       same != fastest_.end() && same->estimate.seconds == ranked.estimate.seconds; ++same) {
+    if (same->estimate.memory != ranked.estimate.memory) continue;
+    if (ranked.number >= same->number) return;
+    fastest_.erase(same);
+    break;
+  }
   const auto place = std::upper_bound(fastest_.begin(), fastest_.end(), ranked, is_before);
   if (place == fastest_.end() && fastest_.size() >= most_) return;
   fastest_.insert(place, std::move(ranked));
