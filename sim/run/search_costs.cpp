@@ -31,6 +31,8 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   attention_input += more.attention_input;
   attention_weight += more.attention_weight;
   dispatch += more.dispatch;
+  context_forward += more.context_forward;
+  context_backward += more.context_backward;
   combine += more.combine;
   before_attention += more.before_attention;
   after_attention += more.after_attention;
@@ -49,8 +51,8 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
 LayerCost& LayerCost::operator*=(double factor) {
   for (double* seconds :
        {&forward, &backward_input, &backward_weight, &contended, &forward_sent, &backward_sent,
-        &attention_forward, &attention_input, &attention_weight, &dispatch, &combine, &before_attention,
-        &after_attention, &before_experts, &after_experts, &again})
+        &attention_forward, &attention_input, &attention_weight, &dispatch, &combine, &context_forward,
+        &context_backward, &before_attention, &after_attention, &before_experts, &after_experts, &again})
     *seconds *= factor;
   return *this;
 }
@@ -230,17 +232,21 @@ void SearchTables::add_context(const BlockCost& attention, const DivisionGroups&
   const auto n = static_cast<double>(scenario_.layout.sizes().context);
   for (const Core& core : attention.cores) {
     double extra = 0;
+    double all = 0;
     if (scenario_.context_exchange == ContextExchange::all_gather) {
       extra = traffic_.seconds(groups.context, Operation::all_gather, collective, core.bytes * n);
       if (core.backward)
         extra += traffic_.seconds(groups.context, Operation::reduce_scatter, collective, core.bytes * n);
+      all = extra;
     } else {
       const double send = traffic_.seconds(groups.context, Operation::point_to_point, collective, core.bytes);
       const double block = core.seconds / n;
       extra = core.backward ? 2 * std::max(0.0, send - block) + (n - 2) * std::max(0.0, 2 * send - block)
                             : (n - 1) * std::max(0.0, send - block);
+      all = (core.backward ? 2 : 1) * (n - 1) * send;
     }
     (core.pass == 0 ? cost.forward_sent : cost.backward_sent) += extra;
+    (core.pass == 0 ? cost.context_forward : cost.context_backward) += all;
   }
 }
 

@@ -24,6 +24,7 @@ struct LayerCost {
   /// what is sent before and after each block, and before the backward of a layer that is computed again.
   double attention_forward = 0, attention_input = 0, attention_weight = 0;
   double dispatch = 0, combine = 0;
+  double context_forward = 0, context_backward = 0;  ///< keys and values, hidden or not
   double before_attention = 0, after_attention = 0, before_experts = 0, after_experts = 0, again = 0;
   double activations = 0;              ///< bytes kept from forward to backward
   double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts

@@ -62,6 +62,14 @@ std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_lay
   return split;
 }
 
+std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages) {
+  const std::int64_t each = (layers + stages - 1) / stages;
+  std::vector<std::int64_t> split;
+  for (std::int64_t left = layers; static_cast<std::int64_t>(split.size()) < stages; left -= split.back())
+    split.push_back(std::min(left, each));
+  return split;
+}
+
 std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
                                    const std::vector<std::int64_t>& layers_per_stage) {
   std::vector<LayerCost> stages(layers_per_stage.size());
@@ -138,7 +146,8 @@ class TwoQueues {
 };
 
 /// Layer by layer as PassLowering::forward_overlapped_with has them.
-double pair_of(const LayerCost& one, std::int64_t layers, double contended, double slowed_by_compute) {
+double pair_of(const LayerCost& one, std::int64_t layers, double contended, double slowed_by_compute,
+               double beside) {
   constexpr int compute = 0;
   constexpr int sent = 1;
   TwoQueues queues(contended, slowed_by_compute);
@@ -147,11 +156,16 @@ double pair_of(const LayerCost& one, std::int64_t layers, double contended, doub
   const auto go = [&](int& pass, int queue, double seconds, bool is_slowed = true) {
     pass = queues.add(queue, seconds, pass, is_slowed);
   };
+  const auto attention = [&](int& pass, double context, double seconds) {
+    const int came = queues.add(sent, context, pass, false);
+    queues.add(compute, context > 0 ? beside * seconds : 0, pass);
+    pass = queues.add(compute, context > 0 ? (1 - beside) * seconds : seconds, came);
+  };
   for (std::int64_t i = 0; i < layers && !queues.is_full(); ++i) {
     go(backward, sent, one.again);
     go(backward, sent, one.dispatch);  // the gradient of the combine
     go(forward, sent, one.before_attention, false);
-    go(forward, compute, one.attention_forward);
+    attention(forward, one.context_forward, one.attention_forward);
     go(forward, sent, one.after_attention, false);
     go(backward, sent, one.before_experts, false);
     go(backward, compute, one.backward_input - one.attention_input);
@@ -163,7 +177,7 @@ double pair_of(const LayerCost& one, std::int64_t layers, double contended, doub
     go(forward, compute, one.forward - one.attention_forward);
     go(forward, sent, one.after_experts, false);
     go(backward, sent, one.before_attention, false);
-    go(backward, compute, one.attention_input);
+    attention(backward, one.context_backward, one.attention_input);
     go(backward, sent, one.after_attention, false);
     go(forward, sent, one.combine);
     queues.add(compute, one.attention_weight, backward);
@@ -173,7 +187,7 @@ double pair_of(const LayerCost& one, std::int64_t layers, double contended, doub
 
 }  // namespace
 
-double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by_compute) {
+double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by_compute, double beside) {
   const double compute = pair.forward + pair.backward_input + pair.backward_weight;
   if (compute <= 0) return pair.forward_sent + pair.backward_sent;
   constexpr std::int64_t most = 3;  // layers beyond that repeat
@@ -181,9 +195,9 @@ double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by
   LayerCost one = pair;
   one *= 1 / std::max(1.0, layers);
   const double contended = pair.contended / compute;
-  const double first = pair_of(one, count, contended, slowed_by_compute);
+  const double first = pair_of(one, count, contended, slowed_by_compute, beside);
   if (layers <= static_cast<double>(most)) return first * std::max(1.0, layers) / static_cast<double>(count);
-  const double before = pair_of(one, count - 1, contended, slowed_by_compute);
+  const double before = pair_of(one, count - 1, contended, slowed_by_compute, beside);
   return first + (first - before) * (layers - static_cast<double>(most));
 }
 
@@ -201,7 +215,10 @@ double overlapped_share(const SearchTables& tables, const PipelineProfile& profi
   mean *= 1 / count;
   const auto layers = static_cast<double>(tables.shape_of_layer().size());
   const double slowed = tables.scenario().collectives.slowed_by_compute;
-  return overlapped_seconds(mean, layers / count, slowed) / mean.total();
+  const auto context = static_cast<double>(tables.scenario().layout.sizes().context);
+  const bool is_ring = tables.scenario().context_exchange == ContextExchange::ring;
+  const double beside = is_ring ? (context - 1) / context : 0;
+  return overlapped_seconds(mean, layers / count, slowed, beside) / mean.total();
 }
 
 }  // namespace

@@ -19,13 +19,17 @@ struct Estimate {
 std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_layer, double embedding,
                                        double head, std::int64_t stages);
 
+/// Layers of each stage, as many on each, and the last ones what is left.
+std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages);
+
 /// Embedding, layers and head of each stage, summed.
 std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
                                    const std::vector<std::int64_t>& layers_per_stage);
 
 /// A forward beside a full backward of as many layers, all alike: compute and communication in the order in
-/// which PassLowering issues them, each slower while the other runs. `pair` is the sum over the layers.
-double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by_compute);
+/// which PassLowering issues them, each slower while the other runs. `pair` is the sum over the layers,
+/// `beside` the share of attention that runs while keys and values come.
+double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by_compute, double beside);
 
 /// All that a plan's estimate rests on but its way of synchronisation.
 class PipelineEstimate {

@@ -203,11 +203,15 @@ class Explorer {
     }
   }
 
-  /// The stages of a pipeline with that many.
-  struct Stages {
-    std::int64_t count;
+  /// One way to cut the model into stages.
+  struct Split {
     std::vector<std::int64_t> layers;
     std::vector<LayerCost> costs;
+  };
+  /// Those of a pipeline with that many stages: even in time, and even in number where that is another.
+  struct Stages {
+    std::int64_t count;
+    std::vector<Split> splits;
   };
   const Stages& stages(const MicrobatchCost& cost, std::int64_t count) {
     for (const Stages& known : stages_) {
@@ -216,16 +220,22 @@ class Explorer {
     const std::vector<std::size_t>& shapes = tables_.shape_of_layer();
     weights_.clear();
     for (const std::size_t shape : shapes) weights_.push_back(cost.layers[shape].total());
-    std::vector<std::int64_t> layers =
-        split_layers(weights_, cost.embedding.total(), cost.head.total(), count);
-    std::vector<LayerCost> costs = stage_costs(cost, shapes, layers);
-    return stages_.emplace_back(Stages{count, std::move(layers), std::move(costs)});
+    Stages& stages = stages_.emplace_back(Stages{count, {}});
+    const auto add = [&](std::vector<std::int64_t> layers) {
+      if (!stages.splits.empty() && stages.splits.front().layers == layers) return;
+      std::vector<LayerCost> costs = stage_costs(cost, shapes, layers);
+      stages.splits.push_back({std::move(layers), std::move(costs)});
+    };
+    add(split_layers(weights_, cost.embedding.total(), cost.head.total(), count));
+    add(fill_layers(static_cast<std::int64_t>(shapes.size()), count));
+    return stages;
   }
 
   void schedule(const MicrobatchCost& cost, const DivisionGroups& groups, const PipelineProfile& profile,
                 std::uint64_t number) {
-    const Stages& split = stages(cost, profile.stages);
-    const PipelineEstimate pipeline(tables_, cost, profile, split.costs);
+    const Stages& all = stages(cost, profile.stages);
+    pipelines_.clear();
+    for (const Split& split : all.splits) pipelines_.emplace_back(tables_, cost, profile, split.costs);
     for (std::size_t i = 0; i < space_.syncs.size(); ++i) {
       const GradientPlan& plan = space_.syncs[i].plan;
       const bool to_server = plan.updater == Updater::server;
@@ -234,19 +244,27 @@ class Explorer {
         cut(CutRule::gradient_sync, 1);
         continue;
       }
-      const Estimate estimate = pipeline.with(plan, groups, tables_.traffic(), optimizer_);
-      if (estimate.memory > static_cast<double>(space_.memory_limit.count)) {
-        cut(CutRule::memory, 1);
-        continue;
-      }
-      ++explored_.ranked;
       at_.number = number * space_.syncs.size() + i;
-      if (!explored_.best.wants(estimate, at_.number)) continue;
       at_.sync = i;
-      at_.estimate = estimate;
-      at_.layers_per_stage = split.layers;
-      explored_.best.add(at_);
+      candidate(plan, groups, all);
     }
+  }
+
+  /// Of the ways to cut the model, the fastest that fits.
+  void candidate(const GradientPlan& plan, const DivisionGroups& groups, const Stages& all) {
+    const Split* best = nullptr;
+    for (std::size_t i = 0; i < pipelines_.size(); ++i) {
+      const Estimate estimate = pipelines_[i].with(plan, groups, tables_.traffic(), optimizer_);
+      if (estimate.memory > static_cast<double>(space_.memory_limit.count)) continue;
+      if (best != nullptr && estimate.seconds >= at_.estimate.seconds) continue;
+      best = &all.splits[i];
+      at_.estimate = estimate;
+    }
+    if (best == nullptr) return cut(CutRule::memory, 1);
+    ++explored_.ranked;
+    if (!explored_.best.wants(at_.estimate, at_.number)) return;
+    at_.layers_per_stage = best->layers;
+    explored_.best.add(at_);
   }
 
   const SearchSpace& space_;
@@ -257,6 +275,7 @@ class Explorer {
   Ranked at_;             // the candidate under way
   std::vector<const PipelineProfile*> of_schedule_;
   std::vector<Stages> stages_;
+  std::vector<PipelineEstimate> pipelines_;
   std::vector<double> weights_;
 };
 
