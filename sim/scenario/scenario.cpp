@@ -10,6 +10,7 @@
 #include "sim/scenario/fold.hpp"
 #include "sim/scenario/holdings.hpp"
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/search_bounds.hpp"
 #include "sim/scenario/share.hpp"
 #include "sim/scenario/switch_layout.hpp"
 #include "sim/scenario/work_times.hpp"
@@ -395,6 +396,8 @@ Scenario read_training_step(Reader reader) {
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
   fit_layers(reader, scenario, layers_per_stage);
   fit_tasks(reader, scenario);
+  if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
+    static_cast<void>(read_search_bounds(std::move(*search)));
   if (!reader.is_describing() && has_uneven_loads(scenario)) scenario.loads.emplace(scenario);
   reader.finish();
   return scenario;
