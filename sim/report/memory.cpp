@@ -15,8 +15,8 @@ namespace {
 /// Activations of one microbatch in each model stage, and the working memory of its communication.
 struct StageBytes {
   std::vector<Bytes> activations;  ///< without experts where ranks differ
-  Bytes exchange;  ///< rows that arrive for local experts, and as many on their way back
-  Bytes context;   ///< keys and values of other context-parallel ranks, and their gradients
+  Bytes exchange;                  ///< rows that arrive for local experts, and as many on their way back
+  Bytes context;                   ///< keys and values of other context-parallel ranks, and their gradients
 };
 
 /// One of the ranks of an expert group.
@@ -138,8 +138,8 @@ void add_weight_shapes(const std::vector<Op>& weight_gradients, std::vector<Weig
 
 /// Transformer Engine adds weight gradients to the sum of microbatches inside the product, and hands autograd
 /// a tensor of the weight's shape in their place: one for each shape, kept for good (pytorch/module/base.py,
-/// get_dummy_wgrad). Megatron-LM's head makes its own when its backward begins, where activations are at their
-/// peak (core/tensor_parallel/layers.py).
+/// get_dummy_wgrad). Megatron-LM's head makes its own when its backward begins, where activations are at
+/// their peak (core/tensor_parallel/layers.py).
 Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
   if (!scenario.placeholder_gradients) return {};
   std::vector<WeightShape> shapes;
