@@ -32,5 +32,7 @@ void add_topology_command(CLI::App& app);
 void add_import_command(CLI::App& app);
 void add_validate_command(CLI::App& app);
 void add_list_commands(CLI::App& app);
+void add_calibrate_command(CLI::App& app);
+void add_cost_command(CLI::App& app);
 
 }  // namespace moesim

@@ -38,6 +38,8 @@ int run(int argc, char** argv) {
   moesim::add_validate_command(app);
   moesim::add_import_command(app);
   moesim::add_list_commands(app);
+  moesim::add_calibrate_command(app);
+  moesim::add_cost_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

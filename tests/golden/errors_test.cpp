@@ -37,11 +37,11 @@ TEST_CASE("A command line that cannot be understood is refused with a hint") {
   CHECK(refusal({}) == "error: A subcommand is required\n" + see_help);
   CHECK(refusal({"bogus"}) ==
         "error: unknown command 'bogus' (known: run, schedule, compare, topology, validate, import, list, "
-        "describe)\n" +
+        "describe, calibrate, cost)\n" +
             see_help);
   CHECK(refusal({"comapre", "x.json"}) ==
         "error: unknown command 'comapre' (known: run, schedule, compare, topology, validate, import, list, "
-        "describe; did you "
+        "describe, calibrate, cost; did you "
         "mean "
         "'compare'?)\n" +
             see_help);
