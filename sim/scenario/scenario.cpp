@@ -329,6 +329,17 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.recompute = read_recompute(reader);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
+  scenario.update_passes = static_cast<UpdatePasses>(
+      reader.choice({.name = "update_passes",
+                     .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and "
+                             "clip gradients and copy parameters",
+                     .fallback = "one"},
+                    update_pass_names));
+  scenario.placeholder_gradients = reader.flag(
+      {.name = "placeholder_gradients",
+       .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to the "
+               "sum inside the product",
+       .fallback = false});
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);
