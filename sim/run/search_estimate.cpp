@@ -278,7 +278,7 @@ double PipelineEstimate::makespan(const GradientPlan& plan) const {
 
 /// Of the rank with most parameters: gradients, optimizer and parameters, one after the other.
 double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
-                                double optimizer_seconds_per_element) const {
+                                const UpdateSeconds& each) const {
   const Rank& rank = *std::max_element(ranks_.begin(), ranks_.end(), [](const Rank& a, const Rank& b) {
     return a.replicated + a.experts < b.replicated + b.experts;
   });
@@ -299,7 +299,7 @@ double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& 
     elements = shard(rank.replicated, static_cast<double>(traffic.group_size(groups.data[both]))) +
                shard(rank.experts, static_cast<double>(traffic.group_size(groups.expert_data[both])));
   }
-  sum += elements * optimizer_seconds_per_element;
+  sum += elements * each.updated + (rank.replicated + rank.experts) * each.held;
   const bool comes_back =
       plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.shards_parameters);
   if (comes_back || plan.gathers_once) {
@@ -341,14 +341,14 @@ double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan, doub
 }
 
 Estimate PipelineEstimate::with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
-                                double optimizer_seconds_per_element) const {
+                                const UpdateSeconds& each) const {
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;
   const auto replicas = static_cast<double>(traffic.group_size(groups.data[both]));
   const auto expert_replicas = static_cast<double>(traffic.group_size(groups.expert_data[both]));
   Estimate estimate;
   for (const Rank& rank : ranks_)
     estimate.memory = std::max(estimate.memory, memory(rank, plan, replicas, expert_replicas));
-  estimate.seconds = makespan(plan) + update(plan, groups, traffic, optimizer_seconds_per_element);
+  estimate.seconds = makespan(plan) + update(plan, groups, traffic, each);
   return estimate;
 }
 

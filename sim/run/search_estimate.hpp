@@ -15,6 +15,11 @@ struct Estimate {
   double memory = 0;  ///< bytes of the device that holds most; never more than `run` counts
 };
 
+/// Seconds of the update for each gradient that a device has and for each parameter that it updates.
+struct UpdateSeconds {
+  double held = 0, updated = 0;
+};
+
 /// Layers of each stage, so that the slowest stage is as fast as can be and the others are alike.
 std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_layer, double embedding,
                                        double head, std::int64_t stages);
@@ -38,7 +43,7 @@ class PipelineEstimate {
                    const std::vector<LayerCost>& stages);
   /// With that way of synchronisation. `traffic` is asked for gradients and parameters.
   Estimate with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
-                double optimizer_seconds_per_element) const;
+                const UpdateSeconds& each) const;
 
  private:
   struct Rank {
@@ -49,7 +54,7 @@ class PipelineEstimate {
 
   double makespan(const GradientPlan& plan) const;
   double update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
-                double optimizer_seconds_per_element) const;
+                const UpdateSeconds& each) const;
   double memory(const Rank& rank, const GradientPlan& plan, double replicas, double expert_replicas) const;
 
   const Scenario& scenario_;

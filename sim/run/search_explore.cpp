@@ -28,10 +28,8 @@ class Explorer {
  public:
   Explorer(const SearchSpace& space, Profiles& profiles, SearchTables& tables, Explored& explored)
       : space_(space), profiles_(profiles), tables_(tables), explored_(explored) {
-    constexpr std::int64_t many = 1'000'000'000;  // the optimizer streams: its time is in proportion
-    const Op step = make_streaming(OpKind::elementwise, "optimizer", OpPass::backward_weight, many, 1,
-                                   optimizer_bytes_moved(tables.scenario().precision));
-    optimizer_ = to_seconds(time_of({step}, tables.scenario()).time) / static_cast<double>(many);
+    const UpdateTraffic traffic = update_traffic(tables.scenario());
+    optimizer_ = {streaming(traffic.held), streaming(traffic.updated)};
   }
 
   void sizes(std::size_t tensor, std::size_t context) {
@@ -46,6 +44,13 @@ class Explorer {
   }
 
  private:
+  /// Seconds an element of a long stream that moves that many bytes for each.
+  double streaming(double bytes) const {
+    if (bytes == 0) return 0;
+    constexpr std::int64_t many = 1'000'000'000;
+    const Op op = make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, many, 1, bytes);
+    return to_seconds(time_of({op}, scenario()).time) / static_cast<double>(many);
+  }
   const Scenario& scenario() const { return tables_.scenario(); }
   std::uint64_t below_placement() const { return space_.microbatch.size() * below_microbatch(); }
   std::uint64_t below_microbatch() const { return space_.recomputes.size() * below_recompute(); }
@@ -271,8 +276,8 @@ class Explorer {
   Profiles& profiles_;
   SearchTables& tables_;
   Explored& explored_;
-  double optimizer_ = 0;  // seconds for one parameter
-  Ranked at_;             // the candidate under way
+  UpdateSeconds optimizer_;
+  Ranked at_;  // the candidate under way
   std::vector<const PipelineProfile*> of_schedule_;
   std::vector<Stages> stages_;
   std::vector<PipelineEstimate> pipelines_;
