@@ -30,7 +30,7 @@ class Explorer {
       : space_(space), profiles_(profiles), tables_(tables), explored_(explored) {
     constexpr std::int64_t many = 1'000'000'000;  // the optimizer streams: its time is in proportion
     const Op step = make_streaming(OpKind::elementwise, "optimizer", OpPass::backward_weight, many, 1,
-                                   optimizer_bytes_moved(tables.scenario().precision));
+                                   update_traffic(tables.scenario()).updated);
     optimizer_ = to_seconds(time_of({step}, tables.scenario()).time) / static_cast<double>(many);
   }
 
