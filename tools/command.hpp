@@ -28,9 +28,12 @@ std::vector<Override> overrides_of(const CommonOptions& options);
 void add_run_command(CLI::App& app);
 void add_schedule_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
+void add_search_command(CLI::App& app);
 void add_topology_command(CLI::App& app);
 void add_import_command(CLI::App& app);
 void add_validate_command(CLI::App& app);
 void add_list_commands(CLI::App& app);
+void add_calibrate_command(CLI::App& app);
+void add_cost_command(CLI::App& app);
 
 }  // namespace moesim

@@ -34,10 +34,13 @@ int run(int argc, char** argv) {
   moesim::add_run_command(app);
   moesim::add_schedule_command(app);
   moesim::add_compare_command(app);
+  moesim::add_search_command(app);
   moesim::add_topology_command(app);
   moesim::add_validate_command(app);
   moesim::add_import_command(app);
   moesim::add_list_commands(app);
+  moesim::add_calibrate_command(app);
+  moesim::add_cost_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

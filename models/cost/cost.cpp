@@ -4,10 +4,10 @@
 
 namespace moesim {
 
-extern const Entry<Cost> roofline_entry;
+extern const Entry<Cost> roofline_entry, calibrated_entry;
 
 Register<Cost> costs() {
-  static constinit const std::array<const Entry<Cost>*, 1> members{&roofline_entry};
+  static constinit const std::array<const Entry<Cost>*, 2> members{&roofline_entry, &calibrated_entry};
   return members;
 }
 

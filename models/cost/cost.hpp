@@ -1,6 +1,7 @@
 // The time of one op on one device.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -14,11 +15,13 @@ namespace moesim {
 
 /// What limits an op. Names are those of `moesim cost`.
 enum class Bound : std::uint8_t { compute, memory, launch };
+inline constexpr std::array<std::string_view, 3> bound_names{"compute", "memory", "launch"};
 
 /// The predicted time of an op and what limits it.
 struct OpTime {
   Time time;
   Bound bound = Bound::compute;
+  bool extrapolated = false;  ///< the shape is far from everything that the model was fitted on
 };
 
 /// A cost model. A family: each member has one answer to one question.

@@ -3,6 +3,8 @@
 // Waterman, Patterson (CACM 2009); tiles and waves: NVIDIA, "Matrix Multiplication Background User's Guide".
 // All operands are taken to come from device memory: what an op before left in the last-level cache is not
 // counted. What each number of a device was fitted on stands in docs/devices.md.
+#include "models/cost/roofline.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +14,6 @@
 #include <span>
 
 #include "models/base/error.hpp"
-#include "models/cost/cost.hpp"
 #include "models/cost/separate.hpp"
 
 namespace moesim {
@@ -298,6 +299,10 @@ std::unique_ptr<const Cost> make(Reader& reader) {
 }
 
 }  // namespace
+
+std::unique_ptr<const Cost> make_roofline(double streaming_passes) {
+  return std::make_unique<Roofline>(Software{.streaming_passes = streaming_passes});
+}
 
 extern const Entry<Cost> roofline_entry;
 constexpr Entry<Cost> roofline_entry{

@@ -256,6 +256,7 @@ void GraphBuilder::add_part(PatternId whole, double flow_bytes, std::span<const 
   part.at_least = graph_.pattern_table[whole].at_least;
   part.slowdown = graph_.pattern_table[whole].slowdown;
   part.efficiency = graph_.pattern_table[whole].efficiency;
+  part.nvlink_efficiency = graph_.pattern_table[whole].nvlink_efficiency;
   const PatternId id = add_pattern(part, link_loads, {});
   Pattern& owner = graph_.pattern_table[whole];
   if (owner.part_count == 0) owner.first_part = id;

@@ -108,6 +108,7 @@ struct Pattern {
   bool holds_multiprocessors = false;  ///< its kernels take part of the device while they run
   double efficiency =
       1;                ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
+  double nvlink_efficiency = 1;  ///< the same on NVLink
   double slowdown = 1;  ///< its bytes take this much longer while a member computes
   std::int64_t messages = 0;
   std::int64_t bytes_sent = 0, bytes_received = 0;  ///< summed over ranks; equal, or the graph is wrong

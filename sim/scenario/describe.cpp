@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/search_bounds.hpp"
 
 namespace moesim {
 
@@ -35,6 +36,8 @@ std::vector<DescribedPart> describe_scenario() {
     static_cast<void>(
         read_collectives(std::move(r), fabric, {.updater = Updater::owner}, ContextExchange::ring));
   });
+  describe("search", "what `moesim search` may choose",
+           [](Reader r) { static_cast<void>(read_search_bounds(std::move(r))); });
   describe("precision", "number formats",
            [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });
   describe("faults", "what goes wrong, in a step and in a long run",

@@ -10,6 +10,7 @@
 #include "sim/scenario/fold.hpp"
 #include "sim/scenario/holdings.hpp"
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/search_bounds.hpp"
 #include "sim/scenario/share.hpp"
 #include "sim/scenario/switch_layout.hpp"
 #include "sim/scenario/work_times.hpp"
@@ -346,6 +347,17 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.recompute = read_recompute(reader);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
+  scenario.update_passes = static_cast<UpdatePasses>(
+      reader.choice({.name = "update_passes",
+                     .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and "
+                             "clip gradients and copy parameters",
+                     .fallback = "one"},
+                    update_pass_names));
+  scenario.placeholder_gradients = reader.flag(
+      {.name = "placeholder_gradients",
+       .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to the "
+               "sum inside the product",
+       .fallback = false});
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);
@@ -414,6 +426,8 @@ Scenario read_training_step(Reader reader) {
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
   fit_layers(reader, scenario, layers_per_stage);
   fit_tasks(reader, scenario);
+  if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
+    static_cast<void>(read_search_bounds(std::move(*search)));
   if (!reader.is_describing() && has_uneven_loads(scenario)) scenario.loads.emplace(scenario);
   reader.finish();
   return scenario;

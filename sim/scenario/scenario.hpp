@@ -54,6 +54,13 @@ enum class ContextExchange : std::uint8_t {
 };
 inline constexpr std::string_view context_exchange_names[] = {"all_gather", "ring"};
 
+/// How often the software goes over gradients and parameters in an update.
+enum class UpdatePasses : std::uint8_t {
+  one,       ///< Adam alone, with gradients as they are
+  separate,  ///< a kernel for each step, as Megatron-LM's distributed optimizer
+};
+inline constexpr std::string_view update_pass_names[] = {"one", "separate"};
+
 /// Which rank of an expert group holds which experts of a layer.
 enum class Placement : std::uint8_t {
   in_order,  ///< equal blocks, in their order
@@ -106,7 +113,9 @@ struct Scenario {
   PrecisionPlan precision;
   GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank
   Recompute recompute;
+  UpdatePasses update_passes = UpdatePasses::one;
   bool fused_loss = true;
+  bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
   std::unique_ptr<const Cost> cost;
   std::unique_ptr<const Engine> engine;
   std::string engine_name;

@@ -1,0 +1,423 @@
+#include "attention.hpp"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#ifdef MEASURE_CUDNN
+#include <cudnn.h>
+#endif
+
+namespace measure {
+
+#ifndef MEASURE_CUDNN
+struct Attention::Plan {};
+AttentionLibrary::AttentionLibrary(cudaStream_t stream) : stream_(stream) {}
+AttentionLibrary::~AttentionLibrary() = default;
+bool AttentionLibrary::is_built_in() { return false; }
+long AttentionLibrary::version() { return 0; }
+Attention::Attention(const AttentionLibrary&, const Shape&) { throw NotOffered("built without cuDNN"); }
+Attention::~Attention() = default;
+void Attention::run(const AttentionTensors&) const {}
+#else
+
+namespace {
+
+void check_cudnn(cudnnStatus_t status, const char* call,
+                 std::source_location where = std::source_location::current()) {
+  if (status == CUDNN_STATUS_SUCCESS) return;
+  char reason[512] = {};
+  cudnnGetLastErrorString(reason, sizeof reason);
+  const std::string text =
+      failure(call, (std::string(cudnnGetErrorString(status)) + " " + reason).c_str(), where);
+  if (status >= CUDNN_STATUS_NOT_SUPPORTED && status < CUDNN_STATUS_INTERNAL_ERROR) throw NotOffered(text);
+  throw DeviceError(text);
+}
+
+/// A descriptor of cuDNN's graph interface.
+class Descriptor {
+ public:
+  explicit Descriptor(cudnnBackendDescriptorType_t type) {
+    check_cudnn(cudnnBackendCreateDescriptor(type, &raw_), "cudnnBackendCreateDescriptor");
+  }
+  Descriptor(Descriptor&& other) noexcept : raw_(other.raw_) { other.raw_ = nullptr; }
+  ~Descriptor() {
+    if (raw_ != nullptr) static_cast<void>(cudnnBackendDestroyDescriptor(raw_));
+  }
+  template <class Value>
+  Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                  const std::vector<Value>& values) {
+    check_cudnn(
+        cudnnBackendSetAttribute(raw_, name, type, static_cast<std::int64_t>(values.size()), values.data()),
+        "cudnnBackendSetAttribute");
+    return *this;
+  }
+  template <class Value>
+  Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, Value value) {
+    check_cudnn(cudnnBackendSetAttribute(raw_, name, type, 1, &value), "cudnnBackendSetAttribute");
+    return *this;
+  }
+  Descriptor& set(cudnnBackendAttributeName_t name, const Descriptor& other) {
+    return set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, other.raw_);
+  }
+  Descriptor& finish() {
+    check_cudnn(cudnnBackendFinalize(raw_), "cudnnBackendFinalize");
+    return *this;
+  }
+  cudnnBackendDescriptor_t raw() const { return raw_; }
+
+ private:
+  cudnnBackendDescriptor_t raw_ = nullptr;
+};
+
+using Four = std::array<Int, 4>;
+
+/// A tensor of the graph; virtual ones never reach memory.
+struct Tensor {
+  Int id = 0;
+  Four size{}, stride{};
+  Descriptor descriptor;
+};
+
+Four packed(const Four& size) { return {size[1] * size[2] * size[3], size[2] * size[3], size[3], 1}; }
+
+/// Builds operations; every tensor gets a number of its own.
+class Graph {
+ public:
+  Tensor& memory(cudnnDataType_t type, const Four& size, const Four& stride) {
+    return add(type, size, stride, false, false);
+  }
+  Tensor& scalar() { return add(CUDNN_DATA_FLOAT, {1, 1, 1, 1}, {1, 1, 1, 1}, false, true); }
+  Tensor& between(const Four& size, cudnnDataType_t type = CUDNN_DATA_FLOAT) {
+    return add(type, size, packed(size), true, false);
+  }
+  Tensor& between(const Four& size, const Four& stride, cudnnDataType_t type) {
+    return add(type, size, stride, true, false);
+  }
+
+  void multiply(const Tensor& a, const Tensor& b, const Tensor& c) {
+    Descriptor how(CUDNN_BACKEND_MATMUL_DESCRIPTOR);
+    how.set(CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT).finish();
+    Descriptor op(CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR);
+    op.set(CUDNN_ATTR_OPERATION_MATMUL_ADESC, a.descriptor)
+        .set(CUDNN_ATTR_OPERATION_MATMUL_BDESC, b.descriptor)
+        .set(CUDNN_ATTR_OPERATION_MATMUL_CDESC, c.descriptor)
+        .set(CUDNN_ATTR_OPERATION_MATMUL_DESC, how);
+    keep(std::move(how), std::move(op));
+  }
+  void point(cudnnPointwiseMode_t mode, const Tensor& x, const Tensor* b, const Tensor& y,
+             cudnnDataType_t compute = CUDNN_DATA_FLOAT, const Tensor* mask = nullptr, Int axis = -1) {
+    Descriptor how(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+    how.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, mode)
+        .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, compute);
+    if (axis >= 0) how.set(CUDNN_ATTR_POINTWISE_AXIS, CUDNN_TYPE_INT64, axis);
+    how.finish();
+    Descriptor op(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    op.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x.descriptor);
+    if (b != nullptr) op.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b->descriptor);
+    if (mask != nullptr) op.set(CUDNN_ATTR_OPERATION_POINTWISE_TDESC, mask->descriptor);
+    op.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y.descriptor);
+    keep(std::move(how), std::move(op));
+  }
+  void reduce(cudnnReduceTensorOp_t mode, const Tensor& x, const Tensor& y) {
+    Descriptor how(CUDNN_BACKEND_REDUCTION_DESCRIPTOR);
+    how.set(CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE, mode)
+        .set(CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+        .finish();
+    Descriptor op(CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR);
+    op.set(CUDNN_ATTR_OPERATION_REDUCTION_DESC, how)
+        .set(CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x.descriptor)
+        .set(CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y.descriptor);
+    keep(std::move(how), std::move(op));
+  }
+  void reshape(const Tensor& x, const Tensor& y) {
+    Descriptor op(CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR);
+    op.set(CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x.descriptor)
+        .set(CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y.descriptor)
+        .finish();
+    operations_.push_back(op.raw());
+    kept_.push_back(std::move(op));
+  }
+  /// The graph, finished.
+  Descriptor finish(cudnnHandle_t handle) {
+    Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle)
+        .set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, operations_)
+        .finish();
+    return graph;
+  }
+
+ private:
+  Tensor& add(cudnnDataType_t type, const Four& size, const Four& stride, bool is_virtual, bool by_value) {
+    Descriptor d(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+    const Int id = static_cast<Int>(tensors_.size()) + 1;
+    d.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, id)
+        .set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, type)
+        .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, Int{16})
+        .set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, std::vector<Int>(size.begin(), size.end()))
+        .set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, std::vector<Int>(stride.begin(), stride.end()));
+    if (is_virtual) d.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, true);
+    if (by_value) d.set(CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, true);
+    d.finish();
+    tensors_.push_back(std::make_unique<Tensor>(Tensor{id, size, stride, std::move(d)}));
+    return *tensors_.back();
+  }
+  void keep(Descriptor how, Descriptor op) {
+    op.finish();
+    operations_.push_back(op.raw());
+    kept_.push_back(std::move(how));
+    kept_.push_back(std::move(op));
+  }
+
+  std::vector<std::unique_ptr<Tensor> > tensors_;
+  std::vector<Descriptor> kept_;
+  std::vector<cudnnBackendDescriptor_t> operations_;
+};
+
+/// (batch, heads, sequence, size) in memory as (batch, sequence, heads, size).
+Four stride_of(const Four& size) { return {size[1] * size[2] * size[3], size[3], size[1] * size[3], 1}; }
+Four swapped(const Four& f) { return {f[0], f[1], f[3], f[2]}; }
+
+}  // namespace
+
+struct Attention::Plan {
+  cudnnHandle_t handle{};
+  cudaStream_t stream{};
+  Shape shape;
+  Graph graph;
+  std::unique_ptr<Descriptor> plan;
+  Buffer workspace, row_sums, dq_sums;
+  float scale = 1, one = 1, lowest = -std::numeric_limits<float>::infinity();
+  // Numbers of the tensors in memory.
+  Int q = 0, k = 0, v = 0, o = 0, statistics = 0, dq = 0, dk = 0, dv = 0, d_o = 0, sums = 0, dq_sum = 0;
+  Int scale_id = 0, one_id = 0, lowest_id = 0;
+
+  Four size(Int heads, Int width) const { return {shape.batch, heads, shape.sequence, width}; }
+  Four scores() const { return {shape.batch, shape.heads, shape.sequence, shape.sequence}; }
+  Four column() const { return {shape.batch, shape.heads, shape.sequence, 1}; }
+
+  const Tensor& scaled_scores(const Tensor& queries, const Tensor& keys, const Tensor& by) {
+    const Tensor& product = graph.between(scores());
+    graph.multiply(queries, keys, product);
+    const Tensor& scaled = graph.between(scores());
+    graph.point(CUDNN_POINTWISE_MUL, product, &by, scaled);
+    return scaled;
+  }
+  const Tensor& masked(const Tensor& x) {
+    if (!shape.causal) return x;
+    const Tensor& row = graph.between(scores(), CUDNN_DATA_INT32);
+    graph.point(CUDNN_POINTWISE_GEN_INDEX, x, nullptr, row, CUDNN_DATA_INT32, nullptr, 2);
+    const Tensor& col = graph.between(scores(), CUDNN_DATA_INT32);
+    graph.point(CUDNN_POINTWISE_GEN_INDEX, x, nullptr, col, CUDNN_DATA_INT32, nullptr, 3);
+    const Tensor& seen = graph.between(scores(), CUDNN_DATA_BOOLEAN);
+    graph.point(CUDNN_POINTWISE_CMP_GE, row, &col, seen, CUDNN_DATA_BOOLEAN);
+    const Tensor& low = graph.scalar();
+    lowest_id = low.id;
+    const Tensor& result = graph.between(scores());
+    graph.point(CUDNN_POINTWISE_BINARY_SELECT, x, &low, result, CUDNN_DATA_FLOAT, &seen);
+    return result;
+  }
+  void build_forward();
+  /// `wide`: whether what stands between products is declared as fp32: versions of the library differ in what
+  /// they recognise.
+  void build_backward(bool wide_gradient, bool wide_keys);
+  void choose();
+};
+
+void Attention::Plan::build_forward() {
+  const Four qs = size(shape.heads, shape.head_dim), ks = size(shape.kv_heads, shape.head_dim);
+  const Four vs = size(shape.kv_heads, shape.value_head_dim), os = size(shape.heads, shape.value_head_dim);
+  const Tensor& tq = graph.memory(CUDNN_DATA_BFLOAT16, qs, stride_of(qs));
+  const Tensor& tk = graph.memory(CUDNN_DATA_BFLOAT16, swapped(ks), swapped(stride_of(ks)));
+  const Tensor& tv = graph.memory(CUDNN_DATA_BFLOAT16, vs, stride_of(vs));
+  const Tensor& to = graph.memory(CUDNN_DATA_BFLOAT16, os, stride_of(os));
+  const Tensor& ts = graph.memory(CUDNN_DATA_FLOAT, column(), packed(column()));
+  const Tensor& by = graph.scalar();
+  q = tq.id, k = tk.id, v = tv.id, o = to.id, statistics = ts.id, scale_id = by.id;
+  const Tensor& s = masked(scaled_scores(tq, tk, by));
+  const Tensor& most = graph.between(column());
+  graph.reduce(CUDNN_REDUCE_TENSOR_MAX, s, most);
+  const Tensor& below = graph.between(scores());
+  graph.point(CUDNN_POINTWISE_SUB, s, &most, below);
+  const Tensor& power = graph.between(scores());
+  graph.point(CUDNN_POINTWISE_EXP, below, nullptr, power);
+  const Tensor& total = graph.between(column());
+  graph.reduce(CUDNN_REDUCE_TENSOR_ADD, power, total);
+  const Tensor& log = graph.between(column());
+  graph.point(CUDNN_POINTWISE_LOG, total, nullptr, log);
+  graph.point(CUDNN_POINTWISE_ADD, most, &log, ts);
+  const Tensor& weights = graph.between(scores(), CUDNN_DATA_BFLOAT16);
+  graph.point(CUDNN_POINTWISE_DIV, power, &total, weights);
+  graph.multiply(weights, tv, to);
+}
+
+void Attention::Plan::build_backward(bool wide_gradient, bool wide_keys) {
+  const Four qs = size(shape.heads, shape.head_dim), ks = size(shape.kv_heads, shape.head_dim);
+  const Four vs = size(shape.kv_heads, shape.value_head_dim), os = size(shape.heads, shape.value_head_dim);
+  const auto bf16 = CUDNN_DATA_BFLOAT16;
+  const Tensor& tq = graph.memory(bf16, qs, stride_of(qs));
+  const Tensor& tk = graph.memory(bf16, swapped(ks), swapped(stride_of(ks)));
+  const Tensor& tv = graph.memory(bf16, swapped(vs), swapped(stride_of(vs)));
+  const Tensor& to = graph.memory(bf16, os, stride_of(os));
+  const Tensor& tdo = graph.memory(bf16, os, stride_of(os));
+  const Tensor& ts = graph.memory(CUDNN_DATA_FLOAT, column(), packed(column()));
+  const Tensor& tdq = graph.memory(bf16, qs, stride_of(qs));
+  const Tensor& tdk = graph.memory(bf16, ks, stride_of(ks));
+  const Tensor& tdv = graph.memory(bf16, vs, stride_of(vs));
+  const Tensor& by = graph.scalar();
+  const Tensor& unit = graph.scalar();
+  q = tq.id, k = tk.id, v = tv.id, o = to.id, d_o = tdo.id, statistics = ts.id, dq = tdq.id, dk = tdk.id,
+  dv = tdv.id;
+  scale_id = by.id, one_id = unit.id;
+  // Row sums of dO * O.
+  const Tensor& each =
+      graph.between(os, {os[1] * os[2] * os[3], os[2] * os[3], os[1] * os[3], 1}, CUDNN_DATA_FLOAT);
+  graph.point(CUDNN_POINTWISE_MUL, tdo, &to, each);
+  const Tensor& summed = graph.between(column());
+  graph.reduce(CUDNN_REDUCE_TENSOR_ADD, each, summed);
+  const Tensor& rows = graph.memory(CUDNN_DATA_FLOAT, column(), packed(column()));
+  graph.point(CUDNN_POINTWISE_MUL, summed, &unit, rows);
+  sums = rows.id;
+  // The weights once more.
+  const Tensor& s = scaled_scores(tq, tk, by);
+  const Tensor& below = graph.between(scores());
+  graph.point(CUDNN_POINTWISE_SUB, s, &ts, below);
+  const Tensor& seen = masked(below);
+  const Tensor& weights = graph.between(scores());
+  graph.point(CUDNN_POINTWISE_EXP, seen, nullptr, weights);
+  const Four turned = swapped(scores());
+  const Four turned_stride = {shape.heads * shape.sequence * shape.sequence, shape.sequence * shape.sequence,
+                              1, shape.sequence};
+  const auto spread = [&](const Tensor& x, const Tensor& with, const Tensor& gradient, Int width) {
+    const Tensor& turn = graph.between(turned, turned_stride, bf16);
+    graph.reshape(x, turn);
+    if (shape.heads == shape.kv_heads) return graph.multiply(turn, with, gradient);
+    const Tensor& full = graph.between(size(shape.heads, width), bf16);
+    graph.multiply(turn, with, full);
+    graph.reduce(CUDNN_REDUCE_TENSOR_ADD, full, gradient);
+  };
+  spread(weights, tdo, tdv, shape.value_head_dim);
+  // Gradient of the scores.
+  const Tensor& dp = graph.between(scores());
+  graph.multiply(tdo, tv, dp);
+  const Tensor& less = graph.between(scores());
+  graph.point(CUDNN_POINTWISE_SUB, dp, &rows, less);
+  const Tensor& weighted = graph.between(scores());
+  graph.point(CUDNN_POINTWISE_MUL, less, &weights, weighted);
+  const Tensor& ds = graph.between(scores(), wide_gradient ? CUDNN_DATA_FLOAT : bf16);
+  graph.point(CUDNN_POINTWISE_MUL, weighted, &by, ds);
+  spread(ds, tq, tdk, shape.head_dim);
+  const Tensor& keys = graph.between(ks, stride_of(ks), wide_keys ? CUDNN_DATA_FLOAT : bf16);
+  graph.reshape(tk, keys);
+  const Tensor& sum = graph.memory(CUDNN_DATA_FLOAT, qs, packed(qs));
+  graph.multiply(ds, keys, sum);
+  graph.point(CUDNN_POINTWISE_IDENTITY, sum, nullptr, tdq);
+  dq_sum = sum.id;
+  const auto count = static_cast<std::size_t>(shape.batch * shape.heads * shape.sequence);
+  row_sums = Buffer(count * 4);
+  dq_sums = Buffer(count * static_cast<std::size_t>(shape.head_dim) * 4);
+}
+
+/// The first engine that the library recommends and that can be finished.
+void Attention::Plan::choose() {
+  const Descriptor whole = graph.finish(handle);
+  Descriptor advice(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+  advice.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, whole)
+      .set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, CUDNN_HEUR_MODE_A)
+      .finish();
+  std::int64_t count = 0;
+  check_cudnn(cudnnBackendGetAttribute(advice.raw(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, nullptr),
+              "cudnnBackendGetAttribute");
+  std::vector<Descriptor> configurations;
+  std::vector<cudnnBackendDescriptor_t> raw;
+  for (std::int64_t i = 0; i < count; ++i) {
+    configurations.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+    raw.push_back(configurations.back().raw());
+  }
+  check_cudnn(cudnnBackendGetAttribute(advice.raw(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count, raw.data()),
+              "cudnnBackendGetAttribute");
+  std::string last = "no engine";
+  for (std::int64_t i = 0; i < count; ++i) {
+    auto candidate = std::make_unique<Descriptor>(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    try {
+      candidate->set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle)
+          .set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configurations[static_cast<std::size_t>(i)])
+          .finish();
+    } catch (const DeviceError& error) {
+      last = error.what();
+      continue;
+    }
+    std::int64_t bytes = 0, one_value = 0;
+    check_cudnn(cudnnBackendGetAttribute(candidate->raw(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
+                                         CUDNN_TYPE_INT64, 1, &one_value, &bytes),
+                "cudnnBackendGetAttribute");
+    workspace = Buffer(static_cast<std::size_t>(bytes));
+    plan = std::move(candidate);
+    return;
+  }
+  throw NotOffered("cuDNN has no fused attention for this shape: " + last);
+}
+
+AttentionLibrary::AttentionLibrary(cudaStream_t stream) : stream_(stream) {
+  cudnnHandle_t handle{};
+  check_cudnn(cudnnCreate(&handle), "cudnnCreate");
+  handle_ = handle;
+  check_cudnn(cudnnSetStream(handle, stream), "cudnnSetStream");
+}
+AttentionLibrary::~AttentionLibrary() {
+  static_cast<void>(cudnnDestroy(static_cast<cudnnHandle_t>(handle_)));
+}
+bool AttentionLibrary::is_built_in() { return true; }
+long AttentionLibrary::version() { return static_cast<long>(cudnnGetVersion()); }
+
+Attention::Attention(const AttentionLibrary& library, const Shape& shape) {
+  std::string reasons;
+  for (const auto& [wide_gradient, wide_keys] :
+       {std::pair(true, true), {true, false}, {false, false}, {false, true}}) {
+    plan_ = std::make_unique<Plan>();
+    plan_->handle = static_cast<cudnnHandle_t>(library.handle_);
+    plan_->stream = library.stream_;
+    plan_->shape = shape;
+    plan_->scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
+    try {
+      shape.pass == "forward" ? plan_->build_forward() : plan_->build_backward(wide_gradient, wide_keys);
+      plan_->choose();
+      return;
+    } catch (const NotOffered& error) {
+      reasons = error.what();
+    }
+    if (shape.pass == "forward") break;
+  }
+  throw NotOffered(reasons);
+}
+Attention::~Attention() = default;
+
+void Attention::run(const AttentionTensors& t) const {
+  Plan& p = *plan_;
+  std::vector<std::int64_t> ids{p.q, p.k, p.v, p.o, p.statistics, p.scale_id};
+  std::vector<void*> data{t.q, t.k, t.v, t.o, t.statistics, &p.scale};
+  const auto add = [&](Int id, void* pointer) {
+    ids.push_back(id);
+    data.push_back(pointer);
+  };
+  if (p.shape.causal) add(p.lowest_id, &p.lowest);
+  if (p.shape.pass != "forward") {
+    add(p.d_o, t.d_o), add(p.dq, t.dq), add(p.dk, t.dk), add(p.dv, t.dv), add(p.one_id, &p.one);
+    add(p.sums, p.row_sums.get()), add(p.dq_sum, p.dq_sums.get());
+    check(cudaMemsetAsync(p.dq_sums.get(), 0, p.dq_sums.size(), p.stream), "cudaMemsetAsync");
+  }
+  Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, ids)
+      .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, data)
+      .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, p.workspace.get())
+      .finish();
+  check_cudnn(cudnnBackendExecute(p.handle, p.plan->raw(), pack.raw()), "cudnnBackendExecute");
+}
+
+#endif
+
+}  // namespace measure

@@ -1,0 +1,111 @@
+// Matrix products: one with cuBLASLt, and many of unequal rows in the ways that libraries offer.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "device.hpp"
+#include "shape.hpp"
+
+namespace measure {
+
+/// What all products share: library handles and a workspace.
+class Libraries {
+ public:
+  explicit Libraries(cudaStream_t stream);
+  ~Libraries();
+  Libraries(const Libraries&) = delete;
+  Libraries& operator=(const Libraries&) = delete;
+  cublasLtHandle_t lt() const { return lt_; }
+  cublasHandle_t blas() const { return blas_; }
+  cudaStream_t stream() const { return stream_; }
+  /// Streams beside the first, each with a workspace of its own.
+  static constexpr int side_streams = 3;
+  cudaStream_t side(int i) const { return sides_[i]; }
+  void* workspace(int stream) const {
+    return static_cast<char*>(workspace_.get()) + stream * workspace_bytes;
+  }
+  static constexpr std::size_t workspace_bytes = std::size_t{32} << 20;
+  cudaEvent_t fork() const { return events_[0]; }
+  cudaEvent_t joined(int i) const { return events_[i + 1]; }
+
+ private:
+  cublasLtHandle_t lt_{};
+  cublasHandle_t blas_{};
+  cudaStream_t stream_{};
+  cudaStream_t sides_[side_streams]{};
+  cudaEvent_t events_[side_streams + 1]{};
+  Buffer workspace_;
+};
+
+/// One product of a shape "gemm", planned. Layouts are those of a linear layer: forward takes the weight as
+/// (n, k), backward_input as (k, n), backward_weight adds to an fp32 (m, n) what two matrices of k rows give.
+/// fp8 takes both operands with depth innermost, one scale a tensor.
+class Product {
+ public:
+  /// Throws NotOffered where the library has no kernel. `sm_target` above 0 tells it how many multiprocessors
+  /// it may use.
+  Product(const Libraries& libraries, const Shape& shape, int sm_target = 0);
+  ~Product();
+  Product(const Product&) = delete;
+  Product& operator=(const Product&) = delete;
+  /// `stream` -1 is the first stream, else a side stream.
+  void run(const void* a, const void* b, void* c, int stream = -1) const;
+  std::size_t a_bytes() const { return a_bytes_; }
+  std::size_t b_bytes() const { return b_bytes_; }
+  std::size_t c_bytes() const { return c_bytes_; }
+
+ private:
+  void plan();
+
+  const Libraries& libraries_;
+  cublasLtMatmulDesc_t operation_{};
+  cublasLtMatrixLayout_t left_{}, right_{}, out_{};
+  cublasLtMatmulAlgo_t algorithm_{};
+  float beta_ = 0;
+  std::size_t a_bytes_ = 0, b_bytes_ = 0, c_bytes_ = 0;
+};
+
+/// How the products of several experts are computed.
+enum class GroupedMethod { cublas_grouped, loop, streams };
+const char* name_of(GroupedMethod method);
+
+/// The products of one "grouped_gemm": operands of all experts lie one after another.
+class GroupedProduct {
+ public:
+  GroupedProduct(const Libraries& libraries, const Shape& shape, GroupedMethod method);
+  /// Operands of the experts begin at these addresses; `slot` names the set of pointers, prepared before.
+  void run(int slot) const;
+  /// Prepares pointers for one set of operands.
+  void prepare(int slot, const void* a, const void* b, void* c);
+  std::size_t a_bytes() const { return a_bytes_; }
+  std::size_t b_bytes() const { return b_bytes_; }
+  std::size_t c_bytes() const { return c_bytes_; }
+
+ private:
+  struct Part {
+    const Product* product;
+    std::size_t a, b, c;
+  };
+  void add_parts(const Shape& shape);
+  void run_grouped(int slot) const;
+
+  const Libraries& libraries_;
+  GroupedMethod method_;
+  std::map<Int, std::unique_ptr<Product>> products_;
+  std::vector<Part> parts_;
+  std::size_t a_bytes_ = 0, b_bytes_ = 0, c_bytes_ = 0;
+  struct Pointers {
+    const char *a, *b;
+    char* c;
+    Buffer table;
+  };
+  std::map<int, Pointers> slots_;
+  Shape shape_;
+  std::vector<int> m_, n_, k_, lda_, ldb_, ldc_, sizes_;
+  std::vector<cublasOperation_t> op_a_, op_b_;
+  std::vector<float> alpha_, beta_;
+};
+
+}  // namespace measure

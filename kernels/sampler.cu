@@ -1,0 +1,137 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdlib>
+#include <vector>
+
+#include "sampler.hpp"
+
+namespace measure {
+namespace {
+
+volatile std::sig_atomic_t interrupted = 0;
+
+__global__ void wait_for(std::uint64_t nanoseconds) {
+  std::uint64_t start = 0, now = 0;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(start));
+  do {
+    __nanosleep(200);
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  } while (now - start < nanoseconds);
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+double deviation(const std::vector<double>& values, double centre) {
+  std::vector<double> distances;
+  for (const double value : values) distances.push_back(std::abs(value - centre));
+  return 1.4826 * median(distances);
+}
+
+using Clock = std::chrono::steady_clock;
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+}  // namespace
+
+void check_interrupt() {
+  if (interrupted != 0) throw Interrupted{};
+}
+
+void watch_interrupts() {
+  const auto note = [](int) {
+    if (interrupted != 0) std::_Exit(130);  // asked twice
+    interrupted = 1;
+  };
+  std::signal(SIGINT, note);
+  std::signal(SIGTERM, note);
+}
+
+Sampler::Sampler(cudaStream_t stream, const Clocks& clocks, const Patience& patience)
+    : stream_(stream), clocks_(clocks), patience_(patience) {
+  check(cudaEventCreate(&start_), "cudaEventCreate");
+  check(cudaEventCreate(&stop_), "cudaEventCreate");
+}
+
+Sampler::~Sampler() {
+  static_cast<void>(cudaEventDestroy(start_));
+  static_cast<void>(cudaEventDestroy(stop_));
+}
+
+double Sampler::sample(const std::function<void(int)>& call, int calls, double wait_seconds,
+                       const std::function<void()>& before, const std::function<void()>& after) {
+  check_interrupt();
+  if (before) before();
+  if (wait_seconds > 0) {
+    wait_for<<<1, 1, 0, stream_>>>(static_cast<std::uint64_t>(wait_seconds * 1e9));
+    check_launch("wait_for");
+  }
+  check(cudaEventRecord(start_, stream_), "cudaEventRecord");
+  for (int i = 0; i < calls; ++i) call(calls_++);
+  check(cudaEventRecord(stop_, stream_), "cudaEventRecord");
+  if (after) after();
+  check(cudaEventSynchronize(stop_), "cudaEventSynchronize");
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, start_, stop_), "cudaEventElapsedTime");
+  return milliseconds * 1e-3 / calls;
+}
+
+double Sampler::launch_cost(const std::function<void(int)>& call) {
+  wait_for<<<1, 1, 0, stream_>>>(2'000'000);
+  check_launch("wait_for");
+  const auto start = Clock::now();
+  for (int i = 0; i < 2; ++i) call(calls_++);
+  const double host = since(start) / 2;
+  check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  return std::max(host, 1e-6);
+}
+
+double Sampler::glance(const std::function<void(int)>& call) {
+  sample(call, 1, 0, {}, {});
+  const double host = launch_cost(call);
+  const double alone = sample(call, 2, 2.6 * host, {}, {});
+  const int calls = static_cast<int>(std::clamp(0.002 / std::max(alone, host), 1.0, 50.0));
+  std::vector<double> samples;
+  for (int i = 0; i < 3; ++i) samples.push_back(sample(call, calls, 1.3 * calls * host, {}, {}));
+  return median(samples);
+}
+
+Timing Sampler::time(const std::function<void(int)>& call, const std::function<void()>& before,
+                     const std::function<void()>& after) {
+  calls_ = 0;
+  sample(call, 1, 0, {}, {});  // loads code, which waits for the device: before anything holds it
+  sample(call, 1, 1e-5, {}, {});
+  const double alone = sample(call, 2, 1e-3, before, after);
+  const double host = launch_cost(call);
+  // The queue of launches holds about a thousand; a launch costs the host some 3 us.
+  const double queued = std::max(1.0, 800 * 3e-6 / host);
+  const int calls =
+      static_cast<int>(std::clamp(std::min(patience_.sample_seconds / alone, queued), 1.0, 250.0));
+  // A call of many launches may begin with its quickest: then the host must be ahead by the whole call.
+  const double behind = host > 5e-5 ? host : std::max(0.0, host - alone / 1.3);
+  const double wait = 2e-5 + 1.3 * calls * behind;
+  const double warm_seconds =
+      patience_.warm_seconds * (alone > patience_.heavy_call ? patience_.heavy_factor : 1);
+  const auto warm = Clock::now();
+  while (since(warm) < warm_seconds) sample(call, calls, 0, before, after);
+  std::vector<double> samples;
+  const auto begin = Clock::now();
+  double centre = 0, noise = 0;
+  while (true) {
+    samples.push_back(sample(call, calls, wait, before, after));
+    const double elapsed = since(begin);
+    if (samples.size() < 3 || (elapsed < patience_.least_seconds && samples.size() < 40)) continue;
+    centre = median(samples);
+    noise = deviation(samples, centre) / centre;
+    const double error = 1.25 * noise / std::sqrt(static_cast<double>(samples.size()));
+    if (samples.size() >= 5 && error < patience_.steady) break;
+    if (elapsed > patience_.most_seconds) break;
+  }
+  return {centre, noise, clocks_.multiprocessor_mhz(), static_cast<int>(samples.size())};
+}
+
+}  // namespace measure

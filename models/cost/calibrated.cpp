@@ -1,0 +1,103 @@
+// Times as measured: the roofline with parameters fitted to a device's measurements, times a smooth surface
+// through what it misses (models/cost/surface.hpp), one surface for each kind of op. On a measured shape the
+// answer is the measurement up to its noise; far from all of them it is the physical model's, and says so.
+#include "models/cost/calibrated.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/base/error.hpp"
+#include "models/cost/roofline.hpp"
+
+namespace moesim {
+namespace {
+
+// In units of place_of: two factors of two from the nearest measurement.
+constexpr double far = 2;
+
+class Calibrated final : public Cost {
+ public:
+  Calibrated(const Calibration& calibration, double streaming_passes)
+      : device_(calibration.device), physical_(make_roofline(1)), passes_(streaming_passes) {
+    for (const FamilyFit& fit : calibration.families) {
+      std::vector<Place> places;
+      std::vector<double> missed;
+      for (const Measured& measured : calibration.grid) {
+        if (measured.held_out || !(family_of(measured.op) == fit.family)) continue;
+        places.push_back(place_of(measured.op, *physical_, device_));
+        missed.push_back(
+            std::log(measured.seconds / to_seconds(physical_->time(measured.op, device_, 0).time)));
+      }
+      surfaces_.push_back({fit.family, Surface(std::move(places), missed, fit.shape)});
+    }
+  }
+
+  OpTime time(const Op& asked, const Device& device, std::int64_t communication_sms) const override {
+    if (device.name != device_.name) {
+      throw InputError("cost.table",
+                       fmt::format("calibrates {}, but the cluster is made of {}", device_.name, device.name),
+                       "moesim calibrate measures the GPUs of the machine it runs on");
+    }
+    if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
+    const Op op = simplified(asked);
+    OpTime answer = physical_->time(op, device_, communication_sms);
+    const bool streams =
+        op.kind != OpKind::gemm && op.kind != OpKind::grouped_gemm && op.kind != OpKind::attention;
+    double factor = streams && op.kind != OpKind::copy ? passes_ : 1;
+    answer.extrapolated = true;
+    const Place place = place_of(op, *physical_, device_);
+    if (const Surface* surface = surface_of(family_of(op))) {
+      answer.extrapolated = surface->distance(place) > far;
+      factor *= std::exp(surface->at(place));
+    }
+    answer.time = from_seconds(std::max(1e-12, to_seconds(answer.time) * factor));
+    return answer;
+  }
+
+ private:
+  struct Corrected {
+    Family family;
+    Surface surface;
+  };
+  const Surface* surface_of(const Family& family) const {
+    for (const Corrected& corrected : surfaces_)
+      if (corrected.family == family) return &corrected.surface;
+    // Grouped products in fp8 are measured on few devices: what bf16's miss, theirs miss as well.
+    if (family.precision != Precision::bf16) return surface_of({family.kind, family.pass, Precision::bf16});
+    return nullptr;
+  }
+
+  Device device_;
+  std::unique_ptr<const Cost> physical_;
+  double passes_;
+  std::vector<Corrected> surfaces_;
+};
+
+std::unique_ptr<const Cost> make(Reader& reader) {
+  Reader table = reader.part("table", "calibration that moesim calibrate wrote");
+  const Calibration calibration = table.is_describing() ? Calibration{} : read_calibration(table);
+  const double passes = reader.number(
+      {.name = "streaming_passes",
+       .help = "how often the software moves the bytes of norms, activations, casts and permutations over "
+               "what fused kernels would (docs/devices.md)",
+       .fallback = 1.0,
+       .at_least = 1.0,
+       .at_most = 10.0});
+  return make_calibrated(calibration, passes);
+}
+
+}  // namespace
+
+std::unique_ptr<const Cost> make_calibrated(const Calibration& calibration, double streaming_passes) {
+  return std::make_unique<Calibrated>(calibration, streaming_passes);
+}
+
+extern const Entry<Cost> calibrated_entry;
+constexpr Entry<Cost> calibrated_entry{
+    "calibrated",
+    "as measured on a device: the roofline fitted to it, corrected by a surface through its measurements",
+    make};
+
+}  // namespace moesim

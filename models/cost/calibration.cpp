@@ -1,0 +1,242 @@
+#include "models/cost/calibration.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "models/cost/op_line.hpp"
+
+namespace moesim {
+namespace {
+
+double log2_of(std::int64_t count) {
+  return std::log2(static_cast<double>(std::max<std::int64_t>(1, count)));
+}
+
+double seconds(const Op& op, const Cost& physical, const Device& device) {
+  return std::max(1e-12, to_seconds(physical.time(op, device, 0).time));
+}
+
+/// Products of one weight. The share of the peak that is reached tells waves and tiles that do not come out
+/// even.
+Place product_place(const Op& op, const Cost& physical, const Device& device) {
+  const double ideal = op.flops.count / std::max(1.0, device.gemm_in(op.precision).peak.count);
+  return {log2_of(op.m), log2_of(op.n), log2_of(op.k), 2 * std::log2(seconds(op, physical, device) / ideal)};
+}
+
+/// The product of one expert, as one of many kernels.
+Op part_of(const Op& op, std::int64_t rows) {
+  if (op.rows_are_depth) return make_gemm(op.name, op.pass, op.n, op.k, rows, op.precision);
+  return make_gemm(op.name, op.pass, rows, op.n, op.k, op.precision);
+}
+
+/// The total, how many experts share it, how unevenly, and how much longer one kernel an expert would take
+/// than one for all: the libraries choose between the two.
+Place grouped_place(const Op& op, const Cost& physical, const Device& device) {
+  std::int64_t total = 0, busy = 0, most = 0;
+  double apart = 0;
+  for (const std::int64_t rows : op.rows) {
+    if (rows == 0) continue;
+    total += rows;
+    busy += 1;
+    most = std::max(most, rows);
+    apart += seconds(part_of(op, rows), physical, device);
+  }
+  const double mean = static_cast<double>(total) / static_cast<double>(std::max<std::int64_t>(1, busy));
+  return {log2_of(total),
+          log2_of(busy),
+          log2_of(op.n),
+          log2_of(op.k),
+          std::log2(static_cast<double>(std::max<std::int64_t>(1, most)) / std::max(1.0, mean)),
+          3 * std::log2(apart / seconds(op, physical, device))};
+}
+
+/// Head sizes and masks are few: they stand far apart.
+Place attention_place(const Op& op) {
+  const std::int64_t value = op.value_head_dim > 0 ? op.value_head_dim : op.head_dim;
+  return {log2_of(op.batch * op.heads), log2_of(op.sequence),
+          3 * log2_of(op.head_dim),     3 * log2_of(value),
+          op.causal ? 2.0 : 0.0,        0.5 * (log2_of(op.heads) - log2_of(op.kv_heads))};
+}
+
+/// Rows and width; bytes of an element tell what a family of streaming ops does; of a permutation, in how
+/// many places a row is read (not told: as many as models commonly choose).
+Place streaming_place(const Op& op) {
+  const double elements = static_cast<double>(op.m) * static_cast<double>(op.n);
+  const double bytes =
+      std::log2(std::max(1e-3, static_cast<double>(op.bytes.count) / std::max(1.0, elements)));
+  if (op.kind == OpKind::copy) return {log2_of(op.bytes.count)};
+  const double copies =
+      op.kind == OpKind::router || op.kind == OpKind::permute ? log2_of(op.top_k > 1 ? op.top_k : 4) : 0;
+  return {log2_of(op.m), log2_of(op.n),
+          op.kind == OpKind::permute || op.kind == OpKind::router ? 0 : 2 * bytes, copies};
+}
+
+Errors read_errors(Reader reader) {
+  Errors errors;
+  errors.shapes =
+      static_cast<std::size_t>(reader.integer({.name = "shapes", .help = "how many", .at_least = 0}));
+  errors.median = reader.number({.name = "median", .help = "relative error", .at_least = 0.0});
+  errors.p90 = reader.number({.name = "p90", .help = "relative error", .at_least = 0.0});
+  errors.worst = reader.number({.name = "worst", .help = "relative error", .at_least = 0.0});
+  reader.finish();
+  return errors;
+}
+
+Family read_family(Reader& reader) {
+  Family family;
+  family.kind = static_cast<OpKind>(reader.choice({.name = "kind", .help = "of op"}, op_kind_names));
+  constexpr std::array<std::string_view, 3> passes{"forward", "backward_input", "backward_weight"};
+  family.pass = static_cast<OpPass>(reader.choice({.name = "pass", .help = "of training"}, passes));
+  family.precision =
+      static_cast<Precision>(reader.choice({.name = "precision", .help = "of operands"}, precision_names));
+  return family;
+}
+
+FamilyFit read_fit(Reader& reader) {
+  FamilyFit fit;
+  fit.family = read_family(reader);
+  const auto positive = [&](const char* name) {
+    return reader.number({.name = name, .help = "of the surface", .at_least = 1e-6, .at_most = 1e3});
+  };
+  fit.shape = {positive("slow_length"), positive("slow_deviation"), positive("fast_length"),
+               positive("fast_deviation"), positive("noise")};
+  fit.physical = read_errors(reader.part("physical", "errors of the physical model alone"));
+  fit.left_out = read_errors(reader.part("left_out", "errors with each measurement left out in turn"));
+  fit.held_out = read_errors(reader.part("held_out", "errors on shapes that are not in the grid"));
+  reader.finish();
+  return fit;
+}
+
+std::string number(double value) { return fmt::format("{:.6g}", value); }
+
+std::string write(const Errors& e) {
+  return fmt::format(R"({{"shapes": {}, "median": {:.4f}, "p90": {:.4f}, "worst": {:.4f}}})", e.shapes,
+                     e.median, e.p90, e.worst);
+}
+
+std::string write(const FamilyFit& f) {
+  constexpr std::array<std::string_view, 3> passes{"forward", "backward_input", "backward_weight"};
+  return fmt::format(
+      R"({{"kind": "{}", "pass": "{}", "precision": "{}", "slow_length": {}, "slow_deviation": {}, "fast_length": {}, "fast_deviation": {}, "noise": {}, )"
+      R"("physical": {}, "left_out": {}, "held_out": {}}})",
+      op_kind_names[static_cast<std::size_t>(f.family.kind)], passes[static_cast<std::size_t>(f.family.pass)],
+      precision_names[static_cast<std::size_t>(f.family.precision)], number(f.shape.slow_length),
+      number(f.shape.slow_deviation), number(f.shape.fast_length), number(f.shape.fast_deviation),
+      number(f.shape.noise), write(f.physical), write(f.left_out), write(f.held_out));
+}
+
+template <class T, class Write>
+std::string lines(const std::vector<T>& items, Write each) {
+  std::string text;
+  for (const T& item : items) text += (text.empty() ? "\n    " : ",\n    ") + each(item);
+  return "[" + text + "\n  ]";
+}
+
+constexpr std::size_t whole = std::numeric_limits<std::size_t>::max();
+
+}  // namespace
+
+Family family_of(const Op& op) {
+  switch (op.kind) {
+    case OpKind::gemm:
+    case OpKind::grouped_gemm:
+      return {op.kind, op.pass, op.precision};
+    case OpKind::attention:
+    case OpKind::rms_norm:
+    case OpKind::swiglu:
+    case OpKind::router:
+      return {op.kind, op.pass == OpPass::forward ? OpPass::forward : OpPass::backward_input,
+              Precision::bf16};
+    default:
+      return {op.kind, OpPass::forward, Precision::bf16};
+  }
+}
+
+std::string name_of(const Family& family) {
+  constexpr std::array<std::string_view, 3> passes{"forward", "backward_input", "backward_weight"};
+  return fmt::format("{} {} {}", op_kind_names[static_cast<std::size_t>(family.kind)],
+                     passes[static_cast<std::size_t>(family.pass)],
+                     precision_names[static_cast<std::size_t>(family.precision)]);
+}
+
+Op simplified(const Op& op) {
+  if (op.kind != OpKind::grouped_gemm) return op;
+  const auto has_rows = [](std::int64_t rows) { return rows > 0; };
+  if (std::count_if(op.rows.begin(), op.rows.end(), has_rows) != 1) return op;
+  return part_of(op, *std::find_if(op.rows.begin(), op.rows.end(), has_rows));
+}
+
+Place place_of(const Op& op, const Cost& physical, const Device& device) {
+  if (op.kind == OpKind::gemm) return product_place(op, physical, device);
+  if (op.kind == OpKind::grouped_gemm) return grouped_place(op, physical, device);
+  if (op.kind == OpKind::attention) return attention_place(op);
+  return streaming_place(op);
+}
+
+Errors errors_of(std::vector<double> logarithms) {
+  Errors errors{.shapes = logarithms.size()};
+  if (logarithms.empty()) return errors;
+  for (double& value : logarithms) value = std::abs(std::expm1(value));
+  std::sort(logarithms.begin(), logarithms.end());
+  const auto at = [&](double share) {
+    return logarithms[static_cast<std::size_t>(share * static_cast<double>(logarithms.size() - 1) + 0.5)];
+  };
+  errors.median = at(0.5);
+  errors.p90 = at(0.9);
+  errors.worst = logarithms.back();
+  return errors;
+}
+
+Measured read_measured(Reader& reader) {
+  Measured measured;
+  measured.op = simplified(read_ops(reader).front());
+  measured.seconds =
+      reader.number({.name = "time_s", .help = "of one call", .at_least = 1e-9, .at_most = 1e3});
+  measured.held_out =
+      reader.flag({.name = "held_out", .help = "whether it judges the fit", .fallback = false});
+  measured.line = reader.value();
+  for (const char* name :
+       {"noise", "samples", "clock_mhz", "share_of_best_product", "share_of_bandwidth", "method"})
+    static_cast<void>(reader.raw(name, "how it was measured"));
+  return measured;
+}
+
+Calibration read_calibration(Reader& reader) {
+  Calibration calibration;
+  const std::string schema = reader.text({.name = "schema", .help = "which kind of file this is"});
+  if (schema != calibration_schema && !reader.is_describing())
+    reader.fail("schema", fmt::format("is '{}', expected '{}'", schema, calibration_schema),
+                schema == measurements_schema ? "moesim calibrate --measurements FILE fits it" : "");
+  const auto kept = [&](const char* name, const char* help) {
+    const Value* value = reader.raw(name, help);
+    return value != nullptr ? *value : Value{};
+  };
+  calibration.about = kept("measured", "device, driver, clocks, date");
+  Reader device = reader.part("device", "the physical model, as a device file");
+  calibration.device_file = device.value();
+  calibration.device = read_device(device);
+  for (Reader& item : reader.items("families", "what corrects the physical model"))
+    calibration.families.push_back(read_fit(item));
+  for (Reader& item : reader.items("measurements", "the grid")) {
+    calibration.grid.push_back(read_measured(item));
+    item.finish();
+  }
+  calibration.rest = kept("also_measured", "launches, contention, copies, links");
+  reader.finish();
+  return calibration;
+}
+
+std::string write_calibration(const Calibration& c) {
+  return fmt::format(
+      "{{\n  \"schema\": \"{}\",\n  \"measured\": {},\n  \"device\": {},\n  \"families\": {},\n  "
+      "\"measurements\": {},\n"
+      "  \"also_measured\": {}\n}}\n",
+      calibration_schema, print(c.about, whole), print(c.device_file, whole),
+      lines(c.families, [](const FamilyFit& f) { return write(f); }),
+      lines(c.grid, [](const Measured& m) { return print(m.line, whole); }), print(c.rest, whole));
+}
+
+}  // namespace moesim

@@ -1,0 +1,79 @@
+// What was measured on a device and what was fitted to it: the file that `moesim calibrate` writes.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/cluster/device.hpp"
+#include "models/config/reader.hpp"
+#include "models/config/value.hpp"
+#include "models/cost/cost.hpp"
+#include "models/cost/surface.hpp"
+#include "models/transformer/op.hpp"
+
+namespace moesim {
+
+inline constexpr std::string_view calibration_schema = "moesim.calibration/1";
+inline constexpr std::string_view measurements_schema = "moesim.measurements/1";
+
+/// One measured op.
+struct Measured {
+  Op op;
+  double seconds = 0;
+  bool held_out = false;  ///< judges the fit, never part of it
+  Value line;             ///< as it was read
+};
+
+/// Ops that one surface serves: kind, direction, precision.
+struct Family {
+  OpKind kind = OpKind::gemm;
+  OpPass pass = OpPass::forward;
+  Precision precision = Precision::bf16;
+  friend bool operator==(const Family&, const Family&) = default;
+};
+/// Families in which all passes and precisions cost alike by their bytes are one.
+Family family_of(const Op& op);
+/// "gemm backward_weight fp8", as files and tables name it.
+std::string name_of(const Family& family);
+/// The op that stands for it: a grouped product with rows for one expert alone is an ordinary product.
+Op simplified(const Op& op);
+/// Where an op stands on the surface of its family: logarithms of its sizes to base 2, and of products how
+/// much longer than the peak allows `physical` takes for them on `device`.
+Place place_of(const Op& op, const Cost& physical, const Device& device);
+
+/// How far predictions are from measurements: relative errors without sign.
+struct Errors {
+  std::size_t shapes = 0;
+  double median = 0, p90 = 0, worst = 0;
+};
+/// Of logarithms of predicted over measured.
+Errors errors_of(std::vector<double> logarithms);
+
+/// The correction of one family, and how good it is.
+struct FamilyFit {
+  Family family;
+  SurfaceShape shape;
+  Errors physical;  ///< of the physical model alone, on the grid
+  Errors left_out;  ///< each measurement predicted from all others
+  Errors held_out;  ///< shapes that are not in the grid
+};
+
+/// A calibration.
+struct Calibration {
+  Value about;  ///< device, driver, clocks, date, as measured
+  Device device;
+  Value device_file;  ///< the same as a device file would hold it
+  std::vector<FamilyFit> families;
+  std::vector<Measured> grid;
+  Value rest;  ///< launches, contention, links, what was not measured: kept, not used for times of ops
+};
+
+/// Reads a calibration. Throws InputError for a file that is none.
+Calibration read_calibration(Reader& reader);
+/// As JSON, one measurement a line.
+std::string write_calibration(const Calibration& calibration);
+/// One op of a measurements or calibration file.
+Measured read_measured(Reader& reader);
+
+}  // namespace moesim

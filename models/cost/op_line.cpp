@@ -1,0 +1,133 @@
+#include "models/cost/op_line.hpp"
+
+#include <array>
+#include <numeric>
+
+namespace moesim {
+namespace {
+
+constexpr std::array<std::string_view, 13> names{
+    "gemm",      "grouped_gemm", "attention", "rms_norm", "swiglu", "router",     "permute",
+    "unpermute", "copy",         "fp8_cast",  "residual", "rotary", "elementwise"};
+enum class Name : std::uint8_t {
+  gemm,
+  grouped_gemm,
+  attention,
+  rms_norm,
+  swiglu,
+  router,
+  permute,
+  unpermute,
+  copy,
+  fp8_cast,
+  residual,
+  rotary,
+  elementwise
+};
+
+constexpr std::array<std::string_view, 4> passes{"forward", "backward_input", "backward_weight", "backward"};
+constexpr std::size_t whole_backward = 3;
+
+std::int64_t count(Reader& reader, const char* name, const char* help) {
+  return reader.integer({.name = name, .help = help, .at_least = 1, .at_most = std::int64_t{1} << 40});
+}
+
+Precision read_precision(Reader& reader) {
+  return static_cast<Precision>(
+      reader.choice({.name = "precision", .help = "of the operands", .fallback = "bf16"}, precision_names));
+}
+
+/// One linear layer's product: m rows, n outputs, k inputs of the forward pass where both of backward are
+/// asked for.
+std::vector<Op> read_gemm(Reader& reader, std::size_t pass) {
+  const std::int64_t m = count(reader, "m", "rows"), n = count(reader, "n", "columns"),
+                     k = count(reader, "k", "depth");
+  const Precision precision = read_precision(reader);
+  if (pass != whole_backward) return {make_gemm("gemm", static_cast<OpPass>(pass), m, n, k, precision)};
+  return {make_gemm("gemm", OpPass::backward_input, m, k, n, precision),
+          make_gemm("gemm", OpPass::backward_weight, n, k, m, precision)};
+}
+
+std::vector<Op> read_grouped(Reader& reader, std::size_t pass) {
+  const std::vector<std::int64_t> rows = reader.integers(
+      {.name = "rows", .help = "rows of each expert", .at_least = 0, .at_most = std::int64_t{1} << 30});
+  if (rows.empty() && !reader.is_describing())
+    reader.fail("rows", "is empty, expected the rows of each expert");
+  if (std::accumulate(rows.begin(), rows.end(), std::int64_t{0}) == 0 && !reader.is_describing())
+    reader.fail("rows", "are all 0, expected rows for at least one expert");
+  const std::int64_t n = count(reader, "n", "columns"), k = count(reader, "k", "depth");
+  const Precision precision = read_precision(reader);
+  if (pass != whole_backward)
+    return {make_grouped_gemm("grouped_gemm", static_cast<OpPass>(pass), rows, n, k, precision)};
+  return {make_grouped_gemm("grouped_gemm", OpPass::backward_input, rows, k, n, precision),
+          make_grouped_gemm("grouped_gemm", OpPass::backward_weight, rows, n, k, precision)};
+}
+
+Op read_attention(Reader& reader, bool backward) {
+  AttentionShape shape;
+  shape.batch = count(reader, "batch", "sequences");
+  shape.heads = count(reader, "heads", "of queries");
+  shape.kv_heads = reader.integer(
+      {.name = "kv_heads", .help = "of keys and values", .fallback = shape.heads, .at_least = 1});
+  shape.sequence = count(reader, "sequence", "tokens of one");
+  shape.kv_sequence = shape.sequence;
+  shape.head_dim = count(reader, "head_dim", "of queries and keys");
+  shape.value_head_dim = reader.integer(
+      {.name = "value_head_dim", .help = "of values", .fallback = shape.head_dim, .at_least = 1});
+  shape.causal =
+      reader.flag({.name = "causal", .help = "whether a token sees those before it alone", .fallback = true});
+  return make_attention(backward ? OpPass::backward_input : OpPass::forward, shape, read_precision(reader));
+}
+
+Op read_routing(Reader& reader, OpPass pass) {
+  const std::int64_t tokens = count(reader, "tokens", "rows"),
+                     experts = count(reader, "experts", "to choose from");
+  const std::int64_t top_k =
+      reader.integer({.name = "top_k", .help = "experts of a token", .at_least = 1, .at_most = experts});
+  // Logits in bf16, probabilities in fp32, a weight and an index for each choice.
+  const double choice = 8 * static_cast<double>(top_k) / static_cast<double>(experts);
+  Op op = make_streaming(OpKind::router, "router", pass, tokens, experts, 6 + choice);
+  op.top_k = top_k;
+  return op;
+}
+
+Op read_streaming(Reader& reader, Name name, OpPass pass) {
+  const bool forward = pass == OpPass::forward;
+  if (name == Name::copy)
+    return make_streaming(OpKind::copy, "copy", pass, count(reader, "bytes", "to copy"), 1, 2);
+  const std::int64_t rows = count(reader, "rows", "of the matrix");
+  const std::int64_t width = count(reader, name == Name::swiglu ? "width" : "hidden", "elements of a row");
+  if (name == Name::rms_norm)
+    return make_streaming(OpKind::rms_norm, "rms_norm", pass, rows, width, forward ? 4 : 6);
+  if (name == Name::swiglu)
+    return make_streaming(OpKind::swiglu, "swiglu", pass, rows, width, forward ? 6 : 10);
+  if (name == Name::permute || name == Name::unpermute) {
+    const std::int64_t top_k =
+        reader.integer({.name = "top_k", .help = "experts of a token", .fallback = 1, .at_least = 1});
+    const double summed = 1 / static_cast<double>(top_k);
+    Op op = name == Name::permute
+                ? make_streaming(OpKind::permute, "permute", pass, rows, width, 4)
+                : make_streaming(OpKind::unpermute, "unpermute", pass, rows, width, 2 + 2 * summed);
+    op.top_k = top_k;
+    return op;
+  }
+  const double bytes = name == Name::fp8_cast ? 3 : name == Name::rotary ? 4 : 6;
+  return make_streaming(OpKind::elementwise, names[static_cast<std::size_t>(name)], pass, rows, width, bytes);
+}
+
+}  // namespace
+
+std::vector<Op> read_ops(Reader& reader) {
+  const auto name = static_cast<Name>(reader.choice({.name = "op", .help = "kind of operation"}, names));
+  const std::size_t pass =
+      reader.choice({.name = "pass", .help = "of training", .fallback = "forward"}, passes);
+  if (name == Name::gemm) return read_gemm(reader, pass);
+  if (name == Name::grouped_gemm) return read_grouped(reader, pass);
+  const bool backward = pass != 0;
+  if (name == Name::attention) return {read_attention(reader, backward)};
+  const OpPass direction = backward ? OpPass::backward_input : OpPass::forward;
+  if (name == Name::router) return {read_routing(reader, direction)};
+  return {read_streaming(reader, name, direction)};
+}
+
+}  // namespace moesim

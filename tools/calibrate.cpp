@@ -1,0 +1,238 @@
+// moesim calibrate: measures the GPUs of this machine, or takes measurements made elsewhere, and writes a
+// calibration.
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "models/base/error.hpp"
+#include "models/base/file.hpp"
+#include "models/config/document.hpp"
+#include "models/cost/calibrated.hpp"
+#include "models/cost/fit.hpp"
+#include "models/cost/op_line.hpp"
+#include "tools/command.hpp"
+
+extern char** environ;
+
+namespace moesim {
+namespace {
+
+namespace files = std::filesystem;
+
+struct CalibrateOptions {
+  std::string out = "-", device = "0", measurements, base, calibration, keep;
+  bool quick = false, check = false, quiet = false;
+};
+
+/// moesim-measure stands beside this program, or in the kernels' folder of its build, or on the PATH.
+std::string measuring_program() {
+  std::error_code none;
+  const files::path here = files::read_symlink("/proc/self/exe", none).parent_path();
+  for (const files::path& place : {here / "moesim-measure", here / "kernels" / "moesim-measure"})
+    if (!none && files::exists(place)) return place.string();
+  return "moesim-measure";
+}
+
+/// A file that goes with the object.
+class Temporary {
+ public:
+  Temporary()
+      : path_(
+            (files::temp_directory_path() / fmt::format("moesim-measurements-{}.json", getpid())).string()) {}
+  ~Temporary() {
+    std::error_code none;
+    files::remove(path_, none);
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+void measure(const CalibrateOptions& options, const std::string& out) {
+  const std::string program = measuring_program();
+  std::vector<std::string> words{program, "--child", "--out", out, "--device", options.device};
+  if (options.quick) words.push_back("--quick");
+  if (options.check) words.push_back("--check");
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  pid_t child = 0;
+  if (posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments.data(), environ) != 0) {
+    throw MissingError(
+        "moesim-measure is not built here: it needs nvcc (cmake --preset gpu); --measurements FILE fits "
+        "what was measured elsewhere");
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0) {
+  }
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (code == 3)
+    throw MissingError(
+        "this machine has no GPU that moesim-measure can use; --measurements FILE fits what was measured "
+        "elsewhere");
+  if (code == 127) {
+    throw MissingError(
+        "moesim-measure is not built here: it needs nvcc (cmake --preset gpu); --measurements FILE fits "
+        "what was measured elsewhere");
+  }
+  if (code != 0) throw RunError(fmt::format("moesim-measure ended with {}", code));
+}
+
+/// The device file whose name is the longest part of what the driver calls the device.
+std::string base_for(const std::string& name, const std::string& given, const std::string& origin) {
+  if (!given.empty()) return given;
+  std::string best, best_name;
+  const std::string folder =
+      files::path(find_beside("configs/devices/h200.json", origin)).parent_path().string();
+  for (const files::directory_entry& entry : files::directory_iterator(folder)) {
+    if (entry.path().extension() != ".json") continue;
+    const Value file = load_document(entry.path().string());
+    const Value* own = file.find("name");
+    if (own == nullptr || name.find(own->text) == std::string::npos || own->text.size() <= best_name.size())
+      continue;
+    best = entry.path().string();
+    best_name = own->text;
+  }
+  if (best.empty())
+    throw InputError(origin,
+                     fmt::format("holds measurements of '{}', of which configs/devices has no file", name),
+                     "--base FILE names a device file with its data-sheet numbers");
+  return best;
+}
+
+std::string percent(double ratio) { return fmt::format("{:.1f} %", 100 * ratio); }
+
+std::string table(const Calibration& calibration) {
+  std::string text =
+      fmt::format("{:<36}{:>8}{:>10}{:>10}{:>10}{:>10}{:>10}{:>8}{:>10}{:>10}\n", "errors", "shapes",
+                  "physical", "p90", "left out", "p90", "worst", "others", "median", "p90");
+  for (const FamilyFit& f : calibration.families) {
+    text +=
+        fmt::format("{:<36}{:>8}{:>10}{:>10}{:>10}{:>10}{:>10}{:>8}", name_of(f.family), f.left_out.shapes,
+                    percent(f.physical.median), percent(f.physical.p90), percent(f.left_out.median),
+                    percent(f.left_out.p90), percent(f.left_out.worst), f.held_out.shapes);
+    if (f.held_out.shapes > 0)
+      text += fmt::format("{:>10}{:>10}", percent(f.held_out.median), percent(f.held_out.p90));
+    text += "\n";
+  }
+  return text;
+}
+
+/// A device that is slower or faster than its neighbours by more than their noise: median ratio of the same
+/// shapes.
+std::string compare_devices(const std::vector<Calibration>& calibrations) {
+  std::vector<double> speeds;
+  for (const Calibration& calibration : calibrations) {
+    std::vector<double> logarithms;
+    for (std::size_t i = 0; i < calibration.grid.size() && i < calibrations[0].grid.size(); ++i)
+      logarithms.push_back(std::log(calibration.grid[i].seconds / calibrations[0].grid[i].seconds));
+    std::nth_element(logarithms.begin(),
+                     logarithms.begin() + static_cast<std::ptrdiff_t>(logarithms.size() / 2),
+                     logarithms.end());
+    speeds.push_back(logarithms[logarithms.size() / 2]);
+  }
+  std::vector<double> sorted = speeds;
+  std::sort(sorted.begin(), sorted.end());
+  const double middle = sorted[sorted.size() / 2];
+  std::string text;
+  for (std::size_t i = 0; i < speeds.size(); ++i) {
+    const double off = std::expm1(speeds[i] - middle);
+    text += fmt::format("device {}: {:+.1f} % of the median time{}\n", i, 100 * off,
+                        std::abs(off) > 0.03 ? "  <- the odd one" : "");
+  }
+  return text;
+}
+
+/// Each block's operations predicted one by one and added up, beside its measured time.
+void check(const CalibrateOptions& options, const Value& measured) {
+  if (options.calibration.empty()) throw InputError("--check", "needs --calibration FILE to predict from");
+  const Value document = load_document(options.calibration);
+  Reader reader(document, "");
+  const Calibration calibration = read_calibration(reader);
+  const std::unique_ptr<const Cost> cost = make_calibrated(calibration, 1);
+  Reader file(measured, "");
+  const Value* schema = file.raw("schema", "which kind of file this is");
+  if (schema == nullptr || schema->text != measurements_schema)
+    file.fail("schema", fmt::format("expected '{}'", measurements_schema));
+  std::string text = fmt::format("{:<24}{:<10}{:>8}{:>14}{:>14}{:>9}\n", "block", "pass", "tokens",
+                                 "measured", "predicted", "error");
+  double worst = 0;
+  for (Reader& device : file.items("devices", "that were measured")) {
+    const Value* name = device.raw("device", "as the driver calls it");
+    if (name == nullptr || name->text.find(calibration.device.name) == std::string::npos)
+      device.fail("device", fmt::format("is {}, but the calibration is of {}",
+                                        name == nullptr ? "missing" : name->text, calibration.device.name));
+    for (Reader& block : device.items("blocks", "whole blocks")) {
+      double predicted = 0;
+      for (Reader& item : block.items("ops", "what the block is made of")) {
+        for (const Op& op : read_ops(item))
+          predicted += to_seconds(cost->time(op, calibration.device, 0).time);
+        item.finish();
+      }
+      const double seconds = block.number({.name = "time_s", .help = "measured", .at_least = 1e-9});
+      worst = std::max(worst, std::abs(predicted / seconds - 1));
+      text += fmt::format("{:<24}{:<10}{:>8}{:>14}{:>14}{:>+8.1f}%\n",
+                          block.text({.name = "block", .help = "its model"}),
+                          block.text({.name = "pass", .help = "direction"}),
+                          block.integer({.name = "tokens", .help = "rows"}), print(from_seconds(seconds)),
+                          print(from_seconds(predicted)), 100 * (predicted / seconds - 1));
+    }
+  }
+  write_file(options.out, text + fmt::format("largest error {}\n", percent(worst)));
+}
+
+void fit(const CalibrateOptions& options, const Value& measured) {
+  Reader whole(measured, "");
+  const std::size_t count = devices_in(whole);
+  if (count == 0) whole.fail("devices", "is missing or empty, expected what moesim-measure writes");
+  std::vector<Calibration> calibrations;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Value base = load_document(base_for(device_name_in(whole, i), options.base, measured.origin));
+    Reader reader(measured, "");
+    calibrations.push_back(fit_calibration(reader, i, base));
+    if (!options.quiet) fmt::print(stderr, "{}", table(calibrations.back()));
+  }
+  if (count > 1 && !options.quiet) fmt::print(stderr, "{}", compare_devices(calibrations));
+  write_file(options.out, write_calibration(calibrations.front()));
+}
+
+void calibrate(const CalibrateOptions& options) {
+  const Temporary temporary;
+  const std::string path = options.measurements.empty() ? temporary.path() : options.measurements;
+  if (options.measurements.empty()) measure(options, path);
+  if (!options.keep.empty()) write_file(options.keep, read_file(path));
+  const Value measured = load_document(path);
+  options.check ? check(options, measured) : fit(options, measured);
+}
+
+}  // namespace
+
+void add_calibrate_command(CLI::App& app) {
+  auto options = std::make_shared<CalibrateOptions>();
+  CLI::App* command =
+      app.add_subcommand("calibrate", "measure the GPUs of this machine and write a calibration");
+  command->add_option("--out", options->out, "file to write to (-: standard output)");
+  command->add_option("--device", options->device,
+                      "which GPU, or all: they are compared, the first is written");
+  command->add_flag("--quick", options->quick, "a tenth of the shapes, in less than a minute");
+  command->add_option("--measurements", options->measurements,
+                      "fit this file of moesim-measure instead of measuring");
+  command->add_option("--keep", options->keep, "also keep the measurements in this file");
+  command->add_option("--base", options->base,
+                      "device file with the data sheet's numbers (default: by name)");
+  command->add_flag("--check", options->check, "whole blocks, predicted against measured");
+  command->add_option("--calibration", options->calibration, "what --check predicts from");
+  command->add_flag("--quiet", options->quiet, "nothing on standard error but errors");
+  command->callback([options] { calibrate(*options); });
+}
+
+}  // namespace moesim

@@ -1,0 +1,147 @@
+// moesim cost DEVICE OP KEY=VALUE...: the predicted time of one op, or of many (--batch).
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "models/base/error.hpp"
+#include "models/base/file.hpp"
+#include "models/config/document.hpp"
+#include "models/cost/calibrated.hpp"
+#include "models/cost/op_line.hpp"
+#include "models/cost/roofline.hpp"
+#include "tools/command.hpp"
+
+namespace moesim {
+namespace {
+
+struct CostOptions {
+  std::string device, op, batch, format = "text", out = "-";
+  std::vector<std::string> keys;
+};
+
+/// A device with the model that answers for it: a device file has the roofline, a calibration its own.
+struct Answering {
+  Device device;
+  std::unique_ptr<const Cost> cost;
+};
+
+Answering open(const std::string& path) {
+  const Value document = load_document(path);
+  Reader reader(document, "");
+  if (document.find("schema") == nullptr) return {read_device(reader), make_roofline(1)};
+  const Calibration calibration = read_calibration(reader);
+  return {calibration.device, make_calibrated(calibration, 1)};
+}
+
+Value number(double value) {
+  Value made;
+  made.kind = Value::Kind::number;
+  made.number = std::stod(fmt::format("{:.6g}", value));
+  return made;
+}
+
+Value text(std::string_view value) {
+  Value made;
+  made.kind = Value::Kind::text;
+  made.text = value;
+  return made;
+}
+
+/// The question with its answer added.
+Value answered(const Answering& answering, const Value& question, const std::string& where) {
+  Reader reader(question, where);
+  const std::vector<Op> ops = read_ops(reader);
+  const std::int64_t sms = reader.integer({.name = "communication_sms",
+                                           .help = "multiprocessors held by communication meanwhile",
+                                           .fallback = 0,
+                                           .at_least = 0,
+                                           .at_most = answering.device.multiprocessors - 1});
+  reader.finish();
+  OpTime longest;
+  double seconds = 0, flops = 0, bytes = 0;
+  bool extrapolated = false;
+  for (const Op& op : ops) {
+    const OpTime time = answering.cost->time(op, answering.device, sms);
+    if (time.time > longest.time) longest = time;
+    seconds += to_seconds(time.time);
+    flops += op.flops.count;
+    bytes += static_cast<double>(op.bytes.count);
+    extrapolated = extrapolated || time.extrapolated;
+  }
+  Value answer = question;
+  answer.set("time_s", number(seconds));
+  answer.set("flops", number(flops));
+  answer.set("bytes", number(bytes));
+  answer.set("bound_by", text(bound_names[static_cast<std::size_t>(longest.bound)]));
+  if (extrapolated) {
+    Value flag;
+    flag.kind = Value::Kind::boolean;
+    flag.flag = true;
+    answer.set("extrapolated", std::move(flag));
+  }
+  return answer;
+}
+
+std::string answer_batch(const CostOptions& options, const Answering& answering) {
+  const std::string all = read_file(options.batch);
+  std::string answers;
+  std::size_t line_number = 0;
+  for (std::size_t start = 0; start < all.size();) {
+    const std::size_t end = std::min(all.find('\n', start), all.size());
+    const std::string line = all.substr(start, end - start);
+    start = end + 1;
+    ++line_number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const std::string origin = fmt::format("{}:{}", options.batch, line_number);
+    answers += print(answered(answering, parse_json(line, origin), ""), all.max_size()) + "\n";
+  }
+  return answers;
+}
+
+std::string answer_one(const CostOptions& options, const Answering& answering) {
+  Value question;
+  question.kind = Value::Kind::object;
+  question.set("op", text(options.op));
+  question.origin = "moesim cost";
+  for (const std::string& key : options.keys) {
+    Override change = parse_override(key);
+    question.set(change.key, std::move(change.value));
+  }
+  const Value answer = answered(answering, question, "");
+  if (options.format == "json") return print(answer, std::string().max_size()) + "\n";
+  const double flops = answer.find("flops")->number, seconds = answer.find("time_s")->number,
+               bytes = answer.find("bytes")->number;
+  std::string line =
+      fmt::format("{} on {}: {}, bound by {}, {:.4g} TFLOPS, {:.4g} GB/s\n", options.op,
+                  answering.device.name, print(from_seconds(seconds)), answer.find("bound_by")->text,
+                  flops / seconds / 1e12, bytes / seconds / 1e9);
+  if (answer.find("extrapolated") != nullptr)
+    line += "extrapolated: this shape is far from all that were measured\n";
+  return line;
+}
+
+void ask(const CostOptions& options) {
+  if (options.op.empty() == options.batch.empty())
+    throw InputError("moesim cost", "expected either OP KEY=VALUE... or --batch FILE");
+  const Answering answering = open(options.device);
+  write_file(options.out,
+             options.batch.empty() ? answer_one(options, answering) : answer_batch(options, answering));
+}
+
+}  // namespace
+
+void add_cost_command(CLI::App& app) {
+  auto options = std::make_shared<CostOptions>();
+  CLI::App* command =
+      app.add_subcommand("cost", "predict the time of one op on a device or calibration file");
+  command->add_option("DEVICE", options->device, "device file or calibration")->required();
+  command->add_option("OP", options->op,
+                      "gemm, grouped_gemm, attention, rms_norm, swiglu, router, permute, unpermute, copy");
+  command->add_option("KEY=VALUE", options->keys, "sizes of the op");
+  command->add_option("--batch", options->batch, "many ops: JSON lines (-: standard input)");
+  command->add_option("--format", options->format, "text or json")->check(CLI::IsMember({"text", "json"}));
+  command->add_option("--out", options->out, "file to write to (-: standard output)");
+  command->callback([options] { ask(*options); });
+}
+
+}  // namespace moesim
