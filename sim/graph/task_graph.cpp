@@ -131,6 +131,13 @@ Time rounded(RealTime time) {
   return {time.count > 0 ? static_cast<std::int64_t>(time.count + 0.5) : 0};
 }
 
+Time TaskGraph::slowed_duration(TaskId task, Time start) const {
+  const Time duration = durations[task];
+  if (duration == Time{}) return duration;
+  const Slowness& slowness = slownesses[actors[task]];
+  return start < slowness.from ? duration : scaled(duration, slowness.factor);
+}
+
 std::vector<RealTime> alone_times(const TaskGraph& graph) {
   std::vector<RealTime> times;
   times.reserve(graph.pattern_table.size());

@@ -259,6 +259,20 @@ void read_engine(Reader& reader, Scenario& scenario) {
   engine.finish();
 }
 
+void read_disturbances(Reader& reader, Scenario& scenario) {
+  constexpr std::string_view what = "what goes wrong: stragglers, links, jitter, failures";
+  Fabric* fabric = scenario.cluster ? &scenario.cluster->fabric : nullptr;
+  const std::int64_t devices = fabric != nullptr ? fabric->device_count() : scenario.layout.sizes().pipeline;
+  scenario.faults = read_faults(part_or_empty(reader, "faults", what), devices, fabric);
+  if (fabric != nullptr) apply_faults(scenario.faults.links, *fabric);
+  scenario.repeat =
+      reader.integer({.name = "repeat",
+                      .help = "runs of `moesim run`, each with seeds one higher, for percentiles",
+                      .fallback = 1,
+                      .at_least = 1,
+                      .at_most = 100'000});
+}
+
 /// A scenario that gives the durations of whole passes, so that published schedule tables can be replayed.
 Scenario read_pipeline_only(Reader reader) {
   Scenario scenario;
@@ -281,6 +295,7 @@ Scenario read_pipeline_only(Reader reader) {
               .send = scenario.fixed->send});
   scenario.layout = Layout({.pipeline = sizes.stages}, scenario.layout.placement());
   read_engine(reader, scenario);
+  read_disturbances(reader, scenario);
   reader.finish();
   return scenario;
 }
@@ -296,6 +311,9 @@ Scenario read_communication_only(Reader reader) {
       read_communication(reader.part("communication", "one communication by itself"), scenario.fabric());
   scenario.order.ranks.resize(1);  // one actor stands for all devices; it has no passes
   read_engine(reader, scenario);
+  scenario.faults =
+      read_link_faults(part_or_empty(reader, "faults", "links with part of their rate"), scenario.fabric());
+  apply_faults(scenario.faults.links, scenario.cluster->fabric);
   reader.finish();
   return scenario;
 }
@@ -346,6 +364,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.resolution = static_cast<Resolution>(reader.choice(
       {.name = "resolution", .help = "whether one rank stands for its symmetric peers", .fallback = "folded"},
       resolution_names));
+  read_disturbances(reader, scenario);
 }
 
 /// Buckets of gradients that the pipeline ranks send beside compute, each in a step or for each microbatch.

@@ -19,6 +19,7 @@
 #include "sim/engine/engine.hpp"
 #include "sim/gradient/gradient_sync.hpp"
 #include "sim/scenario/expert_loads.hpp"
+#include "sim/scenario/faults.hpp"
 #include "sim/scenario/layout.hpp"
 #include "sim/schedule/replay.hpp"
 #include "sim/schedule/schedule.hpp"
@@ -119,6 +120,8 @@ struct Scenario {
   std::unique_ptr<const Engine> engine;
   std::string engine_name;
   Resolution resolution = Resolution::folded;
+  Faults faults;
+  std::int64_t repeat = 1;  ///< runs of `moesim run`, each with seeds of its own
 
   const Fabric& fabric() const { return cluster->fabric; }
   /// Microbatches that one pipeline works through in a step.
