@@ -35,6 +35,7 @@ int run(int argc, char** argv) {
   moesim::add_schedule_command(app);
   moesim::add_compare_command(app);
   moesim::add_sweep_command(app);
+  moesim::add_search_command(app);
   moesim::add_topology_command(app);
   moesim::add_validate_command(app);
   moesim::add_import_command(app);

@@ -1,10 +1,13 @@
 // moesim run SCENARIO: simulates one scenario, prints the report.
+#include <fmt/format.h>
+
 #include <chrono>
 #include <memory>
+#include <thread>
 
 #include "models/base/file.hpp"
 #include "sim/report/trace.hpp"
-#include "sim/run/simulate.hpp"
+#include "sim/run/repeat.hpp"
 #include "tools/command.hpp"
 
 namespace moesim {
@@ -13,13 +16,19 @@ namespace {
 struct RunOptions {
   CommonOptions common;
   std::string scenario;
-  std::string trace;  ///< file; empty: none
+  std::string trace;    ///< file; empty: none
+  unsigned repeat = 0;  ///< 0: as the scenario says
+  unsigned jobs = 0;    ///< 0: one for each core
 };
 
 void run(const RunOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  const Scenario scenario = load_scenario(options.scenario, overrides_of(options.common));
-  Simulation simulation = simulate(scenario);
+  RunRequest request{.path = options.scenario,
+                     .overrides = overrides_of(options.common),
+                     .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency()};
+  if (options.repeat > 0)
+    request.overrides.push_back(parse_override(fmt::format("repeat={}", options.repeat)));
+  auto [scenario, simulation] = moesim::run(request);
   Report& report = simulation.report;
   report.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::string text = options.common.format == "json"  ? write_report_json(report)
@@ -41,6 +50,10 @@ void add_run_command(CLI::App& app) {
   command->add_option("SCENARIO", options->scenario, "scenario file (-: standard input)")->required();
   add_common_options(*command, options->common);
   command->add_option("--trace", options->trace, "file for a Chrome trace, which Perfetto opens");
+  command->add_option("--repeat", options->repeat, "runs with seeds of their own, for percentiles")
+      ->check(CLI::Range(1U, 100'000U));
+  command->add_option("--jobs", options->jobs, "runs at a time with --repeat (default: one for each core)")
+      ->check(CLI::Range(1U, 4096U));
   command->callback([options] { run(*options); });
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -114,12 +115,28 @@ class Fabric {
   Rate bisection_bandwidth() const;
   /// Whether every device reaches every other over links.
   bool is_connected() const;
+  /// The vertex of that name, if there is one.
+  std::optional<std::uint32_t> find_vertex(std::string_view name) const;
+  /// The links from one vertex to another, in rising order.
+  std::vector<LinkId> links_between(std::uint32_t from, std::uint32_t to) const;
+  /// Leaves a link that share of its rate, above 0 and at most 1.
+  void degrade(LinkId link, double rate_left);
+  /// Takes a link out: ways around it are found from now on. A way that the topology would take stays as it
+  /// is where none of its links is down; where several are equal, traffic spreads over those that are left;
+  /// where none is, it takes the shortest of all others, of equals the first. Routes throw RunError where
+  /// there is none.
+  void take_down(LinkId link);
   /// The fabric in Graphviz' language.
   std::string dot() const;
 
  private:
+  bool is_up(std::span<const LinkId> links) const;
+  void ways_left(DeviceId from, DeviceId to, std::vector<std::uint32_t>& ways) const;
+  void route_around(DeviceId from, DeviceId to, std::vector<LinkId>& links) const;
+
   std::unique_ptr<const Topology> topology_;
   Wiring wiring_;
+  std::vector<bool> down_;  // by link; empty where all are up
 };
 
 }  // namespace moesim

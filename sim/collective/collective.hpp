@@ -70,6 +70,7 @@ struct Traffic {
   std::vector<Exchange> exchanges = {};  ///< beside `flows`
   Time latency;                          ///< start-up and rounds: what a message of no bytes would take
   double efficiency = 1;                 ///< share of the links' rates that this implementation reaches
+  double nvlink_efficiency = 0;          ///< the same on NVLink; 0: as on other links
   std::int64_t messages = 0;
 };
 

@@ -44,12 +44,16 @@ void check_even(const std::vector<NodeMembers>& nodes) {
 
 class Hierarchical final : public Collective {
  public:
-  explicit Hierarchical(const CollectiveSettings& settings) : settings_(settings) {}
+  Hierarchical(const CollectiveSettings& settings, double nvlink_efficiency)
+      : settings_(settings), nvlink_efficiency_(nvlink_efficiency) {}
 
   Traffic plan(const Request& request, const Fabric& fabric) const override {
     if (request.operation != Operation::all_to_all) refuse("hierarchical", request.operation, "all_to_all");
-    Traffic traffic{
-        .flows = {}, .latency = settings_.startup, .efficiency = settings_.efficiency, .messages = 0};
+    Traffic traffic{.flows = {},
+                    .latency = settings_.startup,
+                    .efficiency = settings_.efficiency,
+                    .nvlink_efficiency = nvlink_efficiency_,
+                    .messages = 0};
     traffic.latency += longest_latency(request.group, fabric);
     const std::vector<NodeMembers> nodes = by_node(request.group, fabric);
     check_even(nodes);
@@ -91,10 +95,19 @@ class Hierarchical final : public Collective {
   }
 
   CollectiveSettings settings_;
+  double nvlink_efficiency_;
 };
 
 std::unique_ptr<const Collective> make(Reader& reader) {
-  return std::make_unique<Hierarchical>(read_collective_settings(reader, {}));
+  const CollectiveSettings settings = read_collective_settings(reader, {});
+  const double nvlink_efficiency =
+      reader.number({.name = "nvlink_efficiency",
+                     .help = "share of NVLink's rate that kernels reach which send or pass on inside a node; "
+                             "0: efficiency",
+                     .fallback = 0.0,
+                     .at_least = 0.0,
+                     .at_most = 1.0});
+  return std::make_unique<Hierarchical>(settings, nvlink_efficiency);
 }
 
 }  // namespace

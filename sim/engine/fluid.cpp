@@ -16,8 +16,8 @@
 //   capacity(r)).
 //
 // So a coflow with all its resources to itself takes latency + alone, and never less. Where the graph tells
-// parts of it apart (the key "flows"), each part has an x of its own under the same rules, alone as above being
-// that of the whole; all parts start together, and the coflow ends with its last part.
+// parts of it apart (the key "flows"), each part has an x of its own under the same rules, alone as above
+// being that of the whole; all parts start together, and the coflow ends with its last part.
 //
 // Time. Events are whole picoseconds, the nearest to the exact end. All that ends at one instant ends, and
 // all that can start starts, before anything is shared anew; then only what was touched is. Ends that cannot
@@ -46,9 +46,9 @@ struct Progress {
   std::uint32_t parts_left = 0;   // coflow: parts that have not ended
   std::uint32_t whole = nothing;  // part: the slot of its coflow
   std::uint32_t part = nothing;   // coflow: the slot of its last part; part: of the one before
-  Time since;                   // when the pace was set
-  double done = 0;              // share of the task at that time
-  double pace = 0;              // ps that the whole task takes at this speed
+  Time since;                     // when the pace was set
+  double done = 0;                // share of the task at that time
+  double pace = 0;                // ps that the whole task takes at this speed
   bool has_pace = false;
 };
 
@@ -138,7 +138,7 @@ class Run {
   }
 
   void start_compute(TaskId task) {
-    const Time duration = graph_.durations[task];
+    const Time duration = graph_.duration_from(task, now_);
     if (duration == Time{}) return finish(task);
     const ActorId actor = graph_.actors[task];
     const bool slows = actors_.slows(actor);
@@ -247,7 +247,7 @@ class Run {
 
   void set_compute_pace(std::uint32_t slot, ActorId actor) {
     const TaskId task = slots_[slot].task;
-    const double alone = static_cast<double>(graph_.durations[task].count);
+    const double alone = static_cast<double>(graph_.duration_from(task, timeline_.starts[task]).count);
     set_pace(slot, actors_.is_held(actor) ? alone * static_cast<double>(graph_.slowdowns[task]) : alone);
   }
 

@@ -29,7 +29,8 @@ class Ideal final : public Engine {
       const TaskId task = ready.back();
       ready.pop_back();
       const bool is_coflow = graph.kinds[task] == TaskKind::coflow;
-      const Time span = is_coflow ? coflow_times[graph.patterns[task]] : graph.durations[task];
+      const Time span =
+          is_coflow ? coflow_times[graph.patterns[task]] : graph.duration_from(task, timeline.starts[task]);
       const Time end = after(timeline.starts[task], span);
       timeline.ends[task] = end;
       for (const TaskId next : graph.successors_of(task)) {

@@ -284,9 +284,10 @@ class Run {
   void start_compute(TaskId task) {
     const ActorId actor = graph_.actors[task];
     const double slowdown = static_cast<double>(graph_.slowdowns[task]);
+    const Time duration = graph_.duration_from(task, now());
     set_computing(actor, 1);
     if (slowdown == 1) {
-      return wait(graph_.durations[task], [this, task, actor] {
+      return wait(duration, [this, task, actor] {
         set_computing(actor, -1);
         finish(task);
       });
@@ -294,8 +295,8 @@ class Run {
     Progress* progress = take(task);
     progress->full_bound = 1;
     progress->slowed_bound = 1 / slowdown;
-    progress->activity = platform_.start_work(actor, static_cast<double>(graph_.durations[task].count) * ps,
-                                              progress, progress->action);
+    progress->activity =
+        platform_.start_work(actor, static_cast<double>(duration.count) * ps, progress, progress->action);
     actors_[actor].computes.push_back(progress);
     set_slowed(progress, actors_[actor].holders > 0);
   }

@@ -131,6 +131,13 @@ Time rounded(RealTime time) {
   return {time.count > 0 ? static_cast<std::int64_t>(time.count + 0.5) : 0};
 }
 
+Time TaskGraph::slowed_duration(TaskId task, Time start) const {
+  const Time duration = durations[task];
+  if (duration == Time{}) return duration;
+  const Slowness& slowness = slownesses[actors[task]];
+  return start < slowness.from ? duration : scaled(duration, slowness.factor);
+}
+
 std::vector<RealTime> alone_times(const TaskGraph& graph) {
   std::vector<RealTime> times;
   times.reserve(graph.pattern_table.size());
@@ -249,6 +256,7 @@ void GraphBuilder::add_part(PatternId whole, double flow_bytes, std::span<const 
   part.at_least = graph_.pattern_table[whole].at_least;
   part.slowdown = graph_.pattern_table[whole].slowdown;
   part.efficiency = graph_.pattern_table[whole].efficiency;
+  part.nvlink_efficiency = graph_.pattern_table[whole].nvlink_efficiency;
   const PatternId id = add_pattern(part, link_loads, {});
   Pattern& owner = graph_.pattern_table[whole];
   if (owner.part_count == 0) owner.first_part = id;

@@ -103,21 +103,31 @@ struct Pattern {
   std::uint32_t first_load = 0, load_count = 0;            ///< into TaskGraph::loads
   std::uint32_t first_link_load = 0, link_load_count = 0;  ///< into TaskGraph::link_loads
   std::uint32_t first_member = 0, member_count = 0;        ///< into TaskGraph::members: the actors it runs on
-  std::uint32_t first_part = 0, part_count = 0;  ///< into TaskGraph::pattern_table; none: bytes go at one rate
+  std::uint32_t first_part = 0,
+                part_count = 0;        ///< into TaskGraph::pattern_table; none: bytes go at one rate
   bool holds_multiprocessors = false;  ///< its kernels take part of the device while they run
   double efficiency =
       1;                ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
+  double nvlink_efficiency = 1;  ///< the same on NVLink
   double slowdown = 1;  ///< its bytes take this much longer while a member computes
   std::int64_t messages = 0;
   std::int64_t bytes_sent = 0, bytes_received = 0;  ///< summed over ranks; equal, or the graph is wrong
 };
 
+/// What slows an actor down: compute that starts there at `from` or later takes `factor` times as long.
+struct Slowness {
+  Time from{};
+  double factor = 1;
+};
+
 /// The graph. Arrays with one entry a task have the same length; edges are successors in compressed rows.
 struct TaskGraph {
   std::uint32_t actor_count = 0;
+  std::vector<std::uint32_t> devices;  ///< that each actor stands for; empty: as many each
+  std::vector<Slowness> slownesses;    ///< of actors; empty: none
   std::vector<TaskKind> kinds;
   std::vector<ActorId> actors;      ///< compute: where it runs; else nothing
-  std::vector<Time> durations;      ///< compute: time alone; else zero
+  std::vector<Time> durations;      ///< compute: time alone on a device that nothing slows; else zero
   std::vector<float> slowdowns;     ///< compute: how much longer while communication holds multiprocessors
   std::vector<PatternId> patterns;  ///< coflow; else nothing
   std::vector<Tag> tags;
@@ -132,6 +142,13 @@ struct TaskGraph {
   std::vector<Rate> capacities;  ///< of the resources: links, merged where no traffic tells them apart
 
   std::size_t size() const { return kinds.size(); }
+  /// Of a compute task that starts at that time, alone on its device.
+  Time duration_from(TaskId task, Time start) const {
+    return slownesses.empty() ? durations[task] : slowed_duration(task, start);
+  }
+  Time slowed_duration(TaskId task, Time start) const;
+  /// Devices that the actor stands for, or 1 where all stand for as many.
+  std::uint32_t devices_of(ActorId actor) const { return devices.empty() ? 1 : devices[actor]; }
   std::span<const TaskId> successors_of(TaskId task) const {
     return {successors.data() + first_successor[task], first_successor[task + 1] - first_successor[task]};
   }
@@ -159,8 +176,8 @@ Time rounded(RealTime time);
 /// bytes / capacity over its loads; latency not included.
 std::vector<RealTime> alone_times(const TaskGraph& graph);
 
-/// For each pattern, the least that its bytes take while a member computes: slowdown x alone, for a part that of
-/// the whole it belongs to.
+/// For each pattern, the least that its bytes take while a member computes: slowdown x alone, for a part that
+/// of the whole it belongs to.
 std::vector<RealTime> slowed_times(const TaskGraph& graph);
 
 /// Builds a graph. Tasks get their number in the order in which they are added.
@@ -179,8 +196,8 @@ class GraphBuilder {
   PatternId add_pattern(Pattern pattern, std::span<const LinkLoad> link_loads,
                         std::span<const ActorId> members);
   /// A part of the pattern that was added last: from now on its bytes advance part by part, each part at one
-  /// rate, once the latency of the whole is over; it ends with its last part. The parts' loads add up to those
-  /// of the whole. A part has the whole's `at_least` and slowdown.
+  /// rate, once the latency of the whole is over; it ends with its last part. The parts' loads add up to
+  /// those of the whole. A part has the whole's `at_least` and slowdown.
   void add_part(PatternId whole, double flow_bytes, std::span<const LinkLoad> link_loads);
   std::size_t size() const { return graph_.size(); }
   /// The finished graph. `link_rates` are the rates of the fabric's links; links that no pattern tells apart

@@ -96,7 +96,7 @@ void PatternMaker::load(LinkId link, double bytes) {
   load_of_link_[link] += bytes;
 }
 
-void PatternMaker::add(const Flow& flow, double efficiency, Sums& sums) {
+void PatternMaker::add(const Flow& flow, const Efficiency& efficiency, Sums& sums) {
   ++sums.flows;
   if (flow.bytes <= 0 || flow.from == flow.to) return;
   const std::uint32_t ways = fabric_.ways(flow.from, flow.to);
@@ -106,20 +106,25 @@ void PatternMaker::add(const Flow& flow, double efficiency, Sums& sums) {
     fabric_.route(flow.from, flow.to, route_, way);
     if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sums.sent += share;
     if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) sums.received += share;
-    for (const LinkId link : route_) load(link, share / efficiency);
-    parts_.add(flow, 1.0 / ways, route_, share / efficiency);
+    route_loads_.clear();
+    for (const LinkId link : route_) {
+      const bool is_nvlink = fabric_.link(link).link_class == LinkClass::nvlink;
+      route_loads_.push_back({link, share / (is_nvlink ? efficiency.nvlink : efficiency.other)});
+    }
+    for (const LinkLoad& part : route_loads_) load(part.link, part.bytes);
+    parts_.add(flow, 1.0 / ways, route_loads_);
   }
 }
 
 /// By the fabric's own arithmetic where it has one for the group, else flow by flow.
-void PatternMaker::add(const Exchange& exchange, double efficiency, Sums& sums) {
+void PatternMaker::add(const Exchange& exchange, const Efficiency& efficiency, Sums& sums) {
   if (exchange.bytes <= 0) {
     sums.flows += static_cast<double>(exchange.flow_count());
     return;
   }
   load_of_exchange_.assign(load_of_link_.size(), 0);
-  if (!parts_.wants_flows() &&
-      fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency, load_of_exchange_)) {
+  if (!parts_.wants_flows() && efficiency.nvlink == efficiency.other &&
+      fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency.other, load_of_exchange_)) {
     for (LinkId link = 0; link < load_of_exchange_.size(); ++link) {
       if (load_of_exchange_[link] > 0) load(link, load_of_exchange_[link]);
     }
@@ -137,13 +142,16 @@ void PatternMaker::add(const Exchange& exchange, double efficiency, Sums& sums) 
 }
 
 void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern) {
-  pattern.efficiency = traffic.efficiency / interplay.busiest;
+  const double nvlink = traffic.nvlink_efficiency > 0 ? traffic.nvlink_efficiency : traffic.efficiency;
+  const Efficiency efficiency{nvlink / interplay.busiest, traffic.efficiency / interplay.busiest};
+  pattern.efficiency = efficiency.other;
+  pattern.nvlink_efficiency = efficiency.nvlink;
   Sums sums;
   for (const Flow& flow : traffic.flows) {
     const Flow back{flow.to, flow.from, flow.bytes};
-    add(interplay.returns ? back : flow, pattern.efficiency, sums);
+    add(interplay.returns ? back : flow, efficiency, sums);
   }
-  for (const Exchange& exchange : traffic.exchanges) add(exchange, pattern.efficiency, sums);
+  for (const Exchange& exchange : traffic.exchanges) add(exchange, efficiency, sums);
   pattern.latency = std::max(pattern.latency, traffic.latency);
   pattern.messages += traffic.messages;
   pattern.bytes_sent += std::llround(sums.sent);

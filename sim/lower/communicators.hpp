@@ -91,8 +91,13 @@ class PatternMaker {
   };
 
   void add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern);
-  void add(const Flow& flow, double efficiency, Sums& sums);
-  void add(const Exchange& exchange, double efficiency, Sums& sums);
+  /// Shares of the links' rates that the implementation reaches.
+  struct Efficiency {
+    double nvlink = 1, other = 1;
+  };
+
+  void add(const Flow& flow, const Efficiency& efficiency, Sums& sums);
+  void add(const Exchange& exchange, const Efficiency& efficiency, Sums& sums);
   void load(LinkId link, double bytes);
 
   const Fabric& fabric_;
@@ -100,6 +105,7 @@ class PatternMaker {
   std::vector<double> load_of_exchange_;
   std::vector<std::uint32_t> touched_;
   std::vector<LinkId> route_;
+  std::vector<LinkLoad> route_loads_;
   Parts parts_;
 };
 

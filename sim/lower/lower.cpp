@@ -1,15 +1,16 @@
 #include "sim/lower/lower.hpp"
 
 #include "sim/lower/alone.hpp"
+#include "sim/lower/disturb.hpp"
 #include "sim/lower/fixed.hpp"
 #include "sim/lower/passes.hpp"
 #include "sim/lower/step.hpp"
 
 namespace moesim {
 
-TaskGraph lower(const Scenario& scenario, Loading loading) {
-  if (scenario.fixed) return lower_fixed(scenario.order, *scenario.fixed);
-  if (scenario.communication) return lower_alone(*scenario.communication, scenario.fabric());
+namespace {
+
+TaskGraph lower_passes(const Scenario& scenario, Loading loading, Fold& fold) {
   Step step(scenario, loading);
   Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
@@ -26,7 +27,19 @@ TaskGraph lower(const Scenario& scenario, Loading loading) {
     }
     sync.update(actor);
   }
+  fold = step.communicators().fold();
   return std::move(step).finish();
+}
+
+}  // namespace
+
+TaskGraph lower(const Scenario& scenario, Loading loading) {
+  if (scenario.communication) return lower_alone(*scenario.communication, scenario.fabric());
+  Fold fold{.count = 1, .representatives = {0}};
+  TaskGraph graph =
+      scenario.fixed ? lower_fixed(scenario.order, *scenario.fixed) : lower_passes(scenario, loading, fold);
+  if (scenario.faults.change_steps()) disturb(graph, scenario, fold);
+  return graph;
 }
 
 }  // namespace moesim

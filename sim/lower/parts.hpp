@@ -17,8 +17,8 @@ class Parts {
  public:
   explicit Parts(FlowGrain grain) : grain_(grain) {}
   bool wants_flows() const { return grain_ != FlowGrain::coflow; }
-  /// A share of a flow, which puts `load` bytes on each link of its route.
-  void add(const Flow& flow, double share, std::span<const LinkId> route, double load);
+  /// A share of a flow, with what it puts on each link of its route.
+  void add(const Flow& flow, double share, std::span<const LinkLoad> loads);
   /// Adds the parts to the pattern that was added last, and forgets them. One part alone is none.
   void write(GraphBuilder& builder, PatternId whole);
 

@@ -59,7 +59,7 @@ class PassLowering {
       weight(feed_forward_of(layer_of_backward(i)), Work::feed_forward, layer_of_backward(i));
       attention_weight(i);
     }
-    if (stage_ == 0) weight(step_.times().embedding(), Work::embedding, -1);
+    if (stage_ == 0) embedding_weight();
     end_weights();
   }
 
@@ -117,25 +117,38 @@ class PassLowering {
 
   void begin_forward() {
     tag_.pass = PassKind::forward;
-    if (stage_ == 0) gather(Work::embedding, -1);
-    if (stage_ == 0) compute(step_.times().embedding(), OpPass::forward, Work::embedding, -1);
+    if (stage_ != 0) return;
+    gather(Work::embedding, -1);
+    compute(step_.times().embedding(), OpPass::forward, Work::embedding, -1);
+    reduce_shared(-1, OpPass::forward);
   }
   void end_forward() {
-    if (is_last()) gather(Work::head, -1);
-    if (is_last()) compute(step_.times().head(), OpPass::forward, Work::head, -1);
+    if (!is_last()) return;
+    gather(Work::head, -1);
+    for (std::int64_t i = 0; i < heads(); ++i) gather_shared(-1, OpPass::forward);
+    compute(step_.times().head(), OpPass::forward, Work::head, -1);
+    for (std::int64_t i = 1; i < heads(); ++i) reduce_shared(-1, OpPass::forward);  // their embeddings
   }
   void begin_backward(bool weights_too) {
     tag_.pass = PassKind::backward_input;
     if (!is_last()) return;
     gather(Work::head, -1);
     compute(step_.times().head(), OpPass::backward_input, Work::head, -1);
+    for (std::int64_t i = 0; i < heads(); ++i) reduce_shared(-1, OpPass::backward_input);
+    for (std::int64_t i = 1; i < heads(); ++i) gather_shared(-1, OpPass::backward_input);
     if (weights_too) weight(step_.times().head(), Work::head, -1);
   }
   void end_backward(bool weights_too) {
     if (stage_ == 0) gather(Work::embedding, -1);
-    if (stage_ == 0 && weights_too) weight(step_.times().embedding(), Work::embedding, -1);
+    if (stage_ == 0 && weights_too) embedding_weight();
     if (weights_too) end_weights();
   }
+  void embedding_weight() {
+    gather_shared(-1, OpPass::backward_weight);
+    weight(step_.times().embedding(), Work::embedding, -1);
+  }
+  /// The model's, and with each prediction layer one more, and an embedding of its own.
+  std::int64_t heads() const { return 1 + step_.scenario().model.prediction_layers; }
 
   void attention_forward(std::int64_t i) {
     const std::int64_t layer = layer_of_forward(i);

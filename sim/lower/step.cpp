@@ -259,7 +259,11 @@ PatternId Step::copies_pattern(ActorId actor) {
                           .bytes = sums[i / communicator.groups.size()].gradients});
     }
     if (requests.empty()) return PatternId{nothing};
-    return patterns_.make(builder_, *scenario_.collectives.gradients, requests, communicator.members,
+    // What brings gradients to a server cannot sum them where they are; what servers use among each other can.
+    const bool to_server = scenario_.gradient_sync.updater == Updater::server;
+    const Collectives& collectives = scenario_.collectives;
+    return patterns_.make(builder_, to_server ? *collectives.servers : *collectives.gradients, requests,
+                          communicator.members,
                           {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
   });
 }

@@ -185,7 +185,7 @@ void Synchronisation::send_complete(ActorId actor) {
 
 void Synchronisation::call_for_all(ActorId actor, Work work, Operation operation,
                                    const Collective& collective, Bytes element) {
-  const Holdings& held = held_[static_cast<std::size_t>(step_.communicators().actors()[actor].pipeline_rank)];
+  const Holdings& held = held_by(actor);
   for (const bool experts : {false, true}) {
     const std::int64_t elements = of_scope(held, experts);
     if (elements == 0 || group_of(actor, experts).group_size() == 1) continue;
@@ -210,6 +210,7 @@ void Synchronisation::send_whole(ActorId actor) {
 
 void Synchronisation::update(ActorId actor) {
   step_.join(actor);
+  prepare_gradients(actor);
   sum_copies(actor);
   if (plan_.overlap || plan_.shards_gradients) {
     if (!plan_.shards_gradients) send_complete(actor);

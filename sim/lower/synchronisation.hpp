@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "sim/lower/step.hpp"
@@ -60,7 +61,13 @@ class Synchronisation {
   /// Copies of an expert have each seen part of its tokens: their gradients are summed inside the expert
   /// group. Each then updates its own copy, so parameters need no traffic of their own.
   void sum_copies(ActorId actor);
+  const Holdings& held_by(ActorId actor) const {
+    return held_[static_cast<std::size_t>(step_.communicators().actors()[actor].pipeline_rank)];
+  }
+  /// Passes over the gradients that the actor has summed itself.
+  void prepare_gradients(ActorId actor);
   void optimize(ActorId actor);
+  void stream(ActorId actor, std::string_view name, std::int64_t elements, double bytes);
   std::int64_t updated(ActorId actor, bool experts, std::int64_t elements) const;
   Tag tag_of(Work work, bool experts, const Tag& pass) const;
 

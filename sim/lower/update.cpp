@@ -45,19 +45,25 @@ void Synchronisation::sum_copies(ActorId actor) {
   step_.join(actor);
 }
 
-void Synchronisation::optimize(ActorId actor) {
-  const std::int64_t rank = step_.communicators().actors()[actor].pipeline_rank;
-  const Holdings& held = held_[static_cast<std::size_t>(rank)];
-  const std::int64_t elements =
-      updated(actor, false, held.replicated()) + updated(actor, true, held.experts());
-  if (elements == 0) return;
+void Synchronisation::stream(ActorId actor, std::string_view name, std::int64_t elements, double bytes) {
+  if (elements == 0 || bytes == 0) return;
   Tag tag;
   tag.work = Work::optimizer;
-  tag.stage = static_cast<std::int16_t>(rank);
-  const Op optimizer = make_streaming(OpKind::elementwise, "optimizer", OpPass::backward_weight, elements, 1,
-                                      optimizer_bytes_moved(scenario_.precision));
-  step_.compute(actor, time_of({optimizer}, scenario_), tag);
+  tag.stage = static_cast<std::int16_t>(step_.communicators().actors()[actor].pipeline_rank);
+  const Op op = make_streaming(OpKind::elementwise, name, OpPass::backward_weight, elements, 1, bytes);
+  step_.compute(actor, time_of({op}, scenario_), tag);
   step_.join(actor);
+}
+
+void Synchronisation::prepare_gradients(ActorId actor) {
+  stream(actor, "gradients", held_by(actor).total(), update_traffic(scenario_).held);
+}
+
+void Synchronisation::optimize(ActorId actor) {
+  const Holdings& held = held_by(actor);
+  const std::int64_t elements =
+      updated(actor, false, held.replicated()) + updated(actor, true, held.experts());
+  stream(actor, "optimizer", elements, update_traffic(scenario_).updated);
 }
 
 }  // namespace moesim

@@ -18,6 +18,12 @@ double share_of_part(const Holdings& held, std::size_t part) {
              : static_cast<double>(held.parts[part]) / static_cast<double>(held.replicated());
 }
 
+double devices_of(const TaskGraph& graph, std::span<const ActorId> actors) {
+  double devices = 0;
+  for (const ActorId actor : actors) devices += graph.devices_of(actor);
+  return devices;
+}
+
 std::vector<RankGradients> gradients_of_ranks(const TaskGraph& graph, const Timeline& timeline,
                                               std::size_t ranks) {
   std::vector<RankGradients> sums(ranks);
@@ -30,8 +36,8 @@ std::vector<RankGradients> gradients_of_ranks(const TaskGraph& graph, const Time
     RankGradients& sum = sums[members.front() / positions];
     const std::size_t experts = tag.experts ? 1 : 0;
     sum.bytes[experts] += static_cast<double>(pattern.bytes_sent);
-    sum.time[experts] += static_cast<double>((timeline.ends[task] - timeline.starts[task]).count) *
-                         static_cast<double>(members.size());
+    sum.time[experts] +=
+        static_cast<double>((timeline.ends[task] - timeline.starts[task]).count) * devices_of(graph, members);
   }
   return sums;
 }
@@ -53,10 +59,11 @@ void add_gradient_parts(const Scenario& scenario, const TaskGraph& graph, const 
       time[part] += share * sums[rank].time[experts];
     }
   }
+  double devices = 0;
+  for (ActorId actor = 0; actor < graph.actor_count; ++actor) devices += graph.devices_of(actor);
   for (std::size_t part = 0; part < held_part_count; ++part) {
-    report.gradient_parts[part] = {
-        .bytes = std::llround(bytes[part]),
-        .busy = Time{std::llround(time[part] / static_cast<double>(graph.actor_count))}};
+    report.gradient_parts[part] = {.bytes = std::llround(bytes[part]),
+                                   .busy = Time{std::llround(time[part] / devices)}};
   }
 }
 

@@ -70,6 +70,33 @@ Json routing(const RoutingReport& routing) {
   return json;
 }
 
+Json goodput(const GoodputReport& of) {
+  Json json = {{"simulated", of.simulated},
+               {"failures", of.failures},
+               {"steps_between_checkpoints", of.steps_between},
+               {"checkpoint_interval_s", to_seconds(of.interval)},
+               {"run_s", to_seconds(of.run)}};
+  if (of.mean_between_s == 0) return json;
+  json["mean_time_between_failures_s"] = of.mean_between_s;
+  json["expected"] = of.expected;
+  json["young_interval_s"] = of.young_s;
+  json["expected_at_young_interval"] = of.expected_at_young;
+  json["daly_interval_s"] = of.daly_s;
+  json["expected_at_daly_interval"] = of.expected_at_daly;
+  return json;
+}
+
+Json percentiles(const Percentiles& of) {
+  return {{"min", of.least}, {"median", of.median}, {"p90", of.p90},
+          {"p99", of.p99},   {"max", of.most},      {"mean", of.mean}};
+}
+
+Json repeat(const RepeatReport& of) {
+  Json json = {{"runs", of.runs}, {"step_time_s", percentiles(of.step_time)}};
+  if (of.goodput) json["goodput"] = percentiles(*of.goodput);
+  return json;
+}
+
 Json steps(const Report& report) {
   Json rows = Json::array();
   for (const StepReport& row : report.steps) {
@@ -126,6 +153,8 @@ std::string write_report_json(const Report& report) {
   if (Json parts = gradient_parts(report); !parts.empty()) json["gradient_parts"] = std::move(parts);
   if (report.routing) json["routing"] = routing(*report.routing);
   if (!report.memory.empty()) json["memory"] = memory(report);
+  if (report.goodput) json["goodput"] = goodput(*report.goodput);
+  if (report.repeat) json["repeat"] = repeat(*report.repeat);
   json["critical_path"] = Json::array();
   for (const CriticalShare& share : report.critical_path) {
     json["critical_path"].push_back({{"kind", share.kind}, {"share", share.share}});

@@ -1,6 +1,7 @@
 // Device memory: what is held all the time, and what passes keep between forward and backward.
 #include <algorithm>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "sim/report/report.hpp"
@@ -14,8 +15,8 @@ namespace {
 /// Activations of one microbatch in each model stage, and the working memory of its communication.
 struct StageBytes {
   std::vector<Bytes> activations;  ///< without experts where ranks differ
-  Bytes exchange;  ///< rows that arrive for local experts, and as many on their way back
-  Bytes context;   ///< keys and values of other context-parallel ranks, and their gradients
+  Bytes exchange;                  ///< rows that arrive for local experts, and as many on their way back
+  Bytes context;                   ///< keys and values of other context-parallel ranks, and their gradients
 };
 
 /// One of the ranks of an expert group.
@@ -125,6 +126,44 @@ Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageB
   return peak;
 }
 
+/// Rows and columns of a weight on this device.
+using WeightShape = std::pair<std::int64_t, std::int64_t>;
+
+void add_weight_shapes(const std::vector<Op>& weight_gradients, std::vector<WeightShape>& shapes) {
+  for (const Op& op : weight_gradients) {
+    if (op.kind == OpKind::gemm) shapes.emplace_back(op.m, op.n);
+    if (op.kind == OpKind::grouped_gemm) shapes.emplace_back(op.n, op.k);
+  }
+}
+
+/// Transformer Engine adds weight gradients to the sum of microbatches inside the product, and hands autograd
+/// a tensor of the weight's shape in their place: one for each shape, kept for good (pytorch/module/base.py,
+/// get_dummy_wgrad). Megatron-LM's head makes its own when its backward begins, where activations are at
+/// their peak (core/tensor_parallel/layers.py).
+Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
+  if (!scenario.placeholder_gradients) return {};
+  std::vector<WeightShape> shapes;
+  for (const std::vector<Place>& chain : scenario.order.chains) {
+    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
+      if (chain[stage].rank != rank) continue;
+      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
+      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
+        const LayerOps ops = ops_of_layer(scenario, static_cast<std::size_t>(layer));
+        add_weight_shapes(ops.attention.backward_weight, shapes);
+        add_weight_shapes(ops.feed_forward.backward_weight, shapes);
+      }
+      if (stage + 1 != chain.size()) continue;
+      const BlockOps head = lower_head(scenario.model, share_of(scenario), scenario.fused_loss);
+      add_weight_shapes(head.backward_weight, shapes);
+    }
+  }
+  std::sort(shapes.begin(), shapes.end());
+  shapes.erase(std::unique(shapes.begin(), shapes.end()), shapes.end());
+  std::int64_t elements = 0;
+  for (const auto& [rows, columns] : shapes) elements += rows * columns;
+  return size_of(Precision::bf16) * elements;
+}
+
 std::int64_t divided(std::int64_t elements, std::int64_t ranks) { return (elements + ranks - 1) / ranks; }
 
 /// Ranks that hold the same parameters.
@@ -208,7 +247,7 @@ std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
     memory.gradients = update.gradients;
     memory.optimizer = update.optimizer;
     memory.activations = peak_activations(scenario, rank, bytes);
-    memory.buffers = bytes.exchange + bytes.context + update.buffers;
+    memory.buffers = bytes.exchange + bytes.context + update.buffers + placeholders(scenario, rank);
     if (sizes.pipeline > 1) {
       memory.buffers += size_of(Precision::bf16) *
                         (4 * tokens_per_device(scenario) * scenario.model.hidden);  // in and out, both ways

@@ -140,6 +140,7 @@ std::vector<Occupancy> occupancy(const TaskGraph& graph, const Timeline& timelin
       last = std::max(last, timeline.ends[task]);
     }
     actors.push_back(sweep(changes, makespan));
+    actors.back().devices = graph.devices_of(static_cast<ActorId>(actors.size() - 1));
     actors.back().first_pass = std::min(first, last);
     actors.back().last_pass = last;
   }

@@ -19,6 +19,7 @@ inline constexpr std::array<std::string_view, phase_count> phase_names{"forward"
 
 /// Times of one actor, from zero to the makespan. `compute` excludes the optimizer.
 struct Occupancy {
+  std::int64_t devices = 1;  ///< that the actor stands for, or 1 where all stand for as many
   Time compute, optimizer, idle;
   std::array<Time, work_count> busy;  ///< communication in flight, by Work, whatever else goes on
   std::array<Time, work_count>

@@ -11,6 +11,7 @@
 #include "models/cluster/fabric.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
+#include "sim/report/goodput.hpp"
 #include "sim/scenario/holdings.hpp"
 #include "sim/scenario/scenario.hpp"
 
@@ -94,6 +95,20 @@ struct RoutingReport {
   std::optional<Time> imbalance_cost;  ///< of the step, over what it takes with even loads
 };
 
+/// Order statistics of a figure over runs: the smallest value that so many of them do not exceed.
+struct Percentiles {
+  double least = 0, median = 0, p90 = 0, p99 = 0, most = 0, mean = 0;
+};
+/// Of at least one value.
+Percentiles percentiles_of(std::vector<double> values);
+
+/// Runs of one scenario with seeds of their own.
+struct RepeatReport {
+  std::int64_t runs = 0;
+  Percentiles step_time;               ///< seconds
+  std::optional<Percentiles> goodput;  ///< with failures
+};
+
 /// A kind of work on the critical path.
 struct CriticalShare {
   std::string kind;
@@ -120,7 +135,9 @@ struct Report {
   std::vector<StepReport> steps;  ///< with experts
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;
-  std::vector<MemoryReport> memory;  ///< by pipeline rank
+  std::optional<GoodputReport> goodput;  ///< with failures
+  std::optional<RepeatReport> repeat;  ///< of several runs with seeds of their own; the rest is of the first
+  std::vector<MemoryReport> memory;    ///< by pipeline rank
   Bytes memory_capacity;
   std::vector<CriticalShare> critical_path;
   std::string engine;

@@ -57,7 +57,7 @@ Splits splits_of_layer(const Scenario& scenario, std::size_t layer) {
   return splits;
 }
 
-/// Seconds of compute over all actors.
+/// Seconds of compute over all devices.
 struct Compute {
   Parts forward{}, backward{};
   double loss = 0, loss_backward = 0, optimizer = 0;
@@ -106,7 +106,8 @@ Compute compute_of(const Scenario& scenario, const TaskGraph& graph, const Timel
   Sum sum(scenario);
   for (std::size_t task = 0; task < graph.size(); ++task) {
     if (graph.kinds[task] != TaskKind::compute) continue;
-    sum.add(graph.tags[task], to_seconds(timeline.ends[task] - timeline.starts[task]));
+    sum.add(graph.tags[task],
+            graph.devices_of(graph.actors[task]) * to_seconds(timeline.ends[task] - timeline.starts[task]));
   }
   return sum.result();
 }
@@ -114,11 +115,11 @@ Compute compute_of(const Scenario& scenario, const TaskGraph& graph, const Timel
 /// Rows in their order; a communication that no row has claimed gets one of its own.
 class Rows {
  public:
-  Rows(const Report& report, double actors) : report_(report), actors_(actors) {}
+  Rows(const Report& report, double devices) : report_(report), devices_(devices) {}
 
   void add(std::string_view step, std::string_view part, double seconds, Work work = Work::none) {
     StepReport row{
-        .step = std::string(step), .part = std::string(part), .compute = from_seconds(seconds / actors_)};
+        .step = std::string(step), .part = std::string(part), .compute = from_seconds(seconds / devices_)};
     if (work != Work::none) {
       const PhaseReport& phase = report_.phases[static_cast<std::size_t>(work)];
       row.communication = phase.busy;
@@ -157,7 +158,7 @@ class Rows {
 
  private:
   const Report& report_;
-  double actors_;
+  double devices_;
   std::vector<StepReport> rows_;
   std::array<bool, work_count> claimed_{};
 };
@@ -171,7 +172,9 @@ std::vector<StepReport> steps_of(const Scenario& scenario, const TaskGraph& grap
   const Compute sum = compute_of(scenario, graph, timeline);
   const auto forward = [&](Part part) { return sum.forward[static_cast<std::size_t>(part)]; };
   const auto backward = [&](Part part) { return sum.backward[static_cast<std::size_t>(part)]; };
-  Rows rows(report, static_cast<double>(graph.actor_count));
+  double devices = 0;
+  for (ActorId actor = 0; actor < graph.actor_count; ++actor) devices += graph.devices_of(actor);
+  Rows rows(report, devices);
   rows.add("attention", "", forward(Part::attention));
   rows.add("router", "", forward(Part::router));
   rows.add("dispatch", "", forward(Part::dispatch), Work::dispatch);

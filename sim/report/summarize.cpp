@@ -11,11 +11,15 @@
 namespace moesim {
 namespace {
 
-/// Mean over actors, to the nearest picosecond.
+/// Mean over devices, to the nearest picosecond.
 Time mean(const std::vector<Occupancy>& actors, auto member) {
   std::int64_t sum = 0;
-  for (const Occupancy& actor : actors) sum += member(actor).count;
-  return Time{sum / static_cast<std::int64_t>(actors.size())};
+  std::int64_t devices = 0;
+  for (const Occupancy& actor : actors) {
+    sum += actor.devices * member(actor).count;
+    devices += actor.devices;
+  }
+  return Time{sum / devices};
 }
 
 void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
@@ -96,8 +100,11 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
   const std::span<const Link> links = scenario.fabric().links();
   std::vector<double> bytes(links.size());
   for (std::size_t p = 0; p < runs.size(); ++p) {
-    for (const LinkLoad& load : graph.link_loads_of(graph.pattern_table[p])) {
-      bytes[load.link] += load.bytes * graph.pattern_table[p].efficiency * static_cast<double>(runs[p]);
+    const Pattern& pattern = graph.pattern_table[p];
+    for (const LinkLoad& load : graph.link_loads_of(pattern)) {
+      const bool is_nvlink = links[load.link].link_class == LinkClass::nvlink;
+      const double efficiency = is_nvlink ? pattern.nvlink_efficiency : pattern.efficiency;
+      bytes[load.link] += load.bytes * efficiency * static_cast<double>(runs[p]);
     }
   }
   for (std::size_t c = 0; c < link_class_count; ++c) {
@@ -145,6 +152,21 @@ void add_critical_path(const TaskGraph& graph, const Timeline& timeline, Report&
 
 }  // namespace
 
+Percentiles percentiles_of(std::vector<double> values) {
+  ensure(!values.empty(), "percentiles are of some values");
+  std::sort(values.begin(), values.end());
+  const auto count = static_cast<double>(values.size());
+  const auto rank = [&](double share) {
+    return values[static_cast<std::size_t>(std::max(1.0, std::ceil(share * count - 1e-9))) - 1];
+  };
+  return {.least = values.front(),
+          .median = rank(0.5),
+          .p90 = rank(0.9),
+          .p99 = rank(0.99),
+          .most = values.back(),
+          .mean = std::accumulate(values.begin(), values.end(), 0.0) / count};
+}
+
 Bytes Report::memory_peak() const {
   Bytes highest;
   for (const MemoryReport& rank : memory) highest = std::max(highest, rank.total());
@@ -168,6 +190,11 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
     add_gradient_parts(scenario, graph, timeline, report);
     report.routing = routing_of(scenario);
     report.steps = steps_of(scenario, graph, timeline, report);
+  }
+  if (scenario.faults.failures) {
+    const std::int64_t devices =
+        scenario.cluster ? scenario.fabric().device_count() : scenario.layout.sizes().pipeline;
+    report.goodput = goodput_of(*scenario.faults.failures, scenario.faults.seed, devices, report.step_time);
   }
   add_critical_path(graph, timeline, report);
   report.engine = scenario.engine_name;

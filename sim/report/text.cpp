@@ -13,6 +13,20 @@ std::string bar(double share) {
   return std::string(static_cast<std::size_t>(std::lround(std::clamp(share, 0.0, 1.0) * 40)), '#');
 }
 
+/// Long times in minutes, hours and days, beyond what a Time holds too.
+std::string print_seconds(double seconds) {
+  if (seconds < 300) return print(from_seconds(seconds));
+  if (seconds < 2 * 3600) return fmt::format("{:.4g} min", seconds / 60);
+  if (seconds < 2 * 86400) return fmt::format("{:.4g} h", seconds / 3600);
+  return fmt::format("{:.4g} d", seconds / 86400);
+}
+
+/// With six digits: runs of one scenario differ little.
+std::string print_precisely(double seconds) {
+  if (seconds >= 1) return fmt::format("{:.6g} s", seconds);
+  return seconds >= 1e-3 ? fmt::format("{:.6g} ms", seconds * 1e3) : fmt::format("{:.6g} us", seconds * 1e6);
+}
+
 /// Whole numbers with commas: 62,914,560.
 std::string grouped(double number) {
   const std::string digits = fmt::format("{:.0f}", number);
@@ -169,11 +183,52 @@ std::string critical(const Report& report) {
   return text + "\n";
 }
 
+std::string interval(double seconds, double goodput) {
+  return fmt::format("{} ({:.2f} %)", print_seconds(seconds), 100 * goodput);
+}
+
+std::string goodput(const Report& report) {
+  if (!report.goodput) return {};
+  const GoodputReport& of = *report.goodput;
+  std::string text =
+      fmt::format("\nGoodput, with a checkpoint every {} steps, {} of work\n",
+                  grouped(static_cast<double>(of.steps_between)), print_seconds(to_seconds(of.interval)));
+  text += fmt::format("  simulated      {:.2f} % of {}, {} failures\n", 100 * of.simulated,
+                      print_seconds(to_seconds(of.run)), grouped(static_cast<double>(of.failures)));
+  if (of.mean_between_s > 0) {
+    text += fmt::format("  expected       {:.2f} % (Daly 2006), one failure every {}\n", 100 * of.expected,
+                        print_seconds(of.mean_between_s));
+    text += fmt::format("  best interval  {} by Young 1974, {} by Daly 2006\n",
+                        interval(of.young_s, of.expected_at_young), interval(of.daly_s, of.expected_at_daly));
+  }
+  if (report.tokens > 0)
+    text += fmt::format("  throughput     {} tokens/s in the long run\n",
+                        grouped(of.simulated * report.tokens_per_second()));
+  return text;
+}
+
+std::string repeat(const Report& report) {
+  if (!report.repeat) return {};
+  std::string text = fmt::format("\nOver {} seeds, of which the first is above\n", report.repeat->runs);
+  text += fmt::format("  {:<12} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}\n", "", "least", "median", "p90",
+                      "p99", "most", "mean");
+  const auto row = [&](std::string_view name, const Percentiles& of, auto format) {
+    text += fmt::format("  {:<12} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}\n", name, format(of.least),
+                        format(of.median), format(of.p90), format(of.p99), format(of.most), format(of.mean));
+  };
+  row("step time", report.repeat->step_time, print_precisely);
+  if (report.repeat->goodput)
+    row("goodput", *report.repeat->goodput,
+        [](double value) { return fmt::format("{:.2f} %", 100 * value); });
+  return text;
+}
+
 }  // namespace
 
 std::string write_text(const Report& report) {
   return header(report) + breakdown(report) + pipeline(report) + steps(report) + communication(report) +
-         links(report) + routing(report) + memory(report) + critical(report) +
+         links(report) + routing(report) + memory(report) + critical(report) + goodput(report) +
+         repeat(report) +
          fmt::format("\nEngine {}: {} tasks, {} events, fingerprint {}\n", report.engine,
                      grouped(static_cast<double>(report.tasks)), grouped(static_cast<double>(report.events)),
                      report.fingerprint);

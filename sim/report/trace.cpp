@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "models/base/error.hpp"
+#include "sim/scenario/fold.hpp"
 
 namespace moesim {
 namespace {
@@ -187,6 +188,22 @@ void write_stream(std::span<const Slice> slices, TraceWriter& writer) {
   }
 }
 
+/// Classes of unequal sizes go by their first device.
+std::vector<std::string> names_of_classes(const Scenario& scenario) {
+  const Fold fold = fold_of(scenario, Loading::as_routed);
+  std::vector<std::string> names;
+  for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
+    for (std::uint32_t representative = 0; representative < fold.count; ++representative) {
+      const auto first = std::find(fold.representatives.begin(), fold.representatives.end(), representative);
+      const auto count = std::count(first, fold.representatives.end(), representative);
+      const auto position = static_cast<std::uint32_t>(first - fold.representatives.begin());
+      names.push_back(fmt::format("device {}{}: pipeline rank {}", scenario.layout.device(rank, position),
+                                  count > 1 ? fmt::format(" and {} alike", count - 1) : "", rank));
+    }
+  }
+  return names;
+}
+
 }  // namespace
 
 std::vector<std::string> actor_names(const Scenario& scenario, std::size_t actors) {
@@ -194,6 +211,7 @@ std::vector<std::string> actor_names(const Scenario& scenario, std::size_t actor
   const std::size_t positions = actors / ranks;
   const std::int64_t devices = scenario.layout.sizes().stage_devices();
   std::vector<std::string> names;
+  if (scenario.faults.change_steps() && positions > 1 && !scenario.fixed) return names_of_classes(scenario);
   for (std::size_t actor = 0; actor < actors; ++actor) {
     const auto rank = static_cast<std::int64_t>(actor / positions);
     std::string name = fmt::format("pipeline rank {}", rank);

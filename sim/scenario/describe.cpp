@@ -2,11 +2,15 @@
 #include <fmt/format.h>
 
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/search_bounds.hpp"
 
 namespace moesim {
 
 std::vector<DescribedPart> describe_scenario() {
   std::vector<DescribedPart> parts;
+  std::vector<Declaration> unused;
+  Reader cluster = Reader::describing(unused);
+  const Fabric fabric = read_cluster(cluster).fabric;
   const auto describe = [&](std::string name, std::string sentence, auto read) {
     parts.push_back({std::move(name), std::move(sentence), {}});
     read(Reader::describing(parts.back().keys));
@@ -28,23 +32,26 @@ std::vector<DescribedPart> describe_scenario() {
     read_draws(r, router);
     static_cast<void>(read_expert_choices(r));
   });
-  describe("collectives", "the algorithm of each communication", [](Reader r) {
-    std::vector<Declaration> unused;
-    Reader cluster = Reader::describing(unused);
-    const Fabric fabric = read_cluster(cluster).fabric;
+  describe("collectives", "the algorithm of each communication", [&](Reader r) {
     static_cast<void>(
         read_collectives(std::move(r), fabric, {.updater = Updater::owner}, ContextExchange::ring));
   });
+  describe("search", "what `moesim search` may choose",
+           [](Reader r) { static_cast<void>(read_search_bounds(std::move(r))); });
   describe("precision", "number formats",
            [](Reader r) { static_cast<void>(read_precision_plan(std::move(r))); });
+  describe("faults", "what goes wrong, in a step and in a long run",
+           [&](Reader r) { static_cast<void>(read_faults(std::move(r), 1, &fabric)); });
+  describe("straggler", "one of \"stragglers\" in \"faults\"",
+           [](Reader r) { static_cast<void>(read_straggler(r, 1'048'576)); });
+  describe("link_fault", "one of \"links\" in \"faults\"",
+           [&](Reader r) { static_cast<void>(read_link_fault(r, fabric)); });
+  describe("jitter", "part of \"faults\"", [](Reader r) { static_cast<void>(read_jitter(r)); });
+  describe("failures", "part of \"faults\"", [](Reader r) { static_cast<void>(read_failures(r, 1)); });
   describe("pipeline", "a pipeline without a model, whose passes have given durations",
            [](Reader r) { static_cast<void>(read_pipeline_sizes(std::move(r))); });
-  describe("communication", "one communication by itself, on a cluster, without a model", [](Reader r) {
-    std::vector<Declaration> unused;
-    Reader cluster = Reader::describing(unused);
-    const Fabric fabric = read_cluster(cluster).fabric;
-    static_cast<void>(read_communication(std::move(r), fabric));
-  });
+  describe("communication", "one communication by itself, on a cluster, without a model",
+           [&](Reader r) { static_cast<void>(read_communication(std::move(r), fabric)); });
   describe("fixed_cost", "the part \"cost\" of a scenario with \"pipeline\"",
            [](Reader r) { static_cast<void>(read_fixed_cost(std::move(r))); });
   return parts;

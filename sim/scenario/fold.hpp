@@ -21,10 +21,22 @@ enum class Loading : std::uint8_t {
   even,       ///< the same for every rank: what imbalance is measured against
 };
 
+/// Where a device is.
+struct DevicePlace {
+  std::int64_t pipeline_rank = 0;
+  std::uint32_t position = 0;
+};
+DevicePlace place_of(const Scenario& scenario, DeviceId device);
+
 /// Even loads: one position stands for all, unless `full` asks for every position of a scenario as routed.
 /// Uneven loads, `folded`: positions of the same rank in their expert groups do the same, since one group's
 /// loads stand for those of all; where a group of another kind (tensor, data) would then mix ranks that do
 /// not, every position stands for itself.
+///
+/// Faults break symmetry. A straggler's position stands for itself, and the rest is split as far as needed:
+/// positions stay together if their groups of every kind, and their nodes, hold as many of each class. A link
+/// of one node does the same with all devices of that node; one between switches, and jitter, unfold
+/// everything.
 Fold fold_of(const Scenario& scenario, Loading loading);
 
 }  // namespace moesim

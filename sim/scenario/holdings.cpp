@@ -123,12 +123,18 @@ std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_r
   return sums;
 }
 
-double optimizer_bytes_moved(const PrecisionPlan& precision) {
-  const auto gradient = static_cast<double>(size_of(precision.gradient).count);
-  const auto moment = static_cast<double>(size_of(precision.moments).count);
-  constexpr double master = 4;
-  constexpr double parameter = 2;
-  return gradient + 2 * master + 4 * moment + parameter;
+UpdateTraffic update_traffic(const Scenario& scenario) {
+  const auto gradient = static_cast<double>(size_of(scenario.precision.gradient).count);
+  const auto moment = static_cast<double>(size_of(scenario.precision.moments).count);
+  constexpr double fp32 = 4, parameter = 2;
+  const double states = 2 * fp32 + 4 * moment;
+  if (scenario.update_passes == UpdatePasses::one)
+    return {.held = 0, .updated = gradient + states + parameter};
+  const Sizes& sizes = scenario.layout.sizes();
+  const double scaling = sizes.data * sizes.context > 1 ? 2 * gradient : 0;
+  const double cast = gradient < fp32 ? gradient + fp32 : 0;
+  const double norm_and_clip = fp32 + 2 * fp32, adam = fp32 + states, copy = fp32 + parameter;
+  return {.held = 2 * gradient + scaling, .updated = cast + norm_and_clip + adam + copy};
 }
 
 }  // namespace moesim

@@ -49,8 +49,17 @@ struct CopySum {
 /// pipeline rank. Copies on one and the same rank need none.
 std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_rank);
 
-/// Bytes that Adam (Kingma and Ba, arXiv 1412.6980) moves for one parameter: the gradient, the fp32 master
-/// and both moments read, master and moments written, the bf16 parameter written.
-double optimizer_bytes_moved(const PrecisionPlan& precision);
+/// Bytes that an update moves in device memory.
+struct UpdateTraffic {
+  double held = 0;     ///< for each gradient that the device has, before it is sent
+  double updated = 0;  ///< for each parameter that the device updates
+};
+/// Adam (Kingma and Ba, arXiv 1412.6980) reads the gradient, the fp32 master and both moments, and writes
+/// master, moments and the bf16 parameter. Separate passes are those of Megatron-LM (core/distributed/
+/// param_and_grad_buffer.py, core/optimizer/clip_grads.py, distrib_optimizer.py): gradients are set to zero,
+/// read in search of NaN and, with several data-parallel ranks, multiplied by one over their number; those
+/// that the rank updates are cast to fp32, read for the norm and multiplied by the clipping factor; after
+/// Adam the master is read again and written in bf16.
+UpdateTraffic update_traffic(const Scenario& scenario);
 
 }  // namespace moesim

@@ -10,6 +10,7 @@
 #include "sim/scenario/fold.hpp"
 #include "sim/scenario/holdings.hpp"
 #include "sim/scenario/parts.hpp"
+#include "sim/scenario/search_bounds.hpp"
 #include "sim/scenario/share.hpp"
 #include "sim/scenario/switch_layout.hpp"
 #include "sim/scenario/work_times.hpp"
@@ -258,6 +259,20 @@ void read_engine(Reader& reader, Scenario& scenario) {
   engine.finish();
 }
 
+void read_disturbances(Reader& reader, Scenario& scenario) {
+  constexpr std::string_view what = "what goes wrong: stragglers, links, jitter, failures";
+  Fabric* fabric = scenario.cluster ? &scenario.cluster->fabric : nullptr;
+  const std::int64_t devices = fabric != nullptr ? fabric->device_count() : scenario.layout.sizes().pipeline;
+  scenario.faults = read_faults(part_or_empty(reader, "faults", what), devices, fabric);
+  if (fabric != nullptr) apply_faults(scenario.faults.links, *fabric);
+  scenario.repeat =
+      reader.integer({.name = "repeat",
+                      .help = "runs of `moesim run`, each with seeds one higher, for percentiles",
+                      .fallback = 1,
+                      .at_least = 1,
+                      .at_most = 100'000});
+}
+
 /// A scenario that gives the durations of whole passes, so that published schedule tables can be replayed.
 Scenario read_pipeline_only(Reader reader) {
   Scenario scenario;
@@ -280,6 +295,7 @@ Scenario read_pipeline_only(Reader reader) {
               .send = scenario.fixed->send});
   scenario.layout = Layout({.pipeline = sizes.stages}, scenario.layout.placement());
   read_engine(reader, scenario);
+  read_disturbances(reader, scenario);
   reader.finish();
   return scenario;
 }
@@ -295,6 +311,9 @@ Scenario read_communication_only(Reader reader) {
       read_communication(reader.part("communication", "one communication by itself"), scenario.fabric());
   scenario.order.ranks.resize(1);  // one actor stands for all devices; it has no passes
   read_engine(reader, scenario);
+  scenario.faults =
+      read_link_faults(part_or_empty(reader, "faults", "links with part of their rate"), scenario.fabric());
+  apply_faults(scenario.faults.links, scenario.cluster->fabric);
   reader.finish();
   return scenario;
 }
@@ -328,12 +347,24 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.recompute = read_recompute(reader);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
+  scenario.update_passes = static_cast<UpdatePasses>(
+      reader.choice({.name = "update_passes",
+                     .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and "
+                             "clip gradients and copy parameters",
+                     .fallback = "one"},
+                    update_pass_names));
+  scenario.placeholder_gradients = reader.flag(
+      {.name = "placeholder_gradients",
+       .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to the "
+               "sum inside the product",
+       .fallback = false});
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);
   scenario.resolution = static_cast<Resolution>(reader.choice(
       {.name = "resolution", .help = "whether one rank stands for its symmetric peers", .fallback = "folded"},
       resolution_names));
+  read_disturbances(reader, scenario);
 }
 
 /// Buckets of gradients that the pipeline ranks send beside compute, each in a step or for each microbatch.
@@ -395,6 +426,8 @@ Scenario read_training_step(Reader reader) {
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
   fit_layers(reader, scenario, layers_per_stage);
   fit_tasks(reader, scenario);
+  if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
+    static_cast<void>(read_search_bounds(std::move(*search)));
   if (!reader.is_describing() && has_uneven_loads(scenario)) scenario.loads.emplace(scenario);
   reader.finish();
   return scenario;

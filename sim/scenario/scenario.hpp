@@ -19,6 +19,7 @@
 #include "sim/engine/engine.hpp"
 #include "sim/gradient/gradient_sync.hpp"
 #include "sim/scenario/expert_loads.hpp"
+#include "sim/scenario/faults.hpp"
 #include "sim/scenario/layout.hpp"
 #include "sim/schedule/replay.hpp"
 #include "sim/schedule/schedule.hpp"
@@ -52,6 +53,13 @@ enum class ContextExchange : std::uint8_t {
   ring,        ///< from rank to rank, beside the attention on those that have come (arXiv 2310.01889)
 };
 inline constexpr std::string_view context_exchange_names[] = {"all_gather", "ring"};
+
+/// How often the software goes over gradients and parameters in an update.
+enum class UpdatePasses : std::uint8_t {
+  one,       ///< Adam alone, with gradients as they are
+  separate,  ///< a kernel for each step, as Megatron-LM's distributed optimizer
+};
+inline constexpr std::string_view update_pass_names[] = {"one", "separate"};
 
 /// Which rank of an expert group holds which experts of a layer.
 enum class Placement : std::uint8_t {
@@ -105,11 +113,15 @@ struct Scenario {
   PrecisionPlan precision;
   GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank
   Recompute recompute;
+  UpdatePasses update_passes = UpdatePasses::one;
   bool fused_loss = true;
+  bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
   std::unique_ptr<const Cost> cost;
   std::unique_ptr<const Engine> engine;
   std::string engine_name;
   Resolution resolution = Resolution::folded;
+  Faults faults;
+  std::int64_t repeat = 1;  ///< runs of `moesim run`, each with seeds of its own
 
   const Fabric& fabric() const { return cluster->fabric; }
   /// Microbatches that one pipeline works through in a step.

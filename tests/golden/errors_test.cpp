@@ -36,11 +36,13 @@ const std::string see_help = "hint: moesim --help lists commands and options\n";
 TEST_CASE("A command line that cannot be understood is refused with a hint") {
   CHECK(refusal({}) == "error: A subcommand is required\n" + see_help);
   CHECK(refusal({"bogus"}) ==
-        "error: unknown command 'bogus' (known: run, schedule, compare, topology, validate, import, list, "
+        "error: unknown command 'bogus' (known: run, schedule, compare, search, topology, validate, import, "
+        "list, "
         "describe, calibrate, cost)\n" +
             see_help);
   CHECK(refusal({"comapre", "x.json"}) ==
-        "error: unknown command 'comapre' (known: run, schedule, compare, topology, validate, import, list, "
+        "error: unknown command 'comapre' (known: run, schedule, compare, search, topology, validate, "
+        "import, list, "
         "describe, calibrate, cost; did you "
         "mean "
         "'compare'?)\n" +
@@ -55,6 +57,35 @@ TEST_CASE("A command line that cannot be understood is refused with a hint") {
         "error: --format: xml not in {text,json,csv}\n" + see_help);
   CHECK(refusal({"list", "bogus"}).starts_with("error: unknown family 'bogus' (known: schedule, topology, "));
   CHECK(refusal({"describe", "schedule.dualpip"}).ends_with("did you mean 'dualpipe'?)\n"));
+}
+
+TEST_CASE("Faults that cannot be are refused, and a fabric that is cut ends the run") {
+  CHECK(refusal_of({"faults.bogus=1"}).find("unknown key") != std::string::npos);
+  CHECK(refusal_of({R"(faults.stragglers=[{"device": 2, "slowdown": 2}])"}).find("stragglers.0.device") !=
+        std::string::npos);
+  CHECK(refusal_of({R"(faults.stragglers=[{"device": 1, "slowdown": 0.5}])"}).find("stragglers.0.slowdown") !=
+        std::string::npos);
+  CHECK(refusal_of({R"(faults.stragglers=[{"device": 1, "slowdown": 2}, {"device": 1, "slowdown": 3}])"})
+            .find("1 is a straggler already") != std::string::npos);
+  CHECK(refusal_of({R"(faults.links=[{"between": ["gpu 0"], "rate_left": 0}])"})
+            .find("names 1 ends, expected 2") != std::string::npos);
+  CHECK(refusal_of({R"(faults.links=[{"between": ["gpu 0", "gpu 1"], "rate_left": 0}])"})
+            .find("no link joins 'gpu 0' and 'gpu 1'") != std::string::npos);
+  CHECK(refusal_of({R"(faults.links=[{"between": ["gpu 0", "node 0 nvswich"], "rate_left": 0}])"})
+            .find("did you mean 'node 0 nvswitch'?") != std::string::npos);
+  const std::string costs =
+      R"("checkpoint_interval": "600 s", "checkpoint_cost": "1 s", "restart_cost": "1 s")";
+  CHECK(refusal_of({"faults.failures={" + costs + "}"}).find("expected per_device_year above 0, or times") !=
+        std::string::npos);
+  CHECK(refusal_of({R"(faults.failures={"at": ["9 s", "8 s"], )" + costs + "}"}).find("\"8 s\" is earlier") !=
+        std::string::npos);
+  CHECK(refusal_of({R"(faults.failures={"at": ["9 x"], )" + costs + "}"}).find("unknown unit 'x'") !=
+        std::string::npos);
+  const Outcome cut = run_moesim(
+      {"run", tiny, "--set", R"(faults.links=[{"between": ["gpu 0", "node 0 nvswitch"], "rate_left": 0}])"});
+  CHECK(cut.code == 1);
+  CHECK(cut.out.empty());
+  CHECK(cut.err == "error: the fabric is cut: no way is left from gpu 0 to gpu 1\n");
 }
 
 TEST_CASE("A file that is missing, a folder, empty or no JSON is named with its place") {

@@ -46,6 +46,7 @@ struct Sent {
 
 struct Communication {
   Sent forward, backward;
+  std::int64_t outside = 0;  ///< all-reduced by embedding and head, both ways
   std::int64_t gradients = 0;
   std::int64_t rest = 0;
 };
@@ -65,7 +66,7 @@ Communication communication_of(const Scenario& scenario) {
     switch (tag.work) {
       case Work::tensor:
       case Work::expert_tensor:
-        sent.all_reduced += bytes;
+        (tag.layer < 0 ? sum.outside : sent.all_reduced) += bytes;
         break;
       case Work::dispatch:
       case Work::combine:
@@ -110,6 +111,7 @@ TEST_CASE("Model parallelism of the Switch paper all-reduces B x d_model forward
   const std::int64_t of_blocks = 2 * layers * all_reduce(1, N, B * d_model * element);
   CHECK(sent.forward == Sent{.all_reduced = of_blocks});
   CHECK(sent.backward == Sent{.all_reduced = of_blocks});
+  CHECK(sent.outside == 2 * all_reduce(1, N, B * d_model * element));
   CHECK(sent.gradients + sent.rest == 0);
 }
 

@@ -297,6 +297,21 @@ TEST_CASE("Placement by load, with copies of hot experts or without, never slows
   }
 }
 
+TEST_CASE("Copies of experts go with every way of synchronising gradients") {
+  for (const char* kind : {"all_reduce", "zero1", "zero2", "zero3", "parameter_server"}) {
+    CAPTURE(kind);
+    const Setup setup{.devices = 16, .expert = 4};
+    const std::string sync = fmt::format(R"(, "gradient_sync": {{"kind": "{}"}})", kind);
+    const std::string placed = R"(, "placement": "balanced", "redundant": {})";
+    const auto gradients = [&](int copies) {
+      const std::string routing = zipf(1.0, fmt::format(fmt::runtime(placed), copies));
+      const Report report = simulate(scenario_of(setup, routing, sync)).report;
+      return report.phases[static_cast<std::size_t>(Work::gradient)].bytes;
+    };
+    CHECK(gradients(8) > gradients(0));
+  }
+}
+
 TEST_CASE("A hot expert with copies costs less than without, gradients of the copies included") {
   const Report alone = simulate(scenario_of({}, zipf(1.5, R"(, "placement": "balanced")"))).report;
   const Report copied =

@@ -182,6 +182,16 @@ TEST_CASE("A hierarchical all-to-all crosses to each other node once, and spread
   for (const DeviceId rank : group) CHECK(sums.sent.at(rank) == sums.received.at(rank));
 }
 
+TEST_CASE("A hierarchical all-to-all has an efficiency of its own on NVLink where that is given") {
+  const Fabric fabric = nodes_of(8, 4);
+  const std::vector<DeviceId> group = first_devices(8);
+  const auto planned = [&](const char* text) { return algorithm(text)->plan(all_to_all(group), fabric); };
+  CHECK(planned(R"({"kind": "hierarchical", "efficiency": 0.9})").nvlink_efficiency == 0);
+  const Traffic traffic = planned(R"({"kind": "hierarchical", "efficiency": 0.9, "nvlink_efficiency": 0.5})");
+  CHECK(traffic.efficiency == 0.9);
+  CHECK(traffic.nvlink_efficiency == 0.5);
+}
+
 TEST_CASE("On one node a hierarchical all-to-all is a pairwise one without duplicates") {
   const Fabric fabric = nodes_of(4, 4);
   const std::vector<DeviceId> group = first_devices(4);

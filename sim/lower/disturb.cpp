@@ -1,0 +1,54 @@
+#include "sim/lower/disturb.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/base/error.hpp"
+#include "models/base/random.hpp"
+
+namespace moesim {
+namespace {
+
+/// A factor with mean 1 (lognormal) or at least 1 (exponential).
+double factor_of(const Jitter& jitter, RandomStream& random) {
+  if (jitter.kind == JitterKind::exponential) return 1 - jitter.deviation * std::log1p(-random.uniform());
+  // Of a lognormal variable with mean 1 and variance v: sigma^2 = ln(1 + v), mu = -sigma^2 / 2.
+  const double variance = std::log1p(jitter.deviation * jitter.deviation);
+  return std::exp(std::sqrt(variance) * random.normal() - variance / 2);
+}
+
+/// Each device draws for its tasks in their order, whatever others do.
+void vary_durations(TaskGraph& graph, const Scenario& scenario, const Fold& fold) {
+  const Random random(scenario.faults.seed);
+  std::vector<RandomStream> streams;
+  for (ActorId actor = 0; actor < graph.actor_count; ++actor) {
+    const DeviceId device =
+        scenario.fixed ? actor : scenario.layout.device(actor / fold.count, actor % fold.count);
+    streams.push_back(random.stream("jitter", device));
+  }
+  for (TaskId task = 0; task < graph.size(); ++task) {
+    if (graph.durations[task] == Time{}) continue;
+    const double factor = factor_of(scenario.faults.jitter, streams[graph.actors[task]]);
+    graph.durations[task] = std::max(Time{1}, scaled(graph.durations[task], factor));
+  }
+}
+
+}  // namespace
+
+void disturb(TaskGraph& graph, const Scenario& scenario, const Fold& fold) {
+  std::vector<std::uint32_t> positions(fold.count, 0);
+  for (const std::uint32_t representative : fold.representatives) ++positions[representative];
+  if (std::any_of(positions.begin(), positions.end(), [&](auto count) { return count != positions[0]; })) {
+    for (ActorId actor = 0; actor < graph.actor_count; ++actor)
+      graph.devices.push_back(positions[actor % fold.count]);
+  }
+  if (!scenario.faults.stragglers.empty()) graph.slownesses.resize(graph.actor_count);
+  for (const Straggler& straggler : scenario.faults.stragglers) {
+    const DevicePlace place = place_of(scenario, straggler.device);
+    graph.slownesses[static_cast<std::size_t>(place.pipeline_rank) * fold.count + fold.of(place.position)] = {
+        straggler.from, straggler.slowdown};
+  }
+  if (scenario.faults.jitter.deviation > 0) vary_durations(graph, scenario, fold);
+}
+
+}  // namespace moesim

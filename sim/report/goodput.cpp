@@ -1,0 +1,110 @@
+#include "sim/report/goodput.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "models/base/random.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr double seconds_per_year = 365.25 * 24 * 3600;
+
+/// Times of failures, in seconds.
+class Clock {
+ public:
+  Clock(const Failures& failures, std::uint64_t seed, double mean_between)
+      : given_(failures.at), random_(Random(seed).stream("failures")), mean_between_(mean_between) {}
+
+  /// The one after that at `now`; where they are random they have no memory.
+  double after(double now) {
+    if (mean_between_ > 0) return now - mean_between_ * std::log1p(-random_.uniform());
+    return next_ < given_.size() ? to_seconds(given_[next_++]) : std::numeric_limits<double>::infinity();
+  }
+
+ private:
+  const std::vector<Time>& given_;
+  RandomStream random_;
+  double mean_between_;
+  std::size_t next_ = 0;
+};
+
+struct Plan {
+  double interval, checkpoint, restart, run;
+};
+
+/// Work that survives in segments from `now` on, until `until`: those that are saved, and at the end of the
+/// run what is under way.
+double kept(const Plan& plan, double now, double until) {
+  const double segment = plan.interval + plan.checkpoint;
+  const double whole = std::floor((until - now) / segment);
+  const double rest = until >= plan.run ? std::min(plan.interval, until - now - whole * segment) : 0;
+  return whole * plan.interval + std::max(0.0, rest);
+}
+
+void simulate(const Plan& plan, Clock& clock, GoodputReport& report) {
+  double useful = 0;
+  double now = 0;
+  double failure = clock.after(0);
+  while (now < plan.run) {
+    const double until = std::min(failure, plan.run);
+    useful += kept(plan, now, until);
+    if (failure >= plan.run) break;
+    ++report.failures;
+    now = failure + plan.restart;
+    for (failure = clock.after(failure); failure < std::min(now, plan.run); failure = clock.after(failure)) {
+      ++report.failures;  // while it restarts: it begins anew
+      now = failure + plan.restart;
+    }
+  }
+  report.simulated = useful / plan.run;
+}
+
+/// Young, A first order approximation to the optimum checkpoint interval, CACM 17(9), 1974.
+double young_interval(double checkpoint, double mean_between) {
+  return std::sqrt(2 * checkpoint * mean_between);
+}
+
+/// Daly 2006, the perturbation solution of higher order.
+double daly_interval(double checkpoint, double mean_between) {
+  if (checkpoint >= 2 * mean_between) return mean_between;
+  const double x = checkpoint / (2 * mean_between);
+  return young_interval(checkpoint, mean_between) * (1 + std::sqrt(x) / 3 + x / 9) - checkpoint;
+}
+
+}  // namespace
+
+double daly_goodput(double interval, double checkpoint, double restart, double mean_between) {
+  return interval * std::exp(-restart / mean_between) /
+         (mean_between * std::expm1((interval + checkpoint) / mean_between));
+}
+
+GoodputReport goodput_of(const Failures& failures, std::uint64_t seed, std::int64_t devices, Time step) {
+  GoodputReport report;
+  const double steps = std::round(failures.checkpoint_interval / step);
+  report.steps_between = std::max<std::int64_t>(1, static_cast<std::int64_t>(steps));
+  report.interval = step * report.steps_between;
+  report.run = failures.run;
+  const Plan plan{.interval = to_seconds(report.interval),
+                  .checkpoint = to_seconds(failures.checkpoint_cost),
+                  .restart = to_seconds(failures.restart_cost),
+                  .run = to_seconds(failures.run)};
+  if (failures.per_device_year > 0)
+    report.mean_between_s = seconds_per_year / (failures.per_device_year * static_cast<double>(devices));
+  Clock clock(failures, seed, report.mean_between_s);
+  simulate(plan, clock, report);
+  if (report.mean_between_s == 0) return report;
+  const double mean = report.mean_between_s;
+  const auto expected = [&](double interval) {
+    return interval > 0 ? daly_goodput(interval, plan.checkpoint, plan.restart, mean) : 0;
+  };
+  report.expected = expected(plan.interval);
+  report.young_s = young_interval(plan.checkpoint, mean);
+  report.daly_s = daly_interval(plan.checkpoint, mean);
+  report.expected_at_young = expected(report.young_s);
+  report.expected_at_daly = expected(report.daly_s);
+  return report;
+}
+
+}  // namespace moesim

@@ -1,0 +1,203 @@
+#include "sim/report/search_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace moesim {
+namespace {
+
+bool fits(const SearchResult& result, const FoundPlan& plan) {
+  return plan.report && plan.report->memory_peak() <= result.memory_limit;
+}
+
+/// Fitting plans by time, then those that do not fit, then those that failed.
+void order(SearchResult& result) {
+  const auto place = [&](const FoundPlan& plan) { return !plan.report ? 2 : fits(result, plan) ? 0 : 1; };
+  std::sort(result.simulated.begin(), result.simulated.end(), [&](const FoundPlan& a, const FoundPlan& b) {
+    if (place(a) != place(b)) return place(a) < place(b);
+    if (a.report && a.report->step_time != b.report->step_time)
+      return a.report->step_time < b.report->step_time;
+    if (a.report && a.report->memory_peak() != b.report->memory_peak())
+      return a.report->memory_peak() < b.report->memory_peak();
+    return a.number < b.number;
+  });
+}
+
+/// Over all pairs of plans that differ in both: in order less out of order.
+double kendall(const std::vector<const FoundPlan*>& plans) {
+  std::int64_t in_order = 0;
+  std::int64_t all = 0;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    for (std::size_t k = 0; k < i; ++k) {
+      const double estimated = plans[i]->estimated_seconds - plans[k]->estimated_seconds;
+      const double simulated = to_seconds(plans[i]->report->step_time - plans[k]->report->step_time);
+      if (estimated == 0 || simulated == 0) continue;
+      ++all;
+      in_order += estimated * simulated > 0 ? 1 : -1;
+    }
+  }
+  return all == 0 ? 1 : static_cast<double>(in_order) / static_cast<double>(all);
+}
+
+Agreement agreement_of(const SearchResult& result) {
+  std::vector<const FoundPlan*> plans;
+  for (const FoundPlan& plan : result.simulated) {
+    if (plan.report) plans.push_back(&plan);
+  }
+  Agreement agreement{.pairs = plans.size()};
+  if (plans.empty()) return agreement;
+  std::vector<double> sizes;
+  for (const FoundPlan* plan : plans) {
+    const double error = plan->estimated_seconds / to_seconds(plan->report->step_time) - 1;
+    sizes.push_back(std::abs(error));
+    if (std::abs(error) > std::abs(agreement.worst)) agreement.worst = error;
+  }
+  std::sort(sizes.begin(), sizes.end());
+  agreement.median = sizes[sizes.size() / 2];
+  agreement.kendall_tau = kendall(plans);
+  agreement.winner_rank =
+      1 + static_cast<std::size_t>(std::count_if(plans.begin(), plans.end(), [&](const FoundPlan* plan) {
+        return plan->estimated_seconds < plans.front()->estimated_seconds;
+      }));
+  return agreement;
+}
+
+std::string grouped(std::uint64_t number) {
+  std::string digits = fmt::format("{}", number);
+  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
+  return digits;
+}
+
+std::string plan_line(std::size_t place, const FoundPlan& plan) {
+  if (!plan.report) return fmt::format("{:>3}  failed: {}\n", place, plan.error);
+  const Report& report = *plan.report;
+  return fmt::format("{:>3}  {:>9}  {:>5.1f} %  {:>8}  {:>6.1f} %  {:>+6.1f} %  {}\n", place,
+                     print(report.step_time), 100 * report.mfu(), print(report.memory_peak()),
+                     100 * report.bubble_fraction,
+                     100 * (plan.estimated_seconds / to_seconds(report.step_time) - 1), print(plan));
+}
+
+constexpr std::string_view plan_header = "     step time      MFU    memory    bubble  estimate  plan\n";
+
+std::string cuts(const SearchResult& result) {
+  std::string text;
+  for (std::size_t rule = 0; rule < cut_rule_count; ++rule) {
+    if (result.cut[rule] == 0) continue;
+    text += fmt::format("  {:>18}  {}\n", grouped(result.cut[rule]), cut_rule_sentences[rule]);
+  }
+  return text + fmt::format("  {:>18}  ranked by the estimate\n", grouped(result.ranked));
+}
+
+/// The runner-up's parts against the winner's.
+std::string why(std::size_t place, const FoundPlan& winner, const FoundPlan& second) {
+  const auto line = [](std::string_view name, Time first, Time other) {
+    return fmt::format("  {:<22}{:>10}  {:>10}  {:>+9.1f} ms\n", name, print(first), print(other),
+                       to_seconds(other - first) * 1e3);
+  };
+  const Breakdown& a = winner.report->breakdown;
+  const Breakdown& b = second.report->breakdown;
+  return fmt::format("Why number {} lost: {}\n", place, print(second)) +
+         fmt::format("  {:<22}{:>10}  {:>10}  {:>12}\n", "", "winner", "loser", "more") +
+         line("compute", a.compute, b.compute) +
+         line("exposed communication", a.exposed_communication, b.exposed_communication) +
+         line("bubble", a.bubble, b.bubble) + line("optimizer", a.optimizer, b.optimizer) +
+         line("step", winner.report->step_time, second.report->step_time);
+}
+
+}  // namespace
+
+void judge(SearchResult& result) {
+  order(result);
+  result.fitting =
+      static_cast<std::size_t>(std::count_if(result.simulated.begin(), result.simulated.end(),
+                                             [&](const FoundPlan& plan) { return fits(result, plan); }));
+  result.front.clear();
+  for (std::size_t i = 0; i < result.fitting; ++i) {
+    const Bytes memory = result.simulated[i].report->memory_peak();
+    const bool is_smaller =
+        result.front.empty() || memory < result.simulated[result.front.back()].report->memory_peak();
+    if (is_smaller) result.front.push_back(i);
+  }
+  result.agreement = agreement_of(result);
+}
+
+std::string print(const FoundPlan& plan) {
+  const Sizes& sizes = plan.sizes;
+  std::string text;
+  const auto size = [&](std::string_view name, std::int64_t ranks) {
+    if (ranks > 1) text += fmt::format("{} {}, ", name, ranks);
+  };
+  size("pipeline", sizes.pipeline);
+  size("tensor", sizes.tensor);
+  size("context", sizes.context);
+  size("data", sizes.data);
+  size("expert", sizes.expert);
+  size("expert_tensor", sizes.expert_tensor);
+  text += fmt::format("microbatch {}, {}", plan.microbatch, plan.schedule);
+  if (plan.chunks > 0) text += fmt::format(" of {} chunks", plan.chunks);
+  text += fmt::format(", recompute {}, {}", fmt::join(plan.recompute, "+"), plan.gradient_sync);
+  if (sizes.pipeline > 1 && plan.placement.back() != "pipeline")
+    text += fmt::format(", placed {}", fmt::join(plan.placement, "+"));
+  return text;
+}
+
+std::string write_text(const SearchResult& result, std::size_t top) {
+  std::string text = result.about.empty() ? std::string() : result.about + "\n\n";
+  text +=
+      fmt::format("{} candidates, memory limit {}\n", grouped(result.candidates), print(result.memory_limit));
+  for (const std::string& axis : result.tried) text += fmt::format("  {}\n", axis);
+  text += "\nCut, each by the first rule that holds\n" + cuts(result);
+  if (result.simulated.empty()) return text;
+  text += fmt::format("\nThe best of {} that were simulated\n{}", result.simulated.size(), plan_header);
+  for (std::size_t i = 0; i < std::min(top, result.fitting); ++i)
+    text += plan_line(i + 1, result.simulated[i]);
+  std::size_t failed = 0;
+  for (const FoundPlan& plan : result.simulated) failed += plan.report ? 0 : 1;
+  const std::size_t over = result.simulated.size() - result.fitting - failed;
+  if (over > 0) text += fmt::format("     {} more took more memory in simulation than the limit\n", over);
+  if (failed > 0)
+    text += fmt::format("     {} more failed, the first: {}\n", failed,
+                        result.simulated[result.fitting + over].error);
+  if (result.fitting == 0) return text;
+  text += fmt::format("\nTime against memory: no simulated plan is both faster and smaller\n{}", plan_header);
+  for (const std::size_t i : result.front) text += plan_line(i + 1, result.simulated[i]);
+  const Agreement& agreement = result.agreement;
+  text += fmt::format(
+      "\nEstimate against simulation: {:.1f} % apart in the median, {:+.1f} % at worst; ranking held with "
+      "Kendall's tau {:.2f}; the winner was number {} of the estimate\n",
+      100 * agreement.median, 100 * agreement.worst, agreement.kendall_tau, agreement.winner_rank);
+  for (std::size_t i = 1; i < result.fitting; ++i) {  // a plan that is as fast did not lose
+    if (result.simulated[i].report->step_time == result.simulated[0].report->step_time) continue;
+    text += "\n" + why(i + 1, result.simulated[0], result.simulated[i]);
+    break;
+  }
+  text += fmt::format("\nLayers of each stage of the winner: {}\n",
+                      fmt::join(result.simulated[0].layers_per_stage, " "));
+  return text;
+}
+
+std::string write_csv(const SearchResult& result) {
+  std::string text =
+      "pipeline,tensor,context,data,expert,expert_tensor,microbatch,schedule,chunks,recompute,gradient_sync,"
+      "placement,estimated_step_time_s,estimated_memory,step_time_s,mfu,bubble_fraction,peak_memory,fits,"
+      "error\n";
+  for (const FoundPlan& plan : result.simulated) {
+    const Sizes& s = plan.sizes;
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{:.0f},", s.pipeline, s.tensor, s.context,
+                        s.data, s.expert, s.expert_tensor, plan.microbatch, plan.schedule,
+                        plan.chunks > 0 ? fmt::format("{}", plan.chunks) : "", fmt::join(plan.recompute, "+"),
+                        plan.gradient_sync, fmt::join(plan.placement, "+"), plan.estimated_seconds,
+                        plan.estimated_memory);
+    std::string error = plan.error;
+    std::replace(error.begin(), error.end(), '"', '\'');
+    text += plan.report ? fmt::format("{},{},{},{},{},\n", to_seconds(plan.report->step_time),
+                                      plan.report->mfu(), plan.report->bubble_fraction,
+                                      plan.report->memory_peak().count, fits(result, plan) ? "true" : "false")
+                        : fmt::format(",,,,,\"{}\"\n", error);
+  }
+  return text;
+}
+
+}  // namespace moesim

@@ -1,0 +1,100 @@
+// What a search found, and what `moesim search` writes of it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/report/report.hpp"
+#include "sim/scenario/layout.hpp"
+
+namespace moesim {
+
+/// Why candidates were cut, in the order in which the rules are asked: each is cut by the first that holds.
+enum class CutRule : std::uint8_t {
+  devices,
+  data,
+  model,
+  sequence,
+  batch,
+  stages,
+  placement,
+  same_placement,
+  tasks,
+  schedule,
+  one_rank,
+  gradient_sync,
+  collective,
+  memory,
+};
+inline constexpr std::size_t cut_rule_count = 14;
+inline constexpr std::array<std::string_view, cut_rule_count> cut_rule_names{
+    "devices",         "data",  "model",    "sequence", "batch",         "stages",     "placement",
+    "placement_again", "tasks", "schedule", "one_rank", "gradient_sync", "collective", "memory"};
+inline constexpr std::array<std::string_view, cut_rule_count> cut_rule_sentences{
+    "sizes do not divide the devices",
+    "the data-parallel size is not one of search.data",
+    "sizes do not divide heads, experts or an expert's columns",
+    "tensor and context do not divide the sequence",
+    "data-parallel ranks and microbatch do not divide the batch",
+    "more stages than layers",
+    "the placement does not fit the groups",
+    "the placement lays devices out as one before it does",
+    "too many tasks or microbatches to simulate",
+    "the schedule cannot serve ranks and microbatches",
+    "on one pipeline rank the schedule does what one before it does",
+    "gradient synchronisation does not go with the schedule or the collectives",
+    "a collective cannot serve the groups",
+    "memory is above the limit"};
+
+/// A plan, as a scenario would say it.
+struct FoundPlan {
+  std::uint64_t number = 0;  ///< among all candidates
+  Sizes sizes;
+  std::int64_t microbatch = 1, chunks = 1;
+  std::string schedule, gradient_sync;
+  std::vector<std::string> recompute, placement;
+  std::vector<std::int64_t> layers_per_stage;
+  double estimated_seconds = 0, estimated_memory = 0;
+  std::optional<Report> report;  ///< of the simulation
+  std::string error;             ///< where it failed
+};
+
+/// How far estimate and simulation lie apart.
+struct Agreement {
+  std::size_t pairs = 0;        ///< plans that were estimated and simulated
+  double median = 0;            ///< of |estimate / simulation - 1|
+  double worst = 0;             ///< the one that is furthest from 0, with its sign
+  double kendall_tau = 0;       ///< of the ranking: pairs in order less pairs out of order, over all pairs
+  std::size_t winner_rank = 0;  ///< of the winner by the estimate, from 1
+};
+
+/// The result of a search.
+struct SearchResult {
+  std::string about;
+  std::vector<std::string> tried;  ///< "tensor: 1, 2, 4" for each axis
+  std::uint64_t candidates = 0, ranked = 0;
+  std::array<std::uint64_t, cut_rule_count> cut{};
+  Bytes memory_limit;
+  std::vector<FoundPlan> simulated;  ///< fastest first, then those over the limit, then those that failed
+  std::size_t fitting = 0;           ///< of them: that many did not fail and fit
+  std::vector<std::size_t> front;    ///< of the simulated: none is both faster and smaller; by time
+  Agreement agreement;
+  double estimate_seconds = 0, simulate_seconds = 0;  ///< of wall time; not part of the result
+};
+
+/// Orders the simulated plans and sets `fitting`, `front` and `agreement`.
+void judge(SearchResult& result);
+
+/// "pipeline 16, expert 64, dualpipe, ..."; sizes of 1 are left out.
+std::string print(const FoundPlan& plan);
+
+/// For people; `top` plans. JSON has schema "moesim.search/1", CSV a row for each simulated plan.
+std::string write_text(const SearchResult& result, std::size_t top);
+std::string write_json(const SearchResult& result);
+std::string write_csv(const SearchResult& result);
+
+}  // namespace moesim

@@ -1,0 +1,84 @@
+#include "sim/run/repeat.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <thread>
+
+#include "models/base/file.hpp"
+
+namespace moesim {
+namespace {
+
+struct Figures {
+  double step_time = 0, goodput = 0;
+};
+
+Figures figures_of(const Report& report) {
+  return {to_seconds(report.step_time), report.goodput ? report.goodput->simulated : 0};
+}
+
+/// The seeds of a later run.
+std::vector<Override> seeds(const Scenario& first, std::size_t run) {
+  const auto seed = [&](std::string_view key, std::uint64_t base) {
+    return parse_override(fmt::format("{}={}", key, base + run));
+  };
+  std::vector<Override> overrides{seed("faults.seed", first.faults.seed)};
+  if (!first.fixed) overrides.push_back(seed("routing.seed", first.router.seed));
+  return overrides;
+}
+
+/// Calls work(1) .. work(count - 1), `jobs` at a time; the first failure in their order is thrown.
+void for_each_later(std::size_t count, unsigned jobs, auto work) {
+  std::atomic<std::size_t> next = 1;
+  std::vector<std::exception_ptr> failures(count);
+  const auto loop = [&] {
+    for (std::size_t i = next++; i < count; i = next++) {
+      try {
+        work(i);
+      } catch (...) {
+        failures[i] = std::current_exception();
+      }
+    }
+  };
+  {
+    std::vector<std::jthread> others(std::min<std::size_t>(std::max(1U, jobs), count) - 1);
+    for (std::jthread& other : others) other = std::jthread(loop);
+    loop();
+  }
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
+}  // namespace
+
+CompletedRun run(const RunRequest& request) {
+  const std::string text = read_file(request.path);
+  const std::string origin = request.path == "-" ? "standard input" : request.path;
+  Scenario scenario = read_scenario(load_document_text(text, origin, request.overrides));
+  Simulation simulation = simulate(scenario);
+  if (scenario.repeat > 1) {
+    std::vector<Figures> all(static_cast<std::size_t>(scenario.repeat));
+    all[0] = figures_of(simulation.report);
+    for_each_later(all.size(), request.jobs, [&](std::size_t i) {
+      std::vector<Override> overrides = request.overrides;
+      for (Override& seed : seeds(scenario, i)) overrides.push_back(std::move(seed));
+      all[i] = figures_of(simulate(read_scenario(load_document_text(text, origin, overrides))).report);
+    });
+    const auto over = [&](double Figures::*figure) {
+      std::vector<double> values;
+      for (const Figures& one : all) values.push_back(one.*figure);
+      return percentiles_of(std::move(values));
+    };
+    RepeatReport& repeat = simulation.report.repeat.emplace();
+    repeat.runs = scenario.repeat;
+    repeat.step_time = over(&Figures::step_time);
+    if (simulation.report.goodput) repeat.goodput = over(&Figures::goodput);
+  }
+  return {std::move(scenario), std::move(simulation)};
+}
+
+}  // namespace moesim

@@ -1,0 +1,27 @@
+// One scenario many times, each time with seeds of its own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/config/document.hpp"
+#include "sim/run/simulate.hpp"
+
+namespace moesim {
+
+/// What to run.
+struct RunRequest {
+  std::string path;  ///< of the scenario; "-" is standard input
+  std::vector<Override> overrides;
+  unsigned jobs = 1;  ///< runs at a time; the result does not depend on it
+};
+
+/// A scenario and its run. Where it asks to be repeated, the n-th run adds n to the seeds of routing and
+/// faults, and the report of the first one, with seeds as given, has percentiles over all.
+struct CompletedRun {
+  Scenario scenario;
+  Simulation simulation;
+};
+CompletedRun run(const RunRequest& request);
+
+}  // namespace moesim

@@ -1,0 +1,317 @@
+#include "sim/run/search_costs.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "sim/scenario/share.hpp"
+
+namespace moesim {
+namespace {
+
+double count(Bytes bytes) { return static_cast<double>(bytes.count); }
+
+void add(const auto& block, LayerCost& cost) {
+  cost.forward += block.alone[0];
+  cost.backward_input += block.alone[1];
+  cost.backward_weight += block.alone[2];
+  cost.contended += block.contended[0] + block.contended[1] + block.contended[2];
+  cost.activations += block.activations;
+}
+
+}  // namespace
+
+LayerCost& LayerCost::operator+=(const LayerCost& more) {
+  forward += more.forward;
+  backward_input += more.backward_input;
+  backward_weight += more.backward_weight;
+  contended += more.contended;
+  forward_sent += more.forward_sent;
+  backward_sent += more.backward_sent;
+  attention_forward += more.attention_forward;
+  attention_input += more.attention_input;
+  attention_weight += more.attention_weight;
+  dispatch += more.dispatch;
+  context_forward += more.context_forward;
+  context_backward += more.context_backward;
+  combine += more.combine;
+  before_attention += more.before_attention;
+  after_attention += more.after_attention;
+  before_experts += more.before_experts;
+  after_experts += more.after_experts;
+  again += more.again;
+  activations += more.activations;
+  replicated += more.replicated;
+  experts += more.experts;
+  gathered += more.gathered;
+  scattered += more.scattered;
+  largest = std::max(largest, more.largest);
+  return *this;
+}
+
+LayerCost& LayerCost::operator*=(double factor) {
+  for (double* seconds :
+       {&forward, &backward_input, &backward_weight, &contended, &forward_sent, &backward_sent,
+        &attention_forward, &attention_input, &attention_weight, &dispatch, &combine, &context_forward,
+        &context_backward, &before_attention, &after_attention, &before_experts, &after_experts, &again})
+    *seconds *= factor;
+  return *this;
+}
+
+SearchTables::SearchTables(Scenario scenario) : scenario_(std::move(scenario)), traffic_(scenario_) {
+  scenario_.loads.reset();  // the estimate takes loads as even
+  for (const std::size_t first : first_of_shape(scenario_.model)) {
+    auto known = std::find(layer_of_shape_.begin(), layer_of_shape_.end(), first);
+    if (known == layer_of_shape_.end()) known = layer_of_shape_.insert(known, first);
+    shape_of_layer_.push_back(static_cast<std::size_t>(known - layer_of_shape_.begin()));
+  }
+}
+
+DivisionGroups SearchTables::groups(const Division& division) {
+  const Layout layout(division.sizes, division.placement);
+  const std::int64_t last = division.sizes.pipeline - 1;
+  const auto add = [&](const std::vector<Group>& groups, bool both) {
+    std::vector<std::vector<DeviceId>> devices;
+    for (const Group& group : groups) {
+      std::vector<DeviceId>& members = devices.emplace_back();
+      for (const std::uint32_t position : group) members.push_back(layout.device(0, position));
+      if (!both) continue;
+      for (const std::uint32_t position : group) members.push_back(layout.device(last, position));
+    }
+    return traffic_.add(std::move(devices));
+  };
+  const std::vector<Group> data = layout.data_groups();
+  const std::vector<Group> expert_data = layout.expert_data_groups();
+  const bool can_be_both = last > 0;
+  std::vector<std::vector<DeviceId>> sends;
+  for (std::uint32_t position = 0; position < division.sizes.stage_devices(); ++position)
+    sends.push_back({layout.device(0, position), layout.device(std::min<std::int64_t>(1, last), position)});
+  return {.expert = add(layout.expert_groups(), false),
+          .tensor = add(layout.tensor_groups(), false),
+          .context = add(layout.context_groups(), false),
+          .expert_tensor = add(layout.expert_tensor_groups(), false),
+          .data = {add(data, false), add(data, can_be_both)},
+          .expert_data = {add(expert_data, false), add(expert_data, can_be_both)},
+          .send = traffic_.add(std::move(sends))};
+}
+
+void SearchTables::become(const Division& division, std::int64_t microbatch, const Recompute& recompute) {
+  scenario_.layout = Layout(division.sizes, division.placement);
+  scenario_.batch.microbatch = microbatch;
+  scenario_.recompute = recompute;
+  // Holdings ask whether the head stands on another stage than the embedding.
+  scenario_.order.chains.assign(1, std::vector<Place>(static_cast<std::size_t>(division.sizes.pipeline)));
+}
+
+SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
+  BlockCost cost;
+  const std::array<const std::vector<Op>*, 3> passes{&ops.forward, &ops.backward_input, &ops.backward_weight};
+  for (std::size_t pass = 0; pass < 3; ++pass) {
+    const Timed timed = time_of(*passes[pass], scenario_);
+    cost.alone[pass] = to_seconds(timed.time);
+    cost.contended[pass] = cost.alone[pass] * timed.slowdown;
+    const std::int64_t context = scenario_.layout.sizes().context;
+    if (context == 1) continue;
+    for (const Op& op : *passes[pass]) {
+      if (op.kind != OpKind::attention) continue;
+      const double bytes = count(keys_and_values(op, context));
+      const bool is_ring = scenario_.context_exchange == ContextExchange::ring;
+      cost.context_buffer =
+          std::max(cost.context_buffer, bytes * 2 * (is_ring ? 2.0 : static_cast<double>(context)));
+      cost.cores.push_back({.pass = pass,
+                            .seconds = to_seconds(time_of({op}, scenario_).time),
+                            .bytes = bytes,
+                            .backward = op.pass != OpPass::forward});
+    }
+  }
+  cost.activations = count(ops.activations);
+  return cost;
+}
+
+const std::vector<SearchTables::BlockCost>& SearchTables::attention(const Key& key) {
+  const auto [place, is_new] = attention_.try_emplace(key);
+  if (!is_new) return place->second;
+  for (const std::size_t layer : layer_of_shape_) {
+    Share share = share_of(scenario_);
+    share.dispatched_rows = dispatched_rows(scenario_, layer);
+    place->second.push_back(cost_of(lower_attention(scenario_.model, layer, share, scenario_.recompute)));
+  }
+  return place->second;
+}
+
+const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key& key) {
+  const auto [place, is_new] = feed_forward_.try_emplace(key);
+  if (!is_new) return place->second;
+  for (const std::size_t layer : layer_of_shape_) {
+    const std::vector<std::int64_t> rows = expert_rows(scenario_, layer);
+    Share share = share_of(scenario_);
+    share.expert_rows = rows;
+    share.dispatched_rows = dispatched_rows(scenario_, layer);
+    place->second.push_back(cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute)));
+    if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
+    const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
+                      row_bytes(scenario_.model.hidden, scenario_.precision.combine);
+    place->second.back().exchange_buffer =
+        count(row * std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
+  }
+  return place->second;
+}
+
+const std::array<SearchTables::BlockCost, 2>& SearchTables::ends(const Key& key) {
+  const auto [place, is_new] = ends_.try_emplace(key);
+  if (!is_new) return place->second;
+  const Share share = share_of(scenario_);
+  BlockCost embedding = cost_of(lower_embedding(scenario_.model, share));
+  BlockCost head = cost_of(lower_head(scenario_.model, share, scenario_.fused_loss));
+  const auto predictions = static_cast<double>(scenario_.model.prediction_layers);
+  for (std::size_t pass = 0; pass < 3; ++pass) {
+    head.alone[pass] += predictions * (head.alone[pass] + embedding.alone[pass]);
+    head.contended[pass] += predictions * (head.contended[pass] + embedding.contended[pass]);
+  }
+  head.activations *= 1 + predictions;
+  place->second = {embedding, head};
+  return place->second;
+}
+
+/// What passes of a layer send besides keys and values: PassLowering in closed form.
+void SearchTables::add_sent(std::size_t number, const DivisionGroups& groups, LayerCost& cost) {
+  const Layer& shape = scenario_.model.layers[number];
+  const Collectives& all = scenario_.collectives;
+  const bool parts = scenario_.sequence_parallel;
+  const Operation reduce = parts ? Operation::reduce_scatter : Operation::all_reduce;
+  const double bytes =
+      count(size_of(Precision::bf16) * (share_of(scenario_).tokens() * scenario_.model.hidden));
+  const double before =
+      parts ? traffic_.seconds(groups.tensor, Operation::all_gather, *all.tensor, bytes) : 0;
+  const double after = traffic_.seconds(groups.tensor, reduce, *all.tensor, bytes);
+  cost.before_attention = before;
+  cost.after_attention = after;
+  const bool shares = !shape.is_moe || shape.experts.shared_width > 0;
+  if (shares) cost.before_experts = before;
+  if (shares) cost.after_experts = after;
+  if (scenario_.recompute.full) cost.again = (shares ? 2 : 1) * (before + after);
+  if (shape.is_moe) add_exchanged(number, groups, cost);
+  const double sent = cost.before_attention + cost.after_attention + cost.before_experts +
+                      cost.after_experts + cost.dispatch + cost.combine;
+  cost.forward_sent += sent;
+  cost.backward_sent += sent + cost.again;
+}
+
+/// The same of its experts.
+void SearchTables::add_exchanged(std::size_t number, const DivisionGroups& groups, LayerCost& cost) {
+  const Layer& shape = scenario_.model.layers[number];
+  const auto rows = static_cast<double>(dispatched_rows(scenario_, number));
+  const auto tokens = static_cast<double>(tokens_per_device(scenario_));
+  const bool padded = padded_capacity(scenario_, shape) > 0;
+  cost.dispatch = traffic_.exchange(groups.expert, shape.experts, true, rows, tokens, padded);
+  cost.combine = traffic_.exchange(groups.expert, shape.experts, false, rows, tokens, padded);
+  double before = 0;
+  double after = 0;
+  if (scenario_.layout.sizes().expert_tensor > 1) {
+    const Collective& collective = *scenario_.collectives.expert_tensor;
+    const auto computed =
+        static_cast<double>(computed_rows(scenario_, number)) * scenario_.busiest_over_mean();
+    const auto whole = [&](Precision precision) {
+      return computed * count(row_bytes(scenario_.model.hidden, precision));
+    };
+    const bool parts = scenario_.sequence_parallel;
+    const Operation reduce = parts ? Operation::reduce_scatter : Operation::all_reduce;
+    if (parts)
+      before = traffic_.seconds(groups.expert_tensor, Operation::all_gather, collective,
+                                whole(scenario_.precision.dispatch));
+    after = traffic_.seconds(groups.expert_tensor, reduce, collective, whole(scenario_.precision.combine));
+  }
+  cost.before_experts += before;
+  cost.after_experts += after;
+  if (scenario_.recompute.full || scenario_.recompute.experts) cost.again += cost.dispatch + before;
+  if (scenario_.recompute.full) cost.again += after + cost.combine;
+}
+
+/// Keys and values beyond what the attention beside them hides (docs/model.md, ways to divide a layer).
+void SearchTables::add_context(const BlockCost& attention, const DivisionGroups& groups, LayerCost& cost) {
+  const Collective& collective = *scenario_.collectives.context;
+  const auto n = static_cast<double>(scenario_.layout.sizes().context);
+  for (const Core& core : attention.cores) {
+    double extra = 0;
+    double all = 0;
+    if (scenario_.context_exchange == ContextExchange::all_gather) {
+      extra = traffic_.seconds(groups.context, Operation::all_gather, collective, core.bytes * n);
+      if (core.backward)
+        extra += traffic_.seconds(groups.context, Operation::reduce_scatter, collective, core.bytes * n);
+      all = extra;
+    } else {
+      const double send = traffic_.seconds(groups.context, Operation::point_to_point, collective, core.bytes);
+      const double block = core.seconds / n;
+      extra = core.backward ? 2 * std::max(0.0, send - block) + (n - 2) * std::max(0.0, 2 * send - block)
+                            : (n - 1) * std::max(0.0, send - block);
+      all = (core.backward ? 2 : 1) * (n - 1) * send;
+    }
+    (core.pass == 0 ? cost.forward_sent : cost.backward_sent) += extra;
+    (core.pass == 0 ? cost.context_forward : cost.context_backward) += all;
+  }
+}
+
+void SearchTables::add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost) {
+  cost.replicated += static_cast<double>(held.replicated());
+  cost.experts += static_cast<double>(held.experts());
+  cost.largest = cost.parameters();
+  const Collectives& all = scenario_.collectives;
+  const auto both = [&](Operation operation, const Collective& collective, double element) {
+    return traffic_.seconds(groups.data[0], operation, collective, element * cost.replicated) +
+           traffic_.seconds(groups.expert_data[0], operation, collective, element * cost.experts);
+  };
+  if (scenario_.gradient_sync.updater == Updater::server) return;  // the collectives are of another kind
+  cost.gathered = both(Operation::all_gather, *all.parameters, 2);
+  cost.scattered =
+      both(Operation::reduce_scatter, *all.gradients, count(size_of(scenario_.precision.gradient)));
+}
+
+LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, const BlockCost& attention,
+                              const BlockCost& feed_forward) {
+  const std::size_t number = layer_of_shape_[shape];
+  LayerCost cost;
+  add(attention, cost);
+  add(feed_forward, cost);
+  cost.attention_forward = attention.alone[0];
+  cost.attention_input = attention.alone[1];
+  cost.attention_weight = attention.alone[2];
+  add_sent(number, groups, cost);
+  add_context(attention, groups, cost);
+  Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(number));
+  held += feed_forward_holdings(scenario_, static_cast<std::int64_t>(number));
+  add_held(held, groups, cost);
+  return cost;
+}
+
+MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups& groups,
+                                  std::int64_t microbatch, const RecomputeChoice& recompute,
+                                  std::size_t recompute_number) {
+  become(division, microbatch, recompute.recompute);
+  const Sizes& sizes = division.sizes;
+  const auto again = static_cast<std::int64_t>(recompute_number);
+  // But for attention, tokens are alike whichever sequence they are from.
+  const std::int64_t tokens = share_of(scenario_).tokens();
+  const std::vector<BlockCost>& attentions =
+      attention({sizes.tensor, sizes.context, microbatch, again, 0, 0});
+  const std::vector<BlockCost>& feed_forwards =
+      feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor, 0});
+  const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
+  MicrobatchCost cost;
+  for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
+    cost.layers.push_back(layer(shape, groups, attentions[shape], feed_forwards[shape]));
+    cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);
+    cost.context_buffer = std::max(cost.context_buffer, attentions[shape].context_buffer);
+  }
+  add(both_ends[0], cost.embedding);
+  add(both_ends[1], cost.head);
+  add_held(embedding_holdings(scenario_), groups, cost.embedding);
+  add_held(head_holdings(scenario_), groups, cost.head);
+  if (sizes.pipeline > 1)
+    cost.send_buffer =
+        count(size_of(Precision::bf16) * (4 * tokens_per_device(scenario_) * scenario_.model.hidden));
+  if (sizes.pipeline > 1)
+    cost.send = traffic_.seconds(groups.send, Operation::point_to_point, *scenario_.collectives.pipeline,
+                                 cost.send_buffer / 4);
+  return cost;
+}
+
+}  // namespace moesim

@@ -1,0 +1,355 @@
+#include "sim/run/search_estimate.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "models/base/error.hpp"
+
+namespace moesim {
+namespace {
+
+/// Stages needed for the layers from each one to the end, none above `cap`. False where one layer alone is
+/// above it.
+bool count_stages(const std::vector<double>& weights, double cap, std::vector<std::int64_t>& needed) {
+  needed.assign(weights.size() + 1, 0);
+  std::size_t end = weights.size();
+  double sum = 0;
+  for (std::size_t begin = weights.size(); begin-- > 0;) {
+    sum += weights[begin];
+    while (sum > cap && end > begin) sum -= weights[--end];
+    if (end == begin) return false;
+    needed[begin] = needed[end] + 1;
+  }
+  return true;
+}
+
+double shard(double elements, double ranks) { return std::ceil(elements / ranks); }
+
+}  // namespace
+
+std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_layer, double embedding,
+                                       double head, std::int64_t stages) {
+  std::vector<double> weights = seconds_of_layer;
+  weights.front() += embedding;
+  weights.back() += head;
+  const double all = std::accumulate(weights.begin(), weights.end(), 0.0);
+  const double most = *std::max_element(weights.begin(), weights.end());
+  double low = std::max(most, all / static_cast<double>(stages)) * (1 - 1e-9);
+  double high = all / static_cast<double>(stages) + most;  // enough, whatever the order
+  std::vector<std::int64_t> needed;
+  while (high - low > 1e-4 * low) {
+    const double middle = (low + high) / 2;
+    const bool fits = count_stages(weights, middle, needed) && needed.front() <= stages;
+    (fits ? high : low) = middle;
+  }
+  const double cap = high * (1 + 1e-9);
+  ensure(count_stages(weights, cap, needed), "the slowest stage holds any layer");
+  std::vector<std::int64_t> split;
+  double rest = all;
+  std::size_t next = 0;
+  for (std::int64_t left = stages; left > 0; --left) {
+    const double even = rest / static_cast<double>(left);
+    double sum = 0;
+    const std::size_t begin = next;
+    const auto more_to_come = [&] { return static_cast<std::int64_t>(weights.size() - next) > left - 1; };
+    while (next < weights.size() && more_to_come() &&
+           (needed[next] > left - 1 || (sum + weights[next] / 2 <= even && sum + weights[next] <= cap)))
+      sum += weights[next++];
+    rest -= sum;
+    split.push_back(static_cast<std::int64_t>(next - begin));
+  }
+  return split;
+}
+
+std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages) {
+  const std::int64_t each = (layers + stages - 1) / stages;
+  std::vector<std::int64_t> split;
+  for (std::int64_t left = layers; static_cast<std::int64_t>(split.size()) < stages; left -= split.back())
+    split.push_back(std::min(left, each));
+  return split;
+}
+
+std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+                                   const std::vector<std::int64_t>& layers_per_stage) {
+  std::vector<LayerCost> stages(layers_per_stage.size());
+  std::size_t layer = 0;
+  for (std::size_t stage = 0; stage < stages.size(); ++stage) {
+    for (std::int64_t i = 0; i < layers_per_stage[stage]; ++i)
+      stages[stage] += cost.layers[shape_of_layer[layer++]];
+  }
+  stages.front() += cost.embedding;
+  stages.back() += cost.head;
+  return stages;
+}
+
+namespace {
+
+/// Two queues, compute and communication, each in order. A task is behind the one before it in its queue and
+/// behind one more, its input.
+class TwoQueues {
+ public:
+  TwoQueues(double contended, double slowed) : slowdown_{contended, slowed} {}
+
+  /// Adds a task of that queue behind task `input` (none: -1); answers its number, or `input` for no time.
+  int add(int queue, double seconds, int input, bool is_slowed = true) {
+    if (seconds <= 0) return input;
+    tasks_[count_] = {queue, input, seconds, is_slowed};
+    return static_cast<int>(count_++);
+  }
+  bool is_full() const { return count_ + 24 > tasks_.size(); }
+
+  double run() {
+    std::array<std::size_t, 2> head{next(0, 0), next(1, 0)};
+    double now = 0;
+    while (head[0] < count_ || head[1] < count_) {
+      const std::array<bool, 2> runs{can_run(head[0]), can_run(head[1])};
+      std::array<double, 2> pace{1, 1};
+      if (runs[0] && runs[1]) pace = {slowdown_[0], tasks_[head[1]].is_slowed ? slowdown_[1] : 1};
+      double step = -1;
+      for (std::size_t q = 0; q < 2; ++q) {
+        if (runs[q] && (step < 0 || tasks_[head[q]].left * pace[q] < step))
+          step = tasks_[head[q]].left * pace[q];
+      }
+      now += step;
+      for (std::size_t q = 0; q < 2; ++q) {
+        if (!runs[q]) continue;
+        Task& task = tasks_[head[q]];
+        task.left -= step / pace[q];
+        if (task.left > 1e-15) continue;
+        task.done = true;
+        head[q] = next(static_cast<int>(q), head[q] + 1);
+      }
+    }
+    return now;
+  }
+
+ private:
+  struct Task {
+    int queue = 0, input = -1;
+    double left = 0;
+    bool is_slowed = true, done = false;
+  };
+
+  std::size_t next(int queue, std::size_t from) const {
+    while (from < count_ && tasks_[from].queue != queue) ++from;
+    return from;
+  }
+  bool can_run(std::size_t task) const {
+    if (task >= count_) return false;
+    return tasks_[task].input < 0 || tasks_[static_cast<std::size_t>(tasks_[task].input)].done;
+  }
+
+  std::array<Task, 160> tasks_;
+  std::size_t count_ = 0;
+  std::array<double, 2> slowdown_;
+};
+
+/// Layer by layer as PassLowering::forward_overlapped_with has them.
+double pair_of(const LayerCost& one, std::int64_t layers, double contended, double slowed_by_compute,
+               double beside) {
+  constexpr int compute = 0;
+  constexpr int sent = 1;
+  TwoQueues queues(contended, slowed_by_compute);
+  int forward = -1;
+  int backward = -1;
+  const auto go = [&](int& pass, int queue, double seconds, bool is_slowed = true) {
+    pass = queues.add(queue, seconds, pass, is_slowed);
+  };
+  const auto attention = [&](int& pass, double context, double seconds) {
+    const int came = queues.add(sent, context, pass, false);
+    queues.add(compute, context > 0 ? beside * seconds : 0, pass);
+    pass = queues.add(compute, context > 0 ? (1 - beside) * seconds : seconds, came);
+  };
+  for (std::int64_t i = 0; i < layers && !queues.is_full(); ++i) {
+    go(backward, sent, one.again);
+    go(backward, sent, one.dispatch);  // the gradient of the combine
+    go(forward, sent, one.before_attention, false);
+    attention(forward, one.context_forward, one.attention_forward);
+    go(forward, sent, one.after_attention, false);
+    go(backward, sent, one.before_experts, false);
+    go(backward, compute, one.backward_input - one.attention_input);
+    go(backward, sent, one.after_experts, false);
+    queues.add(compute, one.backward_weight - one.attention_weight, backward);
+    go(forward, sent, one.dispatch);
+    go(backward, sent, one.combine);  // the gradient of the dispatch
+    go(forward, sent, one.before_experts, false);
+    go(forward, compute, one.forward - one.attention_forward);
+    go(forward, sent, one.after_experts, false);
+    go(backward, sent, one.before_attention, false);
+    attention(backward, one.context_backward, one.attention_input);
+    go(backward, sent, one.after_attention, false);
+    go(forward, sent, one.combine);
+    queues.add(compute, one.attention_weight, backward);
+  }
+  return queues.run();
+}
+
+}  // namespace
+
+double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by_compute, double beside) {
+  const double compute = pair.forward + pair.backward_input + pair.backward_weight;
+  if (compute <= 0) return pair.forward_sent + pair.backward_sent;
+  constexpr std::int64_t most = 3;  // layers beyond that repeat
+  const auto count = std::clamp<std::int64_t>(std::llround(layers), 1, most);
+  LayerCost one = pair;
+  one *= 1 / std::max(1.0, layers);
+  const double contended = pair.contended / compute;
+  const double first = pair_of(one, count, contended, slowed_by_compute, beside);
+  if (layers <= static_cast<double>(most)) return first * std::max(1.0, layers) / static_cast<double>(count);
+  const double before = pair_of(one, count - 1, contended, slowed_by_compute, beside);
+  return first + (first - before) * (layers - static_cast<double>(most));
+}
+
+namespace {
+
+/// Time of a forward beside a backward over that of one after the other, of the mean stage.
+double overlapped_share(const SearchTables& tables, const PipelineProfile& profile,
+                        const std::vector<LayerCost>& stages) {
+  const bool overlaps = std::any_of(profile.work.begin(), profile.work.end(),
+                                    [](const PassCounts& work) { return work.overlapped > 0; });
+  if (!overlaps) return 1;
+  LayerCost mean;
+  for (const LayerCost& stage : stages) mean += stage;
+  const auto count = static_cast<double>(stages.size());
+  mean *= 1 / count;
+  const auto layers = static_cast<double>(tables.shape_of_layer().size());
+  const double slowed = tables.scenario().collectives.slowed_by_compute;
+  const auto context = static_cast<double>(tables.scenario().layout.sizes().context);
+  const bool is_ring = tables.scenario().context_exchange == ContextExchange::ring;
+  const double beside = is_ring ? (context - 1) / context : 0;
+  return overlapped_seconds(mean, layers / count, slowed, beside) / mean.total();
+}
+
+}  // namespace
+
+PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchCost& cost,
+                                   const PipelineProfile& profile, const std::vector<LayerCost>& stages)
+    : scenario_(tables.scenario()), profile_(profile), ranks_(profile.work.size()) {
+  buffers_ = cost.exchange_buffer + cost.context_buffer + cost.send_buffer;
+  send_ = cost.send;
+  const auto chunks = static_cast<double>(profile.chunks);
+  const double beside = overlapped_share(tables, profile, stages);
+  for (std::size_t r = 0; r < ranks_.size(); ++r) {
+    Rank& rank = ranks_[r];
+    LayerCost sum;
+    const std::span<const std::size_t> held = profile.stages_of(r);
+    for (std::size_t chunk = 0; chunk < held.size(); ++chunk) {
+      sum += stages[held[chunk]];
+      rank.activations += profile.alive[r * profile.chunks + chunk] * stages[held[chunk]].activations;
+    }
+    rank.passes.forward = (sum.forward + sum.forward_sent) / chunks;
+    rank.passes.backward_input = (sum.backward_input + sum.backward_sent) / chunks;
+    rank.passes.backward_weight = sum.backward_weight / chunks;
+    rank.passes.overlapped = beside * sum.total() / chunks;
+    rank.gathered = sum.gathered / chunks;
+    rank.scattered = sum.scattered / chunks;
+    rank.replicated = sum.replicated;
+    rank.experts = sum.experts;
+    rank.largest = sum.largest;
+  }
+}
+
+/// The slowest rank's work, and what the longest path has beyond a rank's work where all stages are alike.
+double PipelineEstimate::makespan(const GradientPlan& plan) const {
+  const double gathers = plan.shards_parameters && !plan.gathers_once && !plan.overlap ? 1 : 0;
+  const double scatters = plan.shards_gradients && !plan.overlap ? 1 : 0;
+  PassSeconds mean{.send = send_};
+  double slowest = 0;
+  const auto count = static_cast<double>(ranks_.size());
+  for (std::size_t r = 0; r < ranks_.size(); ++r) {
+    PassSeconds passes = ranks_[r].passes;
+    passes.forward += gathers * ranks_[r].gathered;
+    passes.backward_input += gathers * ranks_[r].gathered;
+    passes.backward_weight += scatters * ranks_[r].scattered;
+    passes.overlapped += 2 * gathers * ranks_[r].gathered + scatters * ranks_[r].scattered;
+    slowest = std::max(slowest, total(profile_.work[r], passes));
+    mean.forward += passes.forward / count;
+    mean.backward_input += passes.backward_input / count;
+    mean.backward_weight += passes.backward_weight / count;
+    mean.overlapped += passes.overlapped / count;
+  }
+  double even = 0;
+  for (const PassCounts& work : profile_.work) even = std::max(even, total(work, mean));
+  double longest = even;
+  for (const PassCounts& path : profile_.paths) longest = std::max(longest, total(path, mean));
+  return slowest + longest - even;
+}
+
+/// Of the rank with most parameters: gradients, optimizer and parameters, one after the other.
+double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
+                                const UpdateSeconds& each) const {
+  const Rank& rank = *std::max_element(ranks_.begin(), ranks_.end(), [](const Rank& a, const Rank& b) {
+    return a.replicated + a.experts < b.replicated + b.experts;
+  });
+  const std::size_t both = profile_.is_bidirectional ? 1 : 0;
+  const auto seconds = [&](Operation operation, const Collective& collective, double element) {
+    return traffic.seconds(groups.data[both], operation, collective, element * rank.replicated) +
+           traffic.seconds(groups.expert_data[both], operation, collective, element * rank.experts);
+  };
+  const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
+  double sum = 0;
+  if (!plan.shards_gradients) {
+    sum = seconds(gradient_operation(plan.updater), *scenario_.collectives.gradients, gradient);
+    const PassSeconds& last = rank.passes;  // the microbatch that gradients beside compute hide behind
+    if (plan.overlap) sum = std::max(0.0, sum - last.backward_input - last.backward_weight);
+  }
+  double elements = rank.replicated + rank.experts;
+  if (plan.updater == Updater::owner) {
+    elements = shard(rank.replicated, static_cast<double>(traffic.group_size(groups.data[both]))) +
+               shard(rank.experts, static_cast<double>(traffic.group_size(groups.expert_data[both])));
+  }
+  sum += elements * each.updated + (rank.replicated + rank.experts) * each.held;
+  const bool comes_back =
+      plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.shards_parameters);
+  if (comes_back || plan.gathers_once) {
+    const Operation operation =
+        plan.updater == Updater::server ? Operation::broadcast : Operation::all_gather;
+    sum += seconds(operation, *scenario_.collectives.parameters, 2);
+  }
+  return sum;
+}
+
+/// As memory_of_ranks() counts it, less what shards round up to.
+double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan, double replicas,
+                                double expert_replicas) const {
+  const double held = rank.replicated + rank.experts;
+  const double sharded = rank.replicated / replicas + rank.experts / expert_replicas;
+  const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
+  const double state = 4 + 2 * static_cast<double>(size_of(scenario_.precision.moments).count);
+  double sum = rank.activations + buffers_;
+  sum += 2 * (plan.shards_parameters ? sharded : held);
+  sum += gradient * (plan.shards_gradients ? sharded : held);
+  sum += state * (plan.updater == Updater::owner ? sharded : held);
+  const double at_once = plan.overlap ? 2 : 1;
+  const auto buckets = [&](double elements, double ranks, double count) {
+    if (ranks <= 1) return 0.0;
+    const Bytes bucket =
+        plan.bucket_for(static_cast<std::int64_t>(ranks), size_of(scenario_.precision.gradient));
+    return std::min(gradient * elements, static_cast<double>(bucket.count)) * count;
+  };
+  if (plan.shards_parameters) {
+    const double units = std::min(held, rank.largest * at_once);
+    return sum + 2 * (plan.gathers_once ? held : units) + gradient * units;
+  }
+  if (plan.shards_gradients)
+    return sum + buckets(rank.replicated, replicas, at_once) +
+           buckets(rank.experts, expert_replicas, at_once);
+  if (plan.updater != Updater::server) return sum;
+  return sum + buckets(rank.replicated, replicas, replicas - 1) +
+         buckets(rank.experts, expert_replicas, expert_replicas - 1);
+}
+
+Estimate PipelineEstimate::with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
+                                const UpdateSeconds& each) const {
+  const std::size_t both = profile_.is_bidirectional ? 1 : 0;
+  const auto replicas = static_cast<double>(traffic.group_size(groups.data[both]));
+  const auto expert_replicas = static_cast<double>(traffic.group_size(groups.expert_data[both]));
+  Estimate estimate;
+  for (const Rank& rank : ranks_)
+    estimate.memory = std::max(estimate.memory, memory(rank, plan, replicas, expert_replicas));
+  estimate.seconds = makespan(plan) + update(plan, groups, traffic, each);
+  return estimate;
+}
+
+}  // namespace moesim

@@ -1,0 +1,56 @@
+// A schedule as a few numbers: what an order costs at any durations of its passes, without its slots.
+//
+// At given durations the makespan of an order is its longest path, so every path is a lower bound: passes of
+// each kind along it, times their durations. The paths that are longest at a few typical durations are kept,
+// and the longest of them is taken at the durations at hand. Path, work and memory of a rank grow linearly
+// with microbatches once the pipeline is full, so long steps are extrapolated from two shorter ones.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/schedule/schedule.hpp"
+
+namespace moesim {
+
+/// Passes of each kind: F, B, W, F beside a full backward, and sends.
+struct PassCounts {
+  double forward = 0, backward_input = 0, backward_weight = 0, overlapped = 0, send = 0;
+};
+
+/// Durations of the same in seconds, of one chunk.
+struct PassSeconds {
+  double forward = 0, backward_input = 0, backward_weight = 0, overlapped = 0, send = 0;
+};
+
+inline double total(const PassCounts& counts, const PassSeconds& each) {
+  return counts.forward * each.forward + counts.backward_input * each.backward_input +
+         counts.backward_weight * each.backward_weight + counts.overlapped * each.overlapped +
+         counts.send * each.send;
+}
+
+/// What an order comes to.
+struct PipelineProfile {
+  std::string refusal;  ///< why the schedule cannot serve these sizes; nothing else holds then
+  std::int64_t stages = 1;
+  std::size_t chunks = 1;
+  bool is_bidirectional = false;
+  std::vector<std::size_t> stage;  ///< of (rank, chunk)
+  std::vector<PassCounts> work;    ///< by rank
+  std::vector<PassCounts> paths;   ///< longest ones
+  /// Of (rank, chunk): microbatches alive when the rank holds most, chunks counted alike. The rank holds at
+  /// least these at once.
+  std::vector<double> alive;
+
+  std::span<const std::size_t> stages_of(std::size_t rank) const {
+    return std::span(stage).subspan(rank * chunks, chunks);
+  }
+};
+
+/// The profile of a schedule on that many ranks.
+PipelineProfile profile_of(const Schedule& schedule, std::int64_t ranks, std::int64_t microbatches);
+
+}  // namespace moesim

@@ -1,0 +1,122 @@
+// The search for plans: what it counts, what it keeps to, and how far its estimate is from simulation.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <numeric>
+
+#include "models/base/error.hpp"
+#include "sim/run/search.hpp"
+#include "sim/run/search_estimate.hpp"
+#include "sim/run/simulate.hpp"
+#include "tests/support/program.hpp"
+
+using namespace moesim;
+using namespace moesim::testing;
+
+namespace {
+
+SearchRequest request_of(const std::vector<std::string>& sets, std::size_t simulate = 12,
+                         const std::string& scenario = "mixtral-8x7b-h100") {
+  SearchRequest request{.path = fmt::format("{}/scenarios/{}.json", MOESIM_SOURCE, scenario),
+                        .overrides = {},
+                        .simulate = simulate,
+                        .jobs = 2};
+  for (const std::string& set : sets) request.overrides.push_back(parse_override(set));
+  return request;
+}
+
+const std::vector<std::string> small{"search.tensor=[1,2]", "search.context=[1,2]", "search.expert=[4,8]",
+                                     "search.expert_tensor=[1,2]", "search.microbatch=[1,2,3]"};
+
+}  // namespace
+
+TEST_CASE("Candidates of a search are those that a rule cut and those that were ranked") {
+  const SearchResult result = search(request_of(small)).result;
+  // 7 divisors of 64 for pipeline; 10 schedules, 3 recomputations, 3 synchronisations, 2 placements.
+  CHECK(result.candidates == 7ULL * 2 * 2 * 2 * 2 * 3 * 10 * 3 * 3 * 2);
+  CHECK(std::accumulate(result.cut.begin(), result.cut.end(), result.ranked) == result.candidates);
+  CHECK(result.ranked > 1000);
+  CHECK(result.cut[static_cast<std::size_t>(CutRule::batch)] > 0);  // 3 divides no power of two
+  CHECK(result.cut[static_cast<std::size_t>(CutRule::memory)] > 0);
+}
+
+TEST_CASE("The winner of a search runs as it was simulated, and its memory fits") {
+  const Search found = search(request_of(small));
+  REQUIRE(found.result.fitting > 0);
+  const Scenario scenario = read_scenario(parse_json(write_json(found.winner), "winner"));
+  const Report report = simulate(scenario).report;
+  CHECK(report.fingerprint == found.result.simulated.front().report->fingerprint);
+  CHECK(report.memory_peak() <= found.result.memory_limit);
+  for (std::size_t i = 1; i < found.result.fitting; ++i)
+    CHECK(found.result.simulated[i].report->step_time >= report.step_time);
+}
+
+TEST_CASE("The estimate of a search is within 8 percent of simulation, and its memory never above") {
+  for (const std::string scenario : {"mixtral-8x7b-h100", "two-gpus"}) {
+    const SearchResult result = search(request_of({}, 40, scenario)).result;
+    REQUIRE(result.agreement.pairs == 40);
+    INFO(scenario);
+    CHECK(std::abs(result.agreement.worst) < 0.08);
+    CHECK(result.agreement.median < 0.02);
+    CHECK(result.agreement.kendall_tau > 0.5);
+    for (const FoundPlan& plan : result.simulated)
+      CHECK(plan.estimated_memory <= 1.0000001 * static_cast<double>(plan.report->memory_peak().count));
+  }
+}
+
+TEST_CASE("A search keeps to the sizes, schedules and memory that it was given") {
+  std::vector<std::string> sets = small;
+  sets.insert(sets.end(), {"search.pipeline=[4]", "search.data=[8]", "search.schedule=[\"1f1b\",\"zb_h1\"]",
+                           "search.recompute=[\"norm+activation\"]", "search.gradient_sync=[\"zero1\"]",
+                           "search.memory_limit=40 GB"});
+  const SearchResult result = search(request_of(sets)).result;
+  REQUIRE(result.fitting > 0);
+  for (const FoundPlan& plan : result.simulated) {
+    CHECK(plan.sizes.pipeline == 4);
+    CHECK(plan.sizes.data == 8);
+    CHECK((plan.schedule == "1f1b" || plan.schedule == "zb_h1"));
+    CHECK(plan.recompute == std::vector<std::string>{"norm", "activation"});
+    CHECK(plan.gradient_sync == "zero1");
+    CHECK(plan.estimated_memory <= 40e9);
+  }
+}
+
+TEST_CASE("A search finds the same with any number of threads") {
+  SearchRequest request = request_of(small);
+  request.jobs = 1;
+  const std::string one = write_json(search(request).result);
+  request.jobs = 3;
+  CHECK(write_json(search(request).result) == one);
+}
+
+TEST_CASE("A split of layers holds every layer, and makes no stage slower than it has to be") {
+  const std::vector<double> weights(62, 1.0);
+  const std::vector<std::int64_t> split = split_layers(weights, 0.1, 2, 16);
+  CHECK(split.size() == 16);
+  CHECK(std::accumulate(split.begin(), split.end(), std::int64_t{0}) == 62);
+  CHECK(*std::max_element(split.begin(), split.end()) <= 5);
+  CHECK(split.back() <= 3);  // the head stands there
+  CHECK(fill_layers(62, 16) == std::vector<std::int64_t>{4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 2});
+}
+
+TEST_CASE("What a search cannot do is an error that says why") {
+  const auto refusal = [](const std::vector<std::string>& sets) {
+    try {
+      static_cast<void>(search(request_of(sets)));
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(refusal({"search.schedule=[\"zb_auto\"]"}).find("fits its order") != std::string::npos);
+  CHECK(refusal({"search.schedule=[\"none\"]"}).find("unknown 'none' (known: sequential") !=
+        std::string::npos);
+  CHECK(refusal({"search.tenser=[1]"}).find("did you mean 'tensor'?") != std::string::npos);
+  CHECK(refusal({"search.recompute=[\"all\"]"}).find("unknown 'all'") != std::string::npos);
+  CHECK(refusal({"parallelism.layout=data"}).find("decides the sizes") != std::string::npos);
+  const Outcome none = run_moesim({"search", "scenarios/two-gpus.json", "--set", "search.memory_limit=1 MB"});
+  CHECK(none.code == 1);
+  CHECK(none.err.find("no candidate is left") != std::string::npos);
+}

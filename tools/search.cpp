@@ -1,0 +1,66 @@
+// moesim search SCENARIO: the best sizes, schedule and memory choices for a model on a cluster.
+#include <fmt/format.h>
+
+#include <memory>
+#include <thread>
+
+#include "models/base/error.hpp"
+#include "models/base/file.hpp"
+#include "sim/run/search.hpp"
+#include "tools/command.hpp"
+
+namespace moesim {
+namespace {
+
+struct SearchOptions {
+  CommonOptions common;
+  std::string scenario, winner;
+  std::size_t simulate = 100, top = 10;
+  unsigned jobs = 0;  ///< 0: one for each core
+};
+
+void search(const SearchOptions& options) {
+  const Search found =
+      moesim::search({.path = options.scenario,
+                      .overrides = overrides_of(options.common),
+                      .simulate = options.simulate,
+                      .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency()});
+  const SearchResult& result = found.result;
+  if (!options.common.quiet) {
+    const auto estimated = result.ranked + result.cut[static_cast<std::size_t>(CutRule::memory)];
+    fmt::print(stderr, "estimated {} candidates in {:.2f} s ({:.0f} a second), simulated {} in {:.2f} s\n",
+               estimated, result.estimate_seconds, static_cast<double>(estimated) / result.estimate_seconds,
+               result.simulated.size(), result.simulate_seconds);
+  }
+  const bool is_taken = options.common.out == "-";
+  write_file("-", options.common.format == "json"  ? write_json(result)
+                  : options.common.format == "csv" ? write_csv(result)
+                                                   : write_text(result, options.top));
+  if (result.ranked == 0) throw RunError("no candidate is left: every one was cut by a rule");
+  if (result.fitting == 0) {
+    throw RunError(fmt::format("no simulated plan fits: {}", result.simulated.front().error.empty()
+                                                                 ? "all are above the memory limit"
+                                                                 : result.simulated.front().error));
+  }
+  if (!is_taken) write_file(options.common.out, write_json(found.winner) + "\n");
+}
+
+}  // namespace
+
+void add_search_command(CLI::App& app) {
+  auto options = std::make_shared<SearchOptions>();
+  CLI::App* command =
+      app.add_subcommand("search", "find the best parallelism and schedule for a model on a cluster");
+  command->add_option("SCENARIO", options->scenario, "scenario file (-: standard input)")->required();
+  add_common_options(*command, options->common);
+  command->get_option("--out")->description("file for the scenario of the winner");
+  command->add_option("--simulate", options->simulate, "plans to simulate, the best of the estimate (100)")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{100'000}));
+  command->add_option("--top", options->top, "plans to show as text (10)")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{100'000}));
+  command->add_option("--jobs", options->jobs, "threads (default: one for each core)")
+      ->check(CLI::Range(1U, 4096U));
+  command->callback([options] { search(*options); });
+}
+
+}  // namespace moesim
