@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <memory>
@@ -35,8 +36,9 @@ std::string shown(const SweepPlan& plan, const std::vector<Value>& values) {
 void show(const SweepProgress& progress, std::chrono::steady_clock::time_point begin) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const double rate = static_cast<double>(progress.done - progress.found) / std::max(seconds, 1e-9);
-  fmt::print(stderr, "\r{} of {} points, {:.1f} a second, {:.0f} s left\x1b[K", progress.done, progress.points,
-             rate, static_cast<double>(progress.points - progress.done) / std::max(rate, 1e-9));
+  fmt::print(stderr, "\r{} of {} points, {:.1f} a second, {:.0f} s left\x1b[K", progress.done,
+             progress.points, rate,
+             static_cast<double>(progress.points - progress.done) / std::max(rate, 1e-9));
 }
 
 SweepRequest request_of(const SweepOptions& options) {
@@ -56,6 +58,7 @@ SweepRequest request_of(const SweepOptions& options) {
 }
 
 void run_sweep(const SweepOptions& options) {
+  if (options.out == "-") throw InputError("--out -", "expected the name of a file; --csv - prints rows");
   const SweepRequest request = request_of(options);
   const SweepPlan plan = plan_sweep(request);
   if (options.dry_run) {
@@ -78,17 +81,23 @@ void run_sweep(const SweepOptions& options) {
   if (!options.csv.empty() || (!is_kept && options.json_lines.empty()))
     write_file(options.csv.empty() ? "-" : options.csv, write_csv(plan, points));
   if (!options.json_lines.empty()) write_file(options.json_lines, write_json_lines(plan, points));
-  if (is_interrupted != 0) throw RunError("stopped; the same command with the same --out goes on");
+  if (is_interrupted != 0)
+    throw RunError(is_kept ? "stopped; the same command goes on" : "stopped; with --out FILE it could go on");
+  if (std::none_of(points.begin(), points.end(), [](const SweptPoint& p) { return p.result.error.empty(); }))
+    throw RunError(
+        fmt::format("all {} points failed, the first with: {}", points.size(), points.front().result.error));
 }
 
 }  // namespace
 
 void add_sweep_command(CLI::App& app) {
   auto options = std::make_shared<SweepOptions>();
-  CLI::App* command = app.add_subcommand("sweep", "run every point of a scenario's axes, and keep the results");
+  CLI::App* command =
+      app.add_subcommand("sweep", "run every point of a scenario's axes, and keep the results");
   command->add_option("SCENARIO", options->scenario, "scenario file (-: standard input)")->required();
-  command->add_option("--over", options->over,
-                      "KEY=a,b,c or KEY='8..64 x2' or KEY='0.5..2 step 0.25'; several give the product")
+  command
+      ->add_option("--over", options->over,
+                   "KEY=a,b,c or KEY='8..64 x2' or KEY='0.5..2 step 0.25'; several give the product")
       ->allow_extra_args(false);
   command->add_flag("--zip", options->zip, "the keys of --over change together");
   command->add_option("--set", options->sets, "KEY=VALUE for every point")->allow_extra_args(false);

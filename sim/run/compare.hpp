@@ -7,14 +7,9 @@
 
 #include "models/config/document.hpp"
 #include "sim/report/comparison.hpp"
+#include "sim/scenario/axes.hpp"
 
 namespace moesim {
-
-/// A key of a scenario, and the values that it takes in turn.
-struct VariedKey {
-  std::string key;
-  std::vector<Value> values;
-};
 
 /// Splits "KEY=a,b,c"; commas inside quotes, brackets and braces belong to a value. Each value is read as
 /// that of `--set`. Throws InputError where a part is missing.

@@ -24,6 +24,8 @@ struct Results::File {
 
 namespace {
 
+constexpr const char* remedy = "give another --out, or remove the file to start anew";
+
 /// One SQL statement with its arguments bound.
 class Statement {
  public:
@@ -48,35 +50,52 @@ class Statement {
   sqlite3_stmt* statement_ = nullptr;
 };
 
-/// Notes what the file is of, or throws where it is of something else.
-void claim(sqlite3* database, const std::string& path, std::string_view name, std::string_view content) {
-  Statement known(database, "SELECT content FROM sweep WHERE name = ?", {name});
-  if (known.step() == SQLITE_ROW) {
-    if (known.text(0) == content) return;
-    throw InputError(path, fmt::format("holds the results of another sweep: its {} differ{}", name,
-                                       name == "keys" ? "" : "s"),
-                     "give another --out, or remove the file to start anew");
-  }
-  Statement add(database, "INSERT INTO sweep VALUES (?, ?)", {name, content});
-  if (add.step() != SQLITE_DONE) throw RunError(fmt::format("{}: {}", path, sqlite3_errmsg(database)));
+/// Notes what the file is of. Answers whether it is of this already or from now on.
+bool claim(const Results::File& file, std::string_view name, std::string_view content) {
+  Statement known(file.database, "SELECT content FROM sweep WHERE name = ?", {name});
+  const int state = known.step();
+  if (state == SQLITE_ROW) return known.text(0) == content;
+  file.require(state == SQLITE_DONE);
+  Statement add(file.database, "INSERT INTO sweep VALUES (?, ?)", {name, content});
+  file.require(add.step() == SQLITE_DONE);
+  return true;
+}
+
+/// All of it, so that a file that was cut or overwritten is refused before hours of work, not after.
+void check_whole(const Results::File& file) {
+  sqlite3_stmt* statement = nullptr;
+  const int state = sqlite3_prepare_v2(file.database, "PRAGMA quick_check(1)", -1, &statement, nullptr);
+  const bool is_whole =
+      state == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW &&
+      std::string_view(reinterpret_cast<const char*>(sqlite3_column_text(statement, 0))) == "ok";
+  const int failure = sqlite3_errcode(file.database);
+  sqlite3_finalize(statement);
+  if (is_whole) return;
+  file.require(failure != SQLITE_BUSY && failure != SQLITE_LOCKED && failure != SQLITE_IOERR);
+  throw InputError(file.path, "is damaged, or no file of results", remedy);
 }
 
 }  // namespace
 
 Results::Results(const std::string& path, std::string_view scenario, std::string_view keys)
-{
-  auto file = std::make_unique<File>();
-  file->path = path;
-  if (sqlite3_open(path.c_str(), &file->database) != SQLITE_OK)
-    throw InputError(path, fmt::format("cannot be opened: {}", sqlite3_errmsg(file->database)));
-  sqlite3_busy_timeout(file->database, 10'000);
-  file->run("CREATE TABLE IF NOT EXISTS sweep (name TEXT PRIMARY KEY, content TEXT NOT NULL)");
-  file->run(
+    : file_(std::make_unique<File>()) {
+  file_->path = path;
+  if (sqlite3_open(path.c_str(), &file_->database) != SQLITE_OK)
+    throw InputError(path, fmt::format("cannot be opened: {}", sqlite3_errmsg(file_->database)));
+  sqlite3_busy_timeout(file_->database, 10'000);
+  check_whole(*file_);
+  file_->run("BEGIN IMMEDIATE");  // what is refused below stays as it was
+  file_->run("CREATE TABLE IF NOT EXISTS sweep (name TEXT PRIMARY KEY, content TEXT NOT NULL)");
+  file_->run(
       "CREATE TABLE IF NOT EXISTS point (choice TEXT PRIMARY KEY, scenario TEXT NOT NULL, report TEXT, "
       "error TEXT)");
-  claim(file->database, path, "scenario", scenario);
-  claim(file->database, path, "keys", keys);
-  file_ = std::move(file);
+  if (!claim(*file_, "version", MOESIM_VERSION))
+    throw InputError(path, "holds results of another version than moesim " MOESIM_VERSION, remedy);
+  if (!claim(*file_, "scenario", scenario))
+    throw InputError(path, "holds the results of another sweep: its scenario differs", remedy);
+  if (!claim(*file_, "keys", keys))
+    throw InputError(path, "holds the results of another sweep: its keys differ", remedy);
+  file_->run("COMMIT");
 }
 
 Results::~Results() = default;

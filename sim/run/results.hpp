@@ -16,8 +16,10 @@ struct PointResult {
 /// An SQLite file (sqlite.org) of results; each is on the disk when `keep` returns. One writer at a time.
 class Results {
  public:
-  /// Opens or makes the file; ":memory:" keeps nothing. Throws InputError where it is of another sweep:
-  /// another scenario, or other keys (JSON of both). Throws RunError where it cannot be used.
+  struct File;
+  /// Opens or makes the file; ":memory:" keeps nothing. Throws InputError where it is damaged, of another
+  /// version of moesim, or of another sweep: another scenario, or other keys (JSON of both). Throws RunError
+  /// where it cannot be used otherwise.
   Results(const std::string& path, std::string_view scenario, std::string_view keys);
   ~Results();
   Results(const Results&) = delete;
@@ -29,7 +31,6 @@ class Results {
   void keep(const std::string& choice, const PointResult& result);
 
  private:
-  struct File;
   std::unique_ptr<File> file_;
 };
 

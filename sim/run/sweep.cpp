@@ -15,6 +15,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/run/compare.hpp"
 #include "sim/run/simulate.hpp"
 
 namespace moesim {
@@ -28,8 +29,26 @@ std::string choice_of(const std::vector<Value>& values) {
   return one_line(list);
 }
 
-std::string without_sweep(Value document) {
+Value without_sweep(Value document) {
   std::erase_if(document.members, [](const auto& member) { return member.first == "sweep"; });
+  return document;
+}
+
+/// Opens parts that are files in place: what is kept must tell when one of them has changed.
+void open_parts(Value& value) {
+  for (auto& [name, part] : value.members) {
+    try {
+      if (part.kind == Value::Kind::text && part.text.ends_with(".json"))
+        part = load_document(find_beside(part.text, part.origin));
+    } catch (const InputError&) {  // a run says what is wrong with it
+    }
+    if (part.kind == Value::Kind::object) open_parts(part);
+  }
+}
+
+/// The scenario as it is kept.
+std::string whole(Value document) {
+  open_parts(document);
   return one_line(document);
 }
 
@@ -47,8 +66,8 @@ PointResult run_point(const SweepPlan& plan, const std::vector<Value>& values) {
   for (std::size_t i = 0; i < values.size(); ++i)
     overrides.push_back({.key = plan.keys[i], .value = values[i]});
   try {
-    const Value document = load_document_text(plan.text, plan.origin, overrides);
-    result.scenario = without_sweep(document);
+    const Value document = without_sweep(load_document_text(plan.text, plan.origin, overrides));
+    result.scenario = whole(document);
     result.report = report_of(read_scenario(document));
   } catch (const std::exception& error) {
     result.error = error.what();
@@ -74,7 +93,8 @@ void send(int pipe, const std::string& bytes) {
 }
 
 [[noreturn]] void work(const SweepPlan& plan, std::size_t point, int pipe) {
-  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGINT, SIG_IGN);  // the sweep hears it as well, and ends its workers
+  std::signal(SIGTERM, SIG_DFL);
   const PointResult result = run_point(plan, plan.points[point]);
   for (const std::string* text : {&result.scenario, &result.report, &result.error})
     send(pipe, fmt::format("{}\n{}", text->size(), *text));
@@ -151,11 +171,13 @@ class Crew {
     int status = 0;
     ::close(child.pipe);
     while (::waitpid(child.process, &status, 0) < 0 && errno == EINTR) continue;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return done(child.point, read_result(child.heard), true);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+      return done(child.point, read_result(child.heard), true);
     const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    const bool was_killed = signal == SIGKILL || signal == SIGTERM || signal == SIGINT;
+    const bool was_killed = signal == SIGKILL || signal == SIGTERM;
     const std::string why = signal != 0 ? fmt::format("signal {}", signal) : "an exit of its own";
-    done(child.point, PointResult{.scenario = plan_.base, .report = {}, .error = "the worker ended by " + why},
+    done(child.point,
+         PointResult{.scenario = plan_.base, .report = {}, .error = "the worker ended by " + why},
          !was_killed);
   }
 
@@ -189,6 +211,16 @@ bool is_finished(const SweptPoint& point) {
 
 }  // namespace
 
+VariedKey parse_swept_key(std::string_view argument) {
+  const std::size_t equals = argument.find('=');
+  if (equals != std::string_view::npos && equals > 0) {
+    const std::string where = fmt::format("--over {}", argument.substr(0, equals));
+    if (auto range = parse_range(std::string(argument.substr(equals + 1)), where))
+      return {.key = std::string(argument.substr(0, equals)), .values = std::move(*range)};
+  }
+  return parse_varied_key(argument);
+}
+
 SweepPlan plan_sweep(const SweepRequest& request) {
   SweepPlan plan{.text = read_file(request.path),
                  .origin = request.path == "-" ? "standard input" : request.path,
@@ -197,7 +229,7 @@ SweepPlan plan_sweep(const SweepRequest& request) {
                  .keys = {},
                  .points = {}};
   const Value document = load_document_text(plan.text, plan.origin, plan.overrides);
-  plan.base = without_sweep(document);
+  plan.base = whole(without_sweep(document));
   std::vector<ZippedKeys> axes = read_axes(document);
   axes.insert(axes.end(), request.axes.begin(), request.axes.end());
   if (axes.empty())
@@ -220,8 +252,9 @@ std::vector<SweptPoint> sweep(const SweepPlan& plan, const SweepRequest& request
     if (found == known.end()) missing.push_back(points.size());
     points.push_back({values, found == known.end() ? PointResult{} : found->second});
   }
-  SweepProgress progress{
-      .points = points.size(), .done = points.size() - missing.size(), .found = points.size() - missing.size()};
+  SweepProgress progress{.points = points.size(),
+                         .done = points.size() - missing.size(),
+                         .found = points.size() - missing.size()};
   Crew crew(plan);
   std::size_t next = 0;
   bool goes_on = watch(progress);
@@ -240,8 +273,9 @@ std::vector<SweptPoint> sweep(const SweepPlan& plan, const SweepRequest& request
 std::string write_csv(const SweepPlan& plan, const std::vector<SweptPoint>& points) {
   std::string rows;
   for (const std::string& key : plan.keys) rows += quoted(key) + ",";
-  rows += "step_time_s,tokens_per_s_per_device,mfu,bubble_fraction,exposed_communication_s,peak_memory,fits,"
-          "error\n";
+  rows +=
+      "step_time_s,tokens_per_s_per_device,mfu,bubble_fraction,exposed_communication_s,peak_memory,fits,"
+      "error\n";
   for (const SweptPoint& point : points) {
     if (!is_finished(point)) continue;
     for (const Value& value : point.values) rows += cell(value) + ",";

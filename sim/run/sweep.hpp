@@ -3,12 +3,17 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "sim/run/axes.hpp"
+#include "models/config/document.hpp"
 #include "sim/run/results.hpp"
+#include "sim/scenario/axes.hpp"
 
 namespace moesim {
+
+/// A key of `--over`, as `batch.microbatch=1,2,4`, `=8..64 x2` or `=0.5..2 step 0.25`. Throws InputError.
+VariedKey parse_swept_key(std::string_view argument);
 
 /// What to sweep.
 struct SweepRequest {
@@ -23,7 +28,7 @@ struct SweepRequest {
 struct SweepPlan {
   std::string text, origin;  ///< the scenario, read once so that it may come from standard input
   std::vector<Override> overrides;
-  std::string base;  ///< the scenario without its "sweep", as JSON
+  std::string base;  ///< the scenario without its "sweep" and with its parts' files in it, as JSON
   std::vector<std::string> keys;
   std::vector<std::vector<Value>> points;
 };

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "models/base/error.hpp"
+#include "sim/scenario/axes.hpp"
 #include "sim/scenario/fold.hpp"
 #include "sim/scenario/holdings.hpp"
 #include "sim/scenario/parts.hpp"
@@ -296,6 +297,7 @@ Scenario read_pipeline_only(Reader reader) {
   scenario.layout = Layout({.pipeline = sizes.stages}, scenario.layout.placement());
   read_engine(reader, scenario);
   read_disturbances(reader, scenario);
+  check_sweep(reader);
   reader.finish();
   return scenario;
 }
@@ -314,6 +316,7 @@ Scenario read_communication_only(Reader reader) {
   scenario.faults =
       read_link_faults(part_or_empty(reader, "faults", "links with part of their rate"), scenario.fabric());
   apply_faults(scenario.faults.links, scenario.cluster->fabric);
+  check_sweep(reader);
   reader.finish();
   return scenario;
 }
@@ -428,6 +431,7 @@ Scenario read_training_step(Reader reader) {
   fit_tasks(reader, scenario);
   if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
     static_cast<void>(read_search_bounds(std::move(*search)));
+  check_sweep(reader);
   if (!reader.is_describing() && has_uneven_loads(scenario)) scenario.loads.emplace(scenario);
   reader.finish();
   return scenario;
@@ -445,11 +449,7 @@ Scenario read_scenario(Reader reader) {
   return read_training_step(std::move(reader));
 }
 
-Scenario read_scenario(const Value& document) {
-  Value point = document;  // "sweep" says what else to run, nothing about this run
-  std::erase_if(point.members, [](const auto& member) { return member.first == "sweep"; });
-  return read_scenario(Reader(point, ""));
-}
+Scenario read_scenario(const Value& document) { return read_scenario(Reader(document, "")); }
 
 Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides) {
   return read_scenario(load_document(path, overrides));

@@ -1,0 +1,181 @@
+#include "sim/run/sweep.hpp"
+
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "models/base/error.hpp"
+#include "tests/support/folder.hpp"
+#include "tests/support/program.hpp"
+
+using namespace moesim;
+using namespace moesim::testing;
+
+namespace {
+
+const std::string pipeline = "scenarios/dualpipe-8x20.json";
+const std::string microbatches = "pipeline.microbatches=";
+
+/// The sweep's points with what was run and what was found in the file.
+struct Swept {
+  SweepPlan plan;
+  std::vector<SweptPoint> points;
+  SweepProgress last;
+};
+
+Swept swept(const std::vector<std::string>& over, const std::string& results = ":memory:", unsigned jobs = 1,
+            std::size_t most = 1000) {
+  SweepRequest request{.path = std::string(MOESIM_SOURCE "/") + pipeline,
+                       .overrides = {},
+                       .axes = {},
+                       .results = results,
+                       .jobs = jobs};
+  for (const std::string& key : over) request.axes.push_back({parse_swept_key(key)});
+  Swept result{.plan = plan_sweep(request), .points = {}, .last = {}};
+  result.points = sweep(result.plan, request, [&](const SweepProgress& progress) {
+    result.last = progress;
+    return progress.done - progress.found < most;
+  });
+  return result;
+}
+
+std::string rows(const Swept& swept) { return write_csv(swept.plan, swept.points); }
+
+std::vector<std::string> command(const std::string& over, const std::string& out) {
+  return {"sweep", pipeline, "--over", over, "--out", out, "--csv", "-"};
+}
+
+}  // namespace
+
+TEST_CASE("A sweep has a row for each point, in order, and a row with its error for one that fails") {
+  const Swept result = swept({"schedule.kind=dualpipe,gpipe", microbatches + "19..20"});
+  CHECK(result.last.points == 4);
+  CHECK(result.last.found == 0);
+  const std::vector<std::string> lines = lines_of(rows(result));
+  REQUIRE(lines.size() == 5);
+  CHECK(lines[0] ==
+        "schedule.kind,pipeline.microbatches,step_time_s,tokens_per_s_per_device,mfu,bubble_fraction,"
+        "exposed_communication_s,peak_memory,fits,error");
+  CHECK(lines[1].starts_with("dualpipe,19,,,,,,,,"));
+  CHECK(lines[1].find("19") != lines[1].rfind("19"));  // the error names it
+  CHECK(lines[2].starts_with("dualpipe,20,66"));
+  CHECK(lines[3].starts_with("gpipe,19,78"));  // (19 + 8 - 1) x (1 + 2) units
+  CHECK(lines[4].starts_with("gpipe,20,81"));
+  for (std::size_t i = 2; i < lines.size(); ++i) CHECK(lines[i].ends_with(","));
+  CHECK(lines_of(write_json_lines(result.plan, result.points)).size() == 4);
+}
+
+TEST_CASE("The rows do not depend on the number of jobs") {
+  const std::vector<std::string> over{"schedule.kind=dualpipe,gpipe,1f1b", microbatches + "16..22 step 2"};
+  const Swept alone = swept(over), two = swept(over, ":memory:", 2), many = swept(over, ":memory:", 50);
+  CHECK(rows(alone) == rows(two));
+  CHECK(rows(alone) == rows(many));
+  CHECK(write_json_lines(alone.plan, alone.points) == write_json_lines(two.plan, two.points));
+}
+
+TEST_CASE("A sweep that was stopped goes on with what is missing, and ends as one that was not") {
+  const Folder folder("sweep-resume");
+  const std::vector<std::string> over{microbatches + "16..24 step 2"};
+  const Swept stopped = swept(over, folder.at("results"), 1, 2);
+  CHECK(stopped.last.done == 2);
+  CHECK(lines_of(rows(stopped)).size() == 3);
+  const Swept resumed = swept(over, folder.at("results"));
+  CHECK(resumed.last.found == 2);
+  CHECK(resumed.last.done == 5);
+  CHECK(rows(resumed) == rows(swept(over)));
+  CHECK(swept(over, folder.at("results")).last.found == 5);
+}
+
+TEST_CASE("More values of the same keys add to the file, errors are kept as well") {
+  const Folder folder("sweep-add");
+  swept({microbatches + "17,18"}, folder.at("results"));  // 17 is odd, which DualPipe refuses
+  const Swept more = swept({microbatches + "16..19"}, folder.at("results"));
+  CHECK(more.last.found == 2);
+  CHECK(rows(more) == rows(swept({microbatches + "16..19"})));
+}
+
+TEST_CASE("A file of results of another sweep or version, and a damaged one, are refused and left alone") {
+  const Folder folder("sweep-other");
+  const std::string out = folder.at("results");
+  REQUIRE(run_moesim(command(microbatches + "18,20", out)).code == 0);
+  const auto refusal = [&](const std::vector<std::string>& arguments) {
+    const Outcome outcome = run_moesim(arguments);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.out.empty());
+    return folder.shorten(lines_of(outcome.err).at(0));
+  };
+  CHECK(refusal(command("schedule.kind=gpipe,1f1b", out)) ==
+        "error: results: holds the results of another sweep: its keys differ");
+  std::vector<std::string> other = command(microbatches + "18,20", out);
+  other.insert(other.end(), {"--set", "cost.forward=2 s"});
+  CHECK(refusal(other) == "error: results: holds the results of another sweep: its scenario differs");
+  CHECK(run_moesim(command(microbatches + "18,20", out)).code == 0);
+
+  std::fstream file(out, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(0, std::ios::end);
+  const std::streamoff size = file.tellp();
+  REQUIRE(size > 4096);
+  for (std::streamoff at = 4096; at < size; ++at) {
+    file.seekp(at);
+    file.put('\x5a');
+  }
+  file.close();
+  CHECK(refusal(command(microbatches + "18,20", out)) == "error: results: is damaged, or no file of results");
+  const std::string text = folder.write("text", std::string(5000, 'x'));
+  CHECK(refusal(command(microbatches + "18,20", text)) == "error: text: is damaged, or no file of results");
+  CHECK(refusal(command(microbatches + "18,20", "-")).starts_with("error: --out -: "));
+}
+
+TEST_CASE("A changed file of a part makes another sweep") {
+  const Folder folder("sweep-part");
+  const auto write = [&](const std::string& forward) {
+    folder.write("cost.json", R"({"kind": "fixed", "forward": ")" + forward +
+                                  R"(", "backward_input": "1 s", "backward_weight": "1 s"})");
+  };
+  write("1 s");
+  const std::string path =
+      folder.write("x.json", R"({"pipeline": {"stages": 2, "microbatches": 2}, "schedule": {"kind": "gpipe"},
+      "cost": "cost.json", "sweep": {"pipeline.microbatches": "1..2"}})");
+  const std::vector<std::string> arguments{"sweep", path, "--out", folder.at("results")};
+  CHECK(run_moesim(arguments).code == 0);
+  CHECK(run_moesim(arguments).code == 0);
+  write("2 s");
+  CHECK(run_moesim(arguments).code == 2);
+}
+
+TEST_CASE("The command line's axes come after those of the scenario, of which a run needs nothing") {
+  const Folder folder("sweep-own");
+  const std::string head = R"({"pipeline": {"stages": 2, "microbatches": 2}, "schedule": {"kind": "gpipe"},
+    "cost": {"kind": "fixed", "forward": "1 s", "backward_input": "1 s", "backward_weight": "1 s"}, "sweep": )";
+  const std::string good = folder.write("good.json", head + R"({"pipeline.microbatches": "1..2"}})");
+  const std::string bad = folder.write("bad.json", head + R"({"pipeline.microbatches": "2..1"}})");
+  const Outcome two = run_moesim({"sweep", good, "--over", "pipeline.stages=1,2"});
+  CHECK(two.code == 0);
+  const std::vector<std::string> lines = lines_of(two.out);
+  REQUIRE(lines.size() == 5);
+  CHECK(lines[0].starts_with("pipeline.microbatches,pipeline.stages,step_time_s"));
+  CHECK(lines[2].starts_with("1,2,6"));
+  CHECK(lines[3].starts_with("2,1,6"));
+  CHECK(run_moesim({"run", good}).code == 0);
+  const Outcome refused = run_moesim({"run", bad});
+  CHECK(refused.code == 2);
+  CHECK(folder.shorten(refused.err) ==
+        "error: bad.json: sweep.pipeline.microbatches: '2..1' never comes to its end\n");
+  CHECK(run_moesim({"sweep", pipeline}).code == 2);  // varies nothing
+}
+
+TEST_CASE("Zipped keys change together, and a dry run counts points without running any") {
+  const Outcome zipped = run_moesim({"sweep", pipeline, "--zip", "--over", microbatches + "16,18", "--over",
+                                     "pipeline.stages=6,8", "--dry-run"});
+  CHECK(zipped.code == 0);
+  CHECK(zipped.out ==
+        "2 points\nfirst: pipeline.microbatches=16, pipeline.stages=6\n"
+        "last:  pipeline.microbatches=18, pipeline.stages=8\n");
+  CHECK(run_moesim({"sweep", pipeline, "--over", microbatches + "8..4"}).code == 2);
+}
+
+TEST_CASE("A sweep of which every point fails ends with 1, and still has its rows") {
+  const Outcome outcome = run_moesim({"sweep", pipeline, "--over", microbatches + "17,19"});
+  CHECK(outcome.code == 1);
+  CHECK(lines_of(outcome.out).size() == 3);
+  CHECK(outcome.err.starts_with("error: all 2 points failed, the first with: "));
+}
