@@ -173,7 +173,7 @@ Value load_document(const std::string& path, const std::vector<Override>& overri
 
 Value load_document_text(const std::string& text, const std::string& origin,
                          const std::vector<Override>& overrides) {
-  std::vector<std::string> open;
+  std::vector<std::string> open{identity(origin)};  // the text stands for the file of that name
   Value document = parse_json(text, origin);
   follow_extends(document, open);
   return finish(std::move(document), overrides);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/report/grouped.hpp"
+
 namespace moesim {
 namespace {
 
@@ -64,12 +66,6 @@ Agreement agreement_of(const SearchResult& result) {
   return agreement;
 }
 
-std::string grouped(std::uint64_t number) {
-  std::string digits = fmt::format("{}", number);
-  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
-  return digits;
-}
-
 std::string plan_line(std::size_t place, const FoundPlan& plan) {
   if (!plan.report) return fmt::format("{:>3}  failed: {}\n", place, plan.error);
   const Report& report = *plan.report;
@@ -85,9 +81,11 @@ std::string cuts(const SearchResult& result) {
   std::string text;
   for (std::size_t rule = 0; rule < cut_rule_count; ++rule) {
     if (result.cut[rule] == 0) continue;
-    text += fmt::format("  {:>18}  {}\n", grouped(result.cut[rule]), cut_rule_sentences[rule]);
+    text += fmt::format("  {:>18}  {}\n", grouped(static_cast<double>(result.cut[rule])),
+                        cut_rule_sentences[rule]);
   }
-  return text + fmt::format("  {:>18}  ranked by the estimate\n", grouped(result.ranked));
+  return text +
+         fmt::format("  {:>18}  ranked by the estimate\n", grouped(static_cast<double>(result.ranked)));
 }
 
 /// The runner-up's parts against the winner's.
@@ -145,8 +143,8 @@ std::string print(const FoundPlan& plan) {
 
 std::string write_text(const SearchResult& result, std::size_t top) {
   std::string text = result.about.empty() ? std::string() : result.about + "\n\n";
-  text +=
-      fmt::format("{} candidates, memory limit {}\n", grouped(result.candidates), print(result.memory_limit));
+  text += fmt::format("{} candidates, memory limit {}\n", grouped(static_cast<double>(result.candidates)),
+                      print(result.memory_limit));
   for (const std::string& axis : result.tried) text += fmt::format("  {}\n", axis);
   text += "\nCut, each by the first rule that holds\n" + cuts(result);
   if (result.simulated.empty()) return text;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/report/grouped.hpp"
 #include "sim/report/report.hpp"
 
 namespace moesim {
@@ -25,17 +26,6 @@ std::string print_seconds(double seconds) {
 std::string print_precisely(double seconds) {
   if (seconds >= 1) return fmt::format("{:.6g} s", seconds);
   return seconds >= 1e-3 ? fmt::format("{:.6g} ms", seconds * 1e3) : fmt::format("{:.6g} us", seconds * 1e6);
-}
-
-/// Whole numbers with commas: 62,914,560.
-std::string grouped(double number) {
-  const std::string digits = fmt::format("{:.0f}", number);
-  std::string text;
-  for (std::size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) text.push_back(',');
-    text.push_back(digits[i]);
-  }
-  return text;
 }
 
 std::string header(const Report& report) {

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "models/base/error.hpp"
+#include "models/base/file.hpp"
 #include "tests/support/folder.hpp"
 #include "tests/support/program.hpp"
 
@@ -109,6 +110,13 @@ TEST_CASE("A file of results of another sweep or version, and a damaged one, are
   other.insert(other.end(), {"--set", "cost.forward=2 s"});
   CHECK(refusal(other) == "error: results: holds the results of another sweep: its scenario differs");
   CHECK(run_moesim(command(microbatches + "18,20", out)).code == 0);
+
+  std::string bytes = read_file(out);
+  const std::string version = "version" + lines_of(run_moesim({"--version"}).out).at(0).substr(7);
+  REQUIRE(bytes.find(version) != std::string::npos);
+  bytes[bytes.find(version) + 7] = '9';  // SQLite stores the texts of a row one after the other
+  CHECK(refusal(command(microbatches + "18,20", folder.write("old", bytes)))
+            .starts_with("error: old: holds results of another version than moesim "));
 
   std::fstream file(out, std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(0, std::ios::end);
