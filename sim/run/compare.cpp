@@ -2,12 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <atomic>
-#include <thread>
-
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/run/in_parallel.hpp"
 #include "sim/run/simulate.hpp"
 
 namespace moesim {
@@ -83,29 +80,6 @@ void run_one(const Source& source, const CompareRequest& request, ComparedRun& r
   }
 }
 
-void run_all(const Source& source, const CompareRequest& request, std::vector<ComparedRun>& runs) {
-  std::atomic<std::size_t> next = 0;
-  std::vector<std::exception_ptr> broken(runs.size());  // our own mistakes: no rows of a table
-  const auto work = [&] {
-    for (std::size_t i = next++; i < runs.size(); i = next++) {
-      try {
-        run_one(source, request, runs[i]);
-      } catch (...) {
-        broken[i] = std::current_exception();
-      }
-    }
-  };
-  const std::size_t workers = std::min<std::size_t>(std::max(1U, request.jobs), runs.size());
-  {
-    std::vector<std::jthread> others(workers - 1);
-    for (std::jthread& other : others) other = std::jthread(work);
-    work();
-  }
-  for (const std::exception_ptr& mistake : broken) {
-    if (mistake) std::rethrow_exception(mistake);
-  }
-}
-
 }  // namespace
 
 VariedKey parse_varied_key(std::string_view argument) {
@@ -132,7 +106,8 @@ Comparison compare(const CompareRequest& request) {
   if (about != nullptr && about->kind == Value::Kind::text) comparison.about = about->text;
   for (const VariedKey& key : request.keys) comparison.keys.push_back(key.key);
   comparison.runs = product(request.keys);
-  run_all(source, request, comparison.runs);
+  in_parallel(comparison.runs.size(), request.jobs,
+              [&](std::size_t i, std::size_t) { run_one(source, request, comparison.runs[i]); });
   rank_runs(comparison);
   return comparison;
 }

@@ -2,12 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <atomic>
-#include <exception>
-#include <thread>
-
 #include "models/base/file.hpp"
+#include "sim/run/in_parallel.hpp"
 
 namespace moesim {
 namespace {
@@ -30,29 +26,6 @@ std::vector<Override> seeds(const Scenario& first, std::size_t run) {
   return overrides;
 }
 
-/// Calls work(1) .. work(count - 1), `jobs` at a time; the first failure in their order is thrown.
-void for_each_later(std::size_t count, unsigned jobs, auto work) {
-  std::atomic<std::size_t> next = 1;
-  std::vector<std::exception_ptr> failures(count);
-  const auto loop = [&] {
-    for (std::size_t i = next++; i < count; i = next++) {
-      try {
-        work(i);
-      } catch (...) {
-        failures[i] = std::current_exception();
-      }
-    }
-  };
-  {
-    std::vector<std::jthread> others(std::min<std::size_t>(std::max(1U, jobs), count) - 1);
-    for (std::jthread& other : others) other = std::jthread(loop);
-    loop();
-  }
-  for (const std::exception_ptr& failure : failures) {
-    if (failure) std::rethrow_exception(failure);
-  }
-}
-
 }  // namespace
 
 CompletedRun run(const RunRequest& request) {
@@ -63,7 +36,8 @@ CompletedRun run(const RunRequest& request) {
   if (scenario.repeat > 1) {
     std::vector<Figures> all(static_cast<std::size_t>(scenario.repeat));
     all[0] = figures_of(simulation.report);
-    for_each_later(all.size(), request.jobs, [&](std::size_t i) {
+    in_parallel(all.size() - 1, request.jobs, [&](std::size_t later, std::size_t) {
+      const std::size_t i = later + 1;
       std::vector<Override> overrides = request.overrides;
       for (Override& seed : seeds(scenario, i)) overrides.push_back(std::move(seed));
       all[i] = figures_of(simulate(read_scenario(load_document_text(text, origin, overrides))).report);

@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <functional>
-#include <thread>
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/run/in_parallel.hpp"
 #include "sim/run/search_space.hpp"
 #include "sim/run/simulate.hpp"
 #include "sim/scenario/parts.hpp"
@@ -35,31 +33,6 @@ Value list(const std::vector<T>& items, auto make) {
   Value value{.kind = Value::Kind::list, .origin = "search"};
   for (const T& item : items) value.items.push_back(make(item));
   return value;
-}
-
-/// Calls work(0) .. work(count - 1), each once, from that many threads; `work` also gets its thread's number.
-void in_parallel(std::size_t count, unsigned jobs,
-                 const std::function<void(std::size_t, std::size_t)>& work) {
-  std::atomic<std::size_t> next = 0;
-  std::vector<std::exception_ptr> broken(count);
-  const auto loop = [&](std::size_t thread) {
-    for (std::size_t i = next++; i < count; i = next++) {
-      try {
-        work(i, thread);
-      } catch (...) {
-        broken[i] = std::current_exception();
-      }
-    }
-  };
-  {
-    std::vector<std::jthread> others;
-    for (std::size_t t = 1; t < std::min<std::size_t>(std::max(1U, jobs), count); ++t)
-      others.emplace_back(loop, t);
-    loop(0);
-  }
-  for (const std::exception_ptr& mistake : broken) {
-    if (mistake) std::rethrow_exception(mistake);
-  }
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {

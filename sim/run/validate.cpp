@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <map>
-#include <thread>
 
 #include "models/base/error.hpp"
+#include "sim/run/in_parallel.hpp"
 
 namespace moesim {
 namespace {
@@ -151,30 +150,6 @@ void run_one(Run& run) {
   }
 }
 
-void run_all(std::vector<Run>& runs, unsigned jobs) {
-  std::atomic<std::size_t> next = 0;
-  std::vector<std::exception_ptr> broken(runs.size());
-  const auto work = [&] {
-    for (std::size_t i = next++; i < runs.size(); i = next++) {
-      try {
-        run_one(runs[i]);
-      } catch (...) {
-        broken[i] = std::current_exception();
-      }
-    }
-  };
-  const std::size_t workers =
-      std::min<std::size_t>(std::max(1U, jobs), std::max<std::size_t>(1, runs.size()));
-  {
-    std::vector<std::jthread> others(workers - 1);
-    for (std::jthread& other : others) other = std::jthread(work);
-    work();
-  }
-  for (const std::exception_ptr& mistake : broken) {
-    if (mistake) std::rethrow_exception(mistake);
-  }
-}
-
 }  // namespace
 
 std::vector<PublishedCase> load_cases(const ValidateRequest& request) {
@@ -202,7 +177,7 @@ Validation validate(const ValidateRequest& request) {
     places.push_back(runs.add(one, false));
     divisors.push_back(one.is_ratio ? runs.add(one, true) : places.back());
   }
-  run_all(runs.all(), request.jobs);
+  in_parallel(runs.all().size(), request.jobs, [&](std::size_t i, std::size_t) { run_one(runs.all()[i]); });
   Validation validation;
   for (std::size_t i = 0; i < cases.size(); ++i) {
     JudgedCase judged = cases[i].judged;
