@@ -1,33 +1,8 @@
 #include "sim/report/comparison.hpp"
+#include "sim/report/values.hpp"
 
 namespace moesim {
 namespace {
-
-Value of(Value::Kind kind) { return Value{.kind = kind}; }
-
-Value of(const std::string& text) {
-  Value value = of(Value::Kind::text);
-  value.text = text;
-  return value;
-}
-
-Value of(double number) {
-  Value value = of(Value::Kind::number);
-  value.number = number;
-  return value;
-}
-
-Value of(std::int64_t number) {
-  Value value = of(Value::Kind::integer);
-  value.integer = number;
-  return value;
-}
-
-Value of(bool flag) {
-  Value value = of(Value::Kind::boolean);
-  value.flag = flag;
-  return value;
-}
 
 void add_facts(const Report& report, Value& row) {
   row.set("step_time_s", of(to_seconds(report.step_time)));

@@ -1,35 +1,10 @@
 // The result of a search as JSON.
 #include "models/config/value.hpp"
 #include "sim/report/search_report.hpp"
+#include "sim/report/values.hpp"
 
 namespace moesim {
 namespace {
-
-Value of(Value::Kind kind) { return Value{.kind = kind}; }
-
-Value of(const std::string& text) {
-  Value value = of(Value::Kind::text);
-  value.text = text;
-  return value;
-}
-
-Value of(double number) {
-  Value value = of(Value::Kind::number);
-  value.number = number;
-  return value;
-}
-
-Value of(std::int64_t number) {
-  Value value = of(Value::Kind::integer);
-  value.integer = number;
-  return value;
-}
-
-Value of(bool flag) {
-  Value value = of(Value::Kind::boolean);
-  value.flag = flag;
-  return value;
-}
 
 template <class T>
 Value list_of(const std::vector<T>& items) {
