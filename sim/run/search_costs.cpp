@@ -45,6 +45,8 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   gathered += more.gathered;
   scattered += more.scattered;
   largest = std::max(largest, more.largest);
+  placeholders = std::max(placeholders, more.placeholders);
+  head_placeholders += more.head_placeholders;
   return *this;
 }
 
@@ -124,6 +126,7 @@ SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
     }
   }
   cost.activations = count(ops.activations);
+  if (scenario_.placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
   return cost;
 }
 
@@ -172,17 +175,35 @@ const std::array<SearchTables::BlockCost, 2>& SearchTables::ends(const Key& key)
   return place->second;
 }
 
-/// What passes of a layer send besides keys and values: PassLowering in closed form.
-void SearchTables::add_sent(std::size_t number, const DivisionGroups& groups, LayerCost& cost) {
-  const Layer& shape = scenario_.model.layers[number];
-  const Collectives& all = scenario_.collectives;
+SearchTables::Shared SearchTables::shared(const DivisionGroups& groups) {
+  const Collective& collective = *scenario_.collectives.tensor;
   const bool parts = scenario_.sequence_parallel;
   const Operation reduce = parts ? Operation::reduce_scatter : Operation::all_reduce;
   const double bytes =
       count(size_of(Precision::bf16) * (share_of(scenario_).tokens() * scenario_.model.hidden));
-  const double before =
-      parts ? traffic_.seconds(groups.tensor, Operation::all_gather, *all.tensor, bytes) : 0;
-  const double after = traffic_.seconds(groups.tensor, reduce, *all.tensor, bytes);
+  return {.before = parts ? traffic_.seconds(groups.tensor, Operation::all_gather, collective, bytes) : 0,
+          .after = traffic_.seconds(groups.tensor, reduce, collective, bytes)};
+}
+
+/// What embedding and head send: PassLowering's ends of passes. A forward beside a backward has half of it in
+/// either pass.
+void SearchTables::add_sent_at_ends(const DivisionGroups& groups, LayerCost& embedding, LayerCost& head) {
+  const auto [before, after] = shared(groups);
+  const auto predictions = static_cast<double>(scenario_.model.prediction_layers);
+  embedding.forward_sent += after;
+  embedding.backward_sent += before;
+  embedding.after_attention += (before + after) / 2;
+  const double forward = (1 + predictions) * before + predictions * after;
+  const double backward = (1 + predictions) * after + predictions * before;
+  head.forward_sent += forward;
+  head.backward_sent += backward;
+  head.after_attention += (forward + backward) / 2;
+}
+
+/// What passes of a layer send besides keys and values: PassLowering in closed form.
+void SearchTables::add_sent(std::size_t number, const DivisionGroups& groups, LayerCost& cost) {
+  const Layer& shape = scenario_.model.layers[number];
+  const auto [before, after] = shared(groups);
   cost.before_attention = before;
   cost.after_attention = after;
   const bool shares = !shape.is_moe || shape.experts.shared_width > 0;
@@ -279,6 +300,9 @@ LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, c
   Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(number));
   held += feed_forward_holdings(scenario_, static_cast<std::int64_t>(number));
   add_held(held, groups, cost);
+  std::vector<WeightShape> weights = attention.weights;
+  weights.insert(weights.end(), feed_forward.weights.begin(), feed_forward.weights.end());
+  cost.placeholders = count(placeholder_bytes(std::move(weights)));
   return cost;
 }
 
@@ -303,6 +327,8 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
   }
   add(both_ends[0], cost.embedding);
   add(both_ends[1], cost.head);
+  cost.head.head_placeholders = count(placeholder_bytes(both_ends[1].weights));
+  add_sent_at_ends(groups, cost.embedding, cost.head);
   add_held(embedding_holdings(scenario_), groups, cost.embedding);
   add_held(head_holdings(scenario_), groups, cost.head);
   if (sizes.pipeline > 1)

@@ -9,6 +9,7 @@
 
 #include "sim/run/search_traffic.hpp"
 #include "sim/scenario/holdings.hpp"
+#include "sim/scenario/placeholders.hpp"
 #include "sim/scenario/search_bounds.hpp"
 #include "sim/scenario/work_times.hpp"
 
@@ -30,6 +31,8 @@ struct LayerCost {
   double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
   double gathered = 0, scattered = 0;  ///< seconds to gather its parameters, to reduce its gradients
   double largest = 0;                  ///< most parameters that are gathered at a time
+  double placeholders = 0;             ///< bytes that stand for gradients, of the layer that has most of them
+  double head_placeholders = 0;        ///< of the head, beside those
 
   LayerCost& operator+=(const LayerCost& more);
   /// Of times only.
@@ -87,6 +90,7 @@ class SearchTables {
     std::array<double, 3> alone{}, contended{};
     double activations = 0, context_buffer = 0, exchange_buffer = 0;
     std::vector<Core> cores;
+    std::vector<WeightShape> weights;  ///< for which placeholders stand
   };
   using Key = std::array<std::int64_t, 6>;
 
@@ -98,8 +102,14 @@ class SearchTables {
   LayerCost layer(std::size_t shape, const DivisionGroups& groups, const BlockCost& attention,
                   const BlockCost& feed_forward);
   void add_sent(std::size_t layer, const DivisionGroups& groups, LayerCost& cost);
+  /// Seconds that a tensor-parallel group takes to gather a block's input and to sum its output.
+  struct Shared {
+    double before, after;
+  };
+  Shared shared(const DivisionGroups& groups);
   void add_exchanged(std::size_t layer, const DivisionGroups& groups, LayerCost& cost);
   void add_context(const BlockCost& attention, const DivisionGroups& groups, LayerCost& cost);
+  void add_sent_at_ends(const DivisionGroups& groups, LayerCost& embedding, LayerCost& head);
   void add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost);
 
   Scenario scenario_;

@@ -247,6 +247,7 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
     rank.replicated = sum.replicated;
     rank.experts = sum.experts;
     rank.largest = sum.largest;
+    rank.placeholders = sum.placeholders + sum.head_placeholders;
   }
 }
 
@@ -317,7 +318,7 @@ double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan, doub
   const double sharded = rank.replicated / replicas + rank.experts / expert_replicas;
   const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
   const double state = 4 + 2 * static_cast<double>(size_of(scenario_.precision.moments).count);
-  double sum = rank.activations + buffers_;
+  double sum = rank.activations + rank.placeholders + buffers_;
   sum += 2 * (plan.shards_parameters ? sharded : held);
   sum += gradient * (plan.shards_gradients ? sharded : held);
   sum += state * (plan.updater == Updater::owner ? sharded : held);
