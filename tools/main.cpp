@@ -6,6 +6,7 @@
 
 #include "models/base/error.hpp"
 #include "models/config/reader.hpp"
+#include "sim/run/ranks.hpp"
 #include "tools/command.hpp"
 
 namespace {
@@ -13,6 +14,7 @@ namespace {
 enum ExitCode { good = 0, failed_run = 1, wrong_input = 2, missing_capability = 3 };
 
 int complain(const std::string& message, const std::string& hint, ExitCode code) {
+  if (!moesim::speaks_for_all()) return code;
   fmt::print(stderr, "error: {}\n", message);
   if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
   return code;
