@@ -58,21 +58,51 @@ std::vector<std::string> commands_in(const Block& block) {
   return commands;
 }
 
+/// The picture of the docs that a command draws; none: empty.
+std::string picture_of(const std::string& command) {
+  const std::size_t at = command.find("docs/pictures/");
+  return at == std::string::npos ? std::string() : command.substr(at, command.find(' ', at) - at);
+}
+
+/// Runs a command as it stands, but for a picture of the docs, which it must draw as it is.
+void check_command(std::string command) {
+  const std::string picture = picture_of(command);
+  if (!picture.empty()) command.replace(command.find(picture), picture.size(), "-");
+  const Outcome outcome = run_shell(command);
+  INFO(outcome.err);
+  CHECK(outcome.code == 0);
+  if (picture.empty()) return;
+  const std::string difference = first_difference(project_file(picture), outcome.out);
+  INFO(picture << ": " << difference << "\nIf the change is meant: run tools/bless and look at the picture.");
+  CHECK(difference.empty());
+}
+
 }  // namespace
 
-TEST_CASE("Every command in README.md and docs/ runs and ends well") {
+TEST_CASE("Every command in README.md and docs/ runs and ends well, and draws the pictures as they are") {
   std::size_t run = 0;
   for (const Block& block : all_blocks()) {
     for (const std::string& command : commands_in(block)) {
       if (!command.starts_with("moesim ")) continue;
       INFO(block.page << ": " << command);
-      const Outcome outcome = run_shell(command);
-      INFO(outcome.err);
-      CHECK(outcome.code == 0);
+      check_command(command);
       ++run;
     }
   }
   CHECK(run >= 10);
+}
+
+TEST_CASE("Every picture of the docs is drawn by a command on the page that shows it") {
+  std::string shown;
+  for (const Block& block : all_blocks()) {
+    for (const std::string& command : commands_in(block)) shown += picture_of(command) + "\n";
+  }
+  const std::vector<std::string> pictures = project_files("docs/pictures", ".svg");
+  CHECK(!pictures.empty());
+  for (const std::string& picture : pictures) {
+    INFO(picture);
+    CHECK(shown.find(picture + "\n") != std::string::npos);
+  }
 }
 
 TEST_CASE("Every scenario that README.md and docs/ name to tools/setup exists") {
