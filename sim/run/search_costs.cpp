@@ -60,7 +60,8 @@ LayerCost& LayerCost::operator*=(double factor) {
 }
 
 SearchTables::SearchTables(Scenario scenario) : scenario_(std::move(scenario)), traffic_(scenario_) {
-  scenario_.loads.reset();  // the estimate takes loads as even
+  scenario_.loads.reset();  // the estimate knows how busy the busiest rank is, no more
+  is_uneven_ = has_uneven_loads(scenario_);
   for (const std::size_t first : first_of_shape(scenario_.model)) {
     auto known = std::find(layer_of_shape_.begin(), layer_of_shape_.end(), first);
     if (known == layer_of_shape_.end()) known = layer_of_shape_.insert(known, first);
@@ -96,12 +97,35 @@ DivisionGroups SearchTables::groups(const Division& division) {
           .send = traffic_.add(std::move(sends))};
 }
 
+double SearchTables::spread_of(std::int64_t ranks) {
+  const auto [place, is_new] = spreads_.try_emplace(ranks, 0);
+  if (!is_new || ranks == 1) return place->second;
+  const ExpertLoads loads(scenario_);
+  double busiest = 0;
+  double layers = 0;
+  for (std::size_t layer = 0; layer < scenario_.model.layers.size(); ++layer) {
+    if (!scenario_.model.layers[layer].is_moe) continue;
+    std::int64_t most = 0;
+    std::int64_t all = 0;
+    for (std::int64_t rank = 0; rank < ranks; ++rank) {
+      const std::int64_t rows =
+          loads.work(loads.number_of(static_cast<std::int64_t>(layer), 0, 0), rank).rows;
+      most = std::max(most, rows);
+      all += rows;
+    }
+    busiest += static_cast<double>(most * ranks) / static_cast<double>(std::max<std::int64_t>(all, 1));
+    ++layers;
+  }
+  return place->second = std::max(0.0, busiest / layers - 1) / (busiest_over_mean(1, ranks) - 1);
+}
+
 void SearchTables::become(const Division& division, std::int64_t microbatch, const Recompute& recompute) {
   scenario_.layout = Layout(division.sizes, division.placement);
   scenario_.batch.microbatch = microbatch;
   scenario_.recompute = recompute;
   // Holdings ask whether the head stands on another stage than the embedding.
   scenario_.order.chains.assign(1, std::vector<Place>(static_cast<std::size_t>(division.sizes.pipeline)));
+  if (is_uneven_) scenario_.routing_spread = spread_of(division.sizes.expert);
 }
 
 SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
@@ -145,11 +169,18 @@ const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key
   const auto [place, is_new] = feed_forward_.try_emplace(key);
   if (!is_new) return place->second;
   for (const std::size_t layer : layer_of_shape_) {
+    const auto cost_with = [&](const std::vector<std::int64_t>& rows) {
+      Share share = share_of(scenario_);
+      share.expert_rows = rows;
+      share.dispatched_rows = dispatched_rows(scenario_, layer);
+      return cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute));
+    };
+    place->second.push_back(cost_with(expert_rows(scenario_, layer)));
+    // The busiest rank differs from layer to layer, so none holds as much as all the busiest together.
+    if (is_uneven_) scenario_.routing_spread = 0;
     const std::vector<std::int64_t> rows = expert_rows(scenario_, layer);
-    Share share = share_of(scenario_);
-    share.expert_rows = rows;
-    share.dispatched_rows = dispatched_rows(scenario_, layer);
-    place->second.push_back(cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute)));
+    if (is_uneven_) place->second.back().activations = cost_with(rows).activations;
+    if (is_uneven_) scenario_.routing_spread = spread_of(scenario_.layout.sizes().expert);
     if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
     const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
                       row_bytes(scenario_.model.hidden, scenario_.precision.combine);

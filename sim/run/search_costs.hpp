@@ -94,6 +94,9 @@ class SearchTables {
   };
   using Key = std::array<std::int64_t, 6>;
 
+  /// The spread of rows that makes the busiest of so many ranks as busy as the scenario's loads make it, in
+  /// the mean layer; 0 where loads are even.
+  double spread_of(std::int64_t ranks);
   void become(const Division& division, std::int64_t microbatch, const Recompute& recompute);
   BlockCost cost_of(const BlockOps& ops) const;
   const std::vector<BlockCost>& attention(const Key& key);
@@ -114,6 +117,8 @@ class SearchTables {
 
   Scenario scenario_;
   TrafficTimes traffic_;
+  bool is_uneven_ = false;
+  std::map<std::int64_t, double> spreads_;  // by ranks of an expert group
   std::vector<std::size_t> shape_of_layer_, layer_of_shape_;
   std::map<Key, std::vector<BlockCost>> attention_, feed_forward_;
   std::map<Key, std::array<BlockCost, 2>> ends_;

@@ -251,19 +251,35 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
   }
 }
 
+namespace {
+
+/// Passes that gather parameters and reduce gradients: before and after what they compute, or beside it,
+/// which then takes as long as the longer of the two.
+PassSeconds synchronised(PassSeconds passes, double gathered, double scattered, bool is_beside) {
+  const auto more = [&](double seconds, double sent) {
+    return is_beside ? std::max(0.0, sent - seconds) : sent;
+  };
+  const double backward = passes.backward_input + passes.backward_weight;
+  passes.forward += more(passes.forward, gathered);
+  passes.overlapped += more(passes.overlapped, 2 * gathered + scattered);
+  const double gathered_more = more(passes.backward_input, gathered);
+  passes.backward_input += gathered_more;
+  passes.backward_weight += more(backward, gathered + scattered) - gathered_more;
+  return passes;
+}
+
+}  // namespace
+
 /// The slowest rank's work, and what the longest path has beyond a rank's work where all stages are alike.
 double PipelineEstimate::makespan(const GradientPlan& plan) const {
-  const double gathers = plan.shards_parameters && !plan.gathers_once && !plan.overlap ? 1 : 0;
-  const double scatters = plan.shards_gradients && !plan.overlap ? 1 : 0;
+  const double gathers = plan.shards_parameters && !plan.gathers_once ? 1 : 0;
+  const double scatters = plan.shards_gradients ? 1 : 0;
   PassSeconds mean{.send = send_};
   double slowest = 0;
   const auto count = static_cast<double>(ranks_.size());
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
-    PassSeconds passes = ranks_[r].passes;
-    passes.forward += gathers * ranks_[r].gathered;
-    passes.backward_input += gathers * ranks_[r].gathered;
-    passes.backward_weight += scatters * ranks_[r].scattered;
-    passes.overlapped += 2 * gathers * ranks_[r].gathered + scatters * ranks_[r].scattered;
+    const PassSeconds passes = synchronised(ranks_[r].passes, gathers * ranks_[r].gathered,
+                                            scatters * ranks_[r].scattered, plan.overlap);
     slowest = std::max(slowest, total(profile_.work[r], passes));
     mean.forward += passes.forward / count;
     mean.backward_input += passes.backward_input / count;

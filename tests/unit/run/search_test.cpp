@@ -66,6 +66,42 @@ TEST_CASE("The estimate of a search is within 8 percent of simulation, and its m
   }
 }
 
+TEST_CASE("The estimate of a search knows what else a scenario says, and its memory is never above") {
+  const std::vector<std::string> cases{
+      "placeholder_gradients=true",
+      "gradient_sync.overlap=true",
+      "update_passes=separate",
+      "fused_loss=false",
+      R"(routing={"kind": "top_k", "skew": {"kind": "zipf", "exponent": 0.5}})",
+      R"(routing={"kind": "top_k", "skew": {"kind": "zipf"}, "placement": "balanced", "redundant": 8})"};
+  for (const std::string& set : cases) {
+    std::vector<std::string> sets = small;
+    sets.insert(sets.end(), {"search.tensor=[1,2,8]", "search.context=[1]", set});
+    const SearchResult result = search(request_of(sets, 16)).result;
+    INFO(set);
+    REQUIRE(result.agreement.pairs == 16);
+    CHECK(result.agreement.median < 0.05);
+    CHECK(result.agreement.kendall_tau > 0.4);
+    for (const FoundPlan& plan : result.simulated)
+      CHECK(plan.estimated_memory <= 1.0000001 * static_cast<double>(plan.report->memory_peak().count));
+  }
+}
+
+TEST_CASE("Placeholder gradients take as much of the estimated memory as of the simulated one") {
+  const std::vector<std::string> one{
+      "search.tensor=[2]",          "search.context=[1]",          "search.expert=[8]",
+      "search.expert_tensor=[1]",   "search.microbatch=[1]",       "search.pipeline=[4]",
+      "search.schedule=[\"1f1b\"]", "search.recompute=[\"full\"]", "search.gradient_sync=[\"zero1\"]"};
+  std::vector<std::string> with = one;
+  with.emplace_back("placeholder_gradients=true");
+  const FoundPlan without = search(request_of(one, 1)).result.simulated.front();
+  const FoundPlan plan = search(request_of(with, 1)).result.simulated.front();
+  const auto simulated =
+      static_cast<double>((plan.report->memory_peak() - without.report->memory_peak()).count);
+  CHECK(simulated > 1e8);
+  CHECK(plan.estimated_memory - without.estimated_memory == Approx(simulated).epsilon(0.02));
+}
+
 TEST_CASE("A search keeps to the sizes, schedules and memory that it was given") {
   std::vector<std::string> sets = small;
   sets.insert(sets.end(), {"search.pipeline=[4]", "search.data=[8]", "search.schedule=[\"1f1b\",\"zb_h1\"]",
