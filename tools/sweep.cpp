@@ -24,7 +24,7 @@ namespace {
 
 struct SweepOptions {
   std::vector<std::string> sets, over, plots;
-  std::string scenario, engine, out = ":memory:", csv, json_lines, svg;
+  std::string scenario, engine, format, out = ":memory:", csv, json_lines, svg;
   bool zip = false, dry_run = false, quiet = false;
   unsigned jobs = 0;  ///< 0: one for each core; of a rank, one
 };
@@ -164,6 +164,13 @@ void run_as_rank(const SweepOptions& options, const SweepRequest& request) {
   run_points(options, plan, fleet);
 }
 
+/// `--format` is short for where rows and lines go.
+SweepOptions with_format(SweepOptions options) {
+  std::string& file = options.format == "csv" ? options.csv : options.json_lines;
+  if (!options.format.empty() && file.empty()) file = "-";
+  return options;
+}
+
 void run_sweep(const SweepOptions& options) {
   if (options.out == "-") throw InputError("--out -", "expected the name of a file; --csv - prints rows");
   measures_of(options);
@@ -202,6 +209,8 @@ void add_sweep_command(CLI::App& app) {
                    "points at a time (default: one for each core; under mpirun one for each rank)")
       ->check(CLI::Range(1U, 4096U));
   command->add_option("--out", options->out, "SQLite file of results; what it has is not run again");
+  command->add_option("--format", options->format, "csv or json: rows, or lines of JSON, to standard output")
+      ->check(CLI::IsMember({"csv", "json"}));
   command->add_option("--csv", options->csv, "a row for each point (-: standard output)");
   command->add_option("--json-lines", options->json_lines, "a line of JSON for each point");
   command->add_option("--svg", options->svg, "a picture: curves over one axis, a heat map over two");
@@ -212,7 +221,7 @@ void add_sweep_command(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_flag("--dry-run", options->dry_run, "count the points, show the first and the last");
   command->add_flag("--quiet", options->quiet, "no progress");
-  command->callback([options] { run_sweep(*options); });
+  command->callback([options] { run_sweep(with_format(*options)); });
 }
 
 }  // namespace moesim

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <csignal>
 #include <thread>
+#include <utility>
 
 #include "models/base/error.hpp"
 
@@ -144,16 +145,12 @@ void Fleet::take(const Letter& letter, std::vector<FinishedPoint>& finished) {
     return;
   }
   member.is_lost = true;
-  for (const std::size_t point : member.points) {
-    const std::string why = fmt::format("rank {} was lost", letter.from);
-    finished.push_back(
-        {.point = point, .result = {.scenario = {}, .report = {}, .error = why}, .is_final = false});
-  }
-  member.points.clear();
+  const std::set<std::size_t> left = std::exchange(member.points, {});
+  if (members_[freest()].is_lost) throw RunError("no rank is left to run points");
+  for (const std::size_t point : left) add(point);  // to others
 }
 
 std::vector<FinishedPoint> Fleet::wait() {
-  if (members_[freest()].is_lost) throw RunError("no rank is left to run points");
   std::vector<FinishedPoint> finished;
   int milliseconds = 500;
   while (const std::optional<Letter> letter = hear(milliseconds)) {

@@ -37,6 +37,7 @@ class Fleet final : public Workers {
   };
   std::optional<Letter> hear(int milliseconds);
   std::optional<Letter> look(int milliseconds);
+  /// A finished point, or the end of a member, whose points others get.
   void take(const Letter& letter, std::vector<FinishedPoint>& finished);
   std::size_t room(std::size_t left) const;
   /// The member with the least to do.

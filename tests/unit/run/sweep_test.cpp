@@ -16,6 +16,7 @@ namespace {
 
 const std::string pipeline = "scenarios/dualpipe-8x20.json";
 const std::string microbatches = "pipeline.microbatches=";
+const std::string keys = R"(["pipeline.microbatches"])";  // as the file has them
 
 /// The sweep's points with what was run and what was found in the file.
 struct Swept {
@@ -195,7 +196,7 @@ TEST_CASE("Two sweeps do not write to one file, and others may read it meanwhile
   const std::string out = folder.at("results");
   REQUIRE(run_moesim(command(microbatches + "18,20", out)).code == 0);
   const SweepPlan plan = swept({microbatches + "18,20"}).plan;
-  const Results first(out, plan.base, "[\"pipeline.microbatches\"]");
+  const Results first(out, plan.base, keys);
   const Outcome second = run_moesim(command(microbatches + "18,20", out));
   CHECK(second.code == 1);
   CHECK(folder.shorten(second.err) == "error: results: another sweep writes to it\n");
@@ -210,7 +211,7 @@ TEST_CASE("Whatever ends a sweep, what was finished is kept and the next start g
   REQUIRE(lines_of(whole).size() == 42);
   const auto known = [&](const std::string& results) {
     const SweepPlan plan = swept({microbatches + "16..96 step 2"}).plan;
-    return Results(results, plan.base, "[\"pipeline.microbatches\"]").load().size();
+    return Results(results, plan.base, keys).load().size();
   };
   SECTION("a full disk") {
     const Outcome full = run_shell("ulimit -f 64; " + line + folder.at("full"));
@@ -233,12 +234,29 @@ TEST_CASE("Whatever ends a sweep, what was finished is kept and the next start g
   }
 }
 
+TEST_CASE("A point whose process is killed is tried again by the next start, the others are not") {
+  const Folder folder("sweep-killed");
+  const std::string line =
+      " sweep " + pipeline +
+      " --set schedule.kind=gpipe --over pipeline.microbatches=16,1000000,18 --csv - --out " +
+      folder.at("results");
+  // At the hard limit of processor time the system kills.
+  const Outcome killed =
+      run_shell(std::string("bash -c 'ulimit -t 1; exec \"$0\" \"$@\"' ") + MOESIM_PROGRAM + line);
+  INFO(killed.out << killed.err);
+  CHECK(killed.code == 0);
+  CHECK(lines_of(killed.out).at(2) == "1000000,,,,,,,,the worker ended by signal 9");
+  const SweepRequest request{.path = MOESIM_SOURCE "/" + pipeline,
+                             .overrides = {parse_override("schedule.kind=gpipe")},
+                             .axes = {{parse_swept_key(microbatches + "16,1000000,18")}}};
+  CHECK(Results(folder.at("results"), plan_sweep(request).base, keys).load().size() == 2);
+}
+
 TEST_CASE("A terminal shows points done, their rate, the time left and the best so far") {
   const Outcome shown =
       run_shell("script -qec \"$(printf '%q ' '" MOESIM_PROGRAM "' sweep " + pipeline +
                 " --over 'pipeline.microbatches=16..20 step 2' --csv /dev/null)\" /dev/null");
   INFO(shown.out << shown.err);
   CHECK(shown.out.find("3 of 3 points, ") != std::string::npos);
-  CHECK(shown.out.find(" a second, 0 s left; best step_time_s 54: pipeline") !=
-        std::string::npos);
+  CHECK(shown.out.find(" a second, 0 s left; best step_time_s 54: pipeline") != std::string::npos);
 }
