@@ -4,7 +4,9 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 
+#include "models/base/file.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "tests/support/folder.hpp"
 #include "tests/support/program.hpp"
 
 using namespace moesim;
@@ -66,13 +68,14 @@ std::string picture_of(const std::string& command) {
 
 /// Runs a command as it stands, but for a picture of the docs, which it must draw as it is.
 void check_command(std::string command) {
+  const Folder folder("docs");
   const std::string picture = picture_of(command);
-  if (!picture.empty()) command.replace(command.find(picture), picture.size(), "-");
+  if (!picture.empty()) command.replace(command.find(picture), picture.size(), folder.at("picture.svg"));
   const Outcome outcome = run_shell(command);
   INFO(outcome.err);
   CHECK(outcome.code == 0);
   if (picture.empty()) return;
-  const std::string difference = first_difference(project_file(picture), outcome.out);
+  const std::string difference = first_difference(project_file(picture), read_file(folder.at("picture.svg")));
   INFO(picture << ": " << difference << "\nIf the change is meant: run tools/bless and look at the picture.");
   CHECK(difference.empty());
 }

@@ -156,3 +156,16 @@ TEST_CASE("What a search cannot do is an error that says why") {
   CHECK(none.code == 1);
   CHECK(none.err.find("no candidate is left") != std::string::npos);
 }
+
+TEST_CASE("The picture of a search has a dot for each simulated plan, and those of the front once more") {
+  const SearchResult result = search(request_of(small)).result;
+  const std::string svg = draw_svg(result);
+  const auto count = [&](const std::string& word) {
+    std::size_t found = 0;
+    for (std::size_t at = svg.find(word); at != std::string::npos; at = svg.find(word, at + 1)) ++found;
+    return found;
+  };
+  CHECK(count("class=\"plan\"") == result.simulated.size());
+  CHECK(count("class=\"front\"") == result.front.size());
+  CHECK(count(">memory limit<") == 1);
+}
