@@ -16,11 +16,11 @@ bool has_ranks() {
 }
 
 std::string on_ranks(int count, const std::string& before) {
-  // As root, more ranks than cores, none bound to a core, without ssh; what Open MPI itself leaks is not
+  // As root, more ranks than cores, none bound to a core; what Open MPI itself leaks is not
   // ours.
   return fmt::format(
       "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
-      "OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_plm=isolated OMPI_MCA_btl=self,vader "
+      "OMPI_MCA_hwloc_base_binding_policy=none "
       "LSAN_OPTIONS=suppressions='{}/tests/support/lsan.supp':print_suppressions=0 "
       "mpirun -n {} bash -c '{} exec \"$0\" \"$@\"' '{}'",
       MOESIM_SOURCE, count, before, MOESIM_PROGRAM);
