@@ -36,7 +36,7 @@ struct Launch {
 /// Read from the environment. Throws MissingError where Slurm started several processes without a way to find
 /// each other.
 Launch launch();
-/// Whether this process speaks for all that were launched with it: errors are said once.
+/// Whether this process speaks for all that were launched with it: what they all find is said once.
 bool speaks_for_all();
 
 /// Meets the other ranks. Throws MissingError in a build without MPI.

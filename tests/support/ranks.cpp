@@ -21,9 +21,9 @@ std::string on_ranks(int count, const std::string& before) {
   return fmt::format(
       "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
       "OMPI_MCA_hwloc_base_binding_policy=none "
-      "LSAN_OPTIONS=suppressions='{}/tests/support/lsan.supp':print_suppressions=0 "
+      "ASAN_OPTIONS=detect_leaks=0 "
       "mpirun -n {} bash -c '{} exec \"$0\" \"$@\"' '{}'",
-      MOESIM_SOURCE, count, before, MOESIM_PROGRAM);
+      count, before, MOESIM_PROGRAM);
 }
 
 }  // namespace moesim::testing

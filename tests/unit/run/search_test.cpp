@@ -76,7 +76,8 @@ TEST_CASE("The estimate of a search knows what else a scenario says, and its mem
       R"(routing={"kind": "top_k", "skew": {"kind": "zipf"}, "placement": "balanced", "redundant": 8})"};
   for (const std::string& set : cases) {
     std::vector<std::string> sets = small;
-    sets.insert(sets.end(), {"search.tensor=[1,2,8]", "search.context=[1]", set});
+    sets.insert(sets.end(), {"search.tensor=[1,4]", "search.context=[1]", "search.pipeline=[1,4,8]",
+                             "search.expert=[8]", "search.microbatch=[1,2]", set});
     const SearchResult result = search(request_of(sets, 16)).result;
     INFO(set);
     REQUIRE(result.agreement.pairs == 16);
