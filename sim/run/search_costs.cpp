@@ -39,6 +39,7 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   before_experts += more.before_experts;
   after_experts += more.after_experts;
   again += more.again;
+  hidden += more.hidden;
   activations += more.activations;
   replicated += more.replicated;
   experts += more.experts;
@@ -49,10 +50,10 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
 }
 
 LayerCost& LayerCost::operator*=(double factor) {
-  for (double* seconds :
-       {&forward, &backward_input, &backward_weight, &contended, &forward_sent, &backward_sent,
-        &attention_forward, &attention_input, &attention_weight, &dispatch, &combine, &context_forward,
-        &context_backward, &before_attention, &after_attention, &before_experts, &after_experts, &again})
+  for (double* seconds : {&forward, &backward_input, &backward_weight, &contended, &forward_sent,
+                          &backward_sent, &attention_forward, &attention_input, &attention_weight, &dispatch,
+                          &combine, &context_forward, &context_backward, &before_attention, &after_attention,
+                          &before_experts, &after_experts, &again, &hidden})
     *seconds *= factor;
   return *this;
 }
@@ -189,11 +190,24 @@ void SearchTables::add_sent(std::size_t number, const DivisionGroups& groups, La
   if (shares) cost.before_experts = before;
   if (shares) cost.after_experts = after;
   if (scenario_.recompute.full) cost.again = (shares ? 2 : 1) * (before + after);
+  // What was kept in parts is gathered again for weight gradients.
+  const double again = (shares ? 2 : 1) * before;
+  if (all.tensor_backward == TensorBackward::overlapped) {
+    // PassLowering::shared_backward: a sum beside a weight gradient, a gather beside an input gradient.
+    const auto beside = [&](double input, double weight) {
+      return std::min(after, weight) + std::min(before, input);
+    };
+    const bool whole = scenario_.layout.sizes().context == 1;
+    if (whole) cost.hidden += beside(cost.attention_input, cost.attention_weight);
+    if (shares)
+      cost.hidden +=
+          beside(cost.backward_input - cost.attention_input, cost.backward_weight - cost.attention_weight);
+  }
   if (shape.is_moe) add_exchanged(number, groups, cost);
   const double sent = cost.before_attention + cost.after_attention + cost.before_experts +
                       cost.after_experts + cost.dispatch + cost.combine;
   cost.forward_sent += sent;
-  cost.backward_sent += sent + cost.again;
+  cost.backward_sent += sent + again + cost.again;
 }
 
 /// The same of its experts.
@@ -282,6 +296,13 @@ LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, c
   return cost;
 }
 
+const std::vector<double>& SearchTables::paces(const Sizes& sizes) {
+  std::vector<double>& known = paces_[sizes.pipeline];
+  if (known.empty())
+    known = largest_of_groups(scenario_.cluster->device.spread, sizes.pipeline, sizes.stage_devices());
+  return known;
+}
+
 MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups& groups,
                                   std::int64_t microbatch, const RecomputeChoice& recompute,
                                   std::size_t recompute_number) {
@@ -296,6 +317,7 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
       feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor, 0});
   const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
   MicrobatchCost cost;
+  cost.paces = paces(sizes);
   for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
     cost.layers.push_back(layer(shape, groups, attentions[shape], feed_forwards[shape]));
     cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);
