@@ -39,6 +39,7 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   before_experts += more.before_experts;
   after_experts += more.after_experts;
   again += more.again;
+  hidden += more.hidden;
   activations += more.activations;
   replicated += more.replicated;
   experts += more.experts;
@@ -51,10 +52,10 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
 }
 
 LayerCost& LayerCost::operator*=(double factor) {
-  for (double* seconds :
-       {&forward, &backward_input, &backward_weight, &contended, &forward_sent, &backward_sent,
-        &attention_forward, &attention_input, &attention_weight, &dispatch, &combine, &context_forward,
-        &context_backward, &before_attention, &after_attention, &before_experts, &after_experts, &again})
+  for (double* seconds : {&forward, &backward_input, &backward_weight, &contended, &forward_sent,
+                          &backward_sent, &attention_forward, &attention_input, &attention_weight, &dispatch,
+                          &combine, &context_forward, &context_backward, &before_attention, &after_attention,
+                          &before_experts, &after_experts, &again, &hidden})
     *seconds *= factor;
   return *this;
 }
@@ -116,7 +117,7 @@ double SearchTables::spread_of(std::int64_t ranks) {
     busiest += static_cast<double>(most * ranks) / static_cast<double>(std::max<std::int64_t>(all, 1));
     ++layers;
   }
-  return place->second = std::max(0.0, busiest / layers - 1) / (busiest_over_mean(1, ranks) - 1);
+  return place->second = std::max(0.0, busiest / layers - 1) / (largest_over_mean(1, ranks) - 1);
 }
 
 void SearchTables::become(const Division& division, std::int64_t microbatch, const Recompute& recompute) {
@@ -241,6 +242,13 @@ LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, c
   return cost;
 }
 
+const std::vector<double>& SearchTables::paces(const Sizes& sizes) {
+  std::vector<double>& known = paces_[sizes.pipeline];
+  if (known.empty())
+    known = largest_of_groups(scenario_.cluster->device.spread, sizes.pipeline, sizes.stage_devices());
+  return known;
+}
+
 MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups& groups,
                                   std::int64_t microbatch, const RecomputeChoice& recompute,
                                   std::size_t recompute_number) {
@@ -255,6 +263,7 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
       feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor, 0});
   const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
   MicrobatchCost cost;
+  cost.paces = paces(sizes);
   for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
     cost.layers.push_back(layer(shape, groups, attentions[shape], feed_forwards[shape]));
     cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);

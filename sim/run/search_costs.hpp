@@ -27,6 +27,7 @@ struct LayerCost {
   double dispatch = 0, combine = 0;
   double context_forward = 0, context_backward = 0;  ///< keys and values, hidden or not
   double before_attention = 0, after_attention = 0, before_experts = 0, after_experts = 0, again = 0;
+  double hidden = 0;                   ///< of backward_sent, where a pass computes both gradients
   double activations = 0;              ///< bytes kept from forward to backward
   double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
   double gathered = 0, scattered = 0;  ///< seconds to gather its parameters, to reduce its gradients
@@ -37,7 +38,8 @@ struct LayerCost {
   LayerCost& operator+=(const LayerCost& more);
   /// Of times only.
   LayerCost& operator*=(double factor);
-  double total() const { return forward + backward_input + backward_weight + forward_sent + backward_sent; }
+  double compute() const { return forward + backward_input + backward_weight; }
+  double total() const { return compute() + forward_sent + backward_sent; }
   double parameters() const { return replicated + experts; }
 };
 
@@ -60,6 +62,7 @@ struct MicrobatchCost {
   LayerCost embedding, head;
   double exchange_buffer = 0, context_buffer = 0, send_buffer = 0;  ///< bytes
   double send = 0;                                                  ///< seconds from stage to stage
+  std::vector<double> paces;                                        ///< Scenario::paces of the division
 };
 
 /// Tables of one scenario. What is asked again is remembered. Not for several threads.
@@ -114,6 +117,7 @@ class SearchTables {
   void add_context(const BlockCost& attention, const DivisionGroups& groups, LayerCost& cost);
   void add_sent_at_ends(const DivisionGroups& groups, LayerCost& embedding, LayerCost& head);
   void add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost);
+  const std::vector<double>& paces(const Sizes& sizes);
 
   Scenario scenario_;
   TrafficTimes traffic_;
@@ -122,6 +126,7 @@ class SearchTables {
   std::vector<std::size_t> shape_of_layer_, layer_of_shape_;
   std::map<Key, std::vector<BlockCost>> attention_, feed_forward_;
   std::map<Key, std::array<BlockCost, 2>> ends_;
+  std::map<std::int64_t, std::vector<double>> paces_;  // by pipeline ranks
 };
 
 }  // namespace moesim

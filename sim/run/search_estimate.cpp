@@ -120,10 +120,12 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
       sum += stages[held[chunk]];
       rank.activations += profile.alive[r * profile.chunks + chunk] * stages[held[chunk]].activations;
     }
-    rank.passes.forward = (sum.forward + sum.forward_sent) / chunks;
-    rank.passes.backward_input = (sum.backward_input + sum.backward_sent) / chunks;
-    rank.passes.backward_weight = sum.backward_weight / chunks;
-    rank.passes.overlapped = beside * sum.total() / chunks;
+    const double pace = cost.paces[r];
+    rank.passes.forward = (pace * sum.forward + sum.forward_sent) / chunks;
+    const double hidden = profile.weights_apart || beside != 1 ? 0 : sum.hidden;
+    rank.passes.backward_input = (pace * sum.backward_input + sum.backward_sent - hidden) / chunks;
+    rank.passes.backward_weight = pace * sum.backward_weight / chunks;
+    rank.passes.overlapped = beside * (sum.total() + (pace - 1) * sum.compute()) / chunks;
     rank.gathered = sum.gathered / chunks;
     rank.scattered = sum.scattered / chunks;
     rank.replicated = sum.replicated;

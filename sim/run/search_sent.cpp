@@ -30,7 +30,7 @@ void SearchTables::add_sent_at_ends(const DivisionGroups& groups, LayerCost& emb
   embedding.backward_sent += before;
   embedding.after_attention += (before + after) / 2;
   const double forward = (1 + predictions) * before + predictions * after;
-  const double backward = (1 + predictions) * after + predictions * before;
+  const double backward = (1 + predictions) * (after + before) + predictions * before;
   head.forward_sent += forward;
   head.backward_sent += backward;
   head.after_attention += (forward + backward) / 2;
@@ -45,7 +45,19 @@ void SearchTables::add_sent(std::size_t number, const DivisionGroups& groups, La
   const bool shares = !shape.is_moe || shape.experts.shared_width > 0;
   if (shares) cost.before_experts = before;
   if (shares) cost.after_experts = after;
-  if (scenario_.recompute.full) cost.again = (shares ? 2 : 1) * (before + after);
+  cost.again = (shares ? 2 : 1) * before;  // for weight gradients
+  if (scenario_.recompute.full) cost.again += (shares ? 2 : 1) * (before + after);
+  if (scenario_.collectives.tensor_backward == TensorBackward::overlapped) {
+    // PassLowering::shared_backward: a sum beside a weight gradient, that gather beside an input gradient.
+    const auto beside = [&, before = before, after = after](double input, double weight) {
+      return std::min(after, weight) + std::min(before, input);
+    };
+    const bool whole = scenario_.layout.sizes().context == 1;
+    if (whole) cost.hidden += beside(cost.attention_input, cost.attention_weight);
+    if (shares)
+      cost.hidden +=
+          beside(cost.backward_input - cost.attention_input, cost.backward_weight - cost.attention_weight);
+  }
   if (shape.is_moe) add_exchanged(number, groups, cost);
   const double sent = cost.before_attention + cost.after_attention + cost.before_experts +
                       cost.after_experts + cost.dispatch + cost.combine;
