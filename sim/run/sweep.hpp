@@ -3,35 +3,12 @@
 
 #include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "models/config/document.hpp"
-#include "sim/run/results.hpp"
-#include "sim/scenario/axes.hpp"
+#include "sim/run/sweep_plan.hpp"
+#include "sim/run/workers.hpp"
 
 namespace moesim {
-
-/// A key of `--over`, as `batch.microbatch=1,2,4`, `=8..64 x2` or `=0.5..2 step 0.25`. Throws InputError.
-VariedKey parse_swept_key(std::string_view argument);
-
-/// What to sweep.
-struct SweepRequest {
-  std::string path;                 ///< of the scenario; "-" is standard input
-  std::vector<Override> overrides;  ///< that hold for every point
-  std::vector<ZippedKeys> axes;     ///< after those of the scenario's own "sweep"
-  std::string results = ":memory:";
-  unsigned jobs = 1;  ///< points at a time; the result does not depend on it
-};
-
-/// A sweep's points, in order.
-struct SweepPlan {
-  std::string text, origin;  ///< the scenario, read once so that it may come from standard input
-  std::vector<Override> overrides;
-  std::string base;  ///< the scenario without its "sweep" and with its parts' files in it, as JSON
-  std::vector<std::string> keys;
-  std::vector<std::vector<Value>> points;
-};
 
 /// A point and what it came to.
 struct SweptPoint {
@@ -44,14 +21,15 @@ struct SweepProgress {
   std::size_t points = 0, done = 0, found = 0;  ///< found: of the done, those that were in the file
 };
 
-/// Reads the scenario and its axes. Throws InputError, also where nothing is varied.
-SweepPlan plan_sweep(const SweepRequest& request);
+/// Sees a sweep go on: how far it is, and the points that came since it was asked last, at first those that
+/// the file had. Answers whether to go on.
+using SweepWatch =
+    std::function<bool(const SweepProgress& progress, const std::vector<const SweptPoint*>& fresh)>;
 
 /// Runs the points that the results file lacks. One that fails or crashes has its error; one that was killed
-/// is tried again by the next start. `watch` is called before the first point and after each; where it
-/// answers false the sweep stops. Throws RunError where results cannot be kept.
-std::vector<SweptPoint> sweep(const SweepPlan& plan, const SweepRequest& request,
-                              const std::function<bool(const SweepProgress&)>& watch);
+/// is tried again by the next start. Throws RunError where results cannot be kept: what came before is.
+std::vector<SweptPoint> sweep(const SweepPlan& plan, const std::string& results, Workers& workers,
+                              const SweepWatch& watch);
 
 /// The keys, then step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, exposed_communication_s,
 /// peak_memory, fits, error; a row for each finished point. What does not apply is empty.

@@ -55,7 +55,8 @@ Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
     alone += scenario.cost->time(op, device, 0).time;
     contended += scenario.cost->time(op, device, scenario.collectives.communication_sms).time;
   }
-  return {.time = alone, .slowdown = alone.count == 0 ? 1.0 : std::max(1.0, contended / alone)};
+  return {.time = alone,
+          .slowdown = alone.count == 0 ? 1.0 : std::max(1.0, contended / alone)};
 }
 
 BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {

@@ -5,6 +5,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/run/crew.hpp"
 #include "tests/support/folder.hpp"
 #include "tests/support/program.hpp"
 
@@ -15,6 +16,7 @@ namespace {
 
 const std::string pipeline = "scenarios/dualpipe-8x20.json";
 const std::string microbatches = "pipeline.microbatches=";
+const std::string keys = R"(["pipeline.microbatches"])";  // as the file has them
 
 /// The sweep's points with what was run and what was found in the file.
 struct Swept {
@@ -32,7 +34,8 @@ Swept swept(const std::vector<std::string>& over, const std::string& results = "
                        .jobs = jobs};
   for (const std::string& key : over) request.axes.push_back({parse_swept_key(key)});
   Swept result{.plan = plan_sweep(request), .points = {}, .last = {}};
-  result.points = sweep(result.plan, request, [&](const SweepProgress& progress) {
+  Crew crew(result.plan, jobs);
+  result.points = sweep(result.plan, results, crew, [&](const SweepProgress& progress, const auto&) {
     result.last = progress;
     return progress.done - progress.found < most;
   });
@@ -186,4 +189,74 @@ TEST_CASE("A sweep of which every point fails ends with 1, and still has its row
   CHECK(outcome.code == 1);
   CHECK(lines_of(outcome.out).size() == 3);
   CHECK(outcome.err.starts_with("error: all 2 points failed, the first with: "));
+}
+
+TEST_CASE("Two sweeps do not write to one file, and others may read it meanwhile") {
+  const Folder folder("sweep-lock");
+  const std::string out = folder.at("results");
+  REQUIRE(run_moesim(command(microbatches + "18,20", out)).code == 0);
+  const SweepPlan plan = swept({microbatches + "18,20"}).plan;
+  const Results first(out, plan.base, keys);
+  const Outcome second = run_moesim(command(microbatches + "18,20", out));
+  CHECK(second.code == 1);
+  CHECK(folder.shorten(second.err) == "error: results: another sweep writes to it\n");
+  CHECK(first.load().size() == 2);
+}
+
+TEST_CASE("Whatever ends a sweep, what was finished is kept and the next start goes on") {
+  const Folder folder("sweep-ends");
+  const std::string over = "'pipeline.microbatches=16..96 step 2'";
+  const std::string line = "moesim sweep " + pipeline + " --over " + over + " --csv - --out ";
+  const std::string whole = run_shell(line + folder.at("whole")).out;
+  REQUIRE(lines_of(whole).size() == 42);
+  const auto known = [&](const std::string& results) {
+    const SweepPlan plan = swept({microbatches + "16..96 step 2"}).plan;
+    return Results(results, plan.base, keys).load().size();
+  };
+  SECTION("a full disk") {
+    const Outcome full = run_shell("ulimit -f 64; " + line + folder.at("full"));
+    INFO(full.err);
+    CHECK(full.code == 1);
+    CHECK(folder.shorten(full.err).starts_with("error: full: "));
+    CHECK(known(folder.at("full")) > 0);
+    CHECK(known(folder.at("full")) < 41);
+    CHECK(run_shell(line + folder.at("full")).out == whole);
+  }
+  SECTION("a signal, of Ctrl-C or of who kills") {
+    for (const std::string signal : {"INT", "TERM", "KILL"}) {
+      INFO(signal);
+      const std::string out = folder.at(signal);
+      const std::string program = std::string("'") + MOESIM_PROGRAM + "'" + line.substr(6);
+      const Outcome ended = run_shell("timeout -s " + signal + " 0.15 " + program + out + " --jobs 1");
+      CHECK(folder.shorten(run_shell(line + out).out) == whole);
+      if (ended.code == 1) CHECK(ended.err == "error: stopped; the same command goes on\n");
+    }
+  }
+}
+
+TEST_CASE("A point whose process is killed is tried again by the next start, the others are not") {
+  const Folder folder("sweep-killed");
+  const std::string line =
+      " sweep " + pipeline +
+      " --set schedule.kind=gpipe --over pipeline.microbatches=16,1000000,18 --csv - --out " +
+      folder.at("results");
+  // At the hard limit of processor time the system kills.
+  const Outcome killed =
+      run_shell(std::string("bash -c 'ulimit -t 1; exec \"$0\" \"$@\"' ") + MOESIM_PROGRAM + line);
+  INFO(killed.out << killed.err);
+  CHECK(killed.code == 0);
+  CHECK(lines_of(killed.out).at(2) == "1000000,,,,,,,,the worker ended by signal 9");
+  const SweepRequest request{.path = MOESIM_SOURCE "/" + pipeline,
+                             .overrides = {parse_override("schedule.kind=gpipe")},
+                             .axes = {{parse_swept_key(microbatches + "16,1000000,18")}}};
+  CHECK(Results(folder.at("results"), plan_sweep(request).base, keys).load().size() == 2);
+}
+
+TEST_CASE("A terminal shows points done, their rate, the time left and the best so far") {
+  const Outcome shown =
+      run_shell("script -qec \"$(printf '%q ' '" MOESIM_PROGRAM "' sweep " + pipeline +
+                " --over 'pipeline.microbatches=16..20 step 2' --csv /dev/null)\" /dev/null");
+  INFO(shown.out << shown.err);
+  CHECK(shown.out.find("3 of 3 points, ") != std::string::npos);
+  CHECK(shown.out.find(" a second, 0 s left; best step_time_s 54: pipeline") != std::string::npos);
 }
