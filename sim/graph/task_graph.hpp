@@ -169,8 +169,15 @@ struct TaskGraph {
 /// A span of time inside an engine's arithmetic: picoseconds, not yet whole.
 using RealTime = Quantity<struct RealPicosecond, double>;
 
+/// Throws RunError: the time is beyond 100 days, or not a number.
+[[noreturn]] void fail_too_long(RealTime time);
+
 /// The nearest whole picosecond. Throws RunError beyond 100 days or for what is not a number; never negative.
-Time rounded(RealTime time);
+inline Time rounded(RealTime time) {
+  constexpr double longest = 100.0 * 24 * 3600 * 1e12;
+  if (!(time.count <= longest)) fail_too_long(time);
+  return {time.count > 0 ? static_cast<std::int64_t>(time.count + 0.5) : 0};
+}
 
 /// For each pattern, how long its bytes take with all its resources to itself: the longest of `at_least` and
 /// bytes / capacity over its loads; latency not included.
