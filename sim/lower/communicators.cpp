@@ -89,7 +89,12 @@ void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ra
 }
 
 PatternMaker::PatternMaker(const Fabric& fabric, FlowGrain grain)
-    : fabric_(fabric), load_of_link_(fabric.links().size()), parts_(grain) {}
+    : fabric_(fabric),
+      load_of_link_(fabric.links().size()),
+      routes_{Routes(fabric), Routes(fabric)},
+      parts_(grain) {
+  for (const Link& link : fabric.links()) is_nvlink_.push_back(link.link_class == LinkClass::nvlink ? 1 : 0);
+}
 
 void PatternMaker::load(LinkId link, double bytes) {
   if (load_of_link_[link] == 0) touched_.push_back(link);
@@ -98,22 +103,28 @@ void PatternMaker::load(LinkId link, double bytes) {
 
 void PatternMaker::add(const Flow& flow, const Efficiency& efficiency, Sums& sums) {
   ++sums.flows;
-  if (flow.bytes <= 0 || flow.from == flow.to) return;
-  const std::uint32_t ways = fabric_.ways(flow.from, flow.to);
-  const double share = flow.bytes / ways;
+  if (flow.from == flow.to) return;
+  std::uint32_t ways = 1;  // also of a flow without bytes: routes are remembered by their place in the order
   for (std::uint32_t way = 0; way < ways; ++way) {
-    route_.clear();
-    fabric_.route(flow.from, flow.to, route_, way);
-    if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sums.sent += share;
-    if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) sums.received += share;
-    route_loads_.clear();
-    for (const LinkId link : route_) {
-      const bool is_nvlink = fabric_.link(link).link_class == LinkClass::nvlink;
-      route_loads_.push_back({link, share / (is_nvlink ? efficiency.nvlink : efficiency.other)});
-    }
-    for (const LinkLoad& part : route_loads_) load(part.link, part.bytes);
-    parts_.add(flow, 1.0 / ways, route_loads_);
+    const Route route = route_->next(flow.from, flow.to, way);
+    ways = route.ways;
+    if (flow.bytes <= 0) continue;
+    const double share = flow.bytes / ways;
+    if (route.leaves) sums.sent += share;
+    if (route.arrives) sums.received += share;
+    add_way(flow, share, route, efficiency);
   }
+}
+
+void PatternMaker::add_way(const Flow& flow, double share, const Route& route, const Efficiency& efficiency) {
+  const double on_nvlink = share / efficiency.nvlink;
+  const double on_other = share / efficiency.other;
+  for (const LinkId link : route.links) load(link, is_nvlink_[link] != 0 ? on_nvlink : on_other);
+  if (!parts_.wants_flows()) return;
+  route_loads_.clear();
+  for (const LinkId link : route.links)
+    route_loads_.push_back({link, is_nvlink_[link] != 0 ? on_nvlink : on_other});
+  parts_.add(flow, 1.0 / route.ways, route_loads_);
 }
 
 /// By the fabric's own arithmetic where it has one for the group, else flow by flow.
@@ -165,6 +176,8 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
   Pattern pattern;
   pattern.holds_multiprocessors = interplay.holds_multiprocessors;
   pattern.slowdown = interplay.slowed_by_compute;
+  route_ = &routes_[interplay.returns ? 1 : 0];
+  route_->restart();
   for (const Request& request : requests) {
     Traffic traffic = collective.plan(request, fabric_);
     for (Flow& flow : traffic.flows) flow.bytes *= static_cast<double>(interplay.rounds);
