@@ -8,6 +8,22 @@
 
 namespace moesim {
 
+namespace {
+
+/// A request so many times over, one after the other.
+Traffic traffic_of(const Collective& collective, const Request& request, const Fabric& fabric,
+                   std::int64_t rounds) {
+  Traffic traffic = collective.plan(request, fabric);
+  if (rounds == 1) return traffic;
+  for (Flow& flow : traffic.flows) flow.bytes *= static_cast<double>(rounds);
+  for (Exchange& exchange : traffic.exchanges) exchange.bytes *= static_cast<double>(rounds);
+  traffic.latency = traffic.latency * rounds;
+  traffic.messages *= rounds;
+  return traffic;
+}
+
+}  // namespace
+
 Communicators::Communicators(const Scenario& scenario, Loading loading) : fold_(fold_of(scenario, loading)) {
   const Sizes& sizes = scenario.layout.sizes();
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
@@ -91,13 +107,19 @@ void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ra
 PatternMaker::PatternMaker(const Fabric& fabric, FlowGrain grain)
     : fabric_(fabric),
       load_of_link_(fabric.links().size()),
+      request_of_link_(fabric.links().size()),
       routes_{Routes(fabric), Routes(fabric)},
       parts_(grain) {
   for (const Link& link : fabric.links()) is_nvlink_.push_back(link.link_class == LinkClass::nvlink ? 1 : 0);
 }
 
 void PatternMaker::load(LinkId link, double bytes) {
-  if (load_of_link_[link] == 0) touched_.push_back(link);
+  if (load_of_link_[link] == 0) {
+    touched_.push_back(link);
+    request_of_link_[link] = request_;
+  } else if (request_of_link_[link] != request_) {
+    requests_meet_ = true;
+  }
   load_of_link_[link] += bytes;
 }
 
@@ -170,6 +192,24 @@ void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Patte
   pattern.flow_bytes = std::max(pattern.flow_bytes, sums.flows == 0 ? 0.0 : sums.sent / sums.flows);
 }
 
+/// The picoseconds that the bytes of one of the requests take by themselves: the longest.
+double PatternMaker::longest_alone(const Collective& collective, std::span<const Request> requests,
+                                   const Interplay& interplay) const {
+  double longest = 0;
+  PatternMaker one(fabric_);
+  for (const Request& request : requests) {
+    Pattern ignored;
+    one.route_ = one.routes_.data();
+    one.add(traffic_of(collective, request, fabric_, interplay.rounds), interplay, ignored);
+    for (const LinkId link : one.touched_) {
+      longest = std::max(longest, one.load_of_link_[link] * 1e12 / fabric_.link(link).rate.count);
+      one.load_of_link_[link] = 0;
+    }
+    one.touched_.clear();
+  }
+  return longest;
+}
+
 PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective,
                              std::span<const Request> requests, std::span<const ActorId> members,
                              const Interplay& interplay) {
@@ -178,14 +218,12 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
   pattern.slowdown = interplay.slowed_by_compute;
   route_ = &routes_[interplay.returns ? 1 : 0];
   route_->restart();
-  for (const Request& request : requests) {
-    Traffic traffic = collective.plan(request, fabric_);
-    for (Flow& flow : traffic.flows) flow.bytes *= static_cast<double>(interplay.rounds);
-    for (Exchange& exchange : traffic.exchanges) exchange.bytes *= static_cast<double>(interplay.rounds);
-    traffic.latency = traffic.latency * interplay.rounds;
-    traffic.messages *= interplay.rounds;
-    add(traffic, interplay, pattern);
+  requests_meet_ = false;
+  for (request_ = 0; request_ < requests.size(); ++request_) {
+    add(traffic_of(collective, requests[request_], fabric_, interplay.rounds), interplay, pattern);
   }
+  if (requests_meet_ && pattern.slowdown > 1)
+    pattern.group_alone = longest_alone(collective, requests, interplay);
   std::sort(touched_.begin(), touched_.end());
   std::vector<LinkLoad> loads;
   for (const std::uint32_t link : touched_) {

@@ -93,6 +93,8 @@ class PatternMaker {
   };
 
   void add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern);
+  double longest_alone(const Collective& collective, std::span<const Request> requests,
+                       const Interplay& interplay) const;
   /// Shares of the links' rates that the implementation reaches.
   struct Efficiency {
     double nvlink = 1, other = 1;
@@ -107,6 +109,9 @@ class PatternMaker {
   std::vector<double> load_of_link_;
   std::vector<double> load_of_exchange_;
   std::vector<std::uint32_t> touched_;
+  std::vector<std::uint32_t> request_of_link_;  // the first one that loads it
+  std::uint32_t request_ = 0;                   // that is being added
+  bool requests_meet_ = false;                  // on some link
   std::vector<std::uint8_t> is_nvlink_;  // by link
   std::array<Routes, 2> routes_;         // of flows, and of flows that return
   Routes* route_ = nullptr;              // those of the pattern that is being made
