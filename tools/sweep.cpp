@@ -25,7 +25,7 @@ namespace {
 struct SweepOptions {
   std::vector<std::string> sets, over, plots;
   std::string scenario, engine, format, out = ":memory:", csv, json_lines, svg;
-  bool zip = false, dry_run = false, quiet = false;
+  bool zip = false, dry_run = false, quiet = false, resume = true;
   unsigned jobs = 0;  ///< 0: one for each core; of a rank, one
 };
 
@@ -43,8 +43,8 @@ class Display {
  public:
   Display(const SweepPlan& plan, Measure measure) : plan_(plan), measure_(std::move(measure)) {}
 
-  void show(const SweepProgress& progress, const std::vector<const SweptPoint*>& fresh) {
-    for (const SweptPoint* point : fresh) compare(*point);
+  void show(const SweepProgress& progress, const SweptPoints& points, const std::vector<std::size_t>& fresh) {
+    for (const std::size_t point : fresh) compare(points, point);
     const auto now = std::chrono::steady_clock::now();
     if (now - shown_ < std::chrono::milliseconds(100) && progress.done < progress.points) return;
     shown_ = now;
@@ -59,12 +59,13 @@ class Display {
   }
 
  private:
-  void compare(const SweptPoint& point) {
-    if (point.result.report.empty()) return;
-    const std::optional<double> found = measure_.number_in(parse_json(point.result.report, "report"));
+  void compare(const SweptPoints& points, std::size_t point) {
+    const std::string report = points.of(point).report;
+    if (report.empty()) return;
+    const std::optional<double> found = measure_.number_in(parse_json(report, "report of a point"));
     if (!found || (best_ && (measure_.more_is_better ? *found <= *best_ : *found >= *best_))) return;
     best_ = found;
-    where_ = shown(plan_, point.values);
+    where_ = shown(plan_, plan_.points[point]);
   }
   static std::string span(double seconds) {
     if (seconds < 100) return fmt::format("{:.0f} s", seconds);
@@ -93,7 +94,6 @@ SweepRequest request_of(const SweepOptions& options, bool is_one_of_several) {
   SweepRequest request{.path = options.scenario,
                        .overrides = overrides_of(common),
                        .axes = {},
-                       .results = options.out,
                        .jobs = options.jobs > 0 ? options.jobs : usual};
   for (const std::string& over : options.over) {
     if (request.axes.empty() || !options.zip) request.axes.emplace_back();
@@ -118,32 +118,35 @@ void listen_for_signals() {
 }
 
 /// Whatever was asked for, of the points that are finished.
-void write_results(const SweepOptions& options, const SweepPlan& plan,
-                   const std::vector<SweptPoint>& points) {
+void write_results(const SweepOptions& options, const SweptPoints& points) {
   const bool is_asked = options.out != ":memory:" || !options.json_lines.empty() || !options.svg.empty();
   if (!options.csv.empty() || !is_asked)
-    write_file(options.csv.empty() ? "-" : options.csv, write_csv(plan, points));
-  if (!options.json_lines.empty()) write_file(options.json_lines, write_json_lines(plan, points));
-  if (!options.svg.empty()) write_file(options.svg, draw_sweep(plan, points, measures_of(options)));
+    write_file(options.csv.empty() ? "-" : options.csv, write_csv(points));
+  if (!options.json_lines.empty()) write_file(options.json_lines, write_json_lines(points));
+  const bool is_whole =
+      is_interrupted == 0;  // in a picture of a part, points to come would look like failures
+  if (!options.svg.empty() && is_whole) write_file(options.svg, draw_sweep(points, measures_of(options)));
 }
 
 void run_points(const SweepOptions& options, const SweepPlan& plan, Workers& workers) {
   listen_for_signals();
   const bool is_watched = !options.quiet && isatty(STDERR_FILENO) != 0;
   Display display(plan, measures_of(options).front());
-  const std::vector<SweptPoint> points =
-      sweep(plan, options.out, workers, [&](const SweepProgress& progress, const auto& fresh) {
-        if (is_watched) display.show(progress, fresh);
+  Results results = open_results(plan, options.out);
+  SweepProgress last;
+  const SweptPoints points =
+      sweep(plan, results, workers, [&](const auto& progress, const auto& so_far, const auto& fresh) {
+        if (is_watched) display.show(progress, so_far, fresh);
+        last = progress;
         return is_interrupted == 0;
       });
   if (is_watched) fmt::print(stderr, "\n");
-  write_results(options, plan, points);
+  write_results(options, points);
   if (is_interrupted != 0)
     throw RunError(options.out != ":memory:" ? "stopped; the same command goes on"
                                              : "stopped; with --out FILE it could go on");
-  if (std::none_of(points.begin(), points.end(), [](const SweptPoint& p) { return p.result.error.empty(); }))
-    throw RunError(
-        fmt::format("all {} points failed, the first with: {}", points.size(), points.front().result.error));
+  if (last.failed == last.points)
+    throw RunError(fmt::format("all {} points failed, the first with: {}", last.points, points.of(0).error));
 }
 
 /// The plan, checked against what is asked of it.
@@ -209,6 +212,7 @@ void add_sweep_command(CLI::App& app) {
                    "points at a time (default: one for each core; under mpirun one for each rank)")
       ->check(CLI::Range(1U, 4096U));
   command->add_option("--out", options->out, "SQLite file of results; what it has is not run again");
+  command->add_flag("--resume", options->resume, "go on with what the file of --out has (always so)");
   command->add_option("--format", options->format, "csv or json: rows, or lines of JSON, to standard output")
       ->check(CLI::IsMember({"csv", "json"}));
   command->add_option("--csv", options->csv, "a row for each point (-: standard output)");

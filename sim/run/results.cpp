@@ -129,15 +129,21 @@ Results::Results(const std::string& path, std::string_view scenario, std::string
 
 Results::~Results() = default;
 
-std::map<std::string, PointResult> Results::load() const {
-  std::map<std::string, PointResult> found;
-  Statement all(file_->database, "SELECT choice, scenario, report, error FROM point");
+std::map<std::string, bool> Results::known() const {
+  std::map<std::string, bool> found;
+  Statement all(file_->database, "SELECT choice, error FROM point");
   int state = all.step();
-  for (; state == SQLITE_ROW; state = all.step()) {
-    found[all.text(0)] = {.scenario = all.text(1), .report = all.text(2), .error = all.text(3)};
-  }
+  for (; state == SQLITE_ROW; state = all.step()) found[all.text(0)] = !all.text(1).empty();
   file_->require(state == SQLITE_DONE);
   return found;
+}
+
+PointResult Results::find(const std::string& choice) const {
+  Statement one(file_->database, "SELECT scenario, report, error FROM point WHERE choice = ?", {choice});
+  const int state = one.step();
+  file_->require(state == SQLITE_ROW || state == SQLITE_DONE);
+  if (state == SQLITE_DONE) return {};
+  return {.scenario = one.text(0), .report = one.text(1), .error = one.text(2)};
 }
 
 void Results::keep(const std::vector<std::pair<std::string, const PointResult*>>& points) {

@@ -29,8 +29,10 @@ class Results {
   Results(const Results&) = delete;
   Results& operator=(const Results&) = delete;
 
-  /// The finished points by their choice of values (JSON).
-  std::map<std::string, PointResult> load() const;
+  /// Whether each finished point failed, by its choice of values (JSON).
+  std::map<std::string, bool> known() const;
+  /// A finished point; empty where there is none of that choice.
+  PointResult find(const std::string& choice) const;
   /// Adds points with their choices, all or none. Throws RunError, as on a full disk; what was kept before
   /// stays.
   void keep(const std::vector<std::pair<std::string, const PointResult*>>& points);

@@ -3,58 +3,69 @@
 #include <fmt/format.h>
 
 namespace moesim {
-namespace {
 
-/// The plan's points with what the file has of them.
-std::vector<SweptPoint> known_points(const SweepPlan& plan, const Results& results) {
-  const auto known = results.load();
-  std::vector<SweptPoint> points;
-  for (const std::vector<Value>& values : plan.points) {
-    const auto found = known.find(choice_of(values));
-    points.push_back({values, found == known.end() ? PointResult{} : found->second});
-  }
-  return points;
+PointResult SweptPoints::of(std::size_t point) const {
+  const auto killed = killed_.find(point);
+  return killed != killed_.end() ? killed->second : results_->find(choice_of(plan_->points[point]));
 }
 
-/// Keeps the final ones, all at once.
-void keep(Results& results, const SweepPlan& plan, const std::vector<FinishedPoint>& finished) {
-  std::vector<std::pair<std::string, const PointResult*>> rows;
-  for (const FinishedPoint& one : finished) {
-    if (one.is_final) rows.emplace_back(choice_of(plan.points[one.point]), &one.result);
-  }
-  if (!rows.empty()) results.keep(rows);
-}
-
-}  // namespace
-
-std::vector<SweptPoint> sweep(const SweepPlan& plan, const std::string& path, Workers& workers,
-                              const SweepWatch& watch) {
+Results open_results(const SweepPlan& plan, const std::string& path) {
   Value keys{.kind = Value::Kind::list};
   for (const std::string& key : plan.keys) keys.items.push_back({.kind = Value::Kind::text, .text = key});
-  Results results(path, plan.base, choice_of(keys.items));
-  std::vector<SweptPoint> points = known_points(plan, results);
-  std::vector<std::size_t> missing;
-  std::vector<const SweptPoint*> fresh;
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    if (!points[i].result.is_known()) missing.push_back(i);
-    if (points[i].result.is_known()) fresh.push_back(&points[i]);
-  }
-  SweepProgress progress{.points = points.size(), .done = fresh.size(), .found = fresh.size()};
-  std::size_t next = 0;
-  bool goes_on = watch(progress, fresh);
-  while (goes_on && (next < missing.size() || workers.count() > 0)) {
-    while (next < missing.size() && workers.is_free(missing.size() - next)) workers.add(missing[next++]);
-    std::vector<FinishedPoint> finished = workers.wait();
-    keep(results, plan, finished);
-    fresh.clear();
-    for (FinishedPoint& one : finished) {
-      points[one.point].result = std::move(one.result);
-      fresh.push_back(&points[one.point]);
+  return Results(path, plan.base, choice_of(keys.items));
+}
+
+/// One sweep on its way.
+class Sweep {
+ public:
+  Sweep(const SweepPlan& plan, Results& results) : plan_(plan), results_(results), points_(plan, results) {
+    const std::map<std::string, bool> known = results.known();
+    progress_.points = plan.points.size();
+    for (std::size_t point = 0; point < plan.points.size(); ++point) {
+      const auto found = known.find(choice_of(plan.points[point]));
+      (found == known.end() ? missing_ : fresh_).push_back(point);
+      progress_.failed += found != known.end() && found->second ? 1 : 0;
     }
-    progress.done += fresh.size();
-    goes_on = watch(progress, fresh);
+    progress_.done = progress_.found = fresh_.size();
   }
-  return points;
+
+  SweptPoints run(Workers& workers, const SweepWatch& watch) && {
+    std::size_t next = 0;
+    bool goes_on = watch(progress_, points_, fresh_);
+    while (goes_on && (next < missing_.size() || workers.count() > 0)) {
+      while (next < missing_.size() && workers.is_free(missing_.size() - next)) workers.add(missing_[next++]);
+      take(workers.wait());
+      goes_on = watch(progress_, points_, fresh_);
+    }
+    return std::move(points_);
+  }
+
+ private:
+  /// Keeps those that are final, all at once.
+  void take(std::vector<FinishedPoint> finished) {
+    std::vector<std::pair<std::string, const PointResult*>> rows;
+    for (const FinishedPoint& one : finished) {
+      if (one.is_final) rows.emplace_back(choice_of(plan_.points[one.point]), &one.result);
+    }
+    if (!rows.empty()) results_.keep(rows);
+    fresh_.clear();
+    for (FinishedPoint& one : finished) {
+      fresh_.push_back(one.point);
+      progress_.failed += one.result.error.empty() ? 0 : 1;
+      if (!one.is_final) points_.killed_[one.point] = std::move(one.result);
+    }
+    progress_.done += fresh_.size();
+  }
+
+  const SweepPlan& plan_;
+  Results& results_;
+  SweptPoints points_;
+  SweepProgress progress_;
+  std::vector<std::size_t> missing_, fresh_;
+};
+
+SweptPoints sweep(const SweepPlan& plan, Results& results, Workers& workers, const SweepWatch& watch) {
+  return Sweep(plan, results).run(workers, watch);
 }
 
 }  // namespace moesim

@@ -19,7 +19,6 @@ struct SweepRequest {
   std::string path;                 ///< of the scenario; "-" is standard input
   std::vector<Override> overrides;  ///< that hold for every point
   std::vector<ZippedKeys> axes;     ///< after those of the scenario's own "sweep"
-  std::string results = ":memory:";
   unsigned jobs = 1;  ///< points at a time, of a rank where there are ranks; the result does not depend on it
 };
 

@@ -119,13 +119,15 @@ struct Shown {
   std::vector<PlotValue> values;
 };
 
-Shown shown(const std::vector<Value>& reports, const Measure& measure) {
+Shown shown(const SweptPoints& points, const Measure& measure) {
   const Measure fits{.name = {}, .path = {"memory", "fits"}, .label = {}};
   Shown result{.quantity = {.label = measure.label, .unit = {}, .more_is_better = measure.more_is_better},
                .values = {}};
   double most = 0;
   bool is_there = false;
-  for (const Value& report : reports) {
+  for (std::size_t point = 0; point < points.plan().points.size(); ++point) {
+    const std::string text = points.of(point).report;
+    const Value report = text.empty() ? Value{} : parse_json(text, "report of a point");
     const Value* flag = fits.in(report);
     result.values.push_back({.number = measure.number_in(report), .fits = flag == nullptr || flag->flag});
     if (const auto& number = result.values.back().number) most = std::max(most, std::abs(*number));
@@ -180,17 +182,14 @@ void check_drawable(const SweepPlan& plan) {
       "take a value for some of them with --set instead of --over");
 }
 
-std::string draw_sweep(const SweepPlan& plan, const std::vector<SweptPoint>& points,
-                       const std::vector<Measure>& measures) {
+std::string draw_sweep(const SweptPoints& points, const std::vector<Measure>& measures) {
+  const SweepPlan& plan = points.plan();
   check_drawable(plan);
   const Arrangement all = arrange(plan);
-  std::vector<Value> reports;
-  for (const SweptPoint& point : points)
-    reports.push_back(point.result.report.empty() ? Value{} : parse_json(point.result.report, "report"));
   if (all.up) {
     HeatMap map{.title = plan.about, .across = all.axes[*all.across], .up = all.axes[*all.up], .panels = {}};
     for (const Measure& measure : measures) {
-      Shown panel = shown(reports, measure);
+      Shown panel = shown(points, measure);
       map.panels.push_back({std::move(panel.quantity), std::move(panel.values)});
     }
     return draw_svg(map);
@@ -200,7 +199,7 @@ std::string draw_sweep(const SweepPlan& plan, const std::vector<SweptPoint>& poi
   std::size_t curves = 1;
   for (const std::size_t a : all.curves) curves *= all.axes[a].names.size();
   for (const Measure& measure : measures) {
-    const Shown panel = shown(reports, measure);
+    const Shown panel = shown(points, measure);
     CurvePanel& drawn = plot.panels.emplace_back(CurvePanel{panel.quantity, {}});
     for (std::size_t choice = 0; choice < curves; ++choice)
       drawn.curves.push_back(curve_of(all, choice, panel.values));

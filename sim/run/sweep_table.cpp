@@ -24,38 +24,41 @@ std::string cell(const Value& value) {
 
 }  // namespace
 
-std::string write_csv(const SweepPlan& plan, const std::vector<SweptPoint>& points) {
+std::string write_csv(const SweptPoints& points) {
+  const SweepPlan& plan = points.plan();
   std::string rows;
   for (const std::string& key : plan.keys) rows += quoted(key) + ",";
   for (const Measure& column : table_measures()) rows += column.name + ",";
   rows += "error\n";
-  for (const SweptPoint& point : points) {
-    if (!point.result.is_known()) continue;
-    for (const Value& value : point.values) rows += cell(value) + ",";
-    const Value report =
-        point.result.report.empty() ? Value{} : parse_json(point.result.report, "report of a point");
+  for (std::size_t point = 0; point < plan.points.size(); ++point) {
+    const PointResult result = points.of(point);
+    if (!result.is_known()) continue;
+    for (const Value& value : plan.points[point]) rows += cell(value) + ",";
+    const Value report = result.report.empty() ? Value{} : parse_json(result.report, "report of a point");
     for (const Measure& column : table_measures()) {
       const Value* found = column.in(report);
       rows += (found == nullptr ? "" : cell(*found)) + ",";
     }
-    rows += quoted(point.result.error) + "\n";
+    rows += quoted(result.error) + "\n";
   }
   return rows;
 }
 
-std::string write_json_lines(const SweepPlan& plan, const std::vector<SweptPoint>& points) {
+std::string write_json_lines(const SweptPoints& points) {
+  const SweepPlan& plan = points.plan();
   std::string lines;
-  for (const SweptPoint& point : points) {
-    if (!point.result.is_known()) continue;
+  for (std::size_t point = 0; point < plan.points.size(); ++point) {
+    const PointResult result = points.of(point);
+    if (!result.is_known()) continue;
     Value line{.kind = Value::Kind::object};
     Value values{.kind = Value::Kind::object};
-    for (std::size_t i = 0; i < plan.keys.size(); ++i) values.set(plan.keys[i], point.values[i]);
+    for (std::size_t i = 0; i < plan.keys.size(); ++i) values.set(plan.keys[i], plan.points[point][i]);
     line.set("values", std::move(values));
-    line.set("scenario", parse_json(point.result.scenario, "scenario of a point"));
-    if (point.result.error.empty()) {
-      line.set("report", parse_json(point.result.report, "report of a point"));
+    line.set("scenario", parse_json(result.scenario, "scenario of a point"));
+    if (result.error.empty()) {
+      line.set("report", parse_json(result.report, "report of a point"));
     } else {
-      line.set("error", Value{.kind = Value::Kind::text, .text = point.result.error});
+      line.set("error", Value{.kind = Value::Kind::text, .text = result.error});
     }
     lines += one_line(line) + "\n";
   }

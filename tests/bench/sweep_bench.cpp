@@ -33,18 +33,19 @@ double rate_of(const Case& one, unsigned workers, const std::string& results) {
   const SweepRequest request{.path = fmt::format("{}/scenarios/{}.json", MOESIM_SOURCE, one.scenario),
                              .overrides = {},
                              .axes = {{parse_swept_key(one.over)}},
-                             .results = results,
                              .jobs = workers};
   const SweepPlan plan = plan_sweep(request);
   Crew crew(plan, workers);
   const auto begin = std::chrono::steady_clock::now();
-  const std::vector<SweptPoint> points =
-      sweep(plan, results, crew, [](const SweepProgress&, const auto&) { return true; });
+  Results kept = open_results(plan, results);
+  SweepProgress last;
+  sweep(plan, kept, crew, [&](const SweepProgress& progress, const auto&, const auto&) {
+    last = progress;
+    return true;
+  });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  for (const SweptPoint& point : points) {
-    if (!point.result.error.empty()) fmt::print(stderr, "{}: {}\n", one.scenario, point.result.error);
-  }
-  return static_cast<double>(points.size()) / seconds;
+  if (last.failed > 0) fmt::print(stderr, "{}: {} points failed\n", one.scenario, last.failed);
+  return static_cast<double>(last.points) / seconds;
 }
 
 }  // namespace

@@ -18,31 +18,32 @@ const std::string pipeline = "scenarios/dualpipe-8x20.json";
 const std::string microbatches = "pipeline.microbatches=";
 const std::string keys = R"(["pipeline.microbatches"])";  // as the file has them
 
-/// The sweep's points with what was run and what was found in the file.
+/// A sweep's rows, and what was run and what was found in the file.
 struct Swept {
   SweepPlan plan;
-  std::vector<SweptPoint> points;
-  SweepProgress last;
+  std::string csv, lines;
+  SweepProgress last{};
 };
 
-Swept swept(const std::vector<std::string>& over, const std::string& results = ":memory:", unsigned jobs = 1,
+Swept swept(const std::vector<std::string>& over, const std::string& path = ":memory:", unsigned jobs = 1,
             std::size_t most = 1000) {
-  SweepRequest request{.path = std::string(MOESIM_SOURCE "/") + pipeline,
-                       .overrides = {},
-                       .axes = {},
-                       .results = results,
-                       .jobs = jobs};
+  SweepRequest request{
+      .path = std::string(MOESIM_SOURCE "/") + pipeline, .overrides = {}, .axes = {}, .jobs = jobs};
   for (const std::string& key : over) request.axes.push_back({parse_swept_key(key)});
-  Swept result{.plan = plan_sweep(request), .points = {}, .last = {}};
+  Swept result{.plan = plan_sweep(request), .csv = {}, .lines = {}};
+  Results results = open_results(result.plan, path);
   Crew crew(result.plan, jobs);
-  result.points = sweep(result.plan, results, crew, [&](const SweepProgress& progress, const auto&) {
-    result.last = progress;
-    return progress.done - progress.found < most;
-  });
+  const SweptPoints points =
+      sweep(result.plan, results, crew, [&](const SweepProgress& progress, const auto&, const auto&) {
+        result.last = progress;
+        return progress.done - progress.found < most;
+      });
+  result.csv = write_csv(points);
+  result.lines = write_json_lines(points);
   return result;
 }
 
-std::string rows(const Swept& swept) { return write_csv(swept.plan, swept.points); }
+std::string rows(const Swept& swept) { return swept.csv; }
 
 std::vector<std::string> command(const std::string& over, const std::string& out) {
   return {"sweep", pipeline, "--over", over, "--out", out, "--csv", "-"};
@@ -65,7 +66,7 @@ TEST_CASE("A sweep has a row for each point, in order, and a row with its error 
   CHECK(lines[3].starts_with("gpipe,19,78"));  // (19 + 8 - 1) x (1 + 2) units
   CHECK(lines[4].starts_with("gpipe,20,81"));
   for (std::size_t i = 2; i < lines.size(); ++i) CHECK(lines[i].ends_with(","));
-  CHECK(lines_of(write_json_lines(result.plan, result.points)).size() == 4);
+  CHECK(lines_of(result.lines).size() == 4);
 }
 
 TEST_CASE("The rows do not depend on the number of jobs") {
@@ -73,7 +74,7 @@ TEST_CASE("The rows do not depend on the number of jobs") {
   const Swept alone = swept(over), two = swept(over, ":memory:", 2), many = swept(over, ":memory:", 50);
   CHECK(rows(alone) == rows(two));
   CHECK(rows(alone) == rows(many));
-  CHECK(write_json_lines(alone.plan, alone.points) == write_json_lines(two.plan, two.points));
+  CHECK(alone.lines == two.lines);
 }
 
 TEST_CASE("A sweep that was stopped goes on with what is missing, and ends as one that was not") {
@@ -200,7 +201,7 @@ TEST_CASE("Two sweeps do not write to one file, and others may read it meanwhile
   const Outcome second = run_moesim(command(microbatches + "18,20", out));
   CHECK(second.code == 1);
   CHECK(folder.shorten(second.err) == "error: results: another sweep writes to it\n");
-  CHECK(first.load().size() == 2);
+  CHECK(first.known().size() == 2);
 }
 
 TEST_CASE("Whatever ends a sweep, what was finished is kept and the next start goes on") {
@@ -211,7 +212,7 @@ TEST_CASE("Whatever ends a sweep, what was finished is kept and the next start g
   REQUIRE(lines_of(whole).size() == 42);
   const auto known = [&](const std::string& results) {
     const SweepPlan plan = swept({microbatches + "16..96 step 2"}).plan;
-    return Results(results, plan.base, keys).load().size();
+    return Results(results, plan.base, keys).known().size();
   };
   SECTION("a full disk") {
     const Outcome full = run_shell("ulimit -f 64; " + line + folder.at("full"));
@@ -249,7 +250,7 @@ TEST_CASE("A point whose process is killed is tried again by the next start, the
   const SweepRequest request{.path = MOESIM_SOURCE "/" + pipeline,
                              .overrides = {parse_override("schedule.kind=gpipe")},
                              .axes = {{parse_swept_key(microbatches + "16,1000000,18")}}};
-  CHECK(Results(folder.at("results"), plan_sweep(request).base, keys).load().size() == 2);
+  CHECK(Results(folder.at("results"), plan_sweep(request).base, keys).known().size() == 2);
 }
 
 TEST_CASE("A terminal shows points done, their rate, the time left and the best so far") {
