@@ -6,6 +6,7 @@
 
 #include "models/base/error.hpp"
 #include "models/config/reader.hpp"
+#include "sim/run/ranks.hpp"
 #include "tools/command.hpp"
 
 namespace {
@@ -13,6 +14,9 @@ namespace {
 enum ExitCode { good = 0, failed_run = 1, wrong_input = 2, missing_capability = 3 };
 
 int complain(const std::string& message, const std::string& hint, ExitCode code) {
+  // Of several ranks the first says what is wrong with their common input, and ends with its code: a launcher
+  // would end it before it has spoken if another ended badly first.
+  if (code == wrong_input && !moesim::speaks_for_all()) return good;
   fmt::print(stderr, "error: {}\n", message);
   if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
   return code;

@@ -14,7 +14,7 @@ namespace {
 
 struct SearchOptions {
   CommonOptions common;
-  std::string scenario, winner;
+  std::string scenario, svg;
   std::size_t simulate = 100, top = 10;
   unsigned jobs = 0;  ///< 0: one for each core
 };
@@ -36,6 +36,7 @@ void search(const SearchOptions& options) {
   write_file("-", options.common.format == "json"  ? write_json(result)
                   : options.common.format == "csv" ? write_csv(result)
                                                    : write_text(result, options.top));
+  if (!options.svg.empty() && !result.simulated.empty()) write_file(options.svg, draw_svg(result));
   if (result.ranked == 0) throw RunError("no candidate is left: every one was cut by a rule");
   if (result.fitting == 0) {
     throw RunError(fmt::format("no simulated plan fits: {}", result.simulated.front().error.empty()
@@ -56,6 +57,7 @@ void add_search_command(CLI::App& app) {
   command->get_option("--out")->description("file for the scenario of the winner");
   command->add_option("--simulate", options->simulate, "plans to simulate, the best of the estimate (100)")
       ->check(CLI::Range(std::size_t{1}, std::size_t{100'000}));
+  command->add_option("--svg", options->svg, "a picture of time against memory");
   command->add_option("--top", options->top, "plans to show as text (10)")
       ->check(CLI::Range(std::size_t{1}, std::size_t{100'000}));
   command->add_option("--jobs", options->jobs, "threads (default: one for each core)")

@@ -1,26 +1,32 @@
 // moesim sweep SCENARIO: every point of a scenario's axes, kept in a file as they come.
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/run/crew.hpp"
+#include "sim/run/fleet.hpp"
+#include "sim/run/measure.hpp"
 #include "sim/run/sweep.hpp"
+#include "sim/run/sweep_plot.hpp"
 #include "tools/command.hpp"
 
 namespace moesim {
 namespace {
 
 struct SweepOptions {
-  std::vector<std::string> sets, over;
-  std::string scenario, engine, out = ":memory:", csv, json_lines;
-  bool zip = false, dry_run = false, quiet = false;
-  unsigned jobs = 0;  ///< 0: one for each core
+  std::vector<std::string> sets, over, plots;
+  std::string scenario, engine, format, out = ":memory:", csv, json_lines, svg;
+  bool zip = false, dry_run = false, quiet = false, resume = true;
+  unsigned jobs = 0;  ///< 0: one for each core; of a rank, one
 };
 
 volatile std::sig_atomic_t is_interrupted = 0;
@@ -32,24 +38,63 @@ std::string shown(const SweepPlan& plan, const std::vector<Value>& values) {
   return text;
 }
 
-/// Points done, their rate and the time left, on a terminal only.
-void show(const SweepProgress& progress, std::chrono::steady_clock::time_point begin) {
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const double rate = static_cast<double>(progress.done - progress.found) / std::max(seconds, 1e-9);
-  fmt::print(stderr, "\r{} of {} points, {:.1f} a second, {:.0f} s left\x1b[K", progress.done,
-             progress.points, rate,
-             static_cast<double>(progress.points - progress.done) / std::max(rate, 1e-9));
-}
+/// Points done, their rate, the time left, and the best so far: on a terminal only.
+class Display {
+ public:
+  Display(const SweepPlan& plan, Measure measure) : plan_(plan), measure_(std::move(measure)) {}
 
-SweepRequest request_of(const SweepOptions& options) {
+  void show(const SweepProgress& progress, const SweptPoints& points, const std::vector<std::size_t>& fresh) {
+    for (const std::size_t point : fresh) compare(points, point);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - shown_ < std::chrono::milliseconds(100) && progress.done < progress.points) return;
+    shown_ = now;
+    const double seconds = std::chrono::duration<double>(now - begin_).count();
+    const auto done = static_cast<double>(progress.done - progress.found);
+    const auto left = static_cast<double>(progress.points - progress.done);
+    std::string line = fmt::format("{} of {} points", progress.done, progress.points);
+    if (done > 0)
+      line += fmt::format(", {:.1f} a second, {} left", done / seconds, span(left * seconds / done));
+    if (best_) line += fmt::format("; best {} {:.4g}: {}", measure_.name, *best_, where_);
+    fmt::print(stderr, "\r{}\x1b[K", line.substr(0, columns()));
+  }
+
+ private:
+  void compare(const SweptPoints& points, std::size_t point) {
+    const std::string report = points.of(point).report;
+    if (report.empty()) return;
+    const std::optional<double> found = measure_.number_in(parse_json(report, "report of a point"));
+    if (!found || (best_ && (measure_.more_is_better ? *found <= *best_ : *found >= *best_))) return;
+    best_ = found;
+    where_ = shown(plan_, plan_.points[point]);
+  }
+  static std::string span(double seconds) {
+    if (seconds < 100) return fmt::format("{:.0f} s", seconds);
+    const auto minutes = static_cast<std::int64_t>(seconds / 60 + 0.5);
+    return minutes < 100 ? fmt::format("{} min", minutes)
+                         : fmt::format("{} h {:02} min", minutes / 60, minutes % 60);
+  }
+  static std::size_t columns() {
+    struct winsize size {};
+    const bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20;
+    return is_known ? size.ws_col - 1U : 79U;
+  }
+
+  const SweepPlan& plan_;
+  Measure measure_;
+  std::optional<double> best_;
+  std::string where_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now(), shown_{};
+};
+
+SweepRequest request_of(const SweepOptions& options, bool is_one_of_several) {
   CommonOptions common;
   common.sets = options.sets;
   common.engine = options.engine;
+  const unsigned usual = is_one_of_several ? 1 : std::max(1U, std::thread::hardware_concurrency());
   SweepRequest request{.path = options.scenario,
                        .overrides = overrides_of(common),
                        .axes = {},
-                       .results = options.out,
-                       .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency()};
+                       .jobs = options.jobs > 0 ? options.jobs : usual};
   for (const std::string& over : options.over) {
     if (request.axes.empty() || !options.zip) request.axes.emplace_back();
     request.axes.back().push_back(parse_swept_key(over));
@@ -57,35 +102,95 @@ SweepRequest request_of(const SweepOptions& options) {
   return request;
 }
 
-void run_sweep(const SweepOptions& options) {
-  if (options.out == "-") throw InputError("--out -", "expected the name of a file; --csv - prints rows");
-  const SweepRequest request = request_of(options);
-  const SweepPlan plan = plan_sweep(request);
-  if (options.dry_run) {
-    fmt::print("{} points\nfirst: {}\nlast:  {}\n", plan.points.size(), shown(plan, plan.points.front()),
-               shown(plan, plan.points.back()));
-    return;
-  }
+std::vector<Measure> measures_of(const SweepOptions& options) {
+  std::vector<Measure> measures;
+  for (const std::string& plot : options.plots) measures.push_back(parse_measure(plot, "--plot"));
+  if (measures.empty()) measures.push_back(parse_measure("step_time_s", "--plot"));
+  return measures;
+}
+
+void listen_for_signals() {
   struct sigaction stop {};
   stop.sa_handler = [](int) { is_interrupted = 1; };
   sigaction(SIGINT, &stop, nullptr);
   sigaction(SIGTERM, &stop, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is met as a full disk is
+}
+
+/// Whatever was asked for, of the points that are finished.
+void write_results(const SweepOptions& options, const SweptPoints& points) {
+  const bool is_asked = options.out != ":memory:" || !options.json_lines.empty() || !options.svg.empty();
+  if (!options.csv.empty() || !is_asked)
+    write_file(options.csv.empty() ? "-" : options.csv, write_csv(points));
+  if (!options.json_lines.empty()) write_file(options.json_lines, write_json_lines(points));
+  const bool is_whole =
+      is_interrupted == 0;  // in a picture of a part, points to come would look like failures
+  if (!options.svg.empty() && is_whole) write_file(options.svg, draw_sweep(points, measures_of(options)));
+}
+
+void run_points(const SweepOptions& options, const SweepPlan& plan, Workers& workers) {
+  listen_for_signals();
   const bool is_watched = !options.quiet && isatty(STDERR_FILENO) != 0;
-  const auto begin = std::chrono::steady_clock::now();
-  const std::vector<SweptPoint> points = sweep(plan, request, [&](const SweepProgress& progress) {
-    if (is_watched) show(progress, begin);
-    return is_interrupted == 0;
-  });
+  Display display(plan, measures_of(options).front());
+  Results results = open_results(plan, options.out);
+  SweepProgress last;
+  const SweptPoints points =
+      sweep(plan, results, workers, [&](const auto& progress, const auto& so_far, const auto& fresh) {
+        if (is_watched) display.show(progress, so_far, fresh);
+        last = progress;
+        return is_interrupted == 0;
+      });
   if (is_watched) fmt::print(stderr, "\n");
-  const bool is_kept = options.out != ":memory:";
-  if (!options.csv.empty() || (!is_kept && options.json_lines.empty()))
-    write_file(options.csv.empty() ? "-" : options.csv, write_csv(plan, points));
-  if (!options.json_lines.empty()) write_file(options.json_lines, write_json_lines(plan, points));
+  write_results(options, points);
   if (is_interrupted != 0)
-    throw RunError(is_kept ? "stopped; the same command goes on" : "stopped; with --out FILE it could go on");
-  if (std::none_of(points.begin(), points.end(), [](const SweptPoint& p) { return p.result.error.empty(); }))
-    throw RunError(
-        fmt::format("all {} points failed, the first with: {}", points.size(), points.front().result.error));
+    throw RunError(options.out != ":memory:" ? "stopped; the same command goes on"
+                                             : "stopped; with --out FILE it could go on");
+  if (last.failed == last.points)
+    throw RunError(fmt::format("all {} points failed, the first with: {}", last.points, points.of(0).error));
+}
+
+/// The plan, checked against what is asked of it.
+SweepPlan plan_of(const SweepOptions& options, const SweepRequest& request) {
+  SweepPlan plan = plan_sweep(request);
+  if (!options.svg.empty()) check_drawable(plan);
+  return plan;
+}
+
+/// As one of several ranks.
+void run_as_rank(const SweepOptions& options, const SweepRequest& request) {
+  Foreman foreman(request);
+  const std::unique_ptr<Ranks> ranks = join_ranks();
+  if (ranks->rank() != 0) return serve_fleet(*ranks, foreman);
+  Fleet fleet(*ranks, foreman, request.jobs);
+  const SweepPlan plan = plan_of(options, request);
+  fleet.begin(plan);
+  run_points(options, plan, fleet);
+}
+
+/// `--format` is short for where rows and lines go.
+SweepOptions with_format(SweepOptions options) {
+  std::string& file = options.format == "csv" ? options.csv : options.json_lines;
+  if (!options.format.empty() && file.empty()) file = "-";
+  return options;
+}
+
+void run_sweep(const SweepOptions& options) {
+  if (options.out == "-") throw InputError("--out -", "expected the name of a file; --csv - prints rows");
+  measures_of(options);
+  const Launch launched = launch();
+  const SweepRequest request = request_of(options, launched.is_one_of_several);
+  if (options.dry_run) {
+    if (!launched.is_first) return;
+    const SweepPlan plan = plan_of(options, request);
+    fmt::print("{} points\nfirst: {}\nlast:  {}\n", plan.points.size(), shown(plan, plan.points.front()),
+               shown(plan, plan.points.back()));
+  } else if (launched.is_one_of_several) {
+    run_as_rank(options, request);
+  } else {
+    const SweepPlan plan = plan_of(options, request);
+    Crew crew(plan, request.jobs);
+    run_points(options, plan, crew);
+  }
 }
 
 }  // namespace
@@ -102,14 +207,25 @@ void add_sweep_command(CLI::App& app) {
   command->add_flag("--zip", options->zip, "the keys of --over change together");
   command->add_option("--set", options->sets, "KEY=VALUE for every point")->allow_extra_args(false);
   command->add_option("--engine", options->engine, "kind of engine");
-  command->add_option("--jobs", options->jobs, "points at a time (default: one for each core)")
+  command
+      ->add_option("--jobs", options->jobs,
+                   "points at a time (default: one for each core; under mpirun one for each rank)")
       ->check(CLI::Range(1U, 4096U));
   command->add_option("--out", options->out, "SQLite file of results; what it has is not run again");
+  command->add_flag("--resume", options->resume, "go on with what the file of --out has (always so)");
+  command->add_option("--format", options->format, "csv or json: rows, or lines of JSON, to standard output")
+      ->check(CLI::IsMember({"csv", "json"}));
   command->add_option("--csv", options->csv, "a row for each point (-: standard output)");
   command->add_option("--json-lines", options->json_lines, "a line of JSON for each point");
+  command->add_option("--svg", options->svg, "a picture: curves over one axis, a heat map over two");
+  command
+      ->add_option("--plot", options->plots,
+                   "what the picture shows, a column or a dotted path in the JSON report (step_time_s); "
+                   "several give a picture each, one below the other")
+      ->allow_extra_args(false);
   command->add_flag("--dry-run", options->dry_run, "count the points, show the first and the last");
   command->add_flag("--quiet", options->quiet, "no progress");
-  command->callback([options] { run_sweep(*options); });
+  command->callback([options] { run_sweep(with_format(*options)); });
 }
 
 }  // namespace moesim

@@ -142,6 +142,13 @@ Device read_device(Reader& reader) {
                    .at_least = Time{}});
   device.kernel_floor =
       reader.time({.name = "kernel_floor", .help = "shortest run of any kernel", .at_least = Time{1}});
+  device.spread = reader.number(
+      {.name = "spread",
+       .help = "of the time that devices of this kind take for the same work: standard deviation over mean. "
+               "A job runs at the pace of the slowest of its devices",
+       .fallback = 0.0,
+       .at_least = 0.0,
+       .at_most = 0.5});
   Reader gemm = reader.part("gemm", "matrix products by precision: fp32, bf16, fp8");
   for (std::size_t i = 0; i < precision_count; ++i) {
     std::optional<Reader> behaviour =

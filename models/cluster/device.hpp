@@ -60,6 +60,7 @@ struct Device {
   Rate cache_bandwidth;              ///< of the last-level cache: partial sums of split products
   Time launch_overhead;              ///< gap between two kernels of one stream, launches queued ahead
   Time kernel_floor;                 ///< shortest run of any kernel, launch excluded
+  double spread = 0;                 ///< between devices of this kind: standard deviation of time over mean
   std::array<GemmBehaviour, precision_count> gemm;
   std::int64_t attention_tile_rows = 128;  ///< queries of one tile of attention
   AttentionBehaviour attention_forward;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "models/base/error.hpp"
 
@@ -31,19 +30,6 @@ Loads Routing::route(const Demand& demand, RandomStream& random) const {
 
 double Routing::reach(const Gate& gate, std::int64_t blocks, const Random&) const {
   return even_reach(gate.experts, gate.top_k, blocks);
-}
-
-double busiest_over_mean(double spread, std::int64_t ranks) {
-  if (ranks <= 1 || spread <= 0) return 1;
-  const auto n = static_cast<double>(ranks);
-  const double share_above = 1 - (n - 0.375) / (n + 0.25);
-  double low = 0;
-  double high = 10;
-  for (int step = 0; step < 60; ++step) {  // the normal quantile, by bisection
-    const double middle = (low + high) / 2;
-    (0.5 * std::erfc(middle / std::numbers::sqrt2) > share_above ? low : high) = middle;
-  }
-  return 1 + spread * low;
 }
 
 double even_reach(std::int64_t experts, std::int64_t top_k, std::int64_t blocks) {

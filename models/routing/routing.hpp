@@ -37,12 +37,6 @@ class Routing {
 /// C(E - E/blocks, k) / C(E, k)).
 double even_reach(std::int64_t experts, std::int64_t top_k, std::int64_t blocks);
 
-/// What the busiest of `ranks` gets over the mean when their loads are spread normally with standard
-/// deviation `spread` x mean: 1 + spread x the expected highest of as many normal draws (Blom's
-/// approximation, Statistical Estimates and Transformed Beta-Variables, 1958; within 1 % from 8 ranks on, 4.5
-/// % too high for 2).
-double busiest_over_mean(double spread, std::int64_t ranks);
-
 /// The members of the family.
 Register<Routing> routings();
 

@@ -73,9 +73,10 @@ void add_latent_queries(Block& block, const Context& c) {
                              a.kv_lora_rank, c.recompute.norm);
   up.product_again = up_again;
   block.project(up);
-  // Rotates the query's part in place and writes whole keys from their part per head and the shared rotary
-  // part.
-  const double moved = static_cast<double>(4 * a.rope_head_dim + 2 * unrotated + 2 * a.head_dim);
+  // Rotates the query's part in place, and writes whole keys, from their part per head and the shared rotary
+  // part, and values, which the projection left between the keys.
+  const double moved =
+      static_cast<double>(4 * a.rope_head_dim + 2 * unrotated + 2 * a.head_dim + 4 * a.value_head_dim);
   const double per_element = moved / static_cast<double>(a.head_dim);
   const auto rotate = [&](OpPass pass) {
     return make_streaming(OpKind::elementwise, "rotary embedding", pass, c.tokens, c.heads * a.head_dim,
@@ -107,7 +108,10 @@ void add_core(Block& block, const Context& c, const AttentionShape& shape) {
   block.keep(held(c.tokens * output));
   if (!c.recompute.attention) block.keep(4.0 * static_cast<double>(c.tokens * c.heads));
   block.project(projection(c, "output projection", c.tokens, c.hidden, output, false));
-  block.stream(OpKind::elementwise, "attention residual", c.residual, c.hidden, 6, 6);
+  const Dropout dropout = dropout_of(c.share);
+  block.stream(OpKind::elementwise, "attention residual", c.residual, c.hidden, 6 + dropout.forward,
+               6 + dropout.backward);
+  block.keep(dropout.kept * static_cast<double>(c.residual * c.hidden));
 }
 
 /// Joins the hidden state with the next token's embedding (arXiv 2412.19437, equation 21).

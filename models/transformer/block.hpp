@@ -22,6 +22,15 @@ constexpr double element_bytes(Precision precision) {
   return precision == Precision::fp32 ? 4 : precision == Precision::bf16 ? bf16_bytes : fp8_bytes;
 }
 
+/// Bytes that dropout of a block's result adds to each of its elements. Forward it is fused with the residual
+/// and writes a mask; backward it reads the gradient and the mask, and writes the gradient of what was added.
+struct Dropout {
+  double forward = 0, backward = 0, kept = 0;
+};
+constexpr Dropout dropout_of(const Share& share) {
+  return share.dropout ? Dropout{.forward = 1, .backward = 5, .kept = 1} : Dropout{};
+}
+
 /// The largest part of `total` divided over `parts`.
 constexpr std::int64_t part_of(std::int64_t total, std::int64_t parts) { return (total + parts - 1) / parts; }
 

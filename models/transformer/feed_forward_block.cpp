@@ -151,8 +151,10 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   // Forward reads the stream and each result, writes the stream; backward adds as many gradients, the
   // router's too.
   const double gradients = added + (layer.is_moe ? 1 : 0);
-  block.stream(OpKind::elementwise, "feed-forward residual", rows, model.hidden, 2 * (added + 2),
-               2 * (gradients + 2));
+  const Dropout dropout = dropout_of(share);
+  block.stream(OpKind::elementwise, "feed-forward residual", rows, model.hidden,
+               2 * (added + 2) + dropout.forward, 2 * (gradients + 2) + dropout.backward);
+  block.keep(dropout.kept * static_cast<double>(rows * model.hidden));
   return block.finish(recompute.full, 0);
 }
 

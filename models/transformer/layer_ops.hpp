@@ -28,6 +28,7 @@ struct Share {
   std::int64_t tensor = 1;           ///< tensor-parallel size: heads, widths and vocabulary are divided by it
   std::int64_t context = 1;          ///< context-parallel size: rows are divided by it
   bool sequence_parallel = true;     ///< norms and residuals also divided over the tensor group
+  bool dropout = false;              ///< of each block's result, before it is added to the residual stream
   std::int64_t expert_tensor = 1;    ///< tensor-parallel size inside an expert
   std::span<const std::int64_t>
       expert_rows{};  ///< rows that arrive for each local expert (empty: dense layer)
@@ -59,7 +60,7 @@ struct BlockOps {
 ///
 /// Sizes are those of the largest part where a division leaves a rest. Kernels are fused as Transformer
 /// Engine and Megatron-LM fuse them: bias in the product, activation with its bias and the routing weights,
-/// residual with its bias; weight gradients accumulate in fp32 inside the product. Dropout is not modelled.
+/// residual with its bias and dropout; weight gradients accumulate in fp32 inside the product.
 ///
 /// With `full`, each block runs its own forward again at the head of its own backward_input. In time the
 /// attention block's rerun comes before the feed-forward block's, with the exchange between them once more:
@@ -71,8 +72,8 @@ struct LayerOps {
 };
 
 /// Throws std::logic_error for sizes below 1. Activations kept follow Korthikanti et al., arXiv 2205.05198,
-/// equations 1-4, less dropout masks (2 of the 34 s b h) and scores (all of 5 a s^2 b; fused attention keeps
-/// 4 a s b bytes of log-sum-exp instead).
+/// equations 1-4, less scores (all of 5 a s^2 b; fused attention keeps 4 a s b bytes of log-sum-exp instead),
+/// and without `dropout` its masks (2 of the 34 s b h).
 LayerOps lower_layer(const Model& model, std::size_t layer, const Share& share, const Recompute& recompute);
 /// Its attention block alone: of the routing it depends on dispatched_rows only.
 BlockOps lower_attention(const Model& model, std::size_t layer, const Share& share,

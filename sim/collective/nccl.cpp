@@ -1,6 +1,7 @@
 // What NCCL would choose: rings in one of its three protocols, or, inside a node whose NVSwitch can, a
-// reduction in the switch (NVLS). The choice is the least predicted time, as NCCL's own; latencies and
-// efficiencies are those that its source gives (NVIDIA/nccl, src/graph/tuning.cc, version 2.27).
+// reduction in the switch (NVLS); an all-to-all as sends to all at once. The choice is the least predicted
+// time, as NCCL's own; latencies and efficiencies are those that its source gives (NVIDIA/nccl,
+// src/graph/tuning.cc, version 2.27), but for what was measured on NVLink.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -32,10 +33,19 @@ struct Generation {
   std::array<double, 3> most_polled;  ///< bytes a second of a rank in LL on 1, 2, and more nodes (llMaxBws)
   double switch_share;                ///< of the links' rates in the switch (nvlsEfficiency); 0: it cannot
   double channels;                    ///< of NVLS
+  double reduced, gathered;  ///< of NVLink's rate on rings: all-reduces, and the others and exchanges
+  Time simple;               ///< that a ring in the Simple protocol takes besides
+  Time exchange, ramp;       ///< that an exchange does, and until it is at full speed; half before
 };
+/// Hopper's last five numbers: four H200 of one node, 1 to 512 MiB, calls in a CUDA graph, no NVLS. Between
+/// 256 and 512 MiB, of 370.8 GB/s: all-reduce 355, all-gather 329, reduce-scatter 323, all-to-all 320; what
+/// is left of 16 to 512 MiB is 24 to 36 us of an all-gather, 26 to 45 of an all-reduce, 30 to 33 of an
+/// all-to-all, of which 15 us at 1 MiB.
 constexpr std::string_view generation_names[] = {"ampere", "hopper", "blackwell"};
 constexpr std::array<Generation, 3> generations{
-    {{{87.7e9, 22.5e9, 19e9}, 0, 1}, {{141e9, 45e9, 35e9}, 0.85, 16}, {{282e9, 90e9, 70e9}, 0.74, 24}}};
+    {{{87.7e9, 22.5e9, 19e9}, 0, 1, 1, 1, {}, {}, {}},
+     {{141e9, 45e9, 35e9}, 0.85, 16, 0.957, 0.873, 12_us, 9_us, 18_us},
+     {{282e9, 90e9, 70e9}, 0.74, 24, 1, 1, {}, {}, {}}}};
 constexpr Time switch_latency = 25_us;
 
 /// Seconds that the flows take with all links to themselves.
@@ -71,9 +81,10 @@ class Nccl final : public Collective {
       : settings_(settings), generation_(generation) {}
 
   Traffic plan(const Request& request, const Fabric& fabric) const override {
+    if (request.operation == Operation::all_to_all) return exchange(request, fabric);
     if (request.operation != Operation::all_reduce && request.operation != Operation::reduce_scatter &&
         request.operation != Operation::all_gather) {
-      refuse("nccl", request.operation, "all_reduce, reduce_scatter and all_gather");
+      refuse("nccl", request.operation, "all_reduce, reduce_scatter, all_gather and all_to_all");
     }
     Traffic best = rings(request, fabric);
     const bool in_a_node = nodes_of(request.group, fabric) == 1;
@@ -84,6 +95,7 @@ class Nccl final : public Collective {
     }
     best.latency += settings_.startup;
     best.efficiency *= settings_.efficiency;
+    best.nvlink_efficiency *= settings_.efficiency;  // 0: as on other links
     return best;
   }
 
@@ -105,6 +117,7 @@ class Nccl final : public Collective {
         .flows = ring_flows(request.group, bytes, fabric), .latency = {}, .efficiency = 1, .messages = 0};
     const double seconds = std::max(alone(best.flows, fabric), 1e-12);
     double least = INFINITY;
+    const Protocol* chosen = nullptr;
     for (const Protocol& protocol : protocols) {
       const double polled =
           generation_.most_polled[static_cast<std::size_t>(std::min<std::int64_t>(nodes, 3) - 1)];
@@ -113,11 +126,39 @@ class Nccl final : public Collective {
       const Time latency = protocol.base + protocol.inside * (steps - between) + protocol.between * between;
       if (to_seconds(latency) + seconds / share >= least) continue;
       least = to_seconds(latency) + seconds / share;
+      chosen = &protocol;
       best.latency = latency;
       best.efficiency = share;
     }
+    if (chosen == &protocols.back()) {
+      const bool sums = request.operation == Operation::all_reduce;
+      best.latency += generation_.simple;
+      best.nvlink_efficiency = best.efficiency * (sums ? generation_.reduced : generation_.gathered);
+    }
     best.messages = static_cast<std::int64_t>(best.flows.size()) * steps;
     return best;
+  }
+
+  /// Each rank sends to all others at once.
+  Traffic exchange(const Request& request, const Fabric& fabric) const {
+    Traffic traffic = sends_to_all(request, fabric);
+    const Time ramp = std::min(generation_.ramp, from_seconds(mean_seconds(request, traffic, fabric)));
+    traffic.latency += settings_.startup + generation_.exchange + ramp;
+    traffic.efficiency = settings_.efficiency;
+    traffic.nvlink_efficiency = settings_.efficiency * generation_.gathered;
+    return traffic;
+  }
+
+  /// What a rank sends on average, over the first link on its way.
+  static double mean_seconds(const Request& request, const Traffic& traffic, const Fabric& fabric) {
+    if (request.group.size() < 2) return 0;
+    double bytes = 0;
+    for (const Flow& flow : traffic.flows) bytes += flow.bytes;
+    for (const Exchange& exchange : traffic.exchanges)
+      bytes += exchange.bytes * static_cast<double>(exchange.flow_count());
+    std::vector<LinkId> route;
+    fabric.route(request.group[0], request.group[1], route);
+    return bytes / static_cast<double>(request.group.size()) / fabric.link(route.front()).rate.count;
   }
 
   /// Each rank's buffer goes up once to be reduced and its reduced shard once to be spread; down comes its
@@ -159,7 +200,7 @@ std::unique_ptr<const Collective> make(Reader& reader) {
 extern constexpr Entry<Collective> nccl_collective{
     "nccl",
     "the protocol that NCCL would choose, reductions in NVSwitch included (all_reduce, "
-    "reduce_scatter, all_gather)",
+    "reduce_scatter, all_gather, all_to_all)",
     make};
 
 }  // namespace moesim

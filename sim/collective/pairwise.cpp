@@ -18,7 +18,10 @@ class Pairwise final : public Collective {
       traffic.flows = {{request.group[0], request.group[1], static_cast<double>(request.bytes.count)}};
       traffic.messages = 1;
     } else if (request.operation == Operation::all_to_all) {
-      exchange(request, traffic);
+      Traffic exchange = sends_to_all(request, fabric, deduplicate_);
+      exchange.latency = traffic.latency;
+      exchange.efficiency = traffic.efficiency;
+      return exchange;
     } else if (request.operation == Operation::reduce || request.operation == Operation::broadcast) {
       for (const DeviceId device : request.group.subspan(1)) {
         const bool inward = request.operation == Operation::reduce;
@@ -33,24 +36,6 @@ class Pairwise final : public Collective {
   }
 
  private:
-  void exchange(const Request& request, Traffic& traffic) const {
-    const auto row = static_cast<double>(request.bytes.count);
-    if (request.rows.empty()) {
-      const double bytes = rows_between(request, 0, 0, deduplicate_) * row;
-      traffic.exchanges = {{{request.group.begin(), request.group.end()}, bytes}};
-      traffic.messages = traffic.exchanges.front().flow_count();
-      return;
-    }
-    for (std::size_t from = 0; from < request.group.size(); ++from) {
-      for (std::size_t to = 0; to < request.group.size(); ++to) {
-        if (from == to) continue;
-        const double bytes = rows_between(request, from, to, deduplicate_) * row;
-        traffic.flows.push_back({request.group[from], request.group[to], bytes});
-      }
-    }
-    traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
-  }
-
   CollectiveSettings settings_;
   bool deduplicate_;
 };

@@ -26,6 +26,27 @@ Time longest_latency(std::span<const DeviceId> group, const Fabric& fabric) {
   return longest;
 }
 
+Traffic sends_to_all(const Request& request, const Fabric& fabric, bool once) {
+  Traffic traffic{
+      .flows = {}, .latency = longest_latency(request.group, fabric), .efficiency = 1, .messages = 0};
+  const auto row = static_cast<double>(request.bytes.count);
+  if (request.rows.empty()) {
+    const double bytes = rows_between(request, 0, 0, once) * row;
+    traffic.exchanges = {{{request.group.begin(), request.group.end()}, bytes}};
+    traffic.messages = traffic.exchanges.front().flow_count();
+    return traffic;
+  }
+  for (std::size_t from = 0; from < request.group.size(); ++from) {
+    for (std::size_t to = 0; to < request.group.size(); ++to) {
+      if (from == to) continue;
+      const double bytes = rows_between(request, from, to, once) * row;
+      traffic.flows.push_back({request.group[from], request.group[to], bytes});
+    }
+  }
+  traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
+  return traffic;
+}
+
 void refuse(std::string_view algorithm, Operation operation, std::string_view known) {
   throw InputError("collectives", fmt::format("'{}' does no {} (it does {})", algorithm,
                                               operation_names[static_cast<std::size_t>(operation)], known));

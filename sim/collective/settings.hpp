@@ -1,4 +1,4 @@
-// What all collectives have in common: the keys of their software, and the longest way in a group.
+// What collectives have in common: the keys of their software, the longest way in a group, sends to all.
 #pragma once
 
 #include <span>
@@ -18,6 +18,10 @@ CollectiveSettings read_collective_settings(Reader& reader, const CollectiveSett
 
 /// The highest latency between a device of the group and any other of it.
 Time longest_latency(std::span<const DeviceId> group, const Fabric& fabric);
+
+/// An all-to-all as sends of every rank to every other at once, after the longest way in the group; a token's
+/// row goes to a rank as often as it has experts there, or `once`.
+Traffic sends_to_all(const Request& request, const Fabric& fabric, bool once = false);
 
 /// Throws InputError: `algorithm` does not do the operation of the request.
 [[noreturn]] void refuse(std::string_view algorithm, Operation operation, std::string_view known);

@@ -46,8 +46,7 @@ class PassLowering {
       combine_backward(i);
       feed_forward_backward(i, weights_too);
       exchange(layer_of_backward(i), Work::dispatch_backward);
-      attention_input(i);
-      if (weights_too) attention_weight(i);
+      attention_backward(i, weights_too);
     }
     end_backward(weights_too);
     send(true);
@@ -175,8 +174,21 @@ class PassLowering {
   }
   void feed_forward_backward(std::int64_t i, bool weights_too) {
     const std::int64_t layer = layer_of_backward(i);
+    const bool shares = shares_feed_forward(layer);
+    if (weights_too && shares && overlaps_tensor()) {
+      gather_experts(layer, OpPass::backward_input);
+      shared_backward(feed_forward_of(layer), Work::feed_forward, layer);
+      return reduce_experts(layer, OpPass::backward_input);
+    }
     feed_forward(layer, OpPass::backward_input);
     if (weights_too) weight(feed_forward_of(layer), Work::feed_forward, layer);
+  }
+  void attention_backward(std::int64_t i, bool weights_too) {
+    const std::int64_t layer = layer_of_backward(i);
+    if (weights_too && overlaps_tensor() && sizes().context == 1)
+      return shared_backward(times_of(layer).attention, Work::attention, layer);
+    attention_input(i);
+    if (weights_too) attention_weight(i);
   }
   void attention_input(std::int64_t i) {
     const std::int64_t layer = layer_of_backward(i);
@@ -193,9 +205,45 @@ class PassLowering {
     if (timed.time.count > 0) goes_on_after(step_.compute(actor_, timed, tag, last_));
   }
 
+  /// Whether communication of tensor parallelism goes on beside the gradients of this pass.
+  bool overlaps_tensor() const {
+    return sizes().tensor > 1 && !tag_.overlapped &&
+           step_.scenario().collectives.tensor_backward == TensorBackward::overlapped;
+  }
+
+  /// Both gradients of a block that a tensor-parallel group shares: what it read is gathered once more beside
+  /// the first, and the sum of the first is under way beside the second.
+  void shared_backward(const BlockTimes& block, Work work, std::int64_t layer) {
+    const auto send = [&](Operation operation, TaskId after) {
+      return step_.call(actor_, Scope::tensor, step_.tensor_pattern(actor_, operation),
+                        tagged(Work::tensor, layer, OpPass::backward_input), after);
+    };
+    const bool scatter = step_.scenario().sequence_parallel;
+    gather_shared(layer, OpPass::backward_input);
+    const TaskId read = scatter ? send(Operation::all_gather, last_) : nothing;
+    const Tag input = tagged(work, layer, OpPass::backward_input);
+    const TaskId computed = step_.compute(actor_, block.in(OpPass::backward_input), input, last_);
+    const TaskId sum = send(scatter ? Operation::reduce_scatter : Operation::all_reduce, computed);
+    last_ = step_.both(computed, read);
+    weight_of_gathered(block, work, layer, computed);
+    goes_on_after(step_.both(last_, sum));
+  }
+
+  /// With sequence parallelism each rank kept its part only of what a product read.
+  bool is_kept_in_parts(Work work, std::int64_t layer) const {
+    if (sizes().tensor == 1 || !step_.scenario().sequence_parallel || work == Work::embedding) return false;
+    return work != Work::feed_forward || shares_feed_forward(layer);
+  }
+
   /// A weight gradient: in an overlapped pair nothing else of its pass waits for it.
   void weight(const BlockTimes& block, Work work, std::int64_t layer) {
     const TaskId input = last_;
+    const std::int64_t inputs = work == Work::head ? heads() : 1;
+    for (std::int64_t i = 0; i < inputs && is_kept_in_parts(work, layer); ++i)
+      tensor(Operation::all_gather, layer, OpPass::backward_weight);
+    weight_of_gathered(block, work, layer, input);
+  }
+  void weight_of_gathered(const BlockTimes& block, Work work, std::int64_t layer, TaskId input) {
     compute(block, OpPass::backward_weight, work, layer);
     const Tag tag = tagged(work, layer, OpPass::backward_weight);
     const TaskId sent = sync_.produced(actor_, stage_, tag, step_.streams(actor_).compute);

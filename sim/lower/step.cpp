@@ -36,7 +36,9 @@ Step::Step(const Scenario& scenario, Loading loading)
 
 TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input) {
   Streams& streams = streams_[actor];
-  const TaskId task = builder_.add_compute(actor, timed.time, timed.slowdown, tag);
+  const double pace = scenario_.paces[static_cast<std::size_t>(communicators_.actors()[actor].pipeline_rank)];
+  const Time time = pace == 1 ? timed.time : scaled(timed.time, pace);
+  const TaskId task = builder_.add_compute(actor, time, timed.slowdown, tag);
   edge(streams.compute, task);
   if (input != streams.compute) edge(input, task);
   edge(std::exchange(streams.arrival, nothing), task);
@@ -259,7 +261,8 @@ PatternId Step::copies_pattern(ActorId actor) {
                           .bytes = sums[i / communicator.groups.size()].gradients});
     }
     if (requests.empty()) return PatternId{nothing};
-    // What brings gradients to a server cannot sum them where they are; what servers use among each other can.
+    // What brings gradients to a server cannot sum them where they are; what servers use among each other
+    // can.
     const bool to_server = scenario_.gradient_sync.updater == Updater::server;
     const Collectives& collectives = scenario_.collectives;
     return patterns_.make(builder_, to_server ? *collectives.servers : *collectives.gradients, requests,

@@ -1,12 +1,11 @@
-// The diagram as SVG. Colours are those of Okabe and Ito (Color Universal Design, 2008): colour-blind readers
-// tell them apart, and so does black-and-white print, as each has another lightness.
+// The diagram as SVG.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <set>
 
 #include "sim/report/diagram.hpp"
+#include "sim/report/svg.hpp"
 
 namespace moesim {
 namespace {
@@ -16,10 +15,10 @@ struct Look {
   std::string_view style;  ///< class
   std::string_view fill, light_fill, ink;
 };
-constexpr Look looks[] = {{"f", "#0072b2", "#7fb8d8", "#fff"},
-                          {"d", "#e69f00", "#f5cf80", "#000"},
-                          {"b", "#f0e442", "#f8f2a8", "#000"},
-                          {"w", "#009e73", "#7fceb9", "#fff"}};
+constexpr Look looks[] = {{"f", colour::blue, "#7fb8d8", "#fff"},
+                          {"d", colour::orange, "#f5cf80", "#000"},
+                          {"b", colour::yellow, "#f8f2a8", "#000"},
+                          {"w", colour::green, "#7fceb9", "#fff"}};
 const Look& look_of(Pass pass) { return looks[static_cast<std::size_t>(pass)]; }
 
 // Pixels.
@@ -31,27 +30,6 @@ bool has_room(double width, std::int64_t microbatch) {
   return width >= static_cast<double>(fmt::formatted_size("{}", microbatch)) * digit_width + .5;
 }
 
-std::string escaped(std::string_view text) {
-  std::string result;
-  for (const char letter : text) {
-    switch (letter) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      default:
-        // Other control characters have no place in XML.
-        result += static_cast<unsigned char>(letter) < 0x20 ? ' ' : letter;
-    }
-  }
-  return result;
-}
-
 class SvgDrawing {
  public:
   explicit SvgDrawing(const Diagram& diagram)
@@ -59,7 +37,8 @@ class SvgDrawing {
         plot_(plot_width(diagram)),
         legend_(legend_of(diagram, plot_ + right)),
         rows_top_((diagram.title.empty() ? 34 : 54) + legend_line * static_cast<double>(legend_.size())),
-        rows_bottom_(rows_top_ + static_cast<double>(diagram.rows.size()) * (row_height + row_gap)) {}
+        rows_bottom_(rows_top_ + static_cast<double>(diagram.rows.size()) * (row_height + row_gap)),
+        svg_(left + plot_ + right, rows_bottom_ + 40, style()) {}
 
   std::string draw() && {
     header();
@@ -67,8 +46,7 @@ class SvgDrawing {
     backgrounds();
     axis();
     for (std::size_t rank = 0; rank < diagram_.rows.size(); ++rank) row(rank);
-    text_ += "</svg>\n";
-    return std::move(text_);
+    return std::move(svg_).finish();
   }
 
  private:
@@ -86,42 +64,35 @@ class SvgDrawing {
     return std::clamp(room * static_cast<double>(diagram.end.count) / shortest, narrowest, widest);
   }
 
-  template <class... Arguments>
-  void write(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-    fmt::format_to(std::back_inserter(text_), format, std::forward<Arguments>(arguments)...);
-  }
-
   double x_of(Time time) const { return left + (diagram_.end.count > 0 ? plot_ * (time / diagram_.end) : 0); }
   double y_of(std::size_t rank) const {
     return rows_top_ + static_cast<double>(rank) * (row_height + row_gap);
   }
 
-  void header() {
-    const double width = left + plot_ + right;
-    const double height = rows_bottom_ + 40;
-    write(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" "
-        "viewBox=\"0 0 {0:.0f} {1:.0f}\">\n<style>\n",
-        width, height);
-    text_ +=
-        "text{font-family:Helvetica,Arial,sans-serif;font-size:12px;fill:#222}\n"
+  static std::string style() {
+    std::string rules =
         ".cell text{font-size:9px;text-anchor:middle}\n"
         ".cell rect{stroke:#fff;stroke-width:.6}\n"
         ".idle{fill:#e8e8e8}\n";
     for (const Look& look : looks) {
-      write(".{0}{{fill:{1}}} .{0}l{{fill:{2}}} .cell .{0}t{{fill:{3}}} .cell .{0}lt{{fill:#000}}\n",
-            look.style, look.fill, look.light_fill, look.ink);
+      rules += fmt::format(
+          ".{0}{{fill:{1}}} .{0}l{{fill:{2}}} .cell .{0}t{{fill:{3}}} .cell .{0}lt{{fill:#000}}\n",
+          look.style, look.fill, look.light_fill, look.ink);
     }
-    write("</style>\n<rect width=\"{:.0f}\" height=\"{:.0f}\" fill=\"#fff\"/>\n", width, height);
+    return rules;
+  }
+
+  void header() {
     double y = 22;
     if (!diagram_.title.empty()) {
-      write(
+      svg_.write(
           "<title>{0}</title>\n<text x=\"{1}\" y=\"{2}\" "
           "style=\"font-size:16px;font-weight:bold\">{0}</text>\n",
           escaped(diagram_.title), left, y);
       y += 20;
     }
-    write("<text x=\"{}\" y=\"{}\" style=\"fill:#555\">{}</text>\n", left, y, escaped(subtitle(diagram_)));
+    svg_.write("<text x=\"{}\" y=\"{}\" style=\"fill:#555\">{}</text>\n", left, y,
+               escaped(subtitle(diagram_)));
   }
 
   /// One entry of the legend: the classes of its upper and lower half.
@@ -178,7 +149,7 @@ class SvgDrawing {
         const bool is_split = key.above != key.below;
         swatch(key.above, x, y, is_split ? 7 : 14);
         if (is_split) swatch(key.below, x, y + 7, 7);
-        write("<text x=\"{:.1f}\" y=\"{}\">{}</text>\n", x + 27, y + 11, key.name);
+        svg_.write("<text x=\"{:.1f}\" y=\"{}\">{}</text>\n", x + 27, y + 11, key.name);
         x += key.width();
       }
       y += legend_line;
@@ -186,25 +157,27 @@ class SvgDrawing {
   }
 
   void swatch(std::string_view style, double x, double y, double height) {
-    write("<rect class=\"{}\" x=\"{:.1f}\" y=\"{}\" width=\"22\" height=\"{}\"/>\n", style, x, y, height);
+    svg_.write("<rect class=\"{}\" x=\"{:.1f}\" y=\"{}\" width=\"22\" height=\"{}\"/>\n", style, x, y,
+               height);
   }
 
   void backgrounds() {
     for (std::size_t rank = 0; rank < diagram_.rows.size(); ++rank) {
-      write("<rect x=\"{}\" y=\"{}\" width=\"{:.2f}\" height=\"{}\" class=\"idle\"/>\n", left, y_of(rank),
-            plot_, row_height);
-      write("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">rank {}</text>\n", left - 8, y_of(rank) + 15, rank);
-      write("<text x=\"{:.2f}\" y=\"{}\">{:.1f} %</text>\n", left + plot_ + 8, y_of(rank) + 15,
-            100 * diagram_.rows[rank].bubble);
+      svg_.write("<rect x=\"{}\" y=\"{}\" width=\"{:.2f}\" height=\"{}\" class=\"idle\"/>\n", left,
+                 y_of(rank), plot_, row_height);
+      svg_.write("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">rank {}</text>\n", left - 8, y_of(rank) + 15,
+                 rank);
+      svg_.write("<text x=\"{:.2f}\" y=\"{}\">{:.1f} %</text>\n", left + plot_ + 8, y_of(rank) + 15,
+                 100 * diagram_.rows[rank].bubble);
     }
-    write("<text x=\"{:.2f}\" y=\"{}\" style=\"fill:#555\">bubble</text>\n", left + plot_ + 8,
-          rows_bottom_ + 18);
+    svg_.write("<text x=\"{:.2f}\" y=\"{}\" style=\"fill:#555\">bubble</text>\n", left + plot_ + 8,
+               rows_bottom_ + 18);
   }
 
   void axis() {
     for (const Tick& tick : ticks(diagram_.end, static_cast<std::int64_t>(plot_ / 90))) {
       const double x = x_of(tick.at);
-      write(
+      svg_.write(
           "<path d=\"M{0:.2f} {1}V{2}\" stroke=\"#999\" stroke-width=\".6\"/>"
           "<text x=\"{0:.2f}\" y=\"{3}\" text-anchor=\"middle\">{4}</text>\n",
           x, rows_top_, rows_bottom_ + 4, rows_bottom_ + 18, tick.label);
@@ -212,7 +185,7 @@ class SvgDrawing {
   }
 
   void row(std::size_t rank) {
-    text_ += "<g class=\"cell\">\n";
+    svg_.write("<g class=\"cell\">\n");
     for (const Cell& cell : diagram_.rows[rank].cells) {
       const double half = row_height / 2;
       if (cell.beneath) {
@@ -222,7 +195,7 @@ class SvgDrawing {
         pass(cell, cell.slot, y_of(rank), row_height);
       }
     }
-    text_ += "</g>\n";
+    svg_.write("</g>\n");
   }
 
   void pass(const Cell& cell, const Slot& slot, double y, double height) {
@@ -230,21 +203,21 @@ class SvgDrawing {
     const std::string_view light = slot.chunk % 2 == 1 ? "l" : "";
     const double x = x_of(cell.start);
     const double width = x_of(cell.end) - x;
-    write(
+    svg_.write(
         "<rect class=\"{}{}\" x=\"{:.2f}\" y=\"{}\" width=\"{:.2f}\" height=\"{}\">"
         "<title>{}, microbatch {}, chunk {}: {} to {}</title></rect>\n",
         look.style, light, x, y, width, height, name_of(slot.pass), slot.microbatch, slot.chunk,
         print(cell.start), print(cell.end));
     if (!has_room(width, slot.microbatch)) return;
-    write("<text class=\"{}{}t\" x=\"{:.2f}\" y=\"{}\">{}</text>\n", look.style, light, x + width / 2,
-          y + height / 2 + 3.2, slot.microbatch);
+    svg_.write("<text class=\"{}{}t\" x=\"{:.2f}\" y=\"{}\">{}</text>\n", look.style, light, x + width / 2,
+               y + height / 2 + 3.2, slot.microbatch);
   }
 
   const Diagram& diagram_;
   double plot_;
   std::vector<std::vector<Key>> legend_;
   double rows_top_, rows_bottom_;
-  std::string text_;
+  Svg svg_;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "sim/report/report.hpp"
 #include "sim/scenario/holdings.hpp"
+#include "sim/scenario/placeholders.hpp"
 #include "sim/scenario/share.hpp"
 #include "sim/schedule/stage.hpp"
 
@@ -126,20 +127,7 @@ Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageB
   return peak;
 }
 
-/// Rows and columns of a weight on this device.
-using WeightShape = std::pair<std::int64_t, std::int64_t>;
-
-void add_weight_shapes(const std::vector<Op>& weight_gradients, std::vector<WeightShape>& shapes) {
-  for (const Op& op : weight_gradients) {
-    if (op.kind == OpKind::gemm) shapes.emplace_back(op.m, op.n);
-    if (op.kind == OpKind::grouped_gemm) shapes.emplace_back(op.n, op.k);
-  }
-}
-
-/// Transformer Engine adds weight gradients to the sum of microbatches inside the product, and hands autograd
-/// a tensor of the weight's shape in their place: one for each shape, kept for good (pytorch/module/base.py,
-/// get_dummy_wgrad). Megatron-LM's head makes its own when its backward begins, where activations are at
-/// their peak (core/tensor_parallel/layers.py).
+/// Of all the stages that a pipeline rank holds.
 Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
   if (!scenario.placeholder_gradients) return {};
   std::vector<WeightShape> shapes;
@@ -157,11 +145,7 @@ Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
       add_weight_shapes(head.backward_weight, shapes);
     }
   }
-  std::sort(shapes.begin(), shapes.end());
-  shapes.erase(std::unique(shapes.begin(), shapes.end()), shapes.end());
-  std::int64_t elements = 0;
-  for (const auto& [rows, columns] : shapes) elements += rows * columns;
-  return size_of(Precision::bf16) * elements;
+  return placeholder_bytes(std::move(shapes));
 }
 
 std::int64_t divided(std::int64_t elements, std::int64_t ranks) { return (elements + ranks - 1) / ranks; }

@@ -166,8 +166,9 @@ std::string write_text(const SearchResult& result, std::size_t top) {
       "\nEstimate against simulation: {:.1f} % apart in the median, {:+.1f} % at worst; ranking held with "
       "Kendall's tau {:.2f}; the winner was number {} of the estimate\n",
       100 * agreement.median, 100 * agreement.worst, agreement.kendall_tau, agreement.winner_rank);
-  for (std::size_t i = 1; i < result.fitting; ++i) {  // a plan that is as fast did not lose
-    if (result.simulated[i].report->step_time == result.simulated[0].report->step_time) continue;
+  for (std::size_t i = 1; i < result.fitting; ++i) {  // a plan that is as fast, or nearly, did not lose
+    constexpr double as_fast = 1.0005;
+    if (result.simulated[i].report->step_time / result.simulated[0].report->step_time < as_fast) continue;
     text += "\n" + why(i + 1, result.simulated[0], result.simulated[i]);
     break;
   }

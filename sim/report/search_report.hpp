@@ -96,5 +96,7 @@ std::string print(const FoundPlan& plan);
 std::string write_text(const SearchResult& result, std::size_t top);
 std::string write_json(const SearchResult& result);
 std::string write_csv(const SearchResult& result);
+/// Time against memory of the simulated plans, with the front numbered as in the text.
+std::string draw_svg(const SearchResult& result);
 
 }  // namespace moesim

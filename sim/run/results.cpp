@@ -1,10 +1,17 @@
 // The only file that knows SQLite.
 #include "sim/run/results.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
+#include <cstring>
 #include <initializer_list>
+#include <limits>
+#include <thread>
 
 #include "models/base/error.hpp"
 
@@ -13,7 +20,11 @@ namespace moesim {
 struct Results::File {
   sqlite3* database = nullptr;
   std::string path;
-  ~File() { sqlite3_close(database); }
+  int lock = -1;  ///< open as long as SQLite has the file: closing it would undo SQLite's own locks
+  ~File() {
+    sqlite3_close(database);
+    if (lock >= 0) ::close(lock);
+  }
   void require(bool holds) const {
     if (!holds) throw RunError(fmt::format("{}: {}", path, sqlite3_errmsg(database)));
   }
@@ -25,6 +36,23 @@ struct Results::File {
 namespace {
 
 constexpr const char* remedy = "give another --out, or remove the file to start anew";
+
+/// Makes this process the file's only sweep, by a lock on a byte that no file has; SQLite's readers do not
+/// notice. The kernel takes it back when the process ends, however it ends, and its workers a moment later.
+void lock(Results::File& file) {
+  file.lock = ::open(file.path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file.lock < 0) throw InputError(file.path, fmt::format("cannot be opened: {}", std::strerror(errno)));
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  whole.l_start = std::numeric_limits<off_t>::max() - 1;
+  whole.l_len = 1;
+  for (int tries = 20; ::fcntl(file.lock, F_OFD_SETLK, &whole) != 0; --tries) {
+    if (errno != EAGAIN && errno != EACCES) return;  // a file system without locks
+    if (tries == 0) throw RunError(fmt::format("{}: another sweep writes to it", file.path));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
 
 /// One SQL statement with its arguments bound.
 class Statement {
@@ -80,6 +108,7 @@ void check_whole(const Results::File& file) {
 Results::Results(const std::string& path, std::string_view scenario, std::string_view keys)
     : file_(std::make_unique<File>()) {
   file_->path = path;
+  if (path != ":memory:") lock(*file_);
   if (sqlite3_open(path.c_str(), &file_->database) != SQLITE_OK)
     throw InputError(path, fmt::format("cannot be opened: {}", sqlite3_errmsg(file_->database)));
   sqlite3_busy_timeout(file_->database, 10'000);
@@ -100,21 +129,31 @@ Results::Results(const std::string& path, std::string_view scenario, std::string
 
 Results::~Results() = default;
 
-std::map<std::string, PointResult> Results::load() const {
-  std::map<std::string, PointResult> found;
-  Statement all(file_->database, "SELECT choice, scenario, report, error FROM point");
+std::map<std::string, bool> Results::known() const {
+  std::map<std::string, bool> found;
+  Statement all(file_->database, "SELECT choice, error FROM point");
   int state = all.step();
-  for (; state == SQLITE_ROW; state = all.step()) {
-    found[all.text(0)] = {.scenario = all.text(1), .report = all.text(2), .error = all.text(3)};
-  }
+  for (; state == SQLITE_ROW; state = all.step()) found[all.text(0)] = !all.text(1).empty();
   file_->require(state == SQLITE_DONE);
   return found;
 }
 
-void Results::keep(const std::string& choice, const PointResult& result) {
-  Statement add(file_->database, "INSERT OR REPLACE INTO point VALUES (?, ?, ?, ?)",
-                {choice, result.scenario, result.report, result.error});
-  file_->require(add.step() == SQLITE_DONE);
+PointResult Results::find(const std::string& choice) const {
+  Statement one(file_->database, "SELECT scenario, report, error FROM point WHERE choice = ?", {choice});
+  const int state = one.step();
+  file_->require(state == SQLITE_ROW || state == SQLITE_DONE);
+  if (state == SQLITE_DONE) return {};
+  return {.scenario = one.text(0), .report = one.text(1), .error = one.text(2)};
+}
+
+void Results::keep(const std::vector<std::pair<std::string, const PointResult*>>& points) {
+  file_->run("BEGIN IMMEDIATE");
+  for (const auto& [choice, result] : points) {
+    Statement add(file_->database, "INSERT OR REPLACE INTO point VALUES (?, ?, ?, ?)",
+                  {choice, result->scenario, result->report, result->error});
+    file_->require(add.step() == SQLITE_DONE);
+  }
+  file_->run("COMMIT");
 }
 
 }  // namespace moesim

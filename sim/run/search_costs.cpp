@@ -39,26 +39,30 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   before_experts += more.before_experts;
   after_experts += more.after_experts;
   again += more.again;
+  hidden += more.hidden;
   activations += more.activations;
   replicated += more.replicated;
   experts += more.experts;
   gathered += more.gathered;
   scattered += more.scattered;
   largest = std::max(largest, more.largest);
+  placeholders = std::max(placeholders, more.placeholders);
+  head_placeholders += more.head_placeholders;
   return *this;
 }
 
 LayerCost& LayerCost::operator*=(double factor) {
-  for (double* seconds :
-       {&forward, &backward_input, &backward_weight, &contended, &forward_sent, &backward_sent,
-        &attention_forward, &attention_input, &attention_weight, &dispatch, &combine, &context_forward,
-        &context_backward, &before_attention, &after_attention, &before_experts, &after_experts, &again})
+  for (double* seconds : {&forward, &backward_input, &backward_weight, &contended, &forward_sent,
+                          &backward_sent, &attention_forward, &attention_input, &attention_weight, &dispatch,
+                          &combine, &context_forward, &context_backward, &before_attention, &after_attention,
+                          &before_experts, &after_experts, &again, &hidden})
     *seconds *= factor;
   return *this;
 }
 
 SearchTables::SearchTables(Scenario scenario) : scenario_(std::move(scenario)), traffic_(scenario_) {
-  scenario_.loads.reset();  // the estimate takes loads as even
+  scenario_.loads.reset();  // the estimate knows how busy the busiest rank is, no more
+  is_uneven_ = has_uneven_loads(scenario_);
   for (const std::size_t first : first_of_shape(scenario_.model)) {
     auto known = std::find(layer_of_shape_.begin(), layer_of_shape_.end(), first);
     if (known == layer_of_shape_.end()) known = layer_of_shape_.insert(known, first);
@@ -94,12 +98,35 @@ DivisionGroups SearchTables::groups(const Division& division) {
           .send = traffic_.add(std::move(sends))};
 }
 
+double SearchTables::spread_of(std::int64_t ranks) {
+  const auto [place, is_new] = spreads_.try_emplace(ranks, 0);
+  if (!is_new || ranks == 1) return place->second;
+  const ExpertLoads loads(scenario_);
+  double busiest = 0;
+  double layers = 0;
+  for (std::size_t layer = 0; layer < scenario_.model.layers.size(); ++layer) {
+    if (!scenario_.model.layers[layer].is_moe) continue;
+    std::int64_t most = 0;
+    std::int64_t all = 0;
+    for (std::int64_t rank = 0; rank < ranks; ++rank) {
+      const std::int64_t rows =
+          loads.work(loads.number_of(static_cast<std::int64_t>(layer), 0, 0), rank).rows;
+      most = std::max(most, rows);
+      all += rows;
+    }
+    busiest += static_cast<double>(most * ranks) / static_cast<double>(std::max<std::int64_t>(all, 1));
+    ++layers;
+  }
+  return place->second = std::max(0.0, busiest / layers - 1) / (largest_over_mean(1, ranks) - 1);
+}
+
 void SearchTables::become(const Division& division, std::int64_t microbatch, const Recompute& recompute) {
   scenario_.layout = Layout(division.sizes, division.placement);
   scenario_.batch.microbatch = microbatch;
   scenario_.recompute = recompute;
   // Holdings ask whether the head stands on another stage than the embedding.
   scenario_.order.chains.assign(1, std::vector<Place>(static_cast<std::size_t>(division.sizes.pipeline)));
+  if (is_uneven_) scenario_.routing_spread = spread_of(division.sizes.expert);
 }
 
 SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
@@ -124,6 +151,7 @@ SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
     }
   }
   cost.activations = count(ops.activations);
+  if (scenario_.placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
   return cost;
 }
 
@@ -142,11 +170,18 @@ const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key
   const auto [place, is_new] = feed_forward_.try_emplace(key);
   if (!is_new) return place->second;
   for (const std::size_t layer : layer_of_shape_) {
+    const auto cost_with = [&](const std::vector<std::int64_t>& rows) {
+      Share share = share_of(scenario_);
+      share.expert_rows = rows;
+      share.dispatched_rows = dispatched_rows(scenario_, layer);
+      return cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute));
+    };
+    place->second.push_back(cost_with(expert_rows(scenario_, layer)));
+    // The busiest rank differs from layer to layer, so none holds as much as all the busiest together.
+    if (is_uneven_) scenario_.routing_spread = 0;
     const std::vector<std::int64_t> rows = expert_rows(scenario_, layer);
-    Share share = share_of(scenario_);
-    share.expert_rows = rows;
-    share.dispatched_rows = dispatched_rows(scenario_, layer);
-    place->second.push_back(cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute)));
+    if (is_uneven_) place->second.back().activations = cost_with(rows).activations;
+    if (is_uneven_) scenario_.routing_spread = spread_of(scenario_.layout.sizes().expert);
     if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
     const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
                       row_bytes(scenario_.model.hidden, scenario_.precision.combine);
@@ -170,84 +205,6 @@ const std::array<SearchTables::BlockCost, 2>& SearchTables::ends(const Key& key)
   head.activations *= 1 + predictions;
   place->second = {embedding, head};
   return place->second;
-}
-
-/// What passes of a layer send besides keys and values: PassLowering in closed form.
-void SearchTables::add_sent(std::size_t number, const DivisionGroups& groups, LayerCost& cost) {
-  const Layer& shape = scenario_.model.layers[number];
-  const Collectives& all = scenario_.collectives;
-  const bool parts = scenario_.sequence_parallel;
-  const Operation reduce = parts ? Operation::reduce_scatter : Operation::all_reduce;
-  const double bytes =
-      count(size_of(Precision::bf16) * (share_of(scenario_).tokens() * scenario_.model.hidden));
-  const double before =
-      parts ? traffic_.seconds(groups.tensor, Operation::all_gather, *all.tensor, bytes) : 0;
-  const double after = traffic_.seconds(groups.tensor, reduce, *all.tensor, bytes);
-  cost.before_attention = before;
-  cost.after_attention = after;
-  const bool shares = !shape.is_moe || shape.experts.shared_width > 0;
-  if (shares) cost.before_experts = before;
-  if (shares) cost.after_experts = after;
-  if (scenario_.recompute.full) cost.again = (shares ? 2 : 1) * (before + after);
-  if (shape.is_moe) add_exchanged(number, groups, cost);
-  const double sent = cost.before_attention + cost.after_attention + cost.before_experts +
-                      cost.after_experts + cost.dispatch + cost.combine;
-  cost.forward_sent += sent;
-  cost.backward_sent += sent + cost.again;
-}
-
-/// The same of its experts.
-void SearchTables::add_exchanged(std::size_t number, const DivisionGroups& groups, LayerCost& cost) {
-  const Layer& shape = scenario_.model.layers[number];
-  const auto rows = static_cast<double>(dispatched_rows(scenario_, number));
-  const auto tokens = static_cast<double>(tokens_per_device(scenario_));
-  const bool padded = padded_capacity(scenario_, shape) > 0;
-  cost.dispatch = traffic_.exchange(groups.expert, shape.experts, true, rows, tokens, padded);
-  cost.combine = traffic_.exchange(groups.expert, shape.experts, false, rows, tokens, padded);
-  double before = 0;
-  double after = 0;
-  if (scenario_.layout.sizes().expert_tensor > 1) {
-    const Collective& collective = *scenario_.collectives.expert_tensor;
-    const auto computed =
-        static_cast<double>(computed_rows(scenario_, number)) * scenario_.busiest_over_mean();
-    const auto whole = [&](Precision precision) {
-      return computed * count(row_bytes(scenario_.model.hidden, precision));
-    };
-    const bool parts = scenario_.sequence_parallel;
-    const Operation reduce = parts ? Operation::reduce_scatter : Operation::all_reduce;
-    if (parts)
-      before = traffic_.seconds(groups.expert_tensor, Operation::all_gather, collective,
-                                whole(scenario_.precision.dispatch));
-    after = traffic_.seconds(groups.expert_tensor, reduce, collective, whole(scenario_.precision.combine));
-  }
-  cost.before_experts += before;
-  cost.after_experts += after;
-  if (scenario_.recompute.full || scenario_.recompute.experts) cost.again += cost.dispatch + before;
-  if (scenario_.recompute.full) cost.again += after + cost.combine;
-}
-
-/// Keys and values beyond what the attention beside them hides (docs/model.md, ways to divide a layer).
-void SearchTables::add_context(const BlockCost& attention, const DivisionGroups& groups, LayerCost& cost) {
-  const Collective& collective = *scenario_.collectives.context;
-  const auto n = static_cast<double>(scenario_.layout.sizes().context);
-  for (const Core& core : attention.cores) {
-    double extra = 0;
-    double all = 0;
-    if (scenario_.context_exchange == ContextExchange::all_gather) {
-      extra = traffic_.seconds(groups.context, Operation::all_gather, collective, core.bytes * n);
-      if (core.backward)
-        extra += traffic_.seconds(groups.context, Operation::reduce_scatter, collective, core.bytes * n);
-      all = extra;
-    } else {
-      const double send = traffic_.seconds(groups.context, Operation::point_to_point, collective, core.bytes);
-      const double block = core.seconds / n;
-      extra = core.backward ? 2 * std::max(0.0, send - block) + (n - 2) * std::max(0.0, 2 * send - block)
-                            : (n - 1) * std::max(0.0, send - block);
-      all = (core.backward ? 2 : 1) * (n - 1) * send;
-    }
-    (core.pass == 0 ? cost.forward_sent : cost.backward_sent) += extra;
-    (core.pass == 0 ? cost.context_forward : cost.context_backward) += all;
-  }
 }
 
 void SearchTables::add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost) {
@@ -279,7 +236,17 @@ LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, c
   Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(number));
   held += feed_forward_holdings(scenario_, static_cast<std::int64_t>(number));
   add_held(held, groups, cost);
+  std::vector<WeightShape> weights = attention.weights;
+  weights.insert(weights.end(), feed_forward.weights.begin(), feed_forward.weights.end());
+  cost.placeholders = count(placeholder_bytes(std::move(weights)));
   return cost;
+}
+
+const std::vector<double>& SearchTables::paces(const Sizes& sizes) {
+  std::vector<double>& known = paces_[sizes.pipeline];
+  if (known.empty())
+    known = largest_of_groups(scenario_.cluster->device.spread, sizes.pipeline, sizes.stage_devices());
+  return known;
 }
 
 MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups& groups,
@@ -296,6 +263,7 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
       feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor, 0});
   const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
   MicrobatchCost cost;
+  cost.paces = paces(sizes);
   for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
     cost.layers.push_back(layer(shape, groups, attentions[shape], feed_forwards[shape]));
     cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);
@@ -303,6 +271,8 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
   }
   add(both_ends[0], cost.embedding);
   add(both_ends[1], cost.head);
+  cost.head.head_placeholders = count(placeholder_bytes(both_ends[1].weights));
+  add_sent_at_ends(groups, cost.embedding, cost.head);
   add_held(embedding_holdings(scenario_), groups, cost.embedding);
   add_held(head_holdings(scenario_), groups, cost.head);
   if (sizes.pipeline > 1)

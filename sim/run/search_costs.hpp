@@ -9,6 +9,7 @@
 
 #include "sim/run/search_traffic.hpp"
 #include "sim/scenario/holdings.hpp"
+#include "sim/scenario/placeholders.hpp"
 #include "sim/scenario/search_bounds.hpp"
 #include "sim/scenario/work_times.hpp"
 
@@ -26,15 +27,19 @@ struct LayerCost {
   double dispatch = 0, combine = 0;
   double context_forward = 0, context_backward = 0;  ///< keys and values, hidden or not
   double before_attention = 0, after_attention = 0, before_experts = 0, after_experts = 0, again = 0;
+  double hidden = 0;                   ///< of backward_sent, where a pass computes both gradients
   double activations = 0;              ///< bytes kept from forward to backward
   double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
   double gathered = 0, scattered = 0;  ///< seconds to gather its parameters, to reduce its gradients
   double largest = 0;                  ///< most parameters that are gathered at a time
+  double placeholders = 0;             ///< bytes that stand for gradients, of the layer that has most of them
+  double head_placeholders = 0;        ///< of the head, beside those
 
   LayerCost& operator+=(const LayerCost& more);
   /// Of times only.
   LayerCost& operator*=(double factor);
-  double total() const { return forward + backward_input + backward_weight + forward_sent + backward_sent; }
+  double compute() const { return forward + backward_input + backward_weight; }
+  double total() const { return compute() + forward_sent + backward_sent; }
   double parameters() const { return replicated + experts; }
 };
 
@@ -57,6 +62,7 @@ struct MicrobatchCost {
   LayerCost embedding, head;
   double exchange_buffer = 0, context_buffer = 0, send_buffer = 0;  ///< bytes
   double send = 0;                                                  ///< seconds from stage to stage
+  std::vector<double> paces;                                        ///< Scenario::paces of the division
 };
 
 /// Tables of one scenario. What is asked again is remembered. Not for several threads.
@@ -87,9 +93,13 @@ class SearchTables {
     std::array<double, 3> alone{}, contended{};
     double activations = 0, context_buffer = 0, exchange_buffer = 0;
     std::vector<Core> cores;
+    std::vector<WeightShape> weights;  ///< for which placeholders stand
   };
   using Key = std::array<std::int64_t, 6>;
 
+  /// The spread of rows that makes the busiest of so many ranks as busy as the scenario's loads make it, in
+  /// the mean layer; 0 where loads are even.
+  double spread_of(std::int64_t ranks);
   void become(const Division& division, std::int64_t microbatch, const Recompute& recompute);
   BlockCost cost_of(const BlockOps& ops) const;
   const std::vector<BlockCost>& attention(const Key& key);
@@ -98,15 +108,25 @@ class SearchTables {
   LayerCost layer(std::size_t shape, const DivisionGroups& groups, const BlockCost& attention,
                   const BlockCost& feed_forward);
   void add_sent(std::size_t layer, const DivisionGroups& groups, LayerCost& cost);
+  /// Seconds that a tensor-parallel group takes to gather a block's input and to sum its output.
+  struct Shared {
+    double before, after;
+  };
+  Shared shared(const DivisionGroups& groups);
   void add_exchanged(std::size_t layer, const DivisionGroups& groups, LayerCost& cost);
   void add_context(const BlockCost& attention, const DivisionGroups& groups, LayerCost& cost);
+  void add_sent_at_ends(const DivisionGroups& groups, LayerCost& embedding, LayerCost& head);
   void add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost);
+  const std::vector<double>& paces(const Sizes& sizes);
 
   Scenario scenario_;
   TrafficTimes traffic_;
+  bool is_uneven_ = false;
+  std::map<std::int64_t, double> spreads_;  // by ranks of an expert group
   std::vector<std::size_t> shape_of_layer_, layer_of_shape_;
   std::map<Key, std::vector<BlockCost>> attention_, feed_forward_;
   std::map<Key, std::array<BlockCost, 2>> ends_;
+  std::map<std::int64_t, std::vector<double>> paces_;  // by pipeline ranks
 };
 
 }  // namespace moesim

@@ -49,7 +49,7 @@ class PipelineEstimate {
   struct Rank {
     PassSeconds passes;  ///< of its mean chunk
     double gathered = 0, scattered = 0;
-    double activations = 0, replicated = 0, experts = 0, largest = 0;
+    double activations = 0, replicated = 0, experts = 0, largest = 0, placeholders = 0;
   };
 
   double makespan(const GradientPlan& plan) const;

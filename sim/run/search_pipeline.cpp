@@ -166,6 +166,9 @@ PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t
     }
   }
   for (const std::vector<Slot>& slots : order.ranks) {
+    profile.weights_apart |= std::any_of(slots.begin(), slots.end(), [](const Slot& slot) {
+      return slot.pass == Pass::backward_weight;
+    });
     profile.work.push_back(work_of(slots));
     add_alive(slots, profile.chunks, profile.alive);
   }

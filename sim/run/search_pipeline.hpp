@@ -38,6 +38,7 @@ struct PipelineProfile {
   std::int64_t stages = 1;
   std::size_t chunks = 1;
   bool is_bidirectional = false;
+  bool weights_apart = false;      ///< some weight gradients have a pass of their own
   std::vector<std::size_t> stage;  ///< of (rank, chunk)
   std::vector<PassCounts> work;    ///< by rank
   std::vector<PassCounts> paths;   ///< longest ones

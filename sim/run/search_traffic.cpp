@@ -97,7 +97,7 @@ TrafficTimes::Exchange TrafficTimes::make_exchange(const Set& set, const Experts
   }
   const Collectives& all = scenario_.collectives;
   const Alone one = alone(requests, outward ? *all.dispatch : *all.combine);
-  const double busiest = busiest_over_mean(scenario_.routing_spread, set.size);
+  const double busiest = largest_over_mean(scenario_.routing_spread, set.size);
   return {experts, outward, padded, one.latency, one.transfer * busiest / rows};
 }
 

@@ -213,6 +213,13 @@ Collectives read_collectives(Reader reader, const Fabric& fabric, const Gradient
                      .fallback = 1.0,
                      .at_least = 1.0,
                      .at_most = 100.0});
+  all.tensor_backward = static_cast<TensorBackward>(reader.choice(
+      {.name = "tensor_backward",
+       .help = "what a backward pass does while tensor parallelism communicates: overlapped, input gradients "
+               "while inputs are gathered again, and weight gradients while input gradients are summed "
+               "(Megatron-LM), or in_turn, nothing",
+       .fallback = "overlapped"},
+      tensor_backward_names));
   reader.finish();
   return all;
 }

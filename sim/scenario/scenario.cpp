@@ -338,6 +338,8 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
       read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
   std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
   fit_sizes(reader, scenario, std::move(parallelism));
+  const Sizes& sizes = scenario.layout.sizes();
+  scenario.paces = largest_of_groups(scenario.cluster->device.spread, sizes.pipeline, sizes.stage_devices());
   return layers_per_stage;
 }
 
@@ -350,6 +352,9 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.recompute = read_recompute(reader);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
+  scenario.dropout = reader.flag({.name = "dropout",
+                                  .help = "of each block's result, before it is added to the residual stream",
+                                  .fallback = false});
   scenario.update_passes = static_cast<UpdatePasses>(
       reader.choice({.name = "update_passes",
                      .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and "

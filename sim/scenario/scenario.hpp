@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "models/base/spread.hpp"
 #include "models/cluster/cluster.hpp"
 #include "models/config/document.hpp"
 #include "models/cost/cost.hpp"
@@ -68,12 +69,21 @@ enum class Placement : std::uint8_t {
 };
 inline constexpr std::string_view placement_names[] = {"in_order", "balanced"};
 
+/// What a backward pass does while tensor parallelism communicates.
+enum class TensorBackward : std::uint8_t {
+  overlapped,  ///< input gradients while inputs are gathered again, weight gradients while input gradients
+               ///< are summed (Korthikanti et al., arXiv 2205.05198, section 4.2.2)
+  in_turn,     ///< nothing
+};
+inline constexpr std::string_view tensor_backward_names[] = {"overlapped", "in_turn"};
+
 /// The algorithm of each kind of communication.
 struct Collectives {
   std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
       context, expert_tensor;
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
   double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
+  TensorBackward tensor_backward = TensorBackward::overlapped;
 };
 
 /// One communication by itself: every `group_size` neighbouring devices form a group, and all groups go at
@@ -107,6 +117,7 @@ struct Scenario {
   Router router;
   Placement placement = Placement::in_order;
   std::int64_t redundant_experts = 0;  ///< slots of an expert group beyond one for each expert of a layer
+  std::vector<double> paces;           ///< of pipeline ranks: time of their slowest device over the mean
   double routing_spread = 0;           ///< of the rows that a rank gets: standard deviation over mean
   std::optional<ExpertLoads> loads;    ///< where the ranks of an expert group differ
   Collectives collectives;
@@ -115,6 +126,7 @@ struct Scenario {
   Recompute recompute;
   UpdatePasses update_passes = UpdatePasses::one;
   bool fused_loss = true;
+  bool dropout = false;                ///< of each block's result
   bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
   std::unique_ptr<const Cost> cost;
   std::unique_ptr<const Engine> engine;
@@ -127,9 +139,7 @@ struct Scenario {
   /// Microbatches that one pipeline works through in a step.
   std::int64_t microbatches() const { return order.microbatches(); }
   /// Rows of the busiest rank of an expert group over their mean: all wait for it at every exchange.
-  double busiest_over_mean() const {
-    return moesim::busiest_over_mean(routing_spread, layout.sizes().expert);
-  }
+  double busiest_over_mean() const { return largest_over_mean(routing_spread, layout.sizes().expert); }
   /// The index of a stage's first layer.
   std::int64_t first_layer(std::int64_t model_stage) const;
 };

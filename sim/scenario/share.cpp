@@ -11,6 +11,7 @@ Share share_of(const Scenario& scenario) {
   share.tensor = scenario.layout.sizes().tensor;
   share.context = scenario.layout.sizes().context;
   share.sequence_parallel = scenario.sequence_parallel;
+  share.dropout = scenario.dropout;
   share.expert_tensor = scenario.layout.sizes().expert_tensor;
   share.gemm = scenario.precision.gemm;
   share.dispatch = scenario.precision.dispatch;

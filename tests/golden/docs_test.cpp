@@ -4,7 +4,9 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 
+#include "models/base/file.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "tests/support/folder.hpp"
 #include "tests/support/program.hpp"
 
 using namespace moesim;
@@ -58,13 +60,32 @@ std::vector<std::string> commands_in(const Block& block) {
   return commands;
 }
 
+/// The picture of the docs that a command draws; none: empty.
+std::string picture_of(const std::string& command) {
+  const std::size_t at = command.find("docs/pictures/");
+  return at == std::string::npos ? std::string() : command.substr(at, command.find(' ', at) - at);
+}
+
+/// Runs the command with another file for its picture, and compares.
+void check_picture(std::string command) {
+  const Folder folder("docs");
+  const std::string picture = picture_of(command);
+  command.replace(command.find(picture), picture.size(), folder.at("picture.svg"));
+  const Outcome outcome = run_shell(command);
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  const std::string difference = first_difference(project_file(picture), read_file(folder.at("picture.svg")));
+  INFO(picture << ": " << difference << "\nIf the change is meant: run tools/bless and look at the picture.");
+  CHECK(difference.empty());
+}
+
 }  // namespace
 
 TEST_CASE("Every command in README.md and docs/ runs and ends well") {
   std::size_t run = 0;
   for (const Block& block : all_blocks()) {
     for (const std::string& command : commands_in(block)) {
-      if (!command.starts_with("moesim ")) continue;
+      if (!command.starts_with("moesim ") || !picture_of(command).empty()) continue;
       INFO(block.page << ": " << command);
       const Outcome outcome = run_shell(command);
       INFO(outcome.err);
@@ -73,6 +94,29 @@ TEST_CASE("Every command in README.md and docs/ runs and ends well") {
     }
   }
   CHECK(run >= 10);
+}
+
+TEST_CASE("Commands in the docs draw the pictures as they are") {
+  for (const Block& block : all_blocks()) {
+    for (const std::string& command : commands_in(block)) {
+      if (picture_of(command).empty()) continue;
+      INFO(block.page << ": " << command);
+      check_picture(command);
+    }
+  }
+}
+
+TEST_CASE("Every picture of the docs is drawn by a command on the page that shows it") {
+  std::string shown;
+  for (const Block& block : all_blocks()) {
+    for (const std::string& command : commands_in(block)) shown += picture_of(command) + "\n";
+  }
+  const std::vector<std::string> pictures = project_files("docs/pictures", ".svg");
+  CHECK(!pictures.empty());
+  for (const std::string& picture : pictures) {
+    INFO(picture);
+    CHECK(shown.find(picture + "\n") != std::string::npos);
+  }
 }
 
 TEST_CASE("Every scenario that README.md and docs/ name to tools/setup exists") {

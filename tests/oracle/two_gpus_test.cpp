@@ -1,6 +1,6 @@
 // The smallest scenario, worked out with pencil and paper. Two H100 on one NVSwitch, a model of two MoE
 // layers (hidden 1024, 4 experts, top-2), 8 sequences of 1024 tokens: 4 microbatches on each GPU, 2 experts
-// on each.
+// on each, both alike.
 #include <catch2/catch.hpp>
 
 #include "sim/run/simulate.hpp"
@@ -11,8 +11,12 @@ using namespace moesim::literals;
 
 namespace {
 
+Scenario scenario_of_two() {
+  return load_scenario(MOESIM_SOURCE "/scenarios/two-gpus.json", {parse_override("cluster.device.spread=0")});
+}
+
 const Simulation& two_gpus() {
-  static const Simulation simulation = simulate(load_scenario(MOESIM_SOURCE "/scenarios/two-gpus.json"));
+  static const Simulation simulation = simulate(scenario_of_two());
   return simulation;
 }
 
@@ -62,7 +66,7 @@ TEST_CASE("Two GPUs reduce, update and gather what both hold, and experts stay w
 }
 
 TEST_CASE("The step of two GPUs is four times all ops, then exchanges, gradients, optimizer and parameters") {
-  const Scenario scenario = load_scenario(MOESIM_SOURCE "/scenarios/two-gpus.json");
+  const Scenario scenario = scenario_of_two();
   const auto all = [&](const BlockOps& block) {
     return time_of_ops(block.forward, scenario) + time_of_ops(block.backward_input, scenario) +
            time_of_ops(block.backward_weight, scenario);

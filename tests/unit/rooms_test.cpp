@@ -33,6 +33,7 @@ struct Fence {
 
 const std::vector<Fence> fences{{"simgrid/", {"sim/engine/simgrid.cpp"}},
                                 {"sqlite3", {"sim/run/results.cpp"}},
+                                {"mpi.h", {"sim/run/mpi.cpp"}},
                                 {"boost/", {"models/cluster/*.cpp", "sim/graph/*.cpp"}},
                                 {"nlohmann/", {"models/config/*.cpp", "sim/report/*.cpp"}},
                                 {"cuda", {"kernels/"}},

@@ -63,10 +63,33 @@ TEST_CASE("Full recomputation sends once more what a forward sends, over tensor 
   const Report again = simulate(mixtral({"parallelism.tensor=2", "recompute=full"})).report;
   CHECK(bytes_of(again, Work::dispatch) == 2 * bytes_of(kept, Work::dispatch));
   CHECK(bytes_of(again, Work::combine) == 2 * bytes_of(kept, Work::combine));
-  // Layers gather and scatter forward and backward; recomputation does what forward did. Embedding and head
-  // do not recompute.
-  CHECK(2 * layer_bytes(twice, Work::tensor) == 3 * layer_bytes(once, Work::tensor));
+  // Layers gather and scatter forward and backward, and gather once more for weight gradients; recomputation
+  // does what forward did. Embedding and head do not recompute.
+  CHECK(5 * layer_bytes(twice, Work::tensor) == 7 * layer_bytes(once, Work::tensor));
   CHECK(bytes_of(again, Work::pipeline) == bytes_of(kept, Work::pipeline));
+}
+
+TEST_CASE("What backward overlaps with tensor parallelism changes when bytes are sent, not which") {
+  for (const std::string kind : {"1f1b", "zb_h1", "dualpipe"}) {
+    for (const std::string parts : {"true", "false"}) {
+      INFO(kind << ", sequence_parallel " << parts);
+      const auto with = [&](const std::string& backward) {
+        return mixtral({"parallelism.tensor=2", "parallelism.expert_tensor=2", "parallelism.expert=4",
+                        "parallelism.sequence_parallel=" + parts, "schedule.kind=" + kind,
+                        "collectives.tensor_backward=" + backward});
+      };
+      const Report overlapped = simulate(with("overlapped")).report;
+      const Report in_turn = simulate(with("in_turn")).report;
+      const auto tensor = static_cast<std::size_t>(Work::tensor);
+      CHECK(overlapped.phases[tensor].bytes == in_turn.phases[tensor].bytes);
+      if (kind == "1f1b") {
+        CHECK(overlapped.step_time < in_turn.step_time);
+        CHECK(overlapped.phases[tensor].exposed < in_turn.phases[tensor].exposed);
+      } else {
+        CHECK(overlapped.step_time <= in_turn.step_time);
+      }
+    }
+  }
 }
 
 TEST_CASE("The bubble is that of the rank with most to do, whatever span the schedule has") {
@@ -104,4 +127,20 @@ TEST_CASE("Passes of more than 100 days together are refused by the search for a
 TEST_CASE("A graph that no machine holds is refused with its size") {
   CHECK_THROWS_WITH(mixtral({"batch.sequences=15999984"}),
                     Catch::Contains("tasks (999999 microbatches), expected at most 2e+08"));
+}
+
+TEST_CASE("Devices that differ hold up all others: a job runs at the pace of its slowest ones") {
+  const auto with = [](double spread, std::int64_t pipeline) {
+    return simulate(
+               mixtral({fmt::format("cluster.device.spread={}", spread),
+                        fmt::format("parallelism.pipeline={}", pipeline), "gradient_sync.overlap=false"}))
+        .report;
+  };
+  const Report alike = with(0, 1);
+  const Report differing = with(0.02, 1);
+  CHECK(differing.breakdown.compute / alike.breakdown.compute ==
+        Approx(largest_over_mean(0.02, 64)).epsilon(0.002));
+  const double several = with(0.02, 4).step_time / with(0, 4).step_time;
+  CHECK(several > 1 + 0.02);
+  CHECK(several < largest_over_mean(0.02, 64) + 0.001);
 }

@@ -107,17 +107,6 @@ TEST_CASE("The same seed gives the same numbers, another seed others within the 
   CHECK(other == Approx(first).epsilon(0.01));
 }
 
-// Expected highest of n normal draws: Harter, Expected values of normal order statistics, Biometrika 1961.
-TEST_CASE("The busiest rank has the expected highest of as many normal draws") {
-  CHECK(busiest_over_mean(0.1, 1) == 1);
-  CHECK(busiest_over_mean(0, 64) == 1);
-  for (const auto& [ranks, highest] : {std::pair{8, 1.42360}, {10, 1.53875}, {100, 2.50759}}) {
-    INFO(ranks);
-    CHECK(busiest_over_mean(0.1, ranks) - 1 == Approx(0.1 * highest).epsilon(0.01));
-  }
-  CHECK(busiest_over_mean(0.1, 2) - 1 == Approx(0.056419).epsilon(0.05));
-}
-
 TEST_CASE("More chosen groups than groups is refused") {
   CHECK_THROWS_WITH(policy(R"({"kind": "group_limited", "groups": 4, "chosen": 5})"),
                     "routing: routing.chosen: is 5, expected at most the 4 groups");

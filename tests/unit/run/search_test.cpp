@@ -66,6 +66,49 @@ TEST_CASE("The estimate of a search is within 8 percent of simulation, and its m
   }
 }
 
+TEST_CASE("The estimate of a search knows what else a scenario says, and its memory is never above") {
+  struct Case {
+    std::string set;
+    double median;
+  };
+  // Where a forward runs beside a backward, ranks that are busy in one need not be in the other.
+  const std::vector<Case> cases{
+      {"placeholder_gradients=true", 0.05},
+      {"gradient_sync.overlap=true", 0.05},
+      {"update_passes=separate", 0.05},
+      {"fused_loss=false", 0.05},
+      {R"(routing={"kind": "top_k", "skew": {"kind": "zipf", "exponent": 0.5}})", 0.15},
+      {R"(routing={"kind": "top_k", "skew": {"kind": "zipf"}, "placement": "balanced", "redundant": 8})",
+       0.15}};
+  for (const auto& [set, median] : cases) {
+    std::vector<std::string> sets = small;
+    sets.insert(sets.end(), {"search.tensor=[1,4]", "search.context=[1]", "search.pipeline=[1,4,8]",
+                             "search.expert=[8]", "search.microbatch=[1,2]", set});
+    const SearchResult result = search(request_of(sets, 16)).result;
+    INFO(set);
+    REQUIRE(result.agreement.pairs == 16);
+    CHECK(result.agreement.median < median);
+    CHECK(result.agreement.kendall_tau > 0.2);  // of sixteen plans that lie within a few percent
+    for (const FoundPlan& plan : result.simulated)
+      CHECK(plan.estimated_memory <= 1.0000001 * static_cast<double>(plan.report->memory_peak().count));
+  }
+}
+
+TEST_CASE("Placeholder gradients take as much of the estimated memory as of the simulated one") {
+  const std::vector<std::string> one{
+      "search.tensor=[2]",          "search.context=[1]",          "search.expert=[8]",
+      "search.expert_tensor=[1]",   "search.microbatch=[1]",       "search.pipeline=[4]",
+      "search.schedule=[\"1f1b\"]", "search.recompute=[\"full\"]", "search.gradient_sync=[\"zero1\"]"};
+  std::vector<std::string> with = one;
+  with.emplace_back("placeholder_gradients=true");
+  const FoundPlan without = search(request_of(one, 1)).result.simulated.front();
+  const FoundPlan plan = search(request_of(with, 1)).result.simulated.front();
+  const auto simulated =
+      static_cast<double>((plan.report->memory_peak() - without.report->memory_peak()).count);
+  CHECK(simulated > 1e8);
+  CHECK(plan.estimated_memory - without.estimated_memory == Approx(simulated).epsilon(0.02));
+}
+
 TEST_CASE("A search keeps to the sizes, schedules and memory that it was given") {
   std::vector<std::string> sets = small;
   sets.insert(sets.end(), {"search.pipeline=[4]", "search.data=[8]", "search.schedule=[\"1f1b\",\"zb_h1\"]",
@@ -119,4 +162,17 @@ TEST_CASE("What a search cannot do is an error that says why") {
   const Outcome none = run_moesim({"search", "scenarios/two-gpus.json", "--set", "search.memory_limit=1 MB"});
   CHECK(none.code == 1);
   CHECK(none.err.find("no candidate is left") != std::string::npos);
+}
+
+TEST_CASE("The picture of a search has a dot for each simulated plan, and those of the front once more") {
+  const SearchResult result = search(request_of(small)).result;
+  const std::string svg = draw_svg(result);
+  const auto count = [&](const std::string& word) {
+    std::size_t found = 0;
+    for (std::size_t at = svg.find(word); at != std::string::npos; at = svg.find(word, at + 1)) ++found;
+    return found;
+  };
+  CHECK(count("class=\"plan\"") == result.simulated.size());
+  CHECK(count("class=\"front\"") == result.front.size());
+  CHECK(count(">memory limit<") == 1);
 }

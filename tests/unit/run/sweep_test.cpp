@@ -5,6 +5,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/run/crew.hpp"
 #include "tests/support/folder.hpp"
 #include "tests/support/program.hpp"
 
@@ -15,31 +16,34 @@ namespace {
 
 const std::string pipeline = "scenarios/dualpipe-8x20.json";
 const std::string microbatches = "pipeline.microbatches=";
+const std::string keys = R"(["pipeline.microbatches"])";  // as the file has them
 
-/// The sweep's points with what was run and what was found in the file.
+/// A sweep's rows, and what was run and what was found in the file.
 struct Swept {
   SweepPlan plan;
-  std::vector<SweptPoint> points;
-  SweepProgress last;
+  std::string csv, lines;
+  SweepProgress last{};
 };
 
-Swept swept(const std::vector<std::string>& over, const std::string& results = ":memory:", unsigned jobs = 1,
+Swept swept(const std::vector<std::string>& over, const std::string& path = ":memory:", unsigned jobs = 1,
             std::size_t most = 1000) {
-  SweepRequest request{.path = std::string(MOESIM_SOURCE "/") + pipeline,
-                       .overrides = {},
-                       .axes = {},
-                       .results = results,
-                       .jobs = jobs};
+  SweepRequest request{
+      .path = std::string(MOESIM_SOURCE "/") + pipeline, .overrides = {}, .axes = {}, .jobs = jobs};
   for (const std::string& key : over) request.axes.push_back({parse_swept_key(key)});
-  Swept result{.plan = plan_sweep(request), .points = {}, .last = {}};
-  result.points = sweep(result.plan, request, [&](const SweepProgress& progress) {
-    result.last = progress;
-    return progress.done - progress.found < most;
-  });
+  Swept result{.plan = plan_sweep(request), .csv = {}, .lines = {}};
+  Results results = open_results(result.plan, path);
+  Crew crew(result.plan, jobs);
+  const SweptPoints points =
+      sweep(result.plan, results, crew, [&](const SweepProgress& progress, const auto&, const auto&) {
+        result.last = progress;
+        return progress.done - progress.found < most;
+      });
+  result.csv = write_csv(points);
+  result.lines = write_json_lines(points);
   return result;
 }
 
-std::string rows(const Swept& swept) { return write_csv(swept.plan, swept.points); }
+std::string rows(const Swept& swept) { return swept.csv; }
 
 std::vector<std::string> command(const std::string& over, const std::string& out) {
   return {"sweep", pipeline, "--over", over, "--out", out, "--csv", "-"};
@@ -62,7 +66,7 @@ TEST_CASE("A sweep has a row for each point, in order, and a row with its error 
   CHECK(lines[3].starts_with("gpipe,19,78"));  // (19 + 8 - 1) x (1 + 2) units
   CHECK(lines[4].starts_with("gpipe,20,81"));
   for (std::size_t i = 2; i < lines.size(); ++i) CHECK(lines[i].ends_with(","));
-  CHECK(lines_of(write_json_lines(result.plan, result.points)).size() == 4);
+  CHECK(lines_of(result.lines).size() == 4);
 }
 
 TEST_CASE("The rows do not depend on the number of jobs") {
@@ -70,7 +74,7 @@ TEST_CASE("The rows do not depend on the number of jobs") {
   const Swept alone = swept(over), two = swept(over, ":memory:", 2), many = swept(over, ":memory:", 50);
   CHECK(rows(alone) == rows(two));
   CHECK(rows(alone) == rows(many));
-  CHECK(write_json_lines(alone.plan, alone.points) == write_json_lines(two.plan, two.points));
+  CHECK(alone.lines == two.lines);
 }
 
 TEST_CASE("A sweep that was stopped goes on with what is missing, and ends as one that was not") {
@@ -186,4 +190,74 @@ TEST_CASE("A sweep of which every point fails ends with 1, and still has its row
   CHECK(outcome.code == 1);
   CHECK(lines_of(outcome.out).size() == 3);
   CHECK(outcome.err.starts_with("error: all 2 points failed, the first with: "));
+}
+
+TEST_CASE("Two sweeps do not write to one file, and others may read it meanwhile") {
+  const Folder folder("sweep-lock");
+  const std::string out = folder.at("results");
+  REQUIRE(run_moesim(command(microbatches + "18,20", out)).code == 0);
+  const SweepPlan plan = swept({microbatches + "18,20"}).plan;
+  const Results first(out, plan.base, keys);
+  const Outcome second = run_moesim(command(microbatches + "18,20", out));
+  CHECK(second.code == 1);
+  CHECK(folder.shorten(second.err) == "error: results: another sweep writes to it\n");
+  CHECK(first.known().size() == 2);
+}
+
+TEST_CASE("Whatever ends a sweep, what was finished is kept and the next start goes on") {
+  const Folder folder("sweep-ends");
+  const std::string over = "'pipeline.microbatches=16..96 step 2'";
+  const std::string line = "moesim sweep " + pipeline + " --over " + over + " --csv - --out ";
+  const std::string whole = run_shell(line + folder.at("whole")).out;
+  REQUIRE(lines_of(whole).size() == 42);
+  const auto known = [&](const std::string& results) {
+    const SweepPlan plan = swept({microbatches + "16..96 step 2"}).plan;
+    return Results(results, plan.base, keys).known().size();
+  };
+  SECTION("a full disk") {
+    const Outcome full = run_shell("ulimit -f 64; " + line + folder.at("full"));
+    INFO(full.err);
+    CHECK(full.code == 1);
+    CHECK(folder.shorten(full.err).starts_with("error: full: "));
+    CHECK(known(folder.at("full")) > 0);
+    CHECK(known(folder.at("full")) < 41);
+    CHECK(run_shell(line + folder.at("full")).out == whole);
+  }
+  SECTION("a signal, of Ctrl-C or of who kills") {
+    for (const std::string signal : {"INT", "TERM", "KILL"}) {
+      INFO(signal);
+      const std::string out = folder.at(signal);
+      const std::string program = std::string("'") + MOESIM_PROGRAM + "'" + line.substr(6);
+      const Outcome ended = run_shell("timeout -s " + signal + " 0.15 " + program + out + " --jobs 1");
+      CHECK(folder.shorten(run_shell(line + out).out) == whole);
+      if (ended.code == 1) CHECK(ended.err == "error: stopped; the same command goes on\n");
+    }
+  }
+}
+
+TEST_CASE("A point whose process is killed is tried again by the next start, the others are not") {
+  const Folder folder("sweep-killed");
+  const std::string line =
+      " sweep " + pipeline +
+      " --set schedule.kind=gpipe --over pipeline.microbatches=16,1000000,18 --csv - --out " +
+      folder.at("results");
+  // At the hard limit of processor time the system kills.
+  const Outcome killed =
+      run_shell(std::string("bash -c 'ulimit -t 1; exec \"$0\" \"$@\"' ") + MOESIM_PROGRAM + line);
+  INFO(killed.out << killed.err);
+  CHECK(killed.code == 0);
+  CHECK(lines_of(killed.out).at(2) == "1000000,,,,,,,,the worker ended by signal 9");
+  const SweepRequest request{.path = MOESIM_SOURCE "/" + pipeline,
+                             .overrides = {parse_override("schedule.kind=gpipe")},
+                             .axes = {{parse_swept_key(microbatches + "16,1000000,18")}}};
+  CHECK(Results(folder.at("results"), plan_sweep(request).base, keys).known().size() == 2);
+}
+
+TEST_CASE("A terminal shows points done, their rate, the time left and the best so far") {
+  const Outcome shown =
+      run_shell("script -qec \"$(printf '%q ' '" MOESIM_PROGRAM "' sweep " + pipeline +
+                " --over 'pipeline.microbatches=16..20 step 2' --csv /dev/null)\" /dev/null");
+  INFO(shown.out << shown.err);
+  CHECK(shown.out.find("3 of 3 points, ") != std::string::npos);
+  CHECK(shown.out.find(" a second, 0 s left; best step_time_s 54: pipeline") != std::string::npos);
 }

@@ -137,7 +137,7 @@ TEST_CASE("Recomputing everything adds one forward, and keeps only the layer's i
   }
 }
 
-TEST_CASE("Activations of a GPT layer are Korthikanti's less dropout and scores") {
+TEST_CASE("Activations of a GPT layer are Korthikanti's less scores, and without dropout less its masks") {
   // arXiv 2205.05198: 34 s b h + 5 a s^2 b a layer; without sequence parallelism 10 of the 34 stay on every
   // rank. Dropout masks are 2 of the 34 (both among the 10), and log-sum-exp in fp32 takes the place of the
   // scores.
@@ -146,12 +146,15 @@ TEST_CASE("Activations of a GPT layer are Korthikanti's less dropout and scores"
   for (const std::int64_t t : {1, 2, 8}) {
     for (const bool sequence_parallel : {false, true}) {
       INFO("tensor " << t << (sequence_parallel ? " with" : " without") << " sequence parallelism");
-      const Share share{
-          .sequences = b, .sequence_length = s, .tensor = t, .sequence_parallel = sequence_parallel};
+      Share share{.sequences = b, .sequence_length = s, .tensor = t, .sequence_parallel = sequence_parallel};
       const LayerOps layer = lower(gpt, 0, share);
       const std::int64_t kept = layer.attention.activations.count + layer.feed_forward.activations.count;
       const std::int64_t undivided = sequence_parallel ? 0 : 8;
       CHECK(kept == s * b * h * undivided + s * b * h * (32 - undivided) / t + 4 * a * s * b / t);
+      share.dropout = true;
+      const LayerOps dropping = lower(gpt, 0, share);
+      CHECK(dropping.attention.activations.count + dropping.feed_forward.activations.count - kept ==
+            2 * s * b * h / (sequence_parallel ? t : 1));
     }
   }
 }

@@ -1,0 +1,38 @@
+// A number in the report of a run, by its name: a column of a sweep's table, or what a picture shows.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/config/value.hpp"
+
+namespace moesim {
+
+/// What a number counts; decides its unit in a picture.
+enum class Dimension : std::uint8_t { plain, time, size, share };
+
+/// A key of the JSON report, and how people write it.
+struct Measure {
+  std::string name;               ///< as a column has it
+  std::vector<std::string> path;  ///< down the report; a number picks an item of a list
+  std::string label;              ///< "bubble"
+  Dimension dimension = Dimension::plain;
+  bool more_is_better = false;
+
+  /// The value in a report (JSON); null where it does not apply.
+  const Value* in(const Value& report) const;
+  /// The same where it is a number.
+  std::optional<double> number_in(const Value& report) const;
+};
+
+/// The columns of a sweep's table: step_time_s, ..., fits.
+std::span<const Measure> table_measures();
+
+/// The measure of that name: a column of numbers, or any key of the report by its dotted path, as
+/// `communication.dispatch.busy_s`. Throws InputError, naming `where`, for what no report can have.
+Measure parse_measure(const std::string& name, const std::string& where);
+
+}  // namespace moesim

@@ -1,0 +1,47 @@
+// What a sweep is to run: a scenario, the keys that it varies, and the points that they span.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/config/document.hpp"
+#include "sim/run/results.hpp"
+#include "sim/scenario/axes.hpp"
+
+namespace moesim {
+
+/// A key of `--over`, as `batch.microbatch=1,2,4`, `=8..64 x2` or `=0.5..2 step 0.25`. Throws InputError.
+VariedKey parse_swept_key(std::string_view argument);
+
+/// What to sweep.
+struct SweepRequest {
+  std::string path;                 ///< of the scenario; "-" is standard input
+  std::vector<Override> overrides;  ///< that hold for every point
+  std::vector<ZippedKeys> axes;     ///< after those of the scenario's own "sweep"
+  unsigned jobs = 1;  ///< points at a time, of a rank where there are ranks; the result does not depend on it
+};
+
+/// A sweep's points, in order.
+struct SweepPlan {
+  std::string text, origin;  ///< the scenario, read once so that it may come from standard input
+  std::vector<Override> overrides;
+  std::string about;
+  std::string base;  ///< the scenario without its "sweep" and with its parts' files in it, as JSON
+  std::vector<ZippedKeys> axes;
+  std::vector<std::string> keys;
+  std::vector<std::vector<Value>> points;
+};
+
+/// Reads the scenario and its axes. Throws InputError, also where nothing is varied.
+SweepPlan plan_sweep(const SweepRequest& request);
+/// The same of the text of a scenario that has been read.
+SweepPlan plan_sweep(const SweepRequest& request, std::string text);
+
+/// The values of a point as one line of JSON: its name among results.
+std::string choice_of(const std::vector<Value>& values);
+
+/// Simulates one point. What goes wrong is in the result.
+PointResult run_point(const SweepPlan& plan, std::size_t point);
+
+}  // namespace moesim
