@@ -121,9 +121,9 @@ double products_of_rows(const Op& op, const Device& device, const GemmBehaviour&
       for (const std::int64_t m : rows) down += divide_up(m, tile.rows);
     }
     const Tiling tiling{.tiles = down * divide_up(op.n, tile.columns),
-                  .depth = op.k,
-                  .step = step_time(gemm, device, tile, element),
-                  .outputs = real(op.m) * real(op.n)};
+                        .depth = op.k,
+                        .step = step_time(gemm, device, tile, element),
+                        .outputs = real(op.m) * real(op.n)};
     const bool single_product = op.kind == OpKind::gemm;
     best = std::min(best, single_product ? best_split(tiling, device, gemm, share)
                                          : split_time(tiling, 1, device, gemm, share));

@@ -1,7 +1,7 @@
-// A queue of events, earliest first, for many that wait at a time: a small heap of what comes soon, behind it a
-// rung of buckets, each with the events of a short span in any order, behind that all others. An event is moved
-// twice before it is due, whatever the number that waits. After Tang, Goh and Thng, Ladder Queue (ACM TOMACS
-// 15(3), 2005). The order is that of EventQueue: it does not depend on how events lie.
+// A queue of events, earliest first, for many that wait at a time: a small heap of what comes soon, behind it
+// a rung of buckets, each with the events of a short span in any order, behind that all others. An event is
+// moved twice before it is due, whatever the number that waits. After Tang, Goh and Thng, Ladder Queue (ACM
+// TOMACS 15(3), 2005). The order is that of EventQueue: it does not depend on how events lie.
 #pragma once
 
 #include <algorithm>
@@ -79,7 +79,8 @@ class EventLadder {
     refill();
   }
 
-  /// Buckets for about twice the time in which the nearer half of the far events lies; what is later stays far.
+  /// Buckets for about twice the time in which the nearer half of the far events lies; what is later stays
+  /// far.
   void lay_rung() {
     const auto is_earlier = [](const Event& a, const Event& b) { return a.time < b.time; };
     const auto middle = far_.begin() + static_cast<std::ptrdiff_t>(far_.size() / 2);

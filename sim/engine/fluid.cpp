@@ -13,7 +13,7 @@
 //   for each resource r:   sum of bytes(r) x' <= capacity(r)
 //   for each coflow:       x' <= 1 / at_least
 //   while a member computes: x' <= 1 / (slowdown x alone),  alone = max(at_least, max of bytes(r) /
-//   capacity(r)).
+//   capacity(r)), over the bytes of one group where the coflow stands for several that share resources.
 //
 // So a coflow with all its resources to itself takes latency + alone, and never less. Where the graph tells
 // parts of it apart (the key "flows"), each part has an x of its own under the same rules, alone as above
@@ -54,8 +54,7 @@ struct Progress {
 /// One run over one graph.
 class Run {
  public:
-  explicit Run(const TaskGraph& graph)
-      : graph_(graph), actors_(graph), sharing_(graph) {
+  explicit Run(const TaskGraph& graph) : graph_(graph), actors_(graph), sharing_(graph) {
     timeline_.starts.reserve(graph.size());
     for (const std::uint32_t count : graph.predecessor_counts) timeline_.starts.push_back(waits_for(count));
     timeline_.ends.resize(graph.size());
@@ -267,7 +266,8 @@ class Run {
   void set_pace(std::uint32_t slot, double pace) {
     Progress& progress = slots_[slot];
     if (progress.pace == pace) return;
-    if (progress.pace >= 0) progress.done += static_cast<double>((now_ - progress.since).count) / progress.pace;
+    if (progress.pace >= 0)
+      progress.done += static_cast<double>((now_ - progress.since).count) / progress.pace;
     progress.since = now_;
     progress.pace = pace;
     moving_.set({after(now_, rounded(RealTime{(1 - progress.done) * pace})), progress.task, slot});

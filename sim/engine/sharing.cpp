@@ -190,7 +190,8 @@ void Sharing::fill() {
 void Sharing::list_levels() {
   levels_.clear();
   std::uint32_t index = 0;
-  for (const std::uint32_t resource : contended_) levels_.push_back({1 / resources_[resource].weight, index++});
+  for (const std::uint32_t resource : contended_)
+    levels_.push_back({1 / resources_[resource].weight, index++});
   for (const std::uint32_t slot : members_) {
     const Flow& member = flows_[slot];
     if (member.shortest > 0) levels_.push_back({member.flow_bytes / member.shortest, index});

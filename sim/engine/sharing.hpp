@@ -37,11 +37,11 @@ class Sharing {
   struct Flow {
     double pace = 0;  // ps
     double flow_bytes = 0;
-    double shortest = 0;                    // ps, by all limits that it does not share with others
-    const Claim* claims = nullptr;          // once it has met others
+    double shortest = 0;            // ps, by all limits that it does not share with others
+    const Claim* claims = nullptr;  // once it has met others
     std::uint32_t claim_count = 0;
-    PatternId pattern = nothing;            // nothing: the slot is no coflow whose bytes move
-    std::uint32_t solved = 0;               // the last round that looked at it
+    PatternId pattern = nothing;  // nothing: the slot is no coflow whose bytes move
+    std::uint32_t solved = 0;     // the last round that looked at it
     bool slowed = false;
     bool alone = false;    // nobody else is on its resources
     bool touched = false;  // in touched_
@@ -83,7 +83,7 @@ class Sharing {
   std::vector<std::vector<Claim>> claims_;  // by slot; the room is kept
   std::vector<std::uint32_t> touched_, settled_;
   std::uint32_t round_ = 0;
-  std::vector<std::uint32_t> members_;    // slots
+  std::vector<std::uint32_t> members_;  // slots
   std::vector<Contended> resources_;
   std::vector<std::uint32_t> contended_;  // resources, in the order in which they were found
   std::vector<Level> levels_;             // a heap, lowest first

@@ -107,9 +107,9 @@ struct Pattern {
                 part_count = 0;        ///< into TaskGraph::pattern_table; none: bytes go at one rate
   bool holds_multiprocessors = false;  ///< its kernels take part of the device while they run
   double efficiency =
-      1;                ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
+      1;  ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
   double nvlink_efficiency = 1;  ///< the same on NVLink
-  double slowdown = 1;  ///< its bytes take this much longer while a member computes
+  double slowdown = 1;           ///< its bytes take this much longer while a member computes
   /// Picoseconds that the bytes of one of the groups that it stands for take alone, where groups share links:
   /// that is what gets longer then, and not what they take together. 0: no group meets another.
   double group_alone = 0;
@@ -186,8 +186,8 @@ inline Time rounded(RealTime time) {
 /// bytes / capacity over its loads; latency not included.
 std::vector<RealTime> alone_times(const TaskGraph& graph);
 
-/// For each pattern, the least that its bytes take while a member computes: slowdown x what a group takes alone,
-/// and never less than all take together; for a part that of the whole it belongs to.
+/// For each pattern, the least that its bytes take while a member computes: slowdown x what a group takes
+/// alone, and never less than all take together; for a part that of the whole it belongs to.
 std::vector<RealTime> slowed_times(const TaskGraph& graph);
 
 /// Builds a graph. Tasks get their number in the order in which they are added.

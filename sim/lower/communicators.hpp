@@ -112,9 +112,9 @@ class PatternMaker {
   std::vector<std::uint32_t> request_of_link_;  // the first one that loads it
   std::uint32_t request_ = 0;                   // that is being added
   bool requests_meet_ = false;                  // on some link
-  std::vector<std::uint8_t> is_nvlink_;  // by link
-  std::array<Routes, 2> routes_;         // of flows, and of flows that return
-  Routes* route_ = nullptr;              // those of the pattern that is being made
+  std::vector<std::uint8_t> is_nvlink_;         // by link
+  std::array<Routes, 2> routes_;                // of flows, and of flows that return
+  Routes* route_ = nullptr;                     // those of the pattern that is being made
   std::vector<LinkLoad> route_loads_;
   Parts parts_;
 };

@@ -42,7 +42,7 @@ class ExpertWorks {
   struct Shape {
     std::unordered_map<std::vector<std::int64_t>, std::uint32_t, Hash> known;  // by rows and rows sent
     std::unordered_map<std::array<std::int64_t, 2>, Common, Hash> common;  // by rows of all, and rows sent
-    std::vector<Product> products;  // of a rank with rows, whichever
+    std::vector<Product> products;                                         // of a rank with rows, whichever
   };
 
   const Common& common_of(Shape& shape, std::size_t layer, std::span<const std::int64_t> rows,

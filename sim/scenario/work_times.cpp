@@ -49,8 +49,10 @@ std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenari
 
 void OpSum::add(const Op& op, const Scenario& scenario) {
   const Device& device = scenario.cluster->device;
-  alone_ += scenario.cost->time(op, device, 0).time;
-  contended_ += scenario.cost->time(op, device, scenario.collectives.communication_sms).time;
+  const std::int64_t held = scenario.collectives.communication_sms;
+  const Time alone = scenario.cost->time(op, device, 0).time;
+  alone_ += alone;
+  contended_ += held == 0 ? alone : scenario.cost->time(op, device, held).time;
 }
 
 Timed OpSum::timed() const {

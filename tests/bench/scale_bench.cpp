@@ -1,5 +1,6 @@
-// What a step costs from 128 to 16,384 GPUs: the main scenario with as many microbatches a GPU, folded, with uneven
-// routing rank by rank, and with every GPU by itself. Prints a table of docs/performance.md; judges nothing.
+// What a step costs from 128 to 16,384 GPUs: the main scenario with as many microbatches a GPU, folded, with
+// uneven routing rank by rank, and with every GPU by itself. Prints a table of docs/performance.md; judges
+// nothing.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -43,8 +44,8 @@ void measure(std::string_view name, std::int64_t devices, const std::vector<std:
   const double ran = seconds();
   const Report report = summarize(scenario, graph, timeline);
   const double end = seconds();
-  fmt::print("| {} | {} | {} | {:.3f} | {:.3f} | {:.3f} | {:.3f} | {:.3f} | {:.0f} | {:.0f} |\n", name, devices,
-             graph.size(), loaded - start, lowered - loaded, ran - lowered, end - ran, end - start,
+  fmt::print("| {} | {} | {} | {:.3f} | {:.3f} | {:.3f} | {:.3f} | {:.3f} | {:.0f} | {:.0f} |\n", name,
+             devices, graph.size(), loaded - start, lowered - loaded, ran - lowered, end - ran, end - start,
              (end - start) * 1e9 / static_cast<double>(graph.size()), peak_megabytes());
 }
 
@@ -55,9 +56,10 @@ int main(int argc, char** argv) {
   const auto most = [&](int argument, std::int64_t fallback) {
     return argc > argument ? std::stoll(argv[argument]) : fallback;
   };
-  fmt::print("Seconds of the processor; memory is the peak so far.\n\n"
-             "| | GPUs | tasks | load, route | lower | run | report | all | ns a task | MB |\n"
-             "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
+  fmt::print(
+      "Seconds of the processor; memory is the peak so far.\n\n"
+      "| | GPUs | tasks | load, route | lower | run | report | all | ns a task | MB |\n"
+      "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
   for (std::int64_t devices = 128; devices <= most(1, 16'384); devices *= 2) measure("folded", devices, {});
   for (std::int64_t devices = 128; devices <= most(2, 16'384); devices *= 2) {
     measure("rank by rank", devices,

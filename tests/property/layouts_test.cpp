@@ -59,8 +59,8 @@ Scenario scenario_of(const Case& c, const char* resolution = "folded") {
           "collectives": {{"dispatch": {{"kind": "{}"}}, "communication_sms": 8, "slowed_by_compute": 1.3}},
           "gradient_sync": {{"kind": "{}"}},
           "resolution": "{}"}})",
-      c.devices(), c.topology, c.per_node, 4 * c.data, words(c), c.recompute, c.schedule, c.dispatch, c.gradients,
-      resolution);
+      c.devices(), c.topology, c.per_node, 4 * c.data, words(c), c.recompute, c.schedule, c.dispatch,
+      c.gradients, resolution);
   return read_scenario(load_document_text(text, MOESIM_SOURCE "/layouts.json"));
 }
 

@@ -114,7 +114,8 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("Every scenario of the project up to middle size takes the same step on fluid and SimGrid within 0.1 %") {
+TEST_CASE(
+    "Every scenario of the project up to middle size takes the same step on fluid and SimGrid within 0.1 %") {
   if (!testing::has_engine("simgrid")) return;
   constexpr std::size_t middle = 100'000;  // tasks
   int compared = 0;

@@ -24,7 +24,8 @@ std::int64_t span_of(RandomStream& random) {
 
 }  // namespace
 
-TEST_CASE("A ladder gives events in the order of one heap, however many wait and however uneven their times") {
+TEST_CASE(
+    "A ladder gives events in the order of one heap, however many wait and however uneven their times") {
   for (const std::size_t waiting : {std::size_t{1}, std::size_t{70}, std::size_t{3000}}) {
     RandomStream random = Random(1).stream("ladder", waiting);
     EventLadder ladder;

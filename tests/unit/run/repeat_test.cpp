@@ -10,10 +10,11 @@ namespace {
 
 /// Six runs whose routing and compute differ by their seeds.
 CompletedRun six_runs(unsigned jobs) {
-  return run({.path = MOESIM_SOURCE "/scenarios/jitter.json",
-              .overrides = {parse_override("repeat=6"), parse_override("batch.sequences=64"),
-                            parse_override("routing.kind=top_k"), parse_override("routing.skew.kind=dirichlet")},
-              .jobs = jobs});
+  return run(
+      {.path = MOESIM_SOURCE "/scenarios/jitter.json",
+       .overrides = {parse_override("repeat=6"), parse_override("batch.sequences=64"),
+                     parse_override("routing.kind=top_k"), parse_override("routing.skew.kind=dirichlet")},
+       .jobs = jobs});
 }
 
 Report run_of_seed(int seed) {
