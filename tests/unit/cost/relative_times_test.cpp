@@ -13,10 +13,11 @@ Calibration device(double factor, int odd = 0) {
   Calibration calibration;
   for (int i = 0; i < odd; ++i)
     calibration.grid.push_back(
-        {.op = make_gemm("", OpPass::forward, 7, 7, 7 + i, Precision::bf16), .seconds = 1});
+        {.op = make_gemm("", OpPass::forward, 7, 7, 7 + i, Precision::bf16), .seconds = 1, .line = {}});
   for (const int m : {64, 128, 256, 512, 1024})
-    calibration.grid.push_back(
-        {.op = make_gemm("", OpPass::forward, m, 64, 64, Precision::bf16), .seconds = 1e-5 * m * factor});
+    calibration.grid.push_back({.op = make_gemm("", OpPass::forward, m, 64, 64, Precision::bf16),
+                                .seconds = 1e-5 * m * factor,
+                                .line = {}});
   return calibration;
 }
 
