@@ -11,21 +11,20 @@
 namespace measure {
 namespace {
 
+constexpr std::size_t gibibyte = std::size_t{1} << 30;
+
 std::size_t size(Int count) { return static_cast<std::size_t>(count); }
 
-/// The largest buffer up to `wanted` bytes that leaves the device some room.
-Buffer as_large(std::size_t wanted, std::vector<std::string>& notes) {
-  for (std::size_t bytes = wanted; bytes >= (std::size_t{64} << 20); bytes /= 2) {
-    try {
-      Buffer buffer(bytes);
-      if (bytes < wanted)
-        notes.push_back("out of memory: buffers of " + std::to_string(bytes >> 20) +
-                        " MiB, larger shapes are left out");
-      return buffer;
-    } catch (const OutOfMemory&) {
-    }
-  }
-  throw OutOfMemory("no 64 MiB of device memory are free");
+/// What is left for buffers once libraries have what they need, over what is wanted; at most 1.
+double share_of_wanted(std::size_t wanted) {
+  std::size_t free = 0, all = 0;
+  check(cudaMemGetInfo(&free, &all), "cudaMemGetInfo");
+  constexpr std::size_t kept = std::size_t{768}
+                               << 20;  // workspaces, what is held meanwhile, single operations
+  if (free < kept + (std::size_t{256} << 20))
+    throw OutOfMemory("of the device's memory " + std::to_string(free >> 20) +
+                      " MiB are free, expected 1 GiB");
+  return std::min(1.0, static_cast<double>(free - kept) / static_cast<double>(wanted));
 }
 
 /// Rows in the order of their experts: where each comes from, and where a token's rows are.
@@ -73,11 +72,16 @@ Bench::Bench(const DeviceFacts& facts, const Patience& patience, bool quick)
       clocks_(facts.index),
       sampler_(stream_.get(), clocks_, patience),
       libraries_(stream_.get()) {
-  const std::size_t gibibyte = std::size_t{1} << 30;
-  inputs_ = as_large((quick ? 2 : 6) * gibibyte, notes_);
-  weights_ = as_large((quick ? 2 : 6) * gibibyte, notes_);
-  outputs_ = as_large((quick ? 2 : 8) * gibibyte, notes_);
-  fp8_ = as_large((quick ? 1 : 4) * gibibyte, notes_);
+  const auto bytes = [share = share_of_wanted((quick ? 7 : 24) * gibibyte)](std::size_t wanted) {
+    return static_cast<std::size_t>(share * static_cast<double>(wanted * gibibyte)) >> 20 << 20;
+  };
+  inputs_ = Buffer(bytes(quick ? 2 : 6));
+  weights_ = Buffer(bytes(quick ? 2 : 6));
+  outputs_ = Buffer(bytes(quick ? 2 : 8));
+  fp8_ = Buffer(bytes(quick ? 1 : 4));
+  if (inputs_.size() < (quick ? 2 : 6) * gibibyte)
+    note("device memory is short: operands of at most " + std::to_string(inputs_.size() >> 20) +
+         " MiB, larger shapes are left out");
   fill_bf16(inputs_.get(), inputs_.size() / 2, 1, stream());
   fill_bf16(weights_.get(), weights_.size() / 2, 2, stream());
   check(cudaMemsetAsync(outputs_.get(), 0, outputs_.size(), stream()), "cudaMemsetAsync");
@@ -120,7 +124,12 @@ void Bench::measure(const Shape& shape, bool held_out) {
 
 void Bench::measure_contention(const Shape& shape, int multiprocessors, bool told) {
   const std::size_t before = records_.size();
-  shape.op == "gemm" ? run_gemm(shape, multiprocessors, told) : run_grouped(shape, multiprocessors);
+  try {
+    if (!holder_ && multiprocessors > 0) holder_.emplace();
+    shape.op == "gemm" ? run_gemm(shape, multiprocessors, told) : run_grouped(shape, multiprocessors);
+  } catch (const OutOfMemory&) {
+    note("contention is left out, device memory is too small");
+  }
   for (std::size_t i = before; i < records_.size(); ++i) {
     records_[i].communication_sms = multiprocessors;
     records_[i].told = told;
@@ -130,7 +139,7 @@ void Bench::measure_contention(const Shape& shape, int multiprocessors, bool tol
 Timing Bench::timed(const std::function<void(int)>& call, int held) {
   if (held <= 0) return sampler_.time(call);
   return sampler_.time(
-      call, [this, held] { holder_.start(held, stream()); }, [this] { holder_.stop(stream()); });
+      call, [this, held] { holder_->start(held, stream()); }, [this] { holder_->stop(stream()); });
 }
 
 void Bench::run_gemm(const Shape& shape, int held, bool told) {
@@ -145,39 +154,46 @@ void Bench::run_gemm(const Shape& shape, int held, bool told) {
 /// One way of computing a grouped product, with operands for successive calls.
 struct Bench::Grouped {
   Grouped(const Bench& bench, const Shape& shape, GroupedMethod method)
-      : product(bench.libraries_, shape, method),
-        a(shape.precision == "fp8" ? bench.fp8_ : bench.inputs_, bench.facts_.cache, {product.a_bytes()}),
-        b(shape.precision == "fp8" ? bench.fp8_ : bench.weights_, bench.facts_.cache, {product.b_bytes()}),
-        c(bench.outputs_, bench.facts_.cache, {product.c_bytes()}),
-        slots(std::max({a.sets(), b.sets(), c.sets()})) {
-    for (int i = 0; i < slots; ++i) product.prepare(i, a.at(i, 0), b.at(i, 0), c.at(i, 0));
+      : product(make_grouped(bench.libraries_, shape, method)),
+        bytes(grouped_bytes(shape)),
+        fp8(shape.precision == "fp8"),
+        a(fp8 ? bench.fp8_ : bench.inputs_, bench.facts_.cache, {bytes.a, fp8 ? bytes.b : 0}),
+        b(bench.weights_, bench.facts_.cache, {fp8 ? 0 : bytes.b}),
+        c(bench.outputs_, bench.facts_.cache, {bytes.c}),
+        slots(std::min(std::max({a.sets(), fp8 ? 1 : b.sets(), c.sets()}), 256)) {
+    for (int i = 0; i < slots; ++i)
+      product->prepare(i, a.at(i, 0), fp8 ? a.at(i, 1) : b.at(i, 0), c.at(i, 0));
   }
-  void run(int call) const { product.run(call % slots); }
+  void run(int call) const { product->run(call % slots); }
 
-  GroupedProduct product;
+  std::unique_ptr<GroupedProduct> product;
+  GroupedBytes bytes;
+  bool fp8;
   Rotation a, b, c;
   int slots;
 };
 
 void Bench::run_grouped(const Shape& shape, int held) {
-  double least = 0;
+  double least = 0, of_libraries = 0;
   std::unique_ptr<Grouped> fastest;
-  std::string name;
-  for (const GroupedMethod method :
-       {GroupedMethod::cublas_grouped, GroupedMethod::loop, GroupedMethod::streams}) {
+  std::string name, refusals;
+  for (const GroupedMethod method : grouped_methods) {
     try {
       auto grouped = std::make_unique<Grouped>(*this, shape, method);
       const double seconds = sampler_.glance([&](int i) { grouped->run(i); });
+      if (method != GroupedMethod::own && (of_libraries <= 0 || seconds < of_libraries))
+        of_libraries = seconds;
       if (fastest && seconds >= least) continue;
       least = seconds;
       fastest = std::move(grouped);
       name = name_of(method);
     } catch (const NotOffered& error) {
-      if (method != GroupedMethod::cublas_grouped) throw;
-      if (shape.precision == "bf16" && shape.pass != "backward_weight") note(error.what());
+      refusals += (refusals.empty() ? "" : "; ") + std::string(error.what());
     }
   }
+  if (!fastest) throw NotOffered(refusals);
   add(shape, timed([&](int i) { fastest->run(i); }, held), name);
+  records_.back().library_seconds = of_libraries;
 }
 
 void Bench::run_attention(const Shape& s) {
@@ -223,12 +239,12 @@ void Bench::run_streaming(const Shape& s) {
   };
   if (s.op == "rms_norm") {
     auto [in, out] = rotate({all, all}, {all});
-    extra = Buffer(row * 2 * (rms_norm_blocks + 1));  // gradient, partial sums
+    extra = Buffer(row * 2);  // the weight's gradient
     check(cudaMemset(extra.get(), 0, extra.size()), "cudaMemset");
     call = [&, in, out, weight](int i) {
       forward ? rms_norm(in.at<Half>(i, 0), weight, out.at<Half>(i, 0), rows, width, stream())
               : rms_norm_backward(in.at<Half>(i, 0), in.at<Half>(i, 1), weight, out.at<Half>(i, 0),
-                                  extra.get<float>(), extra.get<float>() + width, rows, width, stream());
+                                  extra.get<float>(), rows, width, stream());
     };
   } else if (s.op == "swiglu") {
     auto [in, out] = rotate({2 * all, all}, {forward ? all : 2 * all});
@@ -280,55 +296,6 @@ void Bench::run_streaming(const Shape& s) {
     };
   }
   add(s, sampler_.time(call), "own");
-}
-
-LaunchTimes measure_launches(Sampler& sampler) {
-  constexpr int count = 200;
-  const cudaStream_t stream = sampler.stream();
-  LaunchTimes times;
-  const auto many = [&](int) {
-    for (int i = 0; i < count; ++i) empty_kernel(stream);
-  };
-  times.stream = sampler.time(many).seconds / count;
-  check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-  const auto before = std::chrono::steady_clock::now();
-  many(0);
-  times.host = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count() / count;
-  cudaGraph_t graph{};
-  cudaGraphExec_t ready{};
-  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
-  many(0);
-  check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
-  check(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate");
-  times.graph =
-      sampler.time([&](int) { check(cudaGraphLaunch(ready, stream), "cudaGraphLaunch"); }).seconds / count;
-  check(cudaGraphExecDestroy(ready), "cudaGraphExecDestroy");
-  check(cudaGraphDestroy(graph), "cudaGraphDestroy");
-  return times;
-}
-
-std::vector<HostCopy> measure_host_copies(cudaStream_t stream, bool quick) {
-  std::vector<HostCopy> copies;
-  const std::size_t most = std::size_t{quick ? 16u : 256u} << 20;
-  void* host = nullptr;
-  check(cudaMallocHost(&host, most), "cudaMallocHost");
-  const Buffer device(most);
-  const auto seconds = [&](void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-    double best = 1e9;
-    for (int i = 0; i < 7; ++i) {
-      check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-      const auto start = std::chrono::steady_clock::now();
-      check(cudaMemcpyAsync(to, from, bytes, kind, stream), "cudaMemcpyAsync");
-      check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    }
-    return best;
-  };
-  for (std::size_t bytes = 4096; bytes <= most; bytes *= 16)
-    copies.push_back({bytes, seconds(device.get(), host, bytes, cudaMemcpyHostToDevice),
-                      seconds(host, device.get(), bytes, cudaMemcpyDeviceToHost)});
-  check(cudaFreeHost(host), "cudaFreeHost");
-  return copies;
 }
 
 }  // namespace measure

@@ -3,12 +3,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "attention.hpp"
+#include "grouped.hpp"
 #include "hold.hpp"
-#include "product.hpp"
 #include "sampler.hpp"
 
 namespace measure {
@@ -20,6 +21,7 @@ struct Record {
   std::string method;          ///< which library or kernel was fastest
   int communication_sms = -1;  ///< multiprocessors held meanwhile; -1: not asked
   bool told = false;           ///< whether the library was told how many are left
+  double library_seconds = 0;  ///< grouped products: the best of the libraries, roughly
   bool held_out = false;       ///< off the grid: for judging the fit, never for fitting
 };
 
@@ -65,7 +67,7 @@ class Bench {
   Libraries libraries_;
   std::unique_ptr<AttentionLibrary> attention_;
   Buffer inputs_, weights_, outputs_, fp8_;
-  Holder holder_;
+  std::optional<Holder> holder_;  ///< made when first needed
   std::vector<Record> records_;
   std::vector<std::string> notes_;
 };

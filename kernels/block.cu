@@ -98,16 +98,15 @@ Builder::Pair Builder::linear(Pair x, Int out, Int in) {
 
 Builder::Pair Builder::norm(Pair x, Int rows, Int width) {
   const Half* weight = tensor(width);
-  float *gradient = floats(width), *partial = floats(rms_norm_blocks * width);
+  float* gradient = floats(width);
   const Pair y = pair(rows * width);
   const cudaStream_t s = stream();
   const Shape shape{.op = "rms_norm", .row_count = rows, .width = width};
   Shape back = shape;
   back.pass = "backward_input";
   forward(shape, [=] { rms_norm(x.value, weight, y.value, rows, width, s); });
-  backward(back, [=] {
-    rms_norm_backward(y.gradient, x.value, weight, x.gradient, gradient, partial, rows, width, s);
-  });
+  backward(back,
+           [=] { rms_norm_backward(y.gradient, x.value, weight, x.gradient, gradient, rows, width, s); });
   return y;
 }
 
@@ -202,19 +201,18 @@ Builder::Pair Builder::latent_attention(Pair x) {
 void Builder::grouped_step(bool is_backward, const Shape& shape, const void* a, const void* b, void* c) {
   double best = 0;
   std::unique_ptr<GroupedProduct> chosen;
-  for (const GroupedMethod method :
-       {GroupedMethod::cublas_grouped, GroupedMethod::loop, GroupedMethod::streams}) {
+  for (const GroupedMethod method : grouped_methods) {
     try {
-      auto product = std::make_unique<GroupedProduct>(bench_.libraries(), shape, method);
+      auto product = make_grouped(bench_.libraries(), shape, method);
       product->prepare(0, a, b, c);
       const double seconds = bench_.sampler().glance([&](int) { product->run(0); });
       if (chosen && seconds >= best) continue;
       best = seconds;
       chosen = std::move(product);
     } catch (const NotOffered&) {
-      if (method != GroupedMethod::cublas_grouped) throw;
     }
   }
+  if (!chosen) throw NotOffered("grouped products: no way offers them");
   grouped_.push_back(std::move(chosen));
   const GroupedProduct* product = grouped_.back().get();
   const auto run = [=] { product->run(0); };
@@ -323,43 +321,6 @@ BlockTime Builder::time(bool is_backward) {
 }
 
 }  // namespace
-
-std::vector<BlockShape> known_blocks() {
-  return {
-      {.name = "mixtral-8x7b",
-       .hidden = 4096,
-       .heads = 32,
-       .kv_heads = 8,
-       .head_dim = 128,
-       .value_head_dim = 128,
-       .experts = 8,
-       .top_k = 2,
-       .expert_width = 14336},
-      {.name = "qwen3-30b-a3b",
-       .hidden = 2048,
-       .heads = 32,
-       .kv_heads = 4,
-       .head_dim = 128,
-       .value_head_dim = 128,
-       .head_norms = true,
-       .experts = 128,
-       .top_k = 8,
-       .expert_width = 768},
-      {.name = "deepseek-v3-32-experts",
-       .hidden = 7168,
-       .heads = 128,
-       .kv_heads = 128,
-       .head_dim = 192,
-       .value_head_dim = 128,
-       .query_rank = 1536,
-       .key_rank = 512,
-       .rotary_dim = 64,
-       .experts = 32,
-       .top_k = 8,
-       .expert_width = 2048,
-       .shared_width = 2048},
-  };
-}
 
 std::vector<BlockTime> measure_block(Bench& bench, const BlockShape& shape, Int tokens, Int sequence) {
   Builder builder(bench, shape, tokens, sequence);

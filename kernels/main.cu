@@ -1,190 +1,20 @@
 // moesim-measure: times of the operations of a mixture-of-experts block on the GPUs of this machine, as JSON.
-#include <unistd.h>
-
-#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <ctime>
 #include <fstream>
-#include <iostream>
 
 #include "bench.hpp"
 #include "block.hpp"
 #include "grid.hpp"
+#include "options.hpp"
 #include "peers.hpp"
+#include "progress.hpp"
+#include "report.hpp"
 #include "selftest.hpp"
 
 namespace measure {
 namespace {
 
 enum ExitCode { good = 0, failed = 1, wrong_input = 2, missing = 3, stopped = 130 };
-
-constexpr const char* usage =
-    "usage: moesim-measure [--out FILE] [--device N|all] [--quick] [--check] [--test] [--only TEXT]\n"
-    "Measures what the operations of a mixture-of-experts block take on the GPUs of this machine.\n"
-    "  --out FILE    where the measurements go, as JSON (default: standard output)\n"
-    "  --device N    which GPU (default: 0), or all of them\n"
-    "  --quick       a tenth of the shapes, in less than a minute (all: less than eight minutes)\n"
-    "  --check       whole blocks instead, forward and backward, to hold predictions against\n"
-    "  --test        holds every kernel to a reference on the host instead of timing it\n"
-    "  --only TEXT   sections whose name holds TEXT; with --test, own: kernels of our own\n";
-
-struct Options {
-  std::string out = "-", only;
-  int device = 0;
-  bool all = false, quick = false, check = false, test = false;
-  bool child = false;  ///< of moesim calibrate, which says itself what is missing
-};
-
-struct WrongInput : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-Options parse(int count, char** words) {
-  Options options;
-  for (int i = 1; i < count; ++i) {
-    const std::string word = words[i];
-    const auto value = [&] {
-      if (i + 1 >= count) throw WrongInput(word + " needs a value");
-      return std::string(words[++i]);
-    };
-    if (word == "--out")
-      options.out = value();
-    else if (word == "--only")
-      options.only = value();
-    else if (word == "--quick")
-      options.quick = true;
-    else if (word == "--check")
-      options.check = true;
-    else if (word == "--test")
-      options.test = true;
-    else if (word == "--child")
-      options.child = true;
-    else if (word == "--device") {
-      const std::string which = value();
-      options.all = which == "all";
-      if (!options.all && which.find_first_not_of("0123456789") != std::string::npos)
-        throw WrongInput("--device: is '" + which + "', expected a number or all");
-      if (!options.all) options.device = std::atoi(which.c_str());
-    } else if (word == "--help" || word == "-h") {
-      std::fputs(usage, stdout);
-      std::exit(good);
-    } else {
-      throw WrongInput("unknown option '" + word +
-                       "' (known: --out, --device, --quick, --check, --test, --only)");
-    }
-  }
-  return options;
-}
-
-/// How far it is, on a terminal; one line a section elsewhere.
-class Progress {
- public:
-  explicit Progress(std::size_t total) : total_(total), start_(std::time(nullptr)) {}
-  void section(const std::string& name) {
-    if (!terminal_)
-      std::fprintf(stderr, "%4.0f s  %s\n", std::difftime(std::time(nullptr), start_), name.c_str());
-    name_ = name;
-  }
-  void step() {
-    ++done_;
-    if (!terminal_) return;
-    const double elapsed = std::difftime(std::time(nullptr), start_);
-    const double left =
-        elapsed / static_cast<double>(done_) * static_cast<double>(total_ - std::min(done_, total_));
-    std::fprintf(stderr, "\r\033[K%s: %zu of %zu, about %.0f s left", name_.c_str(), done_, total_, left);
-  }
-  void finish() {
-    std::fprintf(stderr, terminal_ ? "\r\033[K" : "%4.0f s  done\n",
-                 std::difftime(std::time(nullptr), start_));
-  }
-
- private:
-  std::size_t total_, done_ = 0;
-  std::time_t start_;
-  std::string name_;
-  bool terminal_ = isatty(STDERR_FILENO) != 0;
-};
-
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') result += '\\';
-    result += c < ' ' ? ' ' : c;
-  }
-  return result + '"';
-}
-
-std::string number(double value) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.6g", value);
-  return text;
-}
-
-std::string timing_keys(const Timing& timing) {
-  return "\"time_s\": " + number(timing.seconds) + ", \"noise\": " + number(timing.noise) +
-         ", \"samples\": " + std::to_string(timing.samples) + ", \"clock_mhz\": " + number(timing.clock_mhz);
-}
-
-std::string line_of(const Record& record, double best_rate, double bandwidth) {
-  std::string text = "{" + keys_of(record.shape) + ", " + timing_keys(record.timing);
-  const double flops = flops_of(record.shape);
-  const double rate = flops > 0 ? flops / record.timing.seconds / best_rate
-                                : bytes_of(record.shape) / record.timing.seconds / bandwidth;
-  if (flops <= 0 ? bandwidth > 0 : best_rate > 0)
-    text += std::string(flops > 0 ? ", \"share_of_best_product\": " : ", \"share_of_bandwidth\": ") +
-            number(rate);
-  text += ", \"method\": " + quoted(record.method);
-  if (record.communication_sms >= 0)
-    text += ", \"communication_sms\": " + std::to_string(record.communication_sms) +
-            (record.told ? ", \"told\": true" : "");
-  return text + (record.held_out ? ", \"held_out\": true}" : "}");
-}
-
-std::string list(const std::string& name, const std::vector<std::string>& lines) {
-  std::string text = "    " + quoted(name) + ": [";
-  for (std::size_t i = 0; i < lines.size(); ++i) text += (i == 0 ? "\n      " : ",\n      ") + lines[i];
-  return text + (lines.empty() ? "]" : "\n    ]");
-}
-
-std::string now() {
-  const std::time_t time = std::time(nullptr);
-  char text[40];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&time));
-  return text;
-}
-
-std::string facts_lines(const DeviceFacts& f, const Clocks& clocks) {
-  const auto text = [](const char* key, const std::string& value) {
-    return "    \"" + std::string(key) + "\": " + value + ",\n";
-  };
-  return text("device", quoted(f.name)) + text("uuid", quoted(f.uuid)) +
-         text("compute_capability", quoted(std::to_string(f.major) + "." + std::to_string(f.minor))) +
-         text("multiprocessors", std::to_string(f.multiprocessors)) +
-         text("memory_bytes", std::to_string(f.memory)) + text("cache_bytes", std::to_string(f.cache)) +
-         text("memory_bandwidth", number(f.memory_bandwidth)) +
-         text("max_clock_mhz", std::to_string(f.max_clock_mhz)) +
-         text("memory_clock_mhz", number(clocks.memory_mhz())) + text("driver", quoted(f.driver)) +
-         text("cuda",
-              quoted(std::to_string(f.runtime / 1000) + "." + std::to_string(f.runtime % 1000 / 10))) +
-         text("cublaslt", std::to_string(cublasLtGetVersion())) +
-         text("cudnn", std::to_string(AttentionLibrary::version()));
-}
-
-std::string block_line(const BlockTime& b) {
-  std::string text = "{\"block\": " + quoted(b.block) + ", \"pass\": " + quoted(b.pass) +
-                     ", \"tokens\": " + std::to_string(b.tokens) +
-                     ", \"sequence\": " + std::to_string(b.sequence) + ", " + timing_keys(b.timing) +
-                     ", \"ops\": [";
-  for (std::size_t i = 0; i < b.shapes.size(); ++i)
-    text += (i == 0 ? "{" : ", {") + keys_of(b.shapes[i]) + "}";
-  return text + "]}";
-}
-
-bool holds(const std::string& text, const std::string& part) {
-  return part.empty() || text.find(part) != std::string::npos;
-}
 
 /// All sections of one device as members of a JSON object.
 std::string measure_grid(Bench& bench, const Options& options) {
@@ -263,7 +93,7 @@ std::string measure_blocks(Bench& bench, const Options& options) {
   return list("blocks", lines) + ",\n";
 }
 
-std::string measure_device(int device, const Options& options) {
+std::string measure_device(int device, const Options& options, const PeerTimes& peers) {
   check(cudaSetDevice(device), "cudaSetDevice");
   const DeviceFacts facts = facts_of(device);
   Patience patience;
@@ -272,16 +102,9 @@ std::string measure_device(int device, const Options& options) {
   Bench bench(facts, patience, options.quick || options.check);
   const std::string started = now();
   std::string text = options.check ? measure_blocks(bench, options) : measure_grid(bench, options);
-  const PeerTimes peers = options.check ? PeerTimes{} : measure_peers(options.quick);
   std::vector<std::string> links, collectives, notes;
-  for (const Link& l : peers.links)
-    links.push_back("{\"from\": " + std::to_string(l.from) + ", \"to\": " + std::to_string(l.to) +
-                    ", \"direct\": " + (l.direct ? "true" : "false") + ", \"bytes_per_second\": " +
-                    number(l.bytes_per_second) + ", \"latency_s\": " + number(l.latency) + "}");
-  for (const CollectiveTime& c : peers.collectives)
-    collectives.push_back(
-        "{\"collective\": " + quoted(c.collective) + ", \"ranks\": " + std::to_string(c.ranks) +
-        ", \"bytes\": " + std::to_string(c.bytes) + ", \"time_s\": " + number(c.seconds) + "}");
+  for (const Link& link : peers.links) links.push_back(link_line(link));
+  for (const CollectiveTime& time : peers.collectives) collectives.push_back(collective_line(time));
   for (const std::string& note : bench.notes()) notes.push_back(quoted(note));
   for (const std::string& note : peers.notes) notes.push_back(quoted(note));
   text += list("links", links) + ",\n" + list("collectives", collectives) + ",\n" +
@@ -305,6 +128,26 @@ void write(const std::string& path, const std::string& text) {
   if (std::rename(part.c_str(), path.c_str()) != 0) throw WrongInput("--out: cannot write " + path);
 }
 
+/// All devices that are asked for, as a measurements file. What is between them is measured once, and stands
+/// with the first.
+std::string measure_all(const Options& options, const Processes& processes, int devices) {
+  std::string text = "{\"schema\": \"moesim.measurements/1\",\n \"mode\": " +
+                     std::string(options.check   ? "\"check\""
+                                 : options.quick ? "\"quick\""
+                                                 : "\"full\"") +
+                     ",\n \"devices\": [\n";
+  PeerTimes peers;
+  if (!options.check && holds("links and collectives", options.only))
+    peers = measure_peers(processes, options.quick);
+  if (processes.rank() > 0) return {};
+  for (int device = 0; device < devices; ++device) {
+    if (!options.all && device != options.device) continue;
+    text += (text.back() == '}' ? ",\n" : "") + measure_device(device, options, peers);
+    peers = {};
+  }
+  return text + "\n]}\n";
+}
+
 int run(int count, char** words) {
   const Options options = parse(count, words);
   int devices = 0;
@@ -315,21 +158,21 @@ int run(int count, char** words) {
   if (options.device >= devices)
     throw WrongInput("--device: is " + std::to_string(options.device) + ", expected 0 to " +
                      std::to_string(devices - 1));
+  if (options.mpi && !knows_mpi()) throw WrongInput("--mpi: this program was built without MPI");
   watch_interrupts();
   if (options.test) {
     check(cudaSetDevice(options.device), "cudaSetDevice");
     return self_test(options.only == "own") ? good : failed;
   }
-  std::string text = "{\"schema\": \"moesim.measurements/1\",\n \"mode\": " +
-                     std::string(options.check   ? "\"check\""
-                                 : options.quick ? "\"quick\""
-                                                 : "\"full\"") +
-                     ",\n \"devices\": [\n";
-  for (int device = 0; device < devices; ++device) {
-    if (!options.all && device != options.device) continue;
-    text += (text.back() == '}' ? ",\n" : "") + measure_device(device, options);
+  const Processes processes(options.mpi);
+  try {
+    const std::string text = measure_all(options, processes, devices);
+    if (processes.rank() == 0) write(options.out, text);
+  } catch (const std::exception& error) {
+    if (processes.count() == 1) throw;
+    std::fprintf(stderr, "error: rank %d: %s\n", processes.rank(), error.what());
+    processes.abandon(failed);  // the others would wait for this one
   }
-  write(options.out, text + "\n]}\n");
   return good;
 }
 

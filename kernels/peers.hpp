@@ -1,26 +1,28 @@
 // What needs two or more GPUs: bandwidth and latency between each pair, NCCL's collectives, dispatch and
-// combine of our own over peer memory.
+// combine of our own over peer memory. Under MPI the GPUs may be on several nodes.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "device.hpp"
+#include "team.hpp"
 
 namespace measure {
 
-/// Between two devices.
+/// Between two GPUs, one way.
 struct Link {
-  int from = 0, to = 0;
-  bool direct = false;  ///< peer memory can be mapped
-  double bytes_per_second = 0, latency = 0;
+  int from = 0, to = 0;  ///< ranks
+  bool same_node = true;
+  std::string way;  ///< "peer": one maps the other's memory; "host": copies through the host; "nccl"
+  double bytes_per_second = 0, both_ways = 0;  ///< the second of each direction while both are used
+  double latency = 0;                          ///< seconds of the smallest message, one way
 };
 
 /// One collective at one size.
 struct CollectiveTime {
-  std::string collective;
-  int ranks = 0;
-  std::size_t bytes = 0;  ///< of one rank's buffer
+  std::string collective, library;
+  int ranks = 0, nodes = 1;
+  std::size_t bytes = 0;  ///< of one rank's whole buffer; of an own exchange, of the rows that a rank sends
   double seconds = 0;
 };
 
@@ -30,6 +32,13 @@ struct PeerTimes {
   std::vector<std::string> notes;  ///< what was skipped, and why
 };
 
-PeerTimes measure_peers(bool quick);
+/// Everything above, or a note for what cannot be had.
+PeerTimes measure_peers(const Processes& processes, bool quick);
+
+/// Its parts. The last two are there with NCCL alone.
+void measure_links(const Team& team, PeerTimes& times);
+void measure_exchange(const Team& team, PeerTimes& times, bool quick);
+void measure_nccl(const Team& team, PeerTimes& times, bool quick);
+long nccl_version();  ///< 0 without it
 
 }  // namespace measure

@@ -2,30 +2,23 @@
 // bf16, widths multiples of 8.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_runtime.h>
-
 #include <cstdint>
 
-#include "shape.hpp"
+#include "vectors.hpp"
 
 namespace measure {
 
-using Half = __nv_bfloat16;
-
 /// out = x / rms(x) * weight, row by row.
 void rms_norm(const Half* x, const Half* weight, Half* out, Int rows, Int width, cudaStream_t stream);
-constexpr int rms_norm_blocks = 132 * 3;
-/// Gradient of the input; adds the weight's gradient to `weight_gradient` (fp32) by way of `partial`
-/// (rms_norm_blocks, width). Two kernels.
+/// Gradient of the input; adds the weight's gradient to `weight_gradient` (fp32), in no fixed order.
 void rms_norm_backward(const Half* gradient, const Half* x, const Half* weight, Half* out,
-                       float* weight_gradient, float* partial, Int rows, Int width, cudaStream_t stream);
+                       float* weight_gradient, Int rows, Int width, cudaStream_t stream);
 /// out (rows, width) = silu(first half) * second half of x (rows, 2 width).
 void swiglu(const Half* x, Half* out, Int rows, Int width, cudaStream_t stream);
 void swiglu_backward(const Half* gradient, const Half* x, Half* out, Int rows, Int width,
                      cudaStream_t stream);
-/// Softmax of each token's logits; probabilities in fp32, the top_k largest with their experts. At most 512
-/// experts.
+/// Softmax of each token's logits; probabilities in fp32, the top_k largest with their experts, the lower
+/// expert first among equals. At most 512 experts; of them at most 16 are chosen, of up to 64 at most 8.
 void router(const Half* logits, float* probabilities, float* weights, int* choices, Int tokens, Int experts,
             Int top_k, cudaStream_t stream);
 /// Gradient of the logits from that of the chosen weights.

@@ -1,9 +1,5 @@
-// Matrix products: one with cuBLASLt, and many of unequal rows in the ways that libraries offer.
+// One matrix product with cuBLASLt, and what all products share.
 #pragma once
-
-#include <map>
-#include <memory>
-#include <vector>
 
 #include "device.hpp"
 #include "shape.hpp"
@@ -20,6 +16,8 @@ class Libraries {
   cublasLtHandle_t lt() const { return lt_; }
   cublasHandle_t blas() const { return blas_; }
   cudaStream_t stream() const { return stream_; }
+  int multiprocessors() const { return multiprocessors_; }
+  int major() const { return major_; }  ///< of the compute capability
   /// Streams beside the first, each with a workspace of its own.
   static constexpr int side_streams = 3;
   cudaStream_t side(int i) const { return sides_[i]; }
@@ -34,10 +32,18 @@ class Libraries {
   cublasLtHandle_t lt_{};
   cublasHandle_t blas_{};
   cudaStream_t stream_{};
+  int multiprocessors_ = 0, major_ = 0;
   cudaStream_t sides_[side_streams]{};
   cudaEvent_t events_[side_streams + 1]{};
   Buffer workspace_;
 };
+
+/// One layout of a product in cuBLAS's column-major words: D (rows x columns) = op(left) op(right).
+struct ProductLayout {
+  bool left_transposed, right_transposed;
+  Int left_rows, left_columns, right_rows, right_columns, rows, columns;
+};
+ProductLayout layout_of(const Shape& shape);
 
 /// One product of a shape "gemm", planned. Layouts are those of a linear layer: forward takes the weight as
 /// (n, k), backward_input as (k, n), backward_weight adds to an fp32 (m, n) what two matrices of k rows give.
@@ -65,47 +71,6 @@ class Product {
   cublasLtMatmulAlgo_t algorithm_{};
   float beta_ = 0;
   std::size_t a_bytes_ = 0, b_bytes_ = 0, c_bytes_ = 0;
-};
-
-/// How the products of several experts are computed.
-enum class GroupedMethod { cublas_grouped, loop, streams };
-const char* name_of(GroupedMethod method);
-
-/// The products of one "grouped_gemm": operands of all experts lie one after another.
-class GroupedProduct {
- public:
-  GroupedProduct(const Libraries& libraries, const Shape& shape, GroupedMethod method);
-  /// Operands of the experts begin at these addresses; `slot` names the set of pointers, prepared before.
-  void run(int slot) const;
-  /// Prepares pointers for one set of operands.
-  void prepare(int slot, const void* a, const void* b, void* c);
-  std::size_t a_bytes() const { return a_bytes_; }
-  std::size_t b_bytes() const { return b_bytes_; }
-  std::size_t c_bytes() const { return c_bytes_; }
-
- private:
-  struct Part {
-    const Product* product;
-    std::size_t a, b, c;
-  };
-  void add_parts(const Shape& shape);
-  void run_grouped(int slot) const;
-
-  const Libraries& libraries_;
-  GroupedMethod method_;
-  std::map<Int, std::unique_ptr<Product>> products_;
-  std::vector<Part> parts_;
-  std::size_t a_bytes_ = 0, b_bytes_ = 0, c_bytes_ = 0;
-  struct Pointers {
-    const char *a, *b;
-    char* c;
-    Buffer table;
-  };
-  std::map<int, Pointers> slots_;
-  Shape shape_;
-  std::vector<int> m_, n_, k_, lda_, ldb_, ldc_, sizes_;
-  std::vector<cublasOperation_t> op_a_, op_b_;
-  std::vector<float> alpha_, beta_;
 };
 
 }  // namespace measure

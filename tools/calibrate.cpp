@@ -1,8 +1,6 @@
 // moesim calibrate: measures the GPUs of this machine, or takes measurements made elsewhere, and writes a
 // calibration.
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,9 +14,9 @@
 #include "models/cost/calibrated.hpp"
 #include "models/cost/fit.hpp"
 #include "models/cost/op_line.hpp"
+#include "models/cost/relative_times.hpp"
 #include "tools/command.hpp"
-
-extern char** environ;
+#include "tools/measuring.hpp"
 
 namespace moesim {
 namespace {
@@ -26,18 +24,9 @@ namespace {
 namespace files = std::filesystem;
 
 struct CalibrateOptions {
-  std::string out = "-", device = "0", measurements, base, calibration, keep;
+  std::string out = "-", device = "0", measurements, base, calibration, keep, program;
   bool quick = false, check = false, quiet = false;
 };
-
-/// moesim-measure stands beside this program, or in the kernels' folder of its build, or on the PATH.
-std::string measuring_program() {
-  std::error_code none;
-  const files::path here = files::read_symlink("/proc/self/exe", none).parent_path();
-  for (const files::path& place : {here / "moesim-measure", here / "kernels" / "moesim-measure"})
-    if (!none && files::exists(place)) return place.string();
-  return "moesim-measure";
-}
 
 /// A file that goes with the object.
 class Temporary {
@@ -58,33 +47,10 @@ class Temporary {
 };
 
 void measure(const CalibrateOptions& options, const std::string& out) {
-  const std::string program = measuring_program();
-  std::vector<std::string> words{program, "--child", "--out", out, "--device", options.device};
+  std::vector<std::string> words{"--child", "--out", out, "--device", options.device};
   if (options.quick) words.push_back("--quick");
   if (options.check) words.push_back("--check");
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  pid_t child = 0;
-  if (posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments.data(), environ) != 0) {
-    throw MissingError(
-        "moesim-measure is not built here: it needs nvcc (cmake --preset gpu); --measurements FILE fits "
-        "what was measured elsewhere");
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0) {
-  }
-  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  if (code == 3)
-    throw MissingError(
-        "this machine has no GPU that moesim-measure can use; --measurements FILE fits what was measured "
-        "elsewhere");
-  if (code == 127) {
-    throw MissingError(
-        "moesim-measure is not built here: it needs nvcc (cmake --preset gpu); --measurements FILE fits "
-        "what was measured elsewhere");
-  }
-  if (code != 0) throw RunError(fmt::format("moesim-measure ended with {}", code));
+  run_measuring_program(options.program, words);
 }
 
 /// The device file whose name is the longest part of what the driver calls the device.
@@ -124,32 +90,38 @@ std::string table(const Calibration& calibration) {
       text += fmt::format("{:>10}{:>10}", percent(f.held_out.median), percent(f.held_out.p90));
     text += "\n";
   }
+  const Errors& all = calibration.held_out;
+  if (all.shapes == 0) return text;
+  return text + fmt::format("{} shapes off the grid: median {}, p90 {}, worst {}\n", all.shapes,
+                            percent(all.median), percent(all.p90), percent(all.worst));
+}
+
+/// Names the device that is slower or faster than its neighbours by more than their noise.
+std::string compare_devices(const std::vector<Calibration>& calibrations) {
+  std::string text;
+  std::size_t number = 0;
+  for (const double off : relative_times(calibrations))
+    text += fmt::format("device {}: {:+.1f} % of the median time{}\n", number++, 100 * off,
+                        std::abs(off) > odd_device ? "  <- the odd one" : "");
   return text;
 }
 
-/// A device that is slower or faster than its neighbours by more than their noise: median ratio of the same
-/// shapes.
-std::string compare_devices(const std::vector<Calibration>& calibrations) {
-  std::vector<double> speeds;
-  for (const Calibration& calibration : calibrations) {
-    std::vector<double> logarithms;
-    for (std::size_t i = 0; i < calibration.grid.size() && i < calibrations[0].grid.size(); ++i)
-      logarithms.push_back(std::log(calibration.grid[i].seconds / calibrations[0].grid[i].seconds));
-    std::nth_element(logarithms.begin(),
-                     logarithms.begin() + static_cast<std::ptrdiff_t>(logarithms.size() / 2),
-                     logarithms.end());
-    speeds.push_back(logarithms[logarithms.size() / 2]);
-  }
-  std::vector<double> sorted = speeds;
-  std::sort(sorted.begin(), sorted.end());
-  const double middle = sorted[sorted.size() / 2];
+/// What two or more GPUs say of the way between them.
+std::string links_table(const Calibration& calibration) {
+  const Value* links = calibration.rest.find("links");
   std::string text;
-  for (std::size_t i = 0; i < speeds.size(); ++i) {
-    const double off = std::expm1(speeds[i] - middle);
-    text += fmt::format("device {}: {:+.1f} % of the median time{}\n", i, 100 * off,
-                        std::abs(off) > 0.03 ? "  <- the odd one" : "");
+  const auto number = [](const Value& line, const char* key) {
+    const Value* value = line.find(key);
+    return value == nullptr ? 0.0 : value->number;
+  };
+  for (const Value& link : links == nullptr ? std::vector<Value>{} : links->items) {
+    const Value* way = link.find("way");
+    text += fmt::format("{:>4} to {:<4}{:<8}{:>8.1f} GB/s{:>10.1f} GB/s both ways{:>10.2f} us\n",
+                        number(link, "from"), number(link, "to"), way == nullptr ? "" : way->text,
+                        number(link, "bytes_per_second") / 1e9,
+                        number(link, "both_ways_bytes_per_second") / 1e9, number(link, "latency_s") * 1e6);
   }
-  return text;
+  return text.empty() ? text : "links\n" + text;
 }
 
 /// Each block's operations predicted one by one and added up, beside its measured time.
@@ -199,7 +171,8 @@ void fit(const CalibrateOptions& options, const Value& measured) {
     const Value base = load_document(base_for(device_name_in(whole, i), options.base, measured.origin));
     Reader reader(measured, "");
     calibrations.push_back(fit_calibration(reader, i, base));
-    if (!options.quiet) fmt::print(stderr, "{}", table(calibrations.back()));
+    if (!options.quiet)
+      fmt::print(stderr, "{}{}", table(calibrations.back()), links_table(calibrations.back()));
   }
   if (count > 1 && !options.quiet) fmt::print(stderr, "{}", compare_devices(calibrations));
   write_file(options.out, write_calibration(calibrations.front()));
@@ -226,6 +199,9 @@ void add_calibrate_command(CLI::App& app) {
   command->add_flag("--quick", options->quick, "a tenth of the shapes, in less than a minute");
   command->add_option("--measurements", options->measurements,
                       "fit this file of moesim-measure instead of measuring");
+  command->add_option(
+      "--program", options->program,
+      "moesim-measure, or what runs it, as a script with srun (default: beside this program)");
   command->add_option("--keep", options->keep, "also keep the measurements in this file");
   command->add_option("--base", options->base,
                       "device file with the data sheet's numbers (default: by name)");

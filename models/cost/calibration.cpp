@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "models/cost/op_line.hpp"
 
@@ -198,8 +200,8 @@ Measured read_measured(Reader& reader) {
   measured.held_out =
       reader.flag({.name = "held_out", .help = "whether it judges the fit", .fallback = false});
   measured.line = reader.value();
-  for (const char* name :
-       {"noise", "samples", "clock_mhz", "share_of_best_product", "share_of_bandwidth", "method"})
+  for (const char* name : {"noise", "samples", "clock_mhz", "share_of_best_product", "share_of_bandwidth",
+                           "method", "library_time_s"})
     static_cast<void>(reader.raw(name, "how it was measured"));
   return measured;
 }
@@ -220,6 +222,8 @@ Calibration read_calibration(Reader& reader) {
   calibration.device = read_device(device);
   for (Reader& item : reader.items("families", "what corrects the physical model"))
     calibration.families.push_back(read_fit(item));
+  if (std::optional<Reader> judged = reader.optional_part("held_out", "errors over all shapes off the grid"))
+    calibration.held_out = read_errors(std::move(*judged));
   for (Reader& item : reader.items("measurements", "the grid")) {
     calibration.grid.push_back(read_measured(item));
     item.finish();
@@ -232,10 +236,10 @@ Calibration read_calibration(Reader& reader) {
 std::string write_calibration(const Calibration& c) {
   return fmt::format(
       "{{\n  \"schema\": \"{}\",\n  \"measured\": {},\n  \"device\": {},\n  \"families\": {},\n  "
-      "\"measurements\": {},\n"
+      "\"held_out\": {},\n  \"measurements\": {},\n"
       "  \"also_measured\": {}\n}}\n",
       calibration_schema, print(c.about, whole), print(c.device_file, whole),
-      lines(c.families, [](const FamilyFit& f) { return write(f); }),
+      lines(c.families, [](const FamilyFit& f) { return write(f); }), write(c.held_out),
       lines(c.grid, [](const Measured& m) { return print(m.line, whole); }), print(c.rest, whole));
 }
 

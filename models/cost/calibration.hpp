@@ -65,6 +65,7 @@ struct Calibration {
   Device device;
   Value device_file;  ///< the same as a device file would hold it
   std::vector<FamilyFit> families;
+  Errors held_out;  ///< over all shapes that are not in the grid
   std::vector<Measured> grid;
   Value rest;  ///< launches, contention, links, what was not measured: kept, not used for times of ops
 };

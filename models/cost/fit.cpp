@@ -156,8 +156,9 @@ std::vector<Family> families_in(const std::vector<Measured>& grid) {
   return families;
 }
 
+/// Adds what is off on shapes outside of the grid to `all_judged`.
 FamilyFit fit_family(const Family& family, const Cost& cost, const Device& device,
-                     const std::vector<Measured>& grid) {
+                     const std::vector<Measured>& grid, std::vector<double>& all_judged) {
   FamilyFit fit;
   fit.family = family;
   std::vector<Place> places;
@@ -177,6 +178,7 @@ FamilyFit fit_family(const Family& family, const Cost& cost, const Device& devic
   fit.physical = errors_of(physical);
   fit.left_out = errors_of(surface.left_out());
   fit.held_out = errors_of(judged);
+  all_judged.insert(all_judged.end(), judged.begin(), judged.end());
   return fit;
 }
 
@@ -277,7 +279,7 @@ Raw read_device_part(Reader& reader) {
   raw.multiprocessors = reader.integer({.name = "multiprocessors", .help = "of the device", .at_least = 1});
   for (const char* key : {"device", "uuid", "compute_capability", "multiprocessors", "memory_bytes",
                           "cache_bytes", "memory_bandwidth", "max_clock_mhz", "memory_clock_mhz", "driver",
-                          "cuda", "cublaslt", "cudnn", "started", "finished"})
+                          "cuda", "cublaslt", "cudnn", "nccl", "started", "finished"})
     if (const Value* value = reader.raw(key, "of the device")) raw.about.set(key, *value);
   for (const char* key : {"launches", "contention", "host_copies", "links", "collectives", "not_measured"})
     if (const Value* value = reader.raw(key, "beside the ops")) raw.rest.set(key, *value);
@@ -343,8 +345,10 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   for (const Precision precision : {Precision::bf16, Precision::fp8})
     fit_products(*physical, device, raw.grid, precision);
   fit_attention(*physical, device, raw.grid);
+  std::vector<double> judged;
   for (const Family& family : families_in(raw.grid))
-    calibration.families.push_back(fit_family(family, *physical, device, raw.grid));
+    calibration.families.push_back(fit_family(family, *physical, device, raw.grid, judged));
+  calibration.held_out = errors_of(judged);
   fit_contention(*physical, device, raw.held, raw.held_sms);
   calibration.device_file = base;
   write_back(calibration.device_file, device);

@@ -113,12 +113,17 @@ double products_of_rows(const Op& op, const Device& device, const GemmBehaviour&
                                                  ? std::span<const std::int64_t>(op.rows)
                                                  : std::span<const std::int64_t>(single);
   double best = std::numeric_limits<double>::infinity();
+  std::int64_t down = 0, counted = 0;  // tiles one above the other, for tiles of `counted` rows
   for (const Tile tile : gemm.tiles) {
-    Tiling tiling{.tiles = 0,
-                  .depth = op.k,
-                  .step = step_time(gemm, device, tile, element),
-                  .outputs = real(op.m) * real(op.n)};
-    for (const std::int64_t m : rows) tiling.tiles += divide_up(m, tile.rows) * divide_up(op.n, tile.columns);
+    if (tile.rows != counted) {
+      counted = tile.rows;
+      down = 0;
+      for (const std::int64_t m : rows) down += divide_up(m, tile.rows);
+    }
+    const Tiling tiling{.tiles = down * divide_up(op.n, tile.columns),
+                        .depth = op.k,
+                        .step = step_time(gemm, device, tile, element),
+                        .outputs = real(op.m) * real(op.n)};
     const bool single_product = op.kind == OpKind::gemm;
     best = std::min(best, single_product ? best_split(tiling, device, gemm, share)
                                          : split_time(tiling, 1, device, gemm, share));

@@ -148,6 +148,25 @@ std::int64_t share_of_copy(std::int64_t rows, std::int64_t copies, std::int64_t 
   return rows / copies + (behind < rows % copies ? 1 : 0);
 }
 
+/// Where each expert has one slot: nothing to split.
+void add_whole_rows(const Loads& loads, const ExpertPlacement& placement, RankRows& rows) {
+  const auto per_rank = static_cast<std::size_t>(rows.slots_per_rank);
+  const std::size_t slots = placement.expert_of_slot.size();
+  const std::int32_t* const experts = placement.expert_of_slot.data();
+  std::int64_t* const slot_rows = rows.slot_rows.data();
+  std::int64_t* sent = rows.sent.data();
+  for (std::int64_t source = 0; source < loads.sources; ++source) {
+    const std::int64_t* const of_source = loads.rows.data() + source * loads.experts;
+    for (std::size_t first = 0; first < slots; first += per_rank, ++sent) {
+      for (std::size_t slot = first; slot < first + per_rank; ++slot) {
+        const std::int64_t all = loads.capacity > 0 ? loads.capacity : of_source[experts[slot]];
+        slot_rows[slot] += all;
+        *sent += all;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::int64_t ExpertPlacement::copies_of(std::int64_t expert) const {
@@ -212,6 +231,10 @@ RankRows rank_rows(const Loads& loads, const ExpertPlacement& placement) {
   rows.slot_rows.assign(slots, 0);
   rows.sent.assign(static_cast<std::size_t>(loads.sources * placement.ranks), 0);
   const auto per_rank = static_cast<std::size_t>(rows.slots_per_rank);
+  if (slots == static_cast<std::size_t>(loads.experts)) {
+    add_whole_rows(loads, placement, rows);
+    return rows;
+  }
   auto sent = rows.sent.begin();
   for (std::int64_t source = 0; source < loads.sources; ++source) {
     for (std::size_t first = 0; first < slots; first += per_rank, ++sent) {

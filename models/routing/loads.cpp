@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "models/base/error.hpp"
@@ -73,6 +74,14 @@ std::int64_t Loads::of_expert(std::int64_t expert) const {
   std::int64_t sum = 0;
   for (std::int64_t source = 0; source < sources; ++source) sum += of(source, expert);
   return sum;
+}
+
+std::vector<std::int64_t> Loads::of_experts() const {
+  std::vector<std::int64_t> sums(static_cast<std::size_t>(experts), 0);
+  for (auto row = rows.begin(); row != rows.end(); row += experts) {
+    std::transform(sums.begin(), sums.end(), row, sums.begin(), std::plus<>());
+  }
+  return sums;
 }
 
 std::int64_t Loads::total() const { return std::accumulate(rows.begin(), rows.end(), std::int64_t{0}); }

@@ -31,6 +31,7 @@ struct Loads {
   }
   /// Over all sources.
   std::int64_t of_expert(std::int64_t expert) const;
+  std::vector<std::int64_t> of_experts() const;
   std::int64_t total() const;
 };
 

@@ -57,6 +57,7 @@ class Hierarchical final : public Collective {
     traffic.latency += longest_latency(request.group, fabric);
     const std::vector<NodeMembers> nodes = by_node(request.group, fabric);
     check_even(nodes);
+    traffic.flows.reserve(request.group.size() * request.group.size());
     for (const NodeMembers& source : nodes) {
       for (std::size_t i = 0; i < source.ranks.size(); ++i) {
         for (const NodeMembers& target : nodes) {

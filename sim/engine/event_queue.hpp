@@ -26,6 +26,7 @@ template <bool movable>
 class EventQueue {
  public:
   bool empty() const { return heap_.empty(); }
+  std::size_t size() const { return heap_.size(); }
   const Event& top() const { return heap_.front(); }
 
   void push(const Event& event) {

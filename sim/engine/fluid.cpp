@@ -13,7 +13,7 @@
 //   for each resource r:   sum of bytes(r) x' <= capacity(r)
 //   for each coflow:       x' <= 1 / at_least
 //   while a member computes: x' <= 1 / (slowdown x alone),  alone = max(at_least, max of bytes(r) /
-//   capacity(r)).
+//   capacity(r)), over the bytes of one group where the coflow stands for several that share resources.
 //
 // So a coflow with all its resources to itself takes latency + alone, and never less. Where the graph tells
 // parts of it apart (the key "flows"), each part has an x of its own under the same rules, alone as above
@@ -27,7 +27,7 @@
 
 #include "sim/engine/actors.hpp"
 #include "sim/engine/engine.hpp"
-#include "sim/engine/event_queue.hpp"
+#include "sim/engine/event_ladder.hpp"
 #include "sim/engine/sharing.hpp"
 
 namespace moesim {
@@ -48,17 +48,16 @@ struct Progress {
   std::uint32_t part = nothing;   // coflow: the slot of its last part; part: of the one before
   Time since;                     // when the pace was set
   double done = 0;                // share of the task at that time
-  double pace = 0;                // ps that the whole task takes at this speed
-  bool has_pace = false;
+  double pace = -1;               // ps that the whole task takes at this speed; below 0: none yet
 };
 
 /// One run over one graph.
 class Run {
  public:
-  explicit Run(const TaskGraph& graph)
-      : graph_(graph), waiting_(graph.predecessor_counts), actors_(graph), sharing_(graph) {
-    timeline_.starts.assign(graph.size(), Time{-1});
-    timeline_.ends.assign(graph.size(), Time{-1});
+  explicit Run(const TaskGraph& graph) : graph_(graph), actors_(graph), sharing_(graph) {
+    timeline_.starts.reserve(graph.size());
+    for (const std::uint32_t count : graph.predecessor_counts) timeline_.starts.push_back(waits_for(count));
+    timeline_.ends.resize(graph.size());
   }
 
   Timeline timeline() {
@@ -69,11 +68,24 @@ class Run {
     }
     settle();
     while (!constant_.empty() || !moving_.empty()) advance();
-    check_finished(graph_, finished_, waiting_);
+    if (finished_ < graph_.size()) check_finished(graph_, finished_, still_waiting());
     return std::move(timeline_);
   }
 
  private:
+  /// The start of a task that waits for so many others. Until a task starts, its start counts them: then both
+  /// are in one place of the memory, which matters more than anything else in large graphs.
+  static Time waits_for(std::uint32_t count) { return Time{-std::int64_t{count}}; }
+
+  /// For each task, how many it waits for.
+  std::vector<std::uint32_t> still_waiting() const {
+    std::vector<std::uint32_t> waiting;
+    for (const Time start : timeline_.starts) {
+      waiting.push_back(start < Time{} ? static_cast<std::uint32_t>(-start.count) : 0);
+    }
+    return waiting;
+  }
+
   /// Handles all events of the next instant.
   void advance() {
     const bool constant_first =
@@ -114,7 +126,7 @@ class Run {
     timeline_.ends[task] = now_;
     ++finished_;
     for (const TaskId next : graph_.successors_of(task)) {
-      if (--waiting_[next] == 0) ready_.push_back(next);
+      if (++timeline_.starts[next].count == 0) ready_.push_back(next);
     }
   }
 
@@ -253,12 +265,11 @@ class Run {
 
   void set_pace(std::uint32_t slot, double pace) {
     Progress& progress = slots_[slot];
-    if (progress.has_pace && progress.pace == pace) return;
-    if (progress.has_pace)
+    if (progress.pace == pace) return;
+    if (progress.pace >= 0)
       progress.done += static_cast<double>((now_ - progress.since).count) / progress.pace;
     progress.since = now_;
     progress.pace = pace;
-    progress.has_pace = true;
     moving_.set({after(now_, rounded(RealTime{(1 - progress.done) * pace})), progress.task, slot});
   }
 
@@ -277,11 +288,10 @@ class Run {
   const TaskGraph& graph_;
   Timeline timeline_;
   Time now_;
-  std::vector<std::uint32_t> waiting_;  // predecessors that have not ended
   std::vector<TaskId> ready_;
   std::size_t finished_ = 0;
-  EventQueue<false> constant_;  // ends of compute at constant speed and of latencies
-  EventQueue<true> moving_;     // ends of what can change its speed
+  EventLadder constant_;     // ends of compute at constant speed and of latencies
+  EventQueue<true> moving_;  // ends of what can change its speed
   std::vector<Progress> slots_;
   std::vector<std::uint32_t> free_;     // slots
   std::vector<std::uint32_t> started_;  // slots of compute tasks that have no pace yet

@@ -18,7 +18,7 @@ Sharing::Sharing(const TaskGraph& graph)
       alone_(alone_times(graph)),
       slowed_(slowed_times(graph)),
       users_(graph.capacities.size()),
-      contended_index_(graph.capacities.size(), 0) {
+      resources_(graph.capacities.size()) {
   for (const Rate capacity : graph.capacities) ps_per_byte_.push_back(1e12 / capacity.count);
 }
 
@@ -31,12 +31,14 @@ void Sharing::touch(std::uint32_t slot) {
 void Sharing::join(std::uint32_t slot, PatternId pattern, bool slowed) {
   if (slot >= flows_.size()) {
     flows_.resize(slot + 1);
-    member_index_.resize(slot + 1, nothing);
+    claims_.resize(slot + 1);
   }
   Flow& flow = flows_[slot];
   flow.pattern = pattern;
   flow.slowed = slowed;
   flow.alone = true;
+  flow.claims = nullptr;
+  flow.flow_bytes = graph_.pattern_table[pattern].flow_bytes;
   for (const Load& load : graph_.loads_of(graph_.pattern_table[pattern])) {
     const std::uint32_t others = users_.count(load.resource);
     if (others > 0) flow.alone = false;
@@ -95,60 +97,64 @@ void Sharing::solve(std::uint32_t slot) {
   } else {
     fill();
   }
-  for (const Member& member : members_) settled_.push_back(member.slot);
+  settled_.insert(settled_.end(), members_.begin(), members_.end());
 }
 
 /// Finds the members of a connected part, the resources that they contend for, and their weights there.
 void Sharing::collect(std::uint32_t slot) {
   members_.clear();
   contended_.clear();
-  weights_.clear();
   include(slot);
-  for (std::size_t i = 0; i < members_.size(); ++i) gather(i);
+  for (std::size_t i = 0; i < members_.size(); ++i) gather(members_[i]);
 }
 
 void Sharing::include(std::uint32_t slot) {
+  flows_[slot].solved = round_;
+  members_.push_back(slot);
+}
+
+/// Fills in the claims of a coflow that meets others, once, however often its part is solved.
+void Sharing::weigh(std::uint32_t slot) {
+  std::vector<Claim>& claims = claims_[slot];
+  claims.clear();
   Flow& flow = flows_[slot];
-  if (flow.solved == round_) return;
-  flow.solved = round_;
-  member_index_[slot] = static_cast<std::uint32_t>(members_.size());
-  members_.push_back({slot, 0, 0, graph_.pattern_table[flow.pattern].flow_bytes, 0, false});
-}
-
-/// Fills in a member's limits and weights; finds its neighbours.
-void Sharing::gather(std::size_t index) {
-  const Flow& flow = flows_[members_[index].slot];
-  const Pattern& pattern = graph_.pattern_table[flow.pattern];
-  double shortest = static_cast<double>(pattern.at_least.count);
-  const double per_flow = 1 / pattern.flow_bytes;
-  const std::uint32_t first_weight = static_cast<std::uint32_t>(weights_.size());
-  for (const Load& load : graph_.loads_of(pattern)) {
+  const double per_flow = 1 / flow.flow_bytes;
+  for (const Load& load : graph_.loads_of(graph_.pattern_table[flow.pattern])) {
     const double need = load.bytes * ps_per_byte_[load.resource];
-    if (users_.count(load.resource) == 1) {
-      shortest = std::max(shortest, need);
-      continue;
-    }
-    const std::uint32_t contended = contend(load.resource);
-    const double weight = need * per_flow;
-    contended_[contended].weight += weight;
-    weights_.push_back({contended, weight});
+    claims.push_back({load.resource, need, need * per_flow});
   }
-  Member& member = members_[index];  // not before: neighbours have joined
-  member.first_weight = first_weight;
-  member.weight_end = static_cast<std::uint32_t>(weights_.size());
-  member.shortest = flow.slowed ? alone_pace(flow) : shortest;
+  flow.claims = claims.data();
+  flow.claim_count = static_cast<std::uint32_t>(claims.size());
 }
 
-/// The index of a resource among those contended for; its users join the part when it is new.
-std::uint32_t Sharing::contend(std::uint32_t resource) {
-  const std::uint32_t known = contended_index_[resource];
-  if (known < contended_.size() && contended_[known].resource == resource) return known;
-  const std::uint32_t index = static_cast<std::uint32_t>(contended_.size());
-  contended_index_[resource] = index;
+/// Fills in a member's limits; adds up weights; finds its neighbours.
+void Sharing::gather(std::uint32_t slot) {
+  Flow& flow = flows_[slot];
+  if (flow.claims == nullptr) weigh(slot);
+  double shortest = static_cast<double>(graph_.pattern_table[flow.pattern].at_least.count);
+  for (const Claim& claim : flow.all_claims()) {
+    Contended& resource = resources_[claim.resource];
+    if (resource.round != round_) {
+      if (users_.count(claim.resource) == 1) {
+        shortest = std::max(shortest, claim.need);
+        continue;
+      }
+      contend(claim.resource);
+    }
+    resource.weight += claim.weight;
+  }
+  flow.shortest = flow.slowed ? alone_pace(flow) : shortest;
+  flow.frozen = false;
+}
+
+/// A resource is among those contended for; its users join the part.
+void Sharing::contend(std::uint32_t resource) {
   const std::span<const std::uint32_t> users = users_.of(resource);
-  contended_.push_back({resource, static_cast<std::uint32_t>(users.size()), 1, 0});
-  for (const std::uint32_t user : users) include(user);
-  return index;
+  resources_[resource] = {round_, static_cast<std::uint32_t>(users.size()), 1, 0};
+  contended_.push_back(resource);
+  for (const std::uint32_t user : users) {
+    if (flows_[user].solved != round_) include(user);
+  }
 }
 
 /// Raises the rate of all flows until every member is frozen.
@@ -158,13 +164,13 @@ void Sharing::fill() {
   for (double level = 0; left > 0;) {
     const Level next = levels_[0];
     if (next.index >= contended_.size()) {
-      Member& member = members_[next.index - contended_.size()];
+      Flow& member = flows_[members_[next.index - contended_.size()]];
       if (!member.frozen) {
         level = std::max(level, next.level);
         freeze(member, level, member.shortest);
         --left;
       }
-    } else if (const Contended& resource = contended_[next.index]; resource.flowing > 0) {
+    } else if (const Contended& resource = resources_[contended_[next.index]]; resource.flowing > 0) {
       const double now = std::max(level, resource.left / resource.weight);
       if (now > next.level) {
         sink(0, {now, next.index});
@@ -172,7 +178,7 @@ void Sharing::fill() {
       }
       level = std::max(level, next.level);
       left -= resource.flowing;
-      saturate(next.index, level);
+      saturate(contended_[next.index], level);
     }
     const Level last = levels_.back();
     levels_.pop_back();
@@ -184,8 +190,10 @@ void Sharing::fill() {
 void Sharing::list_levels() {
   levels_.clear();
   std::uint32_t index = 0;
-  for (const Contended& resource : contended_) levels_.push_back({1 / resource.weight, index++});
-  for (const Member& member : members_) {
+  for (const std::uint32_t resource : contended_)
+    levels_.push_back({1 / resources_[resource].weight, index++});
+  for (const std::uint32_t slot : members_) {
+    const Flow& member = flows_[slot];
     if (member.shortest > 0) levels_.push_back({member.flow_bytes / member.shortest, index});
     ++index;
   }
@@ -193,20 +201,21 @@ void Sharing::list_levels() {
 }
 
 /// Freezes all that flow through a resource.
-void Sharing::saturate(std::uint32_t contended, double level) {
-  for (const std::uint32_t slot : users_.of(contended_[contended].resource)) {
-    Member& member = members_[member_index_[slot]];
+void Sharing::saturate(std::uint32_t resource, double level) {
+  for (const std::uint32_t slot : users_.of(resource)) {
+    Flow& member = flows_[slot];
     if (!member.frozen) freeze(member, level, member.flow_bytes / level);
   }
 }
 
-void Sharing::freeze(Member& member, double level, double pace) {
+/// Resources that nobody else claims change, too; nobody looks at them.
+void Sharing::freeze(Flow& member, double level, double pace) {
   member.frozen = true;
-  flows_[member.slot].pace = pace;
-  for (std::uint32_t i = member.first_weight; i < member.weight_end; ++i) {
-    Contended& resource = contended_[weights_[i].contended];
-    resource.left -= weights_[i].weight * level;
-    resource.weight -= weights_[i].weight;
+  member.pace = pace;
+  for (const Claim& claim : member.all_claims()) {
+    Contended& resource = resources_[claim.resource];
+    resource.left -= claim.weight * level;
+    resource.weight -= claim.weight;
     --resource.flowing;
   }
 }

@@ -28,35 +28,36 @@ class Sharing {
   PatternId pattern(std::uint32_t slot) const { return flows_[slot].pattern; }
 
  private:
+  /// What a coflow wants of a resource: constant while its bytes move.
+  struct Claim {
+    std::uint32_t resource;
+    double need;    // ps that its bytes keep the resource busy
+    double weight;  // ps for each byte of one of its flows
+  };
   struct Flow {
+    double pace = 0;  // ps
+    double flow_bytes = 0;
+    double shortest = 0;            // ps, by all limits that it does not share with others
+    const Claim* claims = nullptr;  // once it has met others
+    std::uint32_t claim_count = 0;
     PatternId pattern = nothing;  // nothing: the slot is no coflow whose bytes move
     std::uint32_t solved = 0;     // the last round that looked at it
     bool slowed = false;
     bool alone = false;    // nobody else is on its resources
     bool touched = false;  // in touched_
-    double pace = 0;       // ps
+    bool frozen = false;
+    std::span<const Claim> all_claims() const { return {claims, claim_count}; }
   };
   // Of the connected part that is being solved:
-  struct Member {
-    std::uint32_t slot;
-    std::uint32_t first_weight, weight_end;  // into weights_
-    double flow_bytes;
-    double shortest;  // ps, by all limits that it does not share with others
-    bool frozen;
-  };
   struct Contended {
-    std::uint32_t resource;
-    std::uint32_t flowing;  // members that are not frozen
-    double left;            // share of the resource that frozen members leave
-    double weight;          // of the members that are not frozen
-  };
-  struct Weight {
-    std::uint32_t contended;
-    double weight;
+    std::uint32_t round = 0;  // of which the rest is
+    std::uint32_t flowing;    // members that are not frozen
+    double left;              // share of the resource that frozen members leave
+    double weight;            // of the members that are not frozen
   };
   struct Level {
     double level;
-    std::uint32_t index;  // a contended resource, or contended_.size() + a member: its own limit
+    std::uint32_t index;  // into contended_, or behind those into members_: its own limit
   };
 
   void touch(std::uint32_t slot);
@@ -64,28 +65,28 @@ class Sharing {
   void solve(std::uint32_t slot);
   void collect(std::uint32_t slot);
   void include(std::uint32_t slot);
-  void gather(std::size_t index);
-  std::uint32_t contend(std::uint32_t resource);
+  void weigh(std::uint32_t slot);
+  void gather(std::uint32_t slot);
+  void contend(std::uint32_t resource);
   void fill();
   void list_levels();
-  void saturate(std::uint32_t contended, double level);
-  void freeze(Member& member, double level, double pace);
+  void saturate(std::uint32_t resource, double level);
+  void freeze(Flow& member, double level, double pace);
   void sink(std::size_t position, Level level);
 
   const TaskGraph& graph_;
-  std::vector<RealTime> alone_;      // by pattern
-  std::vector<RealTime> slowed_;     // by pattern, while a member computes
-  std::vector<double> ps_per_byte_;  // by resource
-  Occupants users_;                  // of resources
-  std::vector<Flow> flows_;          // by slot
+  std::vector<RealTime> alone_;             // by pattern
+  std::vector<RealTime> slowed_;            // by pattern, while a member computes
+  std::vector<double> ps_per_byte_;         // by resource
+  Occupants users_;                         // of resources
+  std::vector<Flow> flows_;                 // by slot
+  std::vector<std::vector<Claim>> claims_;  // by slot; the room is kept
   std::vector<std::uint32_t> touched_, settled_;
   std::uint32_t round_ = 0;
-  std::vector<std::uint32_t> contended_index_;  // by resource, valid where contended_ points back
-  std::vector<std::uint32_t> member_index_;     // by slot, valid for slots in members_
-  std::vector<Member> members_;
-  std::vector<Contended> contended_;
-  std::vector<Weight> weights_;
-  std::vector<Level> levels_;  // a heap, lowest first
+  std::vector<std::uint32_t> members_;  // slots
+  std::vector<Contended> resources_;
+  std::vector<std::uint32_t> contended_;  // resources, in the order in which they were found
+  std::vector<Level> levels_;             // a heap, lowest first
 };
 
 }  // namespace moesim

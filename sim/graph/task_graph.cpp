@@ -14,7 +14,6 @@
 namespace moesim {
 namespace {
 
-constexpr double longest_picoseconds = 100.0 * 24 * 3600 * 1e12;
 constexpr std::size_t named_tasks = 12;  // of a cycle, in an error
 
 /// One step of a 64-bit hash: xor, multiply by the FNV prime, fold the high half back.
@@ -123,12 +122,9 @@ void check_bytes(const TaskGraph& graph) {
 
 }  // namespace
 
-Time rounded(RealTime time) {
-  if (!(time.count <= longest_picoseconds)) {
-    throw RunError(
-        fmt::format("a time of {} s is beyond what can be simulated (100 days)", time.count * 1e-12));
-  }
-  return {time.count > 0 ? static_cast<std::int64_t>(time.count + 0.5) : 0};
+void fail_too_long(RealTime time) {
+  throw RunError(
+      fmt::format("a time of {} s is beyond what can be simulated (100 days)", time.count * 1e-12));
 }
 
 Time TaskGraph::slowed_duration(TaskId task, Time start) const {
@@ -153,7 +149,11 @@ std::vector<RealTime> alone_times(const TaskGraph& graph) {
 
 std::vector<RealTime> slowed_times(const TaskGraph& graph) {
   std::vector<RealTime> times = alone_times(graph);
-  for (std::size_t i = 0; i < times.size(); ++i) times[i].count *= graph.pattern_table[i].slowdown;
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const Pattern& pattern = graph.pattern_table[i];
+    const double group = pattern.group_alone > 0 ? pattern.group_alone : times[i].count;
+    times[i].count = std::max(times[i].count, group * pattern.slowdown);
+  }
   for (std::size_t i = 0; i < times.size(); ++i) {
     const Pattern& whole = graph.pattern_table[i];
     for (std::uint32_t part = 0; part < whole.part_count; ++part) times[whole.first_part + part] = times[i];

@@ -107,9 +107,12 @@ struct Pattern {
                 part_count = 0;        ///< into TaskGraph::pattern_table; none: bytes go at one rate
   bool holds_multiprocessors = false;  ///< its kernels take part of the device while they run
   double efficiency =
-      1;                ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
+      1;  ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
   double nvlink_efficiency = 1;  ///< the same on NVLink
-  double slowdown = 1;  ///< its bytes take this much longer while a member computes
+  double slowdown = 1;           ///< its bytes take this much longer while a member computes
+  /// Picoseconds that the bytes of one of the groups that it stands for take alone, where groups share links:
+  /// that is what gets longer then, and not what they take together. 0: no group meets another.
+  double group_alone = 0;
   std::int64_t messages = 0;
   std::int64_t bytes_sent = 0, bytes_received = 0;  ///< summed over ranks; equal, or the graph is wrong
 };
@@ -169,15 +172,22 @@ struct TaskGraph {
 /// A span of time inside an engine's arithmetic: picoseconds, not yet whole.
 using RealTime = Quantity<struct RealPicosecond, double>;
 
+/// Throws RunError: the time is beyond 100 days, or not a number.
+[[noreturn]] void fail_too_long(RealTime time);
+
 /// The nearest whole picosecond. Throws RunError beyond 100 days or for what is not a number; never negative.
-Time rounded(RealTime time);
+inline Time rounded(RealTime time) {
+  constexpr double longest = 100.0 * 24 * 3600 * 1e12;
+  if (!(time.count <= longest)) fail_too_long(time);
+  return {time.count > 0 ? static_cast<std::int64_t>(time.count + 0.5) : 0};
+}
 
 /// For each pattern, how long its bytes take with all its resources to itself: the longest of `at_least` and
 /// bytes / capacity over its loads; latency not included.
 std::vector<RealTime> alone_times(const TaskGraph& graph);
 
-/// For each pattern, the least that its bytes take while a member computes: slowdown x alone, for a part that
-/// of the whole it belongs to.
+/// For each pattern, the least that its bytes take while a member computes: slowdown x what a group takes
+/// alone, and never less than all take together; for a part that of the whole it belongs to.
 std::vector<RealTime> slowed_times(const TaskGraph& graph);
 
 /// Builds a graph. Tasks get their number in the order in which they are added.

@@ -8,6 +8,22 @@
 
 namespace moesim {
 
+namespace {
+
+/// A request so many times over, one after the other.
+Traffic traffic_of(const Collective& collective, const Request& request, const Fabric& fabric,
+                   std::int64_t rounds) {
+  Traffic traffic = collective.plan(request, fabric);
+  if (rounds == 1) return traffic;
+  for (Flow& flow : traffic.flows) flow.bytes *= static_cast<double>(rounds);
+  for (Exchange& exchange : traffic.exchanges) exchange.bytes *= static_cast<double>(rounds);
+  traffic.latency = traffic.latency * rounds;
+  traffic.messages *= rounds;
+  return traffic;
+}
+
+}  // namespace
+
 Communicators::Communicators(const Scenario& scenario, Loading loading) : fold_(fold_of(scenario, loading)) {
   const Sizes& sizes = scenario.layout.sizes();
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
@@ -89,31 +105,48 @@ void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ra
 }
 
 PatternMaker::PatternMaker(const Fabric& fabric, FlowGrain grain)
-    : fabric_(fabric), load_of_link_(fabric.links().size()), parts_(grain) {}
+    : fabric_(fabric),
+      load_of_link_(fabric.links().size()),
+      request_of_link_(fabric.links().size()),
+      routes_{Routes(fabric), Routes(fabric)},
+      parts_(grain) {
+  for (const Link& link : fabric.links()) is_nvlink_.push_back(link.link_class == LinkClass::nvlink ? 1 : 0);
+}
 
 void PatternMaker::load(LinkId link, double bytes) {
-  if (load_of_link_[link] == 0) touched_.push_back(link);
+  if (load_of_link_[link] == 0) {
+    touched_.push_back(link);
+    request_of_link_[link] = request_;
+  } else if (request_of_link_[link] != request_) {
+    requests_meet_ = true;
+  }
   load_of_link_[link] += bytes;
 }
 
 void PatternMaker::add(const Flow& flow, const Efficiency& efficiency, Sums& sums) {
   ++sums.flows;
-  if (flow.bytes <= 0 || flow.from == flow.to) return;
-  const std::uint32_t ways = fabric_.ways(flow.from, flow.to);
-  const double share = flow.bytes / ways;
+  if (flow.from == flow.to) return;
+  std::uint32_t ways = 1;  // also of a flow without bytes: routes are remembered by their place in the order
   for (std::uint32_t way = 0; way < ways; ++way) {
-    route_.clear();
-    fabric_.route(flow.from, flow.to, route_, way);
-    if (!route_.empty() && fabric_.link(route_.front()).from == flow.from) sums.sent += share;
-    if (!route_.empty() && fabric_.link(route_.back()).to == flow.to) sums.received += share;
-    route_loads_.clear();
-    for (const LinkId link : route_) {
-      const bool is_nvlink = fabric_.link(link).link_class == LinkClass::nvlink;
-      route_loads_.push_back({link, share / (is_nvlink ? efficiency.nvlink : efficiency.other)});
-    }
-    for (const LinkLoad& part : route_loads_) load(part.link, part.bytes);
-    parts_.add(flow, 1.0 / ways, route_loads_);
+    const Route route = route_->next(flow.from, flow.to, way);
+    ways = route.ways;
+    if (flow.bytes <= 0) continue;
+    const double share = flow.bytes / ways;
+    if (route.leaves) sums.sent += share;
+    if (route.arrives) sums.received += share;
+    add_way(flow, share, route, efficiency);
   }
+}
+
+void PatternMaker::add_way(const Flow& flow, double share, const Route& route, const Efficiency& efficiency) {
+  const double on_nvlink = share / efficiency.nvlink;
+  const double on_other = share / efficiency.other;
+  for (const LinkId link : route.links) load(link, is_nvlink_[link] != 0 ? on_nvlink : on_other);
+  if (!parts_.wants_flows()) return;
+  route_loads_.clear();
+  for (const LinkId link : route.links)
+    route_loads_.push_back({link, is_nvlink_[link] != 0 ? on_nvlink : on_other});
+  parts_.add(flow, 1.0 / route.ways, route_loads_);
 }
 
 /// By the fabric's own arithmetic where it has one for the group, else flow by flow.
@@ -159,20 +192,38 @@ void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Patte
   pattern.flow_bytes = std::max(pattern.flow_bytes, sums.flows == 0 ? 0.0 : sums.sent / sums.flows);
 }
 
+/// The picoseconds that the bytes of one of the requests take by themselves: the longest.
+double PatternMaker::longest_alone(const Collective& collective, std::span<const Request> requests,
+                                   const Interplay& interplay) const {
+  double longest = 0;
+  PatternMaker one(fabric_);
+  for (const Request& request : requests) {
+    Pattern ignored;
+    one.route_ = one.routes_.data();
+    one.add(traffic_of(collective, request, fabric_, interplay.rounds), interplay, ignored);
+    for (const LinkId link : one.touched_) {
+      longest = std::max(longest, one.load_of_link_[link] * 1e12 / fabric_.link(link).rate.count);
+      one.load_of_link_[link] = 0;
+    }
+    one.touched_.clear();
+  }
+  return longest;
+}
+
 PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective,
                              std::span<const Request> requests, std::span<const ActorId> members,
                              const Interplay& interplay) {
   Pattern pattern;
   pattern.holds_multiprocessors = interplay.holds_multiprocessors;
   pattern.slowdown = interplay.slowed_by_compute;
-  for (const Request& request : requests) {
-    Traffic traffic = collective.plan(request, fabric_);
-    for (Flow& flow : traffic.flows) flow.bytes *= static_cast<double>(interplay.rounds);
-    for (Exchange& exchange : traffic.exchanges) exchange.bytes *= static_cast<double>(interplay.rounds);
-    traffic.latency = traffic.latency * interplay.rounds;
-    traffic.messages *= interplay.rounds;
-    add(traffic, interplay, pattern);
+  route_ = &routes_[interplay.returns ? 1 : 0];
+  route_->restart();
+  requests_meet_ = false;
+  for (request_ = 0; request_ < requests.size(); ++request_) {
+    add(traffic_of(collective, requests[request_], fabric_, interplay.rounds), interplay, pattern);
   }
+  if (requests_meet_ && pattern.slowdown > 1)
+    pattern.group_alone = longest_alone(collective, requests, interplay);
   std::sort(touched_.begin(), touched_.end());
   std::vector<LinkLoad> loads;
   for (const std::uint32_t link : touched_) {

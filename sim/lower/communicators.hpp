@@ -1,11 +1,13 @@
 // The communications of a scenario: which actors take part in each, and the traffic of each as a pattern.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/parts.hpp"
+#include "sim/lower/routes.hpp"
 #include "sim/scenario/fold.hpp"
 #include "sim/scenario/scenario.hpp"
 
@@ -91,12 +93,15 @@ class PatternMaker {
   };
 
   void add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern);
+  double longest_alone(const Collective& collective, std::span<const Request> requests,
+                       const Interplay& interplay) const;
   /// Shares of the links' rates that the implementation reaches.
   struct Efficiency {
     double nvlink = 1, other = 1;
   };
 
   void add(const Flow& flow, const Efficiency& efficiency, Sums& sums);
+  void add_way(const Flow& flow, double share, const Route& route, const Efficiency& efficiency);
   void add(const Exchange& exchange, const Efficiency& efficiency, Sums& sums);
   void load(LinkId link, double bytes);
 
@@ -104,7 +109,12 @@ class PatternMaker {
   std::vector<double> load_of_link_;
   std::vector<double> load_of_exchange_;
   std::vector<std::uint32_t> touched_;
-  std::vector<LinkId> route_;
+  std::vector<std::uint32_t> request_of_link_;  // the first one that loads it
+  std::uint32_t request_ = 0;                   // that is being added
+  bool requests_meet_ = false;                  // on some link
+  std::vector<std::uint8_t> is_nvlink_;         // by link
+  std::array<Routes, 2> routes_;                // of flows, and of flows that return
+  Routes* route_ = nullptr;                     // those of the pattern that is being made
   std::vector<LinkLoad> route_loads_;
   Parts parts_;
 };

@@ -102,8 +102,45 @@ void count_moment(const Running& now, Time length, Occupancy& occupancy) {
   }
 }
 
-Occupancy sweep(std::vector<Change>& changes, Time makespan) {
-  std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return a.at < b.at; });
+bool is_earlier(const Change& a, const Change& b) { return a.at < b.at; }
+
+/// The begins and ends of an actor's tasks. Those of one stream mostly come in the order of time, so there is
+/// more to merge than to sort.
+class Changes {
+ public:
+  void clear() {
+    for (std::vector<Change>& stream : streams_) stream.clear();
+  }
+
+  void add(Time start, Time end, const Tag& tag) {
+    const std::size_t stream = is_communication(tag.work) ? 2 : 0;
+    streams_[stream].push_back({start, 1, tag.work, phase_of(tag)});
+    streams_[stream + 1].push_back({end, -1, tag.work, phase_of(tag)});
+  }
+
+  /// All of them, by time.
+  const std::vector<Change>& ordered() {
+    for (std::vector<Change>& stream : streams_) {
+      if (!std::is_sorted(stream.begin(), stream.end(), is_earlier))
+        std::sort(stream.begin(), stream.end(), is_earlier);
+    }
+    merge(streams_[0], streams_[1], compute_);
+    merge(streams_[2], streams_[3], communication_);
+    merge(compute_, communication_, all_);
+    return all_;
+  }
+
+ private:
+  static void merge(const std::vector<Change>& a, const std::vector<Change>& b, std::vector<Change>& merged) {
+    merged.resize(a.size() + b.size());
+    std::merge(a.begin(), a.end(), b.begin(), b.end(), merged.begin(), is_earlier);
+  }
+
+  std::array<std::vector<Change>, 4> streams_;  // begins and ends of compute, and of communication
+  std::vector<Change> compute_, communication_, all_;
+};
+
+Occupancy sweep(const std::vector<Change>& changes, Time makespan) {
   Occupancy occupancy;
   Running running;
   Time now;
@@ -125,7 +162,7 @@ std::vector<Occupancy> occupancy(const TaskGraph& graph, const Timeline& timelin
   const TasksOfActors groups = group_tasks(graph);
   const Time makespan = timeline.makespan();
   std::vector<Occupancy> actors;
-  std::vector<Change> changes;
+  Changes changes;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) {
     changes.clear();
     Time first = makespan;
@@ -133,13 +170,12 @@ std::vector<Occupancy> occupancy(const TaskGraph& graph, const Timeline& timelin
     for (std::uint64_t i = groups.first[actor]; i < groups.first[actor + 1]; ++i) {
       const TaskId task = groups.tasks[i];
       const Tag& tag = graph.tags[task];
-      changes.push_back({timeline.starts[task], 1, tag.work, phase_of(tag)});
-      changes.push_back({timeline.ends[task], -1, tag.work, phase_of(tag)});
+      changes.add(timeline.starts[task], timeline.ends[task], tag);
       if (tag.microbatch < 0 || tag.work == Work::pipeline) continue;
       first = std::min(first, timeline.starts[task]);
       last = std::max(last, timeline.ends[task]);
     }
-    actors.push_back(sweep(changes, makespan));
+    actors.push_back(sweep(changes.ordered(), makespan));
     actors.back().devices = graph.devices_of(static_cast<ActorId>(actors.size() - 1));
     actors.back().first_pass = std::min(first, last);
     actors.back().last_pass = last;

@@ -1,4 +1,4 @@
-// How tokens were spread over experts: routed once more, layer by layer and microbatch by microbatch.
+// How tokens were spread over experts, layer by layer and microbatch by microbatch.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -31,19 +31,14 @@ class Tally {
   void add(const Place& place) {
     const Layer& layer = scenario_.model.layers[static_cast<std::size_t>(place.layer)];
     const std::int64_t ranks = scenario_.layout.sizes().expert;
-    const std::int64_t tokens = tokens_per_device(scenario_);
-    scenario_.router.fill(loads_, gate_of(layer.experts), place.layer, place.microbatch, place.group, ranks,
-                          tokens);
-    std::vector<std::int64_t> of_experts(static_cast<std::size_t>(layer.experts.count));
-    for (std::int64_t e = 0; e < layer.experts.count; ++e)
-      of_experts[static_cast<std::size_t>(e)] = loads_.of_expert(e);
-    count_experts(of_experts, place.layer);
-    count_ranks(place);
     ++places_;
-    choices_ += ranks * tokens * layer.experts.top_k;
-    dropped_ += loads_.dropped;
-    sent_ += loads_.capacity > 0 ? ranks * loads_.capacity * loads_.experts : loads_.total();
-    kept_ += loads_.total();
+    choices_ += ranks * tokens_per_device(scenario_) * layer.experts.top_k;
+    if (scenario_.loads) {
+      const ExpertLoads& loads = *scenario_.loads;
+      count(loads.counts(loads.number_of(place.layer, place.microbatch, place.group)), place.layer);
+    } else {
+      count(routed(place, layer.experts), place.layer);
+    }
   }
 
   RoutingReport report() const {
@@ -62,6 +57,26 @@ class Tally {
   }
 
  private:
+  /// Where all ranks get the same rows, so that nobody has counted them.
+  LoadCounts routed(const Place& place, const Experts& experts) {
+    const std::int64_t ranks = scenario_.layout.sizes().expert;
+    scenario_.router.fill(loads_, gate_of(experts), place.layer, place.microbatch, place.group, ranks,
+                          tokens_per_device(scenario_));
+    return {.of_experts = loads_.of_experts(),
+            .of_ranks = {1},
+            .dropped = loads_.dropped,
+            .kept = loads_.total(),
+            .sent = loads_.capacity > 0 ? ranks * loads_.capacity * loads_.experts : loads_.total()};
+  }
+
+  void count(const LoadCounts& counts, std::int64_t layer) {
+    count_experts(counts.of_experts, layer);
+    ranks_max_over_mean_ += max_over_mean_of(counts.of_ranks);
+    dropped_ += counts.dropped;
+    kept_ += counts.kept;
+    sent_ += counts.sent;
+  }
+
   void count_experts(const std::vector<std::int64_t>& rows, std::int64_t layer) {
     const auto [least, most] = std::minmax_element(rows.begin(), rows.end());
     least_ = experts_ == 0 ? *least : std::min(least_, *least);
@@ -71,17 +86,6 @@ class Tally {
     std::vector<std::int64_t>& sums = of_layers_[static_cast<std::size_t>(layer)];
     sums.resize(rows.size());
     std::transform(sums.begin(), sums.end(), rows.begin(), sums.begin(), std::plus<>());
-  }
-
-  void count_ranks(const Place& place) {
-    if (!scenario_.loads) {  // all ranks get the same rows
-      ranks_max_over_mean_ += 1;
-      return;
-    }
-    const RankRows rows = rank_rows(loads_, scenario_.loads->placement(place.layer));
-    std::vector<std::int64_t> of_ranks;
-    for (std::int64_t rank = 0; rank < rows.ranks; ++rank) of_ranks.push_back(rows.of_rank(rank));
-    ranks_max_over_mean_ += max_over_mean_of(of_ranks);
   }
 
   std::vector<BusiestExpert> busiest() const {

@@ -72,7 +72,7 @@ void run_one(const Source& source, const CompareRequest& request, ComparedRun& r
     overrides.push_back({.key = request.keys[i].key, .value = run.values[i]});
   }
   try {
-    run.report = simulate(read_scenario(source.load(overrides))).report;
+    run.report = simulate_step(read_scenario(source.load(overrides))).report;
   } catch (const InputError& error) {
     run.error = error.what();
   } catch (const RunError& error) {

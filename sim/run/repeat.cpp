@@ -40,7 +40,7 @@ CompletedRun run(const RunRequest& request) {
       const std::size_t i = later + 1;
       std::vector<Override> overrides = request.overrides;
       for (Override& seed : seeds(scenario, i)) overrides.push_back(std::move(seed));
-      all[i] = figures_of(simulate(read_scenario(load_document_text(text, origin, overrides))).report);
+      all[i] = figures_of(simulate_step(read_scenario(load_document_text(text, origin, overrides))).report);
     });
     const auto over = [&](double Figures::*figure) {
       std::vector<double> values;

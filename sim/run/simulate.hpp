@@ -13,8 +13,10 @@ struct Simulation {
   Report report;
 };
 
-/// lower -> run -> check -> summarize; where loads are uneven, once more with even ones to say what that
-/// costs. Throws RunError where the step cannot finish.
+/// lower -> run -> check -> summarize. Throws RunError where the step cannot finish.
+Simulation simulate_step(const Scenario& scenario);
+
+/// The same, and where loads are uneven once more with even ones, to report what that costs.
 Simulation simulate(const Scenario& scenario);
 
 }  // namespace moesim

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <functional>
-#include <map>
 #include <numeric>
 #include <set>
 
+#include "sim/scenario/expert_work.hpp"
 #include "sim/scenario/share.hpp"
-#include "sim/scenario/work_times.hpp"
 
 namespace moesim {
 namespace {
@@ -71,11 +70,10 @@ ExpertPlacement place(const Scenario& scenario, std::int64_t layer, std::int64_t
 class ExpertLoads::Maker {
  public:
   Maker(const Scenario& scenario, ExpertLoads& loads)
-      : scenario_(scenario), loads_(loads), gathered_(gathered_groups(scenario)) {}
+      : scenario_(scenario), loads_(loads), gathered_(gathered_groups(scenario)), works_(scenario) {}
 
   void make() {
     const std::vector<std::size_t> shape = first_of_shape(scenario_.model);
-    known_.resize(shape.size());
     const bool varies = scenario_.router.varies();
     const bool has_groups = varies && scenario_.resolution == Resolution::full;
     const auto groups = static_cast<std::int64_t>(has_groups ? scenario_.layout.expert_groups().size() : 1);
@@ -100,62 +98,58 @@ class ExpertLoads::Maker {
       const std::int64_t summed = microbatches * groups * scenario_.layout.sizes().expert;
       loads_.mean_rows_.back() = (loads_.mean_rows_.back() + summed / 2) / summed;
     }
+    loads_.works_ = std::move(works_).take();
   }
 
  private:
   /// Answers the rows of all ranks.
   std::int64_t add(const Origin& origin, std::size_t shape) {
     loads_.origins_.push_back(origin);
-    const RankRows rows = loads_.rows(scenario_, loads_.count() - 1);
-    const std::int64_t all = std::accumulate(rows.sent.begin(), rows.sent.end(), std::int64_t{0});
+    loads_.route(scenario_, origin, routed_);
+    const RankRows rows = rank_rows(routed_, loads_.placement(origin.layer));
+    loads_.counts_.push_back(count(rows));
+    const std::int64_t all = loads_.counts_.back().sent;
     const std::int64_t sent = (all + rows.ranks / 2) / rows.ranks;
     const auto slots = static_cast<std::size_t>(rows.slots_per_rank);
     for (std::size_t rank = 0; rank < loads_.ranks_; ++rank) {
       const auto first = rows.slot_rows.begin() + static_cast<std::ptrdiff_t>(rank * slots);
       std::vector<std::int64_t> of_slots(first, first + static_cast<std::ptrdiff_t>(slots));
       for (std::int64_t& of_slot : of_slots) of_slot *= gathered_;
-      std::sort(of_slots.begin(), of_slots.end(), std::greater<>());
-      of_slots.push_back(sent);
-      const std::int64_t computed = rows.of_rank(static_cast<std::int64_t>(rank)) * gathered_;
-      loads_.most_rows_ = std::max(loads_.most_rows_, computed);
-      loads_.work_of_rank_.push_back(number_of_work(shape, std::move(of_slots)));
+      loads_.most_rows_ = std::max(loads_.most_rows_, loads_.counts_.back().of_ranks[rank] * gathered_);
+      loads_.work_of_rank_.push_back(works_.number_of(shape, std::move(of_slots), sent));
     }
     return all;
   }
 
-  /// `rows` of the rank's slots, and behind them those that it sends out.
-  std::uint32_t number_of_work(std::size_t shape, std::vector<std::int64_t> rows) {
-    const auto next = static_cast<std::uint32_t>(loads_.works_.size());
-    const auto [known, is_new] = known_[shape].try_emplace(std::move(rows), next);
-    if (is_new) loads_.works_.push_back(work_of(shape, known->first));
-    return known->second;
-  }
-
-  ExpertWork work_of(std::size_t layer, std::span<const std::int64_t> rows_and_sent) const {
-    const std::span<const std::int64_t> rows = rows_and_sent.first(rows_and_sent.size() - 1);
-    Share share = share_of(scenario_);
-    share.expert_rows = rows;
-    share.dispatched_rows = rows_and_sent.back();
-    const BlockOps ops = lower_feed_forward(scenario_.model, layer, share, scenario_.recompute);
-    return {.rows = std::accumulate(rows.begin(), rows.end(), std::int64_t{0}),
-            .times = times_of(ops, scenario_),
-            .activations = ops.activations};
+  LoadCounts count(const RankRows& rows) const {
+    LoadCounts counts;
+    counts.of_experts = routed_.of_experts();
+    for (std::int64_t rank = 0; rank < rows.ranks; ++rank) counts.of_ranks.push_back(rows.of_rank(rank));
+    counts.dropped = routed_.dropped;
+    counts.kept = routed_.total();
+    counts.sent = std::accumulate(rows.sent.begin(), rows.sent.end(), std::int64_t{0});
+    return counts;
   }
 
   const Scenario& scenario_;
   ExpertLoads& loads_;
   std::int64_t gathered_;  ///< expert groups whose rows are computed together
-  std::vector<std::map<std::vector<std::int64_t>, std::uint32_t>> known_;  // by shape
+  ExpertWorks works_;
+  Loads routed_;  // scratch of add()
 };
 
 ExpertLoads::ExpertLoads(const Scenario& scenario) { Maker(scenario, *this).make(); }
 
-RankRows ExpertLoads::rows(const Scenario& scenario, std::uint32_t number) const {
-  const Origin& origin = origins_[number];
+void ExpertLoads::route(const Scenario& scenario, const Origin& origin, Loads& loads) const {
   const Experts& experts = scenario.model.layers[static_cast<std::size_t>(origin.layer)].experts;
-  const Loads loads = scenario.router.loads(gate_of(experts), origin.layer, origin.microbatch, origin.group,
-                                            scenario.layout.sizes().expert, tokens_per_device(scenario));
-  return rank_rows(loads, placement(origin.layer));
+  scenario.router.fill(loads, gate_of(experts), origin.layer, origin.microbatch, origin.group,
+                       scenario.layout.sizes().expert, tokens_per_device(scenario));
+}
+
+RankRows ExpertLoads::rows(const Scenario& scenario, std::uint32_t number) const {
+  Loads loads;
+  route(scenario, origins_[number], loads);
+  return rank_rows(loads, placement(origins_[number].layer));
 }
 
 bool has_uneven_loads(const Scenario& scenario) {

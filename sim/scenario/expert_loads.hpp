@@ -23,6 +23,14 @@ struct ExpertWork {
   Bytes activations;
 };
 
+/// What was routed in one layer and microbatch of one expert group.
+struct LoadCounts {
+  std::vector<std::int64_t> of_experts;  ///< rows, from all sources
+  std::vector<std::int64_t> of_ranks;    ///< rows that arrive at each, as computed
+  std::int64_t dropped = 0, kept = 0;    ///< choices
+  std::int64_t sent = 0;                 ///< rows, with those that fill up padded buffers
+};
+
 /// Loads that differ have numbers: those of one layer, one microbatch and one expert group. Where a layer's
 /// loads are those of every microbatch and group, they share one number.
 class ExpertLoads {
@@ -38,6 +46,7 @@ class ExpertLoads {
   const ExpertWork& work(std::uint32_t number, std::int64_t rank) const {
     return works_[work_of_rank_[static_cast<std::size_t>(number) * ranks_ + static_cast<std::size_t>(rank)]];
   }
+  const LoadCounts& counts(std::uint32_t number) const { return counts_[number]; }
   const ExpertPlacement& placement(std::int64_t layer) const {
     return placements_[static_cast<std::size_t>(layer)];
   }
@@ -63,11 +72,14 @@ class ExpertLoads {
   };
   class Maker;
 
+  void route(const Scenario& scenario, const Origin& origin, Loads& loads) const;
+
   std::size_t ranks_ = 1;
   std::int64_t groups_ = 1;
   std::vector<Span> spans_;                  // by layer
   std::vector<ExpertPlacement> placements_;  // by layer
   std::vector<Origin> origins_;              // by number
+  std::vector<LoadCounts> counts_;           // by number
   std::vector<std::uint32_t> work_of_rank_;  // [number][rank]
   std::vector<ExpertWork> works_;            // that differ
   std::vector<std::int64_t> mean_rows_;      // by layer

@@ -47,16 +47,22 @@ std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenari
 
 }  // namespace
 
-Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
+void OpSum::add(const Op& op, const Scenario& scenario) {
   const Device& device = scenario.cluster->device;
-  Time alone;
-  Time contended;
-  for (const Op& op : ops) {
-    alone += scenario.cost->time(op, device, 0).time;
-    contended += scenario.cost->time(op, device, scenario.collectives.communication_sms).time;
-  }
-  return {.time = alone,
-          .slowdown = alone.count == 0 ? 1.0 : std::max(1.0, contended / alone)};
+  const std::int64_t held = scenario.collectives.communication_sms;
+  const Time alone = scenario.cost->time(op, device, 0).time;
+  alone_ += alone;
+  contended_ += held == 0 ? alone : scenario.cost->time(op, device, held).time;
+}
+
+Timed OpSum::timed() const {
+  return {.time = alone_, .slowdown = alone_.count == 0 ? 1.0 : std::max(1.0, contended_ / alone_)};
+}
+
+Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
+  OpSum sum;
+  for (const Op& op : ops) sum.add(op, scenario);
+  return sum.timed();
 }
 
 BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {

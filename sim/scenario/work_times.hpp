@@ -47,6 +47,17 @@ class WorkTimes {
   BlockTimes head_;
 };
 
+/// Ops one after the other.
+class OpSum {
+ public:
+  void add(const Op& op, const Scenario& scenario);
+  Timed timed() const;
+
+ private:
+  Time alone_;
+  Time contended_;  // while communication holds its multiprocessors
+};
+
 /// Time of a list of ops one after the other.
 Timed time_of(const std::vector<Op>& ops, const Scenario& scenario);
 /// Times of a block's three passes.

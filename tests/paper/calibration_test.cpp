@@ -21,21 +21,19 @@ const Calibration& calibration() {
 
 }  // namespace
 
-TEST_CASE(
-    "On the H200 every kind of product and attention is predicted off the grid as well as was asked for") {
-  // Asked for over all shapes together: a median below 5 % and nine tenths below 12 %. A family with few
-  // shapes may be a little above.
-  double shapes = 0, medians = 0;
+TEST_CASE("On the H200 shapes off the grid are predicted as well as was asked for") {
+  // Asked for over all shapes together: a median below 5 % and nine tenths below 12 %. These shapes were
+  // drawn after the method was settled.
+  const Errors& all = calibration().held_out;
+  CHECK(all.shapes >= 300);
+  CHECK(all.median < 0.05);
+  CHECK(all.p90 < 0.12);
   for (const FamilyFit& fit : calibration().families) {
-    if (fit.held_out.shapes < 5) continue;
+    if (fit.held_out.shapes < 10) continue;
     INFO(name_of(fit.family));
-    CHECK(fit.held_out.median < 0.05);
-    CHECK(fit.held_out.p90 < 0.125);
-    shapes += static_cast<double>(fit.held_out.shapes);
-    medians += static_cast<double>(fit.held_out.shapes) * fit.held_out.median;
+    CHECK(fit.held_out.median < 0.08);
+    CHECK(fit.held_out.p90 < 0.14);
   }
-  CHECK(shapes > 200);
-  CHECK(medians / shapes < 0.04);
 }
 
 TEST_CASE("Whole mixture-of-experts blocks on the H200 take what their ops add up to, within a tenth") {

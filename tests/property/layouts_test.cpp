@@ -15,6 +15,12 @@ using namespace moesim;
 
 namespace {
 
+constexpr const char* rail_fat_tree = R"("kind": "rail_fat_tree", "levels": 2, "nvlink_rate": "400 GB/s")";
+constexpr const char* tapered =
+    R"("kind": "rail_fat_tree", "nodes_per_pod": 2, "taper": 2, "nvlink_rate": "400 GB/s")";
+constexpr const char* planes = R"("kind": "multi_plane", "nodes_per_pod": 2, "nvlink_rate": "400 GB/s")";
+constexpr const char* star = R"("kind": "star", "inside": "nvlink", "inside_rate": "400 GB/s")";
+
 /// Sizes of a run on nodes of `per_node` devices.
 struct Case {
   std::int64_t per_node = 4, pipeline = 1, tensor = 1, context = 1, data = 1, expert = 1, expert_tensor = 1;
@@ -24,6 +30,7 @@ struct Case {
   const char* schedule = "1f1b";
   const char* dispatch = "pairwise";
   const char* gradients = "zero1";
+  const char* topology = rail_fat_tree;
   std::string placement = "[]";
   std::int64_t devices() const { return pipeline * tensor * context * data; }
 };
@@ -44,8 +51,7 @@ Scenario scenario_of(const Case& c, const char* resolution = "folded") {
             "feed_forward": {{"kind": "swiglu", "width": 1024}},
             "moe": {{"experts": 8, "top_k": 2, "width": 256, "shared_experts": 1}}}},
           "cluster": {{"name": "nodes", "device": "configs/devices/h100.json", "devices": {},
-            "topology": {{"kind": "rail_fat_tree", "levels": 2, "devices_per_node": {},
-              "nvlink_rate": "400 GB/s", "nic_rate": "50 GB/s"}}}},
+            "topology": {{{}, "devices_per_node": {}, "nic_rate": "50 GB/s"}}}},
           "batch": {{"sequences": {}, "sequence_length": 256}},
           "parallelism": {{{}}},
           "recompute": "{}",
@@ -53,8 +59,8 @@ Scenario scenario_of(const Case& c, const char* resolution = "folded") {
           "collectives": {{"dispatch": {{"kind": "{}"}}, "communication_sms": 8, "slowed_by_compute": 1.3}},
           "gradient_sync": {{"kind": "{}"}},
           "resolution": "{}"}})",
-      c.devices(), c.per_node, 4 * c.data, words(c), c.recompute, c.schedule, c.dispatch, c.gradients,
-      resolution);
+      c.devices(), c.topology, c.per_node, 4 * c.data, words(c), c.recompute, c.schedule, c.dispatch,
+      c.gradients, resolution);
   return read_scenario(load_document_text(text, MOESIM_SOURCE "/layouts.json"));
 }
 
@@ -83,7 +89,11 @@ Case random_case(RandomStream& random) {
   c.schedule = one_of(random, {"1f1b", "gpipe", "zb_h1"});
   c.gradients = one_of(random, {"all_reduce", "zero1", "zero2", "zero3"});
   c.dispatch = one_of(random, {"pairwise", "hierarchical"});
-  if (c.pipeline == 2 && random.below(3) == 0) c.schedule = "dualpipev";
+  if (c.pipeline == 2 && random.below(2) == 0) {
+    c.schedule = one_of(random, {"dualpipe", "dualpipev", "chimera", "interleaved", "zb_v", "zb_h2"});
+    c.gradients = one_of(random, {"all_reduce", "zero1"});  // what both directions of a pipeline can have
+  }
+  c.topology = one_of(random, {rail_fat_tree, tapered, planes, star});
   std::vector<std::string_view> axes(std::begin(axis_names), std::end(axis_names));
   for (std::size_t k = axes.size(); k > 1; --k) std::swap(axes[k - 1], axes[random.below(k)]);
   if (random.below(2) == 0) c.placement = fmt::format(R"(["{}"])", fmt::join(axes, R"(", ")"));

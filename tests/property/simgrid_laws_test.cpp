@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "models/base/error.hpp"
+#include "sim/lower/lower.hpp"
 #include "sim/run/simulate.hpp"
 #include "tests/support/graphs.hpp"
 #include "tests/support/program.hpp"
@@ -111,6 +112,25 @@ TEST_CASE(
       CHECK(ideal <= fluid + Time{1000});
     }
   }
+}
+
+TEST_CASE(
+    "Every scenario of the project up to middle size takes the same step on fluid and SimGrid within 0.1 %") {
+  if (!testing::has_engine("simgrid")) return;
+  constexpr std::size_t middle = 100'000;  // tasks
+  int compared = 0;
+  for (const std::string& path : testing::project_files("scenarios", ".json")) {
+    const std::string file = path.substr(std::string("scenarios/").size());
+    const Scenario scenario = scenario_of(file, {});
+    const TaskGraph graph = lower(scenario);
+    if (graph.size() > middle) continue;
+    const Time fluid = scenario.engine->run(graph).makespan();
+    const Time simgrid = testing::run("simgrid", graph).makespan();
+    INFO(file << ": fluid " << fluid.count << ", simgrid " << simgrid.count);
+    CHECK(std::abs((fluid - simgrid).count) <= fluid.count / 1000);
+    ++compared;
+  }
+  CHECK(compared > 30);
 }
 
 TEST_CASE("SimGrid runs any number of times in a process, with the same fingerprint each time") {

@@ -1,0 +1,99 @@
+#include "report.hpp"
+
+#include <cstdio>
+#include <ctime>
+
+namespace measure {
+
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += c < ' ' ? ' ' : c;
+  }
+  return result + '"';
+}
+
+std::string number(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.6g", value);
+  return text;
+}
+
+std::string timing_keys(const Timing& timing) {
+  return "\"time_s\": " + number(timing.seconds) + ", \"noise\": " + number(timing.noise) +
+         ", \"samples\": " + std::to_string(timing.samples) + ", \"clock_mhz\": " + number(timing.clock_mhz);
+}
+
+std::string line_of(const Record& record, double best_rate, double bandwidth) {
+  std::string text = "{" + keys_of(record.shape) + ", " + timing_keys(record.timing);
+  const double flops = flops_of(record.shape);
+  const double rate = flops > 0 ? flops / record.timing.seconds / best_rate
+                                : bytes_of(record.shape) / record.timing.seconds / bandwidth;
+  if (flops <= 0 ? bandwidth > 0 : best_rate > 0)
+    text += std::string(flops > 0 ? ", \"share_of_best_product\": " : ", \"share_of_bandwidth\": ") +
+            number(rate);
+  text += ", \"method\": " + quoted(record.method);
+  if (record.library_seconds > 0) text += ", \"library_time_s\": " + number(record.library_seconds);
+  if (record.communication_sms >= 0)
+    text += ", \"communication_sms\": " + std::to_string(record.communication_sms) +
+            (record.told ? ", \"told\": true" : "");
+  return text + (record.held_out ? ", \"held_out\": true}" : "}");
+}
+
+std::string list(const std::string& name, const std::vector<std::string>& lines) {
+  std::string text = "    " + quoted(name) + ": [";
+  for (std::size_t i = 0; i < lines.size(); ++i) text += (i == 0 ? "\n      " : ",\n      ") + lines[i];
+  return text + (lines.empty() ? "]" : "\n    ]");
+}
+
+std::string now() {
+  const std::time_t time = std::time(nullptr);
+  char text[40];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&time));
+  return text;
+}
+
+std::string facts_lines(const DeviceFacts& f, const Clocks& clocks) {
+  const auto text = [](const char* key, const std::string& value) {
+    return "    \"" + std::string(key) + "\": " + value + ",\n";
+  };
+  return text("device", quoted(f.name)) + text("uuid", quoted(f.uuid)) +
+         text("compute_capability", quoted(std::to_string(f.major) + "." + std::to_string(f.minor))) +
+         text("multiprocessors", std::to_string(f.multiprocessors)) +
+         text("memory_bytes", std::to_string(f.memory)) + text("cache_bytes", std::to_string(f.cache)) +
+         text("memory_bandwidth", number(f.memory_bandwidth)) +
+         text("max_clock_mhz", std::to_string(f.max_clock_mhz)) +
+         text("memory_clock_mhz", number(clocks.memory_mhz())) + text("driver", quoted(f.driver)) +
+         text("cuda",
+              quoted(std::to_string(f.runtime / 1000) + "." + std::to_string(f.runtime % 1000 / 10))) +
+         text("cublaslt", std::to_string(cublasLtGetVersion())) +
+         text("cudnn", std::to_string(AttentionLibrary::version())) +
+         text("nccl", std::to_string(nccl_version()));
+}
+
+std::string block_line(const BlockTime& b) {
+  std::string text = "{\"block\": " + quoted(b.block) + ", \"pass\": " + quoted(b.pass) +
+                     ", \"tokens\": " + std::to_string(b.tokens) +
+                     ", \"sequence\": " + std::to_string(b.sequence) + ", " + timing_keys(b.timing) +
+                     ", \"ops\": [";
+  for (std::size_t i = 0; i < b.shapes.size(); ++i)
+    text += (i == 0 ? "{" : ", {") + keys_of(b.shapes[i]) + "}";
+  return text + "]}";
+}
+
+std::string link_line(const Link& l) {
+  return "{\"from\": " + std::to_string(l.from) + ", \"to\": " + std::to_string(l.to) +
+         ", \"same_node\": " + (l.same_node ? "true" : "false") + ", \"way\": " + quoted(l.way) +
+         ", \"bytes_per_second\": " + number(l.bytes_per_second) +
+         ", \"both_ways_bytes_per_second\": " + number(l.both_ways) +
+         ", \"latency_s\": " + number(l.latency) + "}";
+}
+
+std::string collective_line(const CollectiveTime& c) {
+  return "{\"collective\": " + quoted(c.collective) + ", \"library\": " + quoted(c.library) +
+         ", \"ranks\": " + std::to_string(c.ranks) + ", \"nodes\": " + std::to_string(c.nodes) +
+         ", \"bytes\": " + std::to_string(c.bytes) + ", \"time_s\": " + number(c.seconds) + "}";
+}
+
+}  // namespace measure
