@@ -2,14 +2,14 @@
 """What training steps and collectives take on the GPUs of one node, in PyTorch: the figures of the group
 "measured" of moesim validate.
 
-    torchrun --nproc_per_node 4 tools/measure_step.py out.json
+    NCCL_NVLS_ENABLE=0 torchrun --nproc_per_node 4 tools/measure_step.py out.json
 
 Steps are forward and backward of a few transformer blocks for one sequence of 4,096 tokens, in bf16: no embedding,
 head, update or data-parallel sum. Attention is cuDNN's; rotary embedding and dropout are left out; SwiGLU, norms,
 residuals and permutations are PyTorch's own kernels. With tensor parallelism a block works on its part of the
 sequence outside its products, gathers its input again for the weight gradient beside the input gradient, and sums
 the input gradient beside the weight gradient, as Megatron-LM does. Experts get even rows. Collectives are
-captured in a CUDA graph of 20, so that no host holds them up."""
+captured in a CUDA graph of 20, so that no host holds them up. Times are those of rank 0."""
 import json
 import os
 import sys
@@ -34,19 +34,19 @@ def scatter(whole):
 
 
 class Linear(torch.autograd.Function):
-    """x W^T; the weight gradient is added to `sum` inside the product."""
+    """x W^T; the weight gradient is added to `total` inside the product."""
 
     @staticmethod
-    def forward(ctx, x, weight, sum):
+    def forward(ctx, x, weight, total):
         ctx.save_for_backward(x, weight)
-        ctx.sum = sum
+        ctx.total = total
         return x @ weight.t()
 
     @staticmethod
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         result = gradient @ weight
-        torch.addmm(ctx.sum, gradient.t(), x, out=ctx.sum)
+        torch.addmm(ctx.total, gradient.t(), x, out=ctx.total)
         return result, None, None
 
 
@@ -54,10 +54,10 @@ class Column(Linear):
     """The same with columns divided over ranks: the input is gathered before."""
 
     @staticmethod
-    def forward(ctx, x, weight, sum):
+    def forward(ctx, x, weight, total):
         whole, handle = gather(x)
         ctx.save_for_backward(x, weight)
-        ctx.sum = sum
+        ctx.total = total
         handle.wait()
         return whole @ weight.t()
 
@@ -68,7 +68,7 @@ class Column(Linear):
         result = gradient @ weight
         gathered.wait()
         part, summed = scatter(result)
-        torch.addmm(ctx.sum, gradient.t(), whole, out=ctx.sum)
+        torch.addmm(ctx.total, gradient.t(), whole, out=ctx.total)
         summed.wait()
         return part, None, None
 
@@ -77,9 +77,9 @@ class Row(Linear):
     """The same with rows divided over ranks: the output is summed and scattered after."""
 
     @staticmethod
-    def forward(ctx, x, weight, sum):
+    def forward(ctx, x, weight, total):
         ctx.save_for_backward(x, weight)
-        ctx.sum = sum
+        ctx.total = total
         part, handle = scatter(x @ weight.t())
         handle.wait()
         return part
@@ -90,7 +90,7 @@ class Row(Linear):
         whole, handle = gather(gradient)
         handle.wait()
         result = whole @ weight
-        torch.addmm(ctx.sum, whole.t(), x, out=ctx.sum)
+        torch.addmm(ctx.total, whole.t(), x, out=ctx.total)
         return result, None, None
 
 
@@ -114,7 +114,7 @@ class Block:
         self.parts = ranks if tensor else 1
         self.hidden, self.heads, self.kv_heads, self.head = hidden, heads, kv_heads, 128
         self.experts, self.top_k, self.local = experts, top_k, max(1, experts // ranks)
-        self.sums = {}
+        self.totals = {}
         self.qkv = self.weight((heads + 2 * kv_heads) // self.parts * 128, hidden)
         self.out = self.weight(hidden, heads // self.parts * 128)
         self.norms = [torch.ones(hidden, device="cuda", dtype=BF16, requires_grad=True) for _ in range(2)]
@@ -124,11 +124,11 @@ class Block:
 
     def weight(self, rows, columns):
         weight = torch.randn(rows, columns, device="cuda", dtype=BF16) * 0.02
-        self.sums[id(weight)] = torch.zeros_like(weight)
+        self.totals[id(weight)] = torch.zeros_like(weight)
         return weight
 
     def apply(self, kind, x, weight):
-        return (kind if self.parts > 1 else Linear).apply(x, weight, self.sums[id(weight)])
+        return (kind if self.parts > 1 else Linear).apply(x, weight, self.totals[id(weight)])
 
     def __call__(self, x):
         y = self.apply(Column, F.rms_norm(x, (self.hidden,), self.norms[0]), self.qkv)
@@ -150,6 +150,7 @@ class Block:
         weights, _ = torch.topk(torch.softmax((y @ self.router.t()).float(), -1), self.top_k, -1)
         capacity = -(-tokens * self.top_k // self.experts)
         even = torch.arange(tokens * self.top_k, device="cuda") % self.experts
+        # The rows of each expert, and again from the beginning until all are full.
         order = torch.argsort(even, stable=True).repeat(2)[:capacity * self.experts]
         rows = Exchange.apply(y.index_select(0, order // self.top_k))
         rows = rows.view(ranks, self.local, -1, self.hidden).transpose(0, 1).reshape(self.local, -1, self.hidden)

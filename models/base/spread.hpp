@@ -15,8 +15,9 @@ double normal_exceeded_by(double share);
 /// Beta-Variables, 1958; within 1 % from 8 values on, 4.5 % too high for 2).
 double largest_over_mean(double spread, std::int64_t count);
 
-/// The same for each of `groups` groups of `each` values: their largest ones as they are expected in order
-/// (the same approximation), dealt out so that groups with large ones do not stand together.
+/// The same for each of `groups` groups of `each` values: their largest ones in order, each at the quantile
+/// that Blom gives its place among them and never below the mean, dealt out so that groups with large ones do
+/// not stand together.
 std::vector<double> largest_of_groups(double spread, std::int64_t groups, std::int64_t each);
 
 }  // namespace moesim

@@ -31,21 +31,32 @@ constexpr std::array<Protocol, 3> protocols{
 /// What differs between generations of GPUs.
 struct Generation {
   std::array<double, 3> most_polled;  ///< bytes a second of a rank in LL on 1, 2, and more nodes (llMaxBws)
-  double switch_share;                ///< of the links' rates in the switch (nvlsEfficiency); 0: it cannot
-  double channels;                    ///< of NVLS
-  double reduced, gathered;  ///< of NVLink's rate on rings: all-reduces, and the others and exchanges
-  Time simple;               ///< that a ring in the Simple protocol takes besides
-  Time exchange, ramp;       ///< that an exchange does, and until it is at full speed; half before
+  double switch_share = 0;            ///< of the links' rates in the switch (nvlsEfficiency); 0: it cannot
+  double channels = 1;                ///< of NVLS
+  double reduce_share = 1;            ///< of NVLink's rate that all-reduces reach on rings in Simple
+  double gather_share = 1;            ///< the same of the other operations on rings, and of exchanges
+  Time ring_setup = {};               ///< of a ring in Simple, beyond the latencies of its hops
+  Time exchange_setup = {};           ///< of an exchange, beyond the longest way
+  Time exchange_ramp = {};            ///< until an exchange is at full speed; it is at half speed before
 };
-/// Hopper's last five numbers: four H200 of one node, 1 to 512 MiB, calls in a CUDA graph, no NVLS. Between
-/// 256 and 512 MiB, of 370.8 GB/s: all-reduce 355, all-gather 329, reduce-scatter 323, all-to-all 320; what
-/// is left of 16 to 512 MiB is 24 to 36 us of an all-gather, 26 to 45 of an all-reduce, 30 to 33 of an
-/// all-to-all, of which 15 us at 1 MiB.
+/// Hopper's last five numbers: four H200 of one node, 1 to 512 MiB, calls in a CUDA graph, no NVLS, two
+/// series (the second is configs/validation/measured.json). Between 256 and 512 MiB, of 370.8 GB/s:
+/// all-reduce 355, all-gather 329, reduce-scatter 322, all-to-all 326; what is left of 16 to 512 MiB is 24 to
+/// 36 us of an all-gather, 26 to 45 of an all-reduce, 30 to 33 of an all-to-all, of which 15 us at 1 MiB.
+/// NCCL chooses without them, so they do not take part in the choice; for groups on several nodes they are
+/// extrapolated.
 constexpr std::string_view generation_names[] = {"ampere", "hopper", "blackwell"};
 constexpr std::array<Generation, 3> generations{
-    {{{87.7e9, 22.5e9, 19e9}, 0, 1, 1, 1, {}, {}, {}},
-     {{141e9, 45e9, 35e9}, 0.85, 16, 0.957, 0.873, 12_us, 9_us, 18_us},
-     {{282e9, 90e9, 70e9}, 0.74, 24, 1, 1, {}, {}, {}}}};
+    Generation{.most_polled = {87.7e9, 22.5e9, 19e9}},
+    Generation{.most_polled = {141e9, 45e9, 35e9},
+               .switch_share = 0.85,
+               .channels = 16,
+               .reduce_share = 0.957,
+               .gather_share = 0.878,
+               .ring_setup = 12_us,
+               .exchange_setup = 9_us,
+               .exchange_ramp = 18_us},
+    Generation{.most_polled = {282e9, 90e9, 70e9}, .switch_share = 0.74, .channels = 24}};
 constexpr Time switch_latency = 25_us;
 
 /// Seconds that the flows take with all links to themselves.
@@ -77,8 +88,8 @@ double pipeline_stretch(double bytes, double concurrent) {
 
 class Nccl final : public Collective {
  public:
-  Nccl(const CollectiveSettings& settings, const Generation& generation)
-      : settings_(settings), generation_(generation) {}
+  Nccl(const CollectiveSettings& settings, const Generation& generation, bool uses_switch)
+      : settings_(settings), generation_(generation), uses_switch_(uses_switch) {}
 
   Traffic plan(const Request& request, const Fabric& fabric) const override {
     if (request.operation == Operation::all_to_all) return exchange(request, fabric);
@@ -88,8 +99,7 @@ class Nccl final : public Collective {
     }
     Traffic best = rings(request, fabric);
     const bool in_a_node = nodes_of(request.group, fabric) == 1;
-    if (request.operation == Operation::all_reduce && in_a_node && generation_.switch_share > 0 &&
-        request.group.size() > 2) {
+    if (request.operation == Operation::all_reduce && in_a_node && uses_switch_ && request.group.size() > 2) {
       Traffic other = in_switch(request, fabric);
       if (time_of(other, fabric) < time_of(best, fabric)) best = std::move(other);
     }
@@ -132,8 +142,8 @@ class Nccl final : public Collective {
     }
     if (chosen == &protocols.back()) {
       const bool sums = request.operation == Operation::all_reduce;
-      best.latency += generation_.simple;
-      best.nvlink_efficiency = best.efficiency * (sums ? generation_.reduced : generation_.gathered);
+      best.latency += generation_.ring_setup;
+      best.nvlink_efficiency = best.efficiency * (sums ? generation_.reduce_share : generation_.gather_share);
     }
     best.messages = static_cast<std::int64_t>(best.flows.size()) * steps;
     return best;
@@ -142,10 +152,11 @@ class Nccl final : public Collective {
   /// Each rank sends to all others at once.
   Traffic exchange(const Request& request, const Fabric& fabric) const {
     Traffic traffic = sends_to_all(request, fabric);
-    const Time ramp = std::min(generation_.ramp, from_seconds(mean_seconds(request, traffic, fabric)));
-    traffic.latency += settings_.startup + generation_.exchange + ramp;
+    const Time ramp =
+        std::min(generation_.exchange_ramp, from_seconds(mean_seconds(request, traffic, fabric)));
+    traffic.latency += settings_.startup + generation_.exchange_setup + ramp;
     traffic.efficiency = settings_.efficiency;
-    traffic.nvlink_efficiency = settings_.efficiency * generation_.gathered;
+    traffic.nvlink_efficiency = settings_.efficiency * generation_.gather_share;
     return traffic;
   }
 
@@ -186,13 +197,19 @@ class Nccl final : public Collective {
 
   CollectiveSettings settings_;
   const Generation& generation_;
+  bool uses_switch_;
 };
 
 std::unique_ptr<const Collective> make(Reader& reader) {
   const CollectiveSettings settings = read_collective_settings(reader, {});
   const std::size_t generation = reader.choice(
       {.name = "generation", .help = "of the GPUs: what their links and NVSwitch can do"}, generation_names);
-  return std::make_unique<Nccl>(settings, generations[generation]);
+  const bool may_use_switch =
+      reader.flag({.name = "nvls",
+                   .help = "all-reduces may run in NVSwitch where it can (NCCL_NVLS_ENABLE)",
+                   .fallback = true});
+  return std::make_unique<Nccl>(settings, generations[generation],
+                                may_use_switch && generations[generation].switch_share > 0);
 }
 
 }  // namespace

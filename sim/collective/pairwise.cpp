@@ -1,5 +1,7 @@
 // Every rank sends to every other directly, as an all-to-all of NCCL does; also a plain send, and all to one
 // or one to all over one port.
+#include <utility>
+
 #include "sim/collective/settings.hpp"
 
 namespace moesim {
@@ -11,31 +13,32 @@ class Pairwise final : public Collective {
       : settings_(settings), deduplicate_(deduplicate) {}
 
   Traffic plan(const Request& request, const Fabric& fabric) const override {
+    if (request.operation == Operation::all_to_all)
+      return with_settings(sends_to_all(request, fabric, deduplicate_));
     Traffic traffic{
-        .flows = {}, .latency = settings_.startup, .efficiency = settings_.efficiency, .messages = 0};
-    traffic.latency += longest_latency(request.group, fabric);
+        .flows = {}, .latency = longest_latency(request.group, fabric), .efficiency = 1, .messages = 0};
     if (request.operation == Operation::point_to_point) {
       traffic.flows = {{request.group[0], request.group[1], static_cast<double>(request.bytes.count)}};
-      traffic.messages = 1;
-    } else if (request.operation == Operation::all_to_all) {
-      Traffic exchange = sends_to_all(request, fabric, deduplicate_);
-      exchange.latency = traffic.latency;
-      exchange.efficiency = traffic.efficiency;
-      return exchange;
     } else if (request.operation == Operation::reduce || request.operation == Operation::broadcast) {
       for (const DeviceId device : request.group.subspan(1)) {
         const bool inward = request.operation == Operation::reduce;
         traffic.flows.push_back({inward ? device : request.group[0], inward ? request.group[0] : device,
                                  static_cast<double>(request.bytes.count)});
       }
-      traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
     } else {
       refuse("pairwise", request.operation, "all_to_all, point_to_point, reduce and broadcast");
     }
-    return traffic;
+    traffic.messages = static_cast<std::int64_t>(traffic.flows.size());
+    return with_settings(std::move(traffic));
   }
 
  private:
+  Traffic with_settings(Traffic traffic) const {
+    traffic.latency += settings_.startup;
+    traffic.efficiency = settings_.efficiency;
+    return traffic;
+  }
+
   CollectiveSettings settings_;
   bool deduplicate_;
 };

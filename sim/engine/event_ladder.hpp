@@ -43,7 +43,9 @@ class EventLadder {
     return static_cast<std::size_t>((event.time - rung_begin_).count >> shift_);
   }
   Time begin_of(std::size_t bucket) const {
-    return rung_begin_ + Time{static_cast<std::int64_t>(bucket) << shift_};
+    const auto offset = static_cast<std::uint64_t>(bucket) << shift_;
+    const bool is_beyond = offset >= static_cast<std::uint64_t>((never - rung_begin_).count);
+    return is_beyond ? never : rung_begin_ + Time{static_cast<std::int64_t>(offset)};
   }
 
   /// Brings the next events near.

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "models/base/error.hpp"
+#include "models/base/hash.hpp"
 #include "sim/graph/resources.hpp"
 
 namespace moesim {
@@ -16,23 +17,17 @@ namespace {
 
 constexpr std::size_t named_tasks = 12;  // of a cycle, in an error
 
-/// One step of a 64-bit hash: xor, multiply by the FNV prime, fold the high half back.
-std::uint64_t mixed(std::uint64_t hash, std::uint64_t word) {
-  hash = (hash ^ word) * 0x00000100000001b3;
-  return hash ^ (hash >> 32);
-}
-
 std::uint64_t hash_of(std::span<const LinkLoad> loads) {
-  std::uint64_t hash = 0xcbf29ce484222325;
+  std::uint64_t hash = hash_of_nothing;
   for (const LinkLoad& load : loads) {
-    hash = mixed(mixed(hash, load.link), std::bit_cast<std::uint64_t>(load.bytes));
+    hash = hash_with(hash_with(hash, load.link), std::bit_cast<std::uint64_t>(load.bytes));
   }
   return hash;
 }
 
 std::uint64_t hash_of(std::span<const ActorId> members) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const ActorId member : members) hash = mixed(hash, member);
+  std::uint64_t hash = hash_of_nothing;
+  for (const ActorId member : members) hash = hash_with(hash, member);
   return hash;
 }
 

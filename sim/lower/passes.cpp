@@ -205,7 +205,8 @@ class PassLowering {
     if (timed.time.count > 0) goes_on_after(step_.compute(actor_, timed, tag, last_));
   }
 
-  /// Whether communication of tensor parallelism goes on beside the gradients of this pass.
+  /// Whether communication of tensor parallelism goes on beside the gradients of this pass. Beside another
+  /// pass the communication stream has its own order.
   bool overlaps_tensor() const {
     return sizes().tensor > 1 && !tag_.overlapped &&
            step_.scenario().collectives.tensor_backward == TensorBackward::overlapped;

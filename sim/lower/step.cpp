@@ -261,7 +261,7 @@ PatternId Step::copies_pattern(ActorId actor) {
                           .bytes = sums[i / communicator.groups.size()].gradients});
     }
     if (requests.empty()) return PatternId{nothing};
-    // What brings gradients to a server cannot sum them where they are; what servers use among each other
+    // What brings gradients to a server cannot sum them where they are, what servers use among themselves
     // can.
     const bool to_server = scenario_.gradient_sync.updater == Updater::server;
     const Collectives& collectives = scenario_.collectives;

@@ -4,17 +4,14 @@
 #include <functional>
 #include <numeric>
 
+#include "models/base/hash.hpp"
 #include "sim/scenario/share.hpp"
 
 namespace moesim {
 
-/// FNV-1a (Fowler, Noll, Vo) over words, the high half folded back.
 std::size_t ExpertWorks::Hash::operator()(std::span<const std::int64_t> words) const {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const std::int64_t word : words) {
-    hash = (hash ^ static_cast<std::uint64_t>(word)) * 0x9e3779b97f4a7c15;
-    hash ^= hash >> 32;
-  }
+  std::uint64_t hash = hash_of_nothing;
+  for (const std::int64_t word : words) hash = hash_with(hash, static_cast<std::uint64_t>(word));
   return hash;
 }
 

@@ -215,9 +215,10 @@ Collectives read_collectives(Reader reader, const Fabric& fabric, const Gradient
                      .at_most = 100.0});
   all.tensor_backward = static_cast<TensorBackward>(reader.choice(
       {.name = "tensor_backward",
-       .help = "what a backward pass does while tensor parallelism communicates: overlapped, input gradients "
-               "while inputs are gathered again, and weight gradients while input gradients are summed "
-               "(Megatron-LM), or in_turn, nothing",
+       .help =
+           "what a backward pass does while tensor parallelism communicates: overlapped, input gradients "
+           "while inputs are gathered again, and weight gradients while input gradients are summed "
+           "(Megatron-LM; in passes that compute both gradients, alone on the device), or in_turn, nothing",
        .fallback = "overlapped"},
       tensor_backward_names));
   reader.finish();
