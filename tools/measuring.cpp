@@ -73,6 +73,8 @@ void run_measuring_program(const std::string& program, const std::vector<std::st
   switch (const int code = spawned(words); code) {
     case 0:
       return;
+    case 2:
+      throw InputError("moesim-measure", "refused these options, as it says above");
     case 3:
       throw MissingError(
           "this machine has no GPU that moesim-measure can use; --measurements FILE fits what was measured "
