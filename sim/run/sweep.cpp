@@ -37,6 +37,7 @@ class Sweep {
       take(workers.wait());
       goes_on = watch(progress_, points_, fresh_);
     }
+    if (!goes_on) points_.killed_.clear();  // who stopped the sweep may have stopped them as well
     return std::move(points_);
   }
 
