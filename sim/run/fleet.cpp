@@ -98,7 +98,7 @@ void Fleet::begin(const SweepPlan& plan) {
     if (letter->text == lost) throw RunError(fmt::format("rank {} has ended before it began", letter->from));
     const Readiness readiness = parse_readiness(letter->text);
     if (!readiness.error.empty()) throw RunError(fmt::format("rank {} on {}", letter->from, readiness.error));
-    if (readiness.base != plan.base) {
+    if (readiness.basis != basis_of(plan)) {
       throw RunError(
           fmt::format("rank {} finds other files of the scenario's parts than rank 0: all ranks must "
                       "see the same",
