@@ -37,4 +37,14 @@ void add_list_commands(CLI::App& app);
 void add_calibrate_command(CLI::App& app);
 void add_cost_command(CLI::App& app);
 
+/// An option that names a file to write; an empty path: it is not given.
+struct OutputFile {
+  std::string option, path;
+};
+/// Before anything runs: throws InputError where one cannot be written, or is another one or the scenario.
+void check_outputs(const std::string& scenario, const std::vector<OutputFile>& files);
+
+/// Does each, also after one that failed; throws the first failure at the end.
+void do_each(const std::vector<std::function<void()>>& actions);
+
 }  // namespace moesim

@@ -20,6 +20,8 @@ struct SearchOptions {
 };
 
 void search(const SearchOptions& options) {
+  check_outputs(options.scenario,
+                {{.option = "--svg", .path = options.svg}, {.option = "--out", .path = options.common.out}});
   const Search found =
       moesim::search({.path = options.scenario,
                       .overrides = overrides_of(options.common),
@@ -33,17 +35,24 @@ void search(const SearchOptions& options) {
                result.simulated.size(), result.simulate_seconds);
   }
   const bool is_taken = options.common.out == "-";
-  write_file("-", options.common.format == "json"  ? write_json(result)
-                  : options.common.format == "csv" ? write_csv(result)
-                                                   : write_text(result, options.top));
-  if (!options.svg.empty() && !result.simulated.empty()) write_file(options.svg, draw_svg(result));
+  do_each({[&] {
+             write_file("-", options.common.format == "json"  ? write_json(result)
+                             : options.common.format == "csv" ? write_csv(result)
+                                                              : write_text(result, options.top));
+           },
+           [&] {
+             if (!options.svg.empty() && !result.simulated.empty()) write_file(options.svg, draw_svg(result));
+           },
+           [&] {
+             if (!is_taken && result.fitting > 0)
+               write_file(options.common.out, write_json(found.winner) + "\n");
+           }});
   if (result.ranked == 0) throw RunError("no candidate is left: every one was cut by a rule");
   if (result.fitting == 0) {
     throw RunError(fmt::format("no simulated plan fits: {}", result.simulated.front().error.empty()
                                                                  ? "all are above the memory limit"
                                                                  : result.simulated.front().error));
   }
-  if (!is_taken) write_file(options.common.out, write_json(found.winner) + "\n");
 }
 
 }  // namespace

@@ -118,14 +118,25 @@ void listen_for_signals() {
 }
 
 /// Whatever was asked for, of the points that are finished.
-void write_results(const SweepOptions& options, const SweptPoints& points) {
-  const bool is_asked = options.out != ":memory:" || !options.json_lines.empty() || !options.svg.empty();
-  if (!options.csv.empty() || !is_asked)
-    write_file(options.csv.empty() ? "-" : options.csv, write_csv(points));
-  if (!options.json_lines.empty()) write_file(options.json_lines, write_json_lines(points));
-  const bool is_whole =
-      is_interrupted == 0;  // in a picture of a part, points to come would look like failures
-  if (!options.svg.empty() && is_whole) write_file(options.svg, draw_sweep(points, measures_of(options)));
+void write_results(const SweepOptions& options, const SweptPoints& points, bool is_drawn) {
+  const bool is_asked = options.out != ":memory:" || !options.csv.empty() || !options.json_lines.empty() ||
+                        !options.svg.empty();
+  const bool has_rows = options.format == "csv" || options.csv == "-";
+  const bool has_lines = options.format == "json" || options.json_lines == "-";
+  const bool is_drawable = is_drawn && !options.svg.empty();
+  std::vector<std::function<void()>> writers;
+  const auto write = [&](const std::string& path, const auto& content) {
+    writers.emplace_back([&path, content] { write_file(path, content()); });
+  };
+  static const std::string screen = "-";
+  const auto rows = [&] { return write_csv(points); };
+  const auto lines = [&] { return write_json_lines(points); };
+  if (has_rows || (!is_asked && !has_lines)) write(screen, rows);
+  if (has_lines) write(screen, lines);
+  if (!options.csv.empty() && options.csv != "-") write(options.csv, rows);
+  if (!options.json_lines.empty() && options.json_lines != "-") write(options.json_lines, lines);
+  if (is_drawable) write(options.svg, [&] { return draw_sweep(points, measures_of(options)); });
+  do_each(writers);
 }
 
 void run_points(const SweepOptions& options, const SweepPlan& plan, Workers& workers) {
@@ -141,18 +152,29 @@ void run_points(const SweepOptions& options, const SweepPlan& plan, Workers& wor
         return is_interrupted == 0;
       });
   if (is_watched) fmt::print(stderr, "\n");
-  write_results(options, points);
+  const bool have_all_failed = last.failed == last.points;
+  // In a picture of a part, points to come would look like failures.
+  write_results(options, points, is_interrupted == 0 && !have_all_failed);
   if (is_interrupted != 0)
     throw RunError(options.out != ":memory:" ? "stopped; the same command goes on"
                                              : "stopped; with --out FILE it could go on");
-  if (last.failed == last.points)
+  if (have_all_failed)
     throw RunError(fmt::format("all {} points failed, the first with: {}", last.points, points.of(0).error));
+}
+
+void check_files(const SweepOptions& options) {
+  check_outputs(options.scenario, {{.option = "--out", .path = options.out == ":memory:" ? "" : options.out},
+                                   {.option = "--csv", .path = options.csv},
+                                   {.option = "--json-lines", .path = options.json_lines},
+                                   {.option = "--svg", .path = options.svg}});
 }
 
 /// The plan, checked against what is asked of it.
 SweepPlan plan_of(const SweepOptions& options, const SweepRequest& request) {
   SweepPlan plan = plan_sweep(request);
   if (!options.svg.empty()) check_drawable(plan);
+  check_keys(plan);
+  check_files(options);
   return plan;
 }
 
@@ -165,13 +187,6 @@ void run_as_rank(const SweepOptions& options, const SweepRequest& request) {
   const SweepPlan plan = plan_of(options, request);
   fleet.begin(plan);
   run_points(options, plan, fleet);
-}
-
-/// `--format` is short for where rows and lines go.
-SweepOptions with_format(SweepOptions options) {
-  std::string& file = options.format == "csv" ? options.csv : options.json_lines;
-  if (!options.format.empty() && file.empty()) file = "-";
-  return options;
 }
 
 void run_sweep(const SweepOptions& options) {
@@ -225,7 +240,7 @@ void add_sweep_command(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_flag("--dry-run", options->dry_run, "count the points, show the first and the last");
   command->add_flag("--quiet", options->quiet, "no progress");
-  command->callback([options] { run_sweep(with_format(*options)); });
+  command->callback([options] { run_sweep(*options); });
 }
 
 }  // namespace moesim

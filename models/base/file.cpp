@@ -57,6 +57,30 @@ std::string read_file(const std::string& path) {
   return content;
 }
 
+void check_place(const std::string& path) {
+  if (path == "-") return;
+  std::error_code ignored;
+  const std::filesystem::file_status there = std::filesystem::status(path, ignored);
+  if (std::filesystem::is_directory(there))
+    throw InputError(path, "is a directory, expected the name of a file");
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const std::string touched = std::filesystem::is_other(there) ? path : folder.empty() ? "." : folder;
+  if (::access(touched.c_str(), W_OK) != 0) fail_writing(path);
+  if (!std::filesystem::is_other(there) && !std::filesystem::is_directory(touched, ignored)) {
+    errno = ENOTDIR;
+    fail_writing(path);
+  }
+}
+
+bool is_same_file(const std::string& path, const std::string& other) {
+  std::error_code ignored;
+  if (path == "-" || other == "-" || std::filesystem::is_other(path, ignored)) return false;
+  const auto name = [&](const std::string& file) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(file), ignored).lexically_normal();
+  };
+  return name(path) == name(other);
+}
+
 void write_file(const std::string& path, std::string_view content) {
   if (path == "-") {
     if (!write_all(stdout, content)) fail_writing("standard output");

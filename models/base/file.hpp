@@ -14,4 +14,11 @@ std::string read_file(const std::string& path);
 /// InputError where the place cannot be written.
 void write_file(const std::string& path, std::string_view content);
 
+/// What write_file would find out only when there is something to write: throws InputError where the place is
+/// a directory, or its folder is missing or may not be written.
+void check_place(const std::string& path);
+
+/// Whether both name one regular file, or a place for one. A device or a pipe may have many names.
+bool is_same_file(const std::string& path, const std::string& other);
+
 }  // namespace moesim

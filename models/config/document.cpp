@@ -83,28 +83,38 @@ Value load_file(const std::string& path, std::vector<std::string>& open) {
   return value;
 }
 
-Value* list_item(Value& list, const std::string& step, const std::string& key) {
+/// "--set schedule.kind", or another option that the value came by.
+std::string name_of(const Override& change) {
+  const bool is_option = change.value.origin.starts_with("--");
+  return (is_option ? change.value.origin : std::string("--set")) + " " + change.key;
+}
+
+std::string origin_of(const Override& change) {
+  return change.value.origin.empty() ? "--set" : change.value.origin;
+}
+
+Value* list_item(Value& list, const std::string& step, const std::string& place) {
   std::size_t index = 0;
   const auto [end, error] = std::from_chars(step.data(), step.data() + step.size(), index);
   if (error != std::errc() || end != step.data() + step.size() || index >= list.items.size()) {
-    throw InputError("--set " + key, fmt::format("'{}' is no item of a list of {}", step, list.items.size()));
+    throw InputError(place, fmt::format("'{}' is no item of a list of {}", step, list.items.size()));
   }
   return &list.items[index];
 }
 
 /// The value one step down a dotted path, made an object or opened from its file where need be.
-Value* descend(Value& value, const std::string& step, const std::string& key) {
-  if (value.kind == Value::Kind::list) return list_item(value, step, key);
+Value* descend(Value& value, const std::string& step, const Override& change) {
+  const std::string place = name_of(change);
+  if (value.kind == Value::Kind::list) return list_item(value, step, place);
   if (value.kind == Value::Kind::text && value.text.find(".json") != std::string::npos) {
     std::vector<std::string> open;
     value = load_file(find_beside(value.text, value.origin), open);
   }
   if (value.kind == Value::Kind::null) value.kind = Value::Kind::object;
   if (value.kind != Value::Kind::object) {
-    throw InputError("--set " + key,
-                     fmt::format("'{}' leads through {}, which has no keys", step, print(value)));
+    throw InputError(place, fmt::format("'{}' leads through {}, which has no keys", step, print(value)));
   }
-  if (value.find(step) == nullptr) value.members.emplace_back(step, Value{.origin = "--set"});
+  if (value.find(step) == nullptr) value.members.emplace_back(step, Value{.origin = origin_of(change)});
   return value.find(step);
 }
 
@@ -150,15 +160,15 @@ void apply_override(Value& document, const Override& change) {
     const std::size_t dot = std::min(change.key.find('.', begin), change.key.size());
     const std::string step = change.key.substr(begin, dot - begin);
     if (step.empty())
-      throw InputError("--set " + change.key, "has an empty step, expected a path as schedule.kind");
-    place = descend(*place, step, change.key);
+      throw InputError(name_of(change), "has an empty step, expected a path as schedule.kind");
+    place = descend(*place, step, change);
     begin = dot + 1;
   }
   // The kind of a part decides which keys it has: another kind starts from its defaults.
   const bool had_one = place->kind != Value::Kind::null;
   if (change.key.ends_with(".kind") && had_one && !same(*place, change.value)) {
     const std::string owner = change.key.substr(0, change.key.size() - 5);
-    Value fresh{.kind = Value::Kind::object, .origin = "--set"};
+    Value fresh{.kind = Value::Kind::object, .origin = origin_of(change)};
     fresh.set("kind", change.value);
     apply_override(document, {.key = owner, .value = std::move(fresh)});
     return;

@@ -9,6 +9,7 @@
 #include "models/base/error.hpp"
 #include "models/config/document.hpp"
 #include "models/config/quantity.hpp"
+#include "models/config/unknown_key.hpp"
 
 namespace moesim {
 namespace {
@@ -328,8 +329,8 @@ void Reader::finish() const {
     known.erase(std::unique(known.begin(), known.end()), known.end());
     const std::string near = nearest_name(name, known);
     const std::string listed = known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "));
-    fail(name, fmt::format("unknown key (known: {}{})", listed,
-                           near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
+    throw UnknownKey(where(name), fmt::format("unknown key (known: {}{})", listed,
+                                              near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
   }
 }
 

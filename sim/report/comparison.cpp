@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "sim/report/csv_cell.hpp"
+
 namespace moesim {
 namespace {
 
@@ -66,13 +68,6 @@ std::string aligned(const Row& row, const std::vector<std::size_t>& widths, std:
 std::string without_end(std::string line) {
   line.erase(line.find_last_not_of(' ') + 1);
   return line + "\n";
-}
-
-std::string quoted(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string result = "\"";
-  for (const char letter : text) result += letter == '"' ? std::string("\"\"") : std::string(1, letter);
-  return result + '"';
 }
 
 std::string numbers_csv(const ComparedRun& run) {
@@ -144,13 +139,13 @@ std::string write_text(const Comparison& comparison) {
 
 std::string write_csv(const Comparison& comparison) {
   std::string text;
-  for (const std::string& key : comparison.keys) text += quoted(key) + ",";
+  for (const std::string& key : comparison.keys) text += csv_cell(key) + ",";
   text +=
       "step_time_s,tokens_per_s_per_device,mfu,bubble_fraction,exposed_communication_s,peak_memory,fits,"
       "relative,error\n";
   for (const ComparedRun& run : comparison.runs) {
-    for (const Value& value : run.values) text += quoted(word(value)) + ",";
-    text += fmt::format("{},{}\n", numbers_csv(run), quoted(run.error));
+    for (const Value& value : run.values) text += csv_cell(word(value)) + ",";
+    text += fmt::format("{},{}\n", numbers_csv(run), csv_cell(run.error));
   }
   return text;
 }

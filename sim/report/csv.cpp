@@ -1,18 +1,10 @@
 // The report as one row: what a spreadsheet wants first.
 #include <fmt/format.h>
 
+#include "sim/report/csv_cell.hpp"
 #include "sim/report/report.hpp"
 
 namespace moesim {
-namespace {
-
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char letter : text) result += letter == '"' ? std::string("\"\"") : std::string(1, letter);
-  return result + '"';
-}
-
-}  // namespace
 
 std::string write_csv(const Report& report) {
   const bool has_model = report.tokens > 0;
@@ -23,7 +15,7 @@ std::string write_csv(const Report& report) {
       "compute_s,exposed_communication_s,bubble_s,optimizer_s,peak_memory,fits,load_max_over_mean,"
       "dropped_token_fraction,imbalance_cost_s\n"
       "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
-      quoted(report.about), report.fingerprint, to_seconds(report.step_time),
+      quoted_cell(report.about), report.fingerprint, to_seconds(report.step_time),
       number(has_model ? report.tokens_per_second() : 0),
       number(has_model ? report.tokens_per_second_per_device() : 0),
       number(has_model ? report.flops_per_device().count / 1e12 : 0), number(has_model ? report.mfu() : 0),

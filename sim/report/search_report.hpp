@@ -74,8 +74,8 @@ struct Agreement {
 
 /// The result of a search.
 struct SearchResult {
-  std::string about;
-  std::vector<std::string> tried;  ///< "tensor: 1, 2, 4" for each axis
+  std::string about, model, cluster;  ///< of the scenario that the search starts from; names
+  std::vector<std::string> tried;     ///< "tensor: 1, 2, 4" for each axis
   std::uint64_t candidates = 0, ranked = 0;
   std::array<std::uint64_t, cut_rule_count> cut{};
   Bytes memory_limit;

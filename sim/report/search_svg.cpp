@@ -17,7 +17,8 @@ constexpr double left = 70, width = 470, height = 300, right = 24, below = 58;
 class FrontDrawing {
  public:
   explicit FrontDrawing(const SearchResult& result)
-      : result_(result), title_(title_lines(result.about, width)) {
+      : result_(result),
+        title_(title_lines(fmt::format("Plans for {} on {}", result.model, result.cluster), width)) {
     top_ = 24 + title_line * static_cast<double>(title_.size());
     std::vector<double> times;
     std::vector<double> sizes{gigabytes(result.memory_limit)};

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/report/csv_cell.hpp"
+
 namespace moesim {
 namespace {
 
@@ -121,13 +123,6 @@ std::string table(const Validation& validation, const std::string& group) {
   return text + fmt::format("  source: {}\n\n", fmt::join(sources, "; "));
 }
 
-std::string quoted(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string result = "\"";
-  for (const char letter : text) result += letter == '"' ? std::string("\"\"") : std::string(1, letter);
-  return result + '"';
-}
-
 }  // namespace
 
 double JudgedCase::deviation() const {
@@ -195,11 +190,11 @@ std::string write_csv(const Validation& validation) {
       "group,name,figure,unit,published,simulated,error,tolerance,absolute,within,source,known\n";
   for (const JudgedCase& one : validation.cases) {
     const bool ran = one.error.empty();
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", quoted(one.group), quoted(one.name),
-                        quoted(one.figure), quoted(one.unit), one.published,
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_cell(one.group), csv_cell(one.name),
+                        csv_cell(one.figure), csv_cell(one.unit), one.published,
                         ran ? fmt::format("{}", one.simulated) : "",
-                        ran ? fmt::format("{}", one.deviation()) : quoted(one.error), one.tolerance,
-                        one.is_absolute, one.is_within(), quoted(one.source), quoted(one.known));
+                        ran ? fmt::format("{}", one.deviation()) : csv_cell(one.error), one.tolerance,
+                        one.is_absolute, one.is_within(), csv_cell(one.source), csv_cell(one.known));
   }
   return text;
 }

@@ -92,6 +92,7 @@ VariedKey parse_varied_key(std::string_view argument) {
   for (const std::string& value : split_values(argument.substr(equals + 1))) {
     if (value.empty()) throw InputError(fmt::format("--over {}", argument), "has an empty value");
     varied.values.push_back(parse_override(varied.key + "=" + value).value);
+    varied.values.back().origin = "--over";
   }
   return varied;
 }

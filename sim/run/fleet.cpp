@@ -98,7 +98,7 @@ void Fleet::begin(const SweepPlan& plan) {
     if (letter->text == lost) throw RunError(fmt::format("rank {} has ended before it began", letter->from));
     const Readiness readiness = parse_readiness(letter->text);
     if (!readiness.error.empty()) throw RunError(fmt::format("rank {} on {}", letter->from, readiness.error));
-    if (readiness.base != plan.base) {
+    if (readiness.basis != basis_of(plan)) {
       throw RunError(
           fmt::format("rank {} finds other files of the scenario's parts than rank 0: all ranks must "
                       "see the same",
@@ -134,7 +134,11 @@ std::size_t Fleet::count() const {
 void Fleet::add(std::size_t point) {
   const std::size_t member = freest();
   members_[member].points.insert(point);
-  tell(member, fmt::to_string(point));
+  try {
+    tell(member, fmt::to_string(point));
+  } catch (const RunError&) {
+    lose(member);
+  }
 }
 
 void Fleet::take(const Letter& letter, std::vector<FinishedPoint>& finished) {
@@ -144,8 +148,12 @@ void Fleet::take(const Letter& letter, std::vector<FinishedPoint>& finished) {
     member.points.erase(finished.back().point);
     return;
   }
-  member.is_lost = true;
-  const std::set<std::size_t> left = std::exchange(member.points, {});
+  lose(static_cast<std::size_t>(letter.from));
+}
+
+void Fleet::lose(std::size_t member) {
+  members_[member].is_lost = true;
+  const std::set<std::size_t> left = std::exchange(members_[member].points, {});
   if (members_[freest()].is_lost) throw RunError("no rank is left to run points");
   for (const std::size_t point : left) add(point);  // to others
 }

@@ -39,6 +39,8 @@ class Fleet final : public Workers {
   std::optional<Letter> look(int milliseconds);
   /// A finished point, or the end of a member, whose points others get.
   void take(const Letter& letter, std::vector<FinishedPoint>& finished);
+  /// Gives the points of a member that has ended to others. Throws RunError where none is left.
+  void lose(std::size_t member);
   std::size_t room(std::size_t left) const;
   /// The member with the least to do.
   std::size_t freest() const;

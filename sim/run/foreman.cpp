@@ -60,11 +60,11 @@ void serve(const SweepPlan& plan, unsigned jobs, int stream, std::string& heard)
   std::string heard;
   try {
     const SweepPlan plan = plan_sweep(request, listen(stream, heard));
-    say(stream, print(Readiness{.base = plan.base, .error = {}}));
+    say(stream, print(Readiness{.basis = basis_of(plan), .error = {}}));
     serve(plan, request.jobs, stream, heard);
     _exit(0);
   } catch (const std::exception& error) {
-    say(stream, print(Readiness{.base = {}, .error = fmt::format("{}: {}", machine(), error.what())}));
+    say(stream, print(Readiness{.basis = {}, .error = fmt::format("{}: {}", machine(), error.what())}));
   }
   _exit(1);
 }
@@ -115,11 +115,11 @@ std::optional<std::string> Foreman::hear(int milliseconds) {
   return take_framed(heard_);
 }
 
-std::string print(const Readiness& readiness) { return framed(readiness.base) + framed(readiness.error); }
+std::string print(const Readiness& readiness) { return framed(readiness.basis) + framed(readiness.error); }
 
 Readiness parse_readiness(std::string text) {
   Readiness readiness;
-  readiness.base = taken(text);
+  readiness.basis = taken(text);
   readiness.error = taken(text);
   return readiness;
 }

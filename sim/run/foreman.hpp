@@ -36,7 +36,7 @@ class Foreman {
 
 /// A foreman's first answer: what it would run, or why it cannot.
 struct Readiness {
-  std::string base;   ///< SweepPlan::base; empty where there is an error
+  std::string basis;  ///< basis_of its plan; empty where there is an error
   std::string error;  ///< with the name of the machine
 };
 std::string print(const Readiness& readiness);

@@ -185,6 +185,8 @@ Search search(const SearchRequest& request) {
   Search search;
   SearchResult& result = search.result;
   result.about = base.about;
+  result.model = base.model.name;
+  if (base.cluster) result.cluster = base.cluster->name;
   result.tried = space.describe();
   result.candidates = space.candidates();
   result.memory_limit = space.memory_limit;

@@ -6,13 +6,13 @@ namespace moesim {
 
 PointResult SweptPoints::of(std::size_t point) const {
   const auto killed = killed_.find(point);
-  return killed != killed_.end() ? killed->second : results_->find(choice_of(plan_->points[point]));
+  return killed != killed_.end() ? killed->second : results_->find(choice_of(*plan_, point));
 }
 
 Results open_results(const SweepPlan& plan, const std::string& path) {
   Value keys{.kind = Value::Kind::list};
   for (const std::string& key : plan.keys) keys.items.push_back({.kind = Value::Kind::text, .text = key});
-  return Results(path, plan.base, choice_of(keys.items));
+  return Results(path, plan.base, one_line(keys));
 }
 
 /// One sweep on its way.
@@ -22,7 +22,7 @@ class Sweep {
     const std::map<std::string, bool> known = results.known();
     progress_.points = plan.points.size();
     for (std::size_t point = 0; point < plan.points.size(); ++point) {
-      const auto found = known.find(choice_of(plan.points[point]));
+      const auto found = known.find(choice_of(plan, point));
       (found == known.end() ? missing_ : fresh_).push_back(point);
       progress_.failed += found != known.end() && found->second ? 1 : 0;
     }
@@ -37,6 +37,7 @@ class Sweep {
       take(workers.wait());
       goes_on = watch(progress_, points_, fresh_);
     }
+    if (!goes_on) points_.killed_.clear();  // who stopped the sweep may have stopped them as well
     return std::move(points_);
   }
 
@@ -45,7 +46,7 @@ class Sweep {
   void take(std::vector<FinishedPoint> finished) {
     std::vector<std::pair<std::string, const PointResult*>> rows;
     for (const FinishedPoint& one : finished) {
-      if (one.is_final) rows.emplace_back(choice_of(plan_.points[one.point]), &one.result);
+      if (one.is_final) rows.emplace_back(choice_of(plan_, one.point), &one.result);
     }
     if (!rows.empty()) results_.keep(rows);
     fresh_.clear();

@@ -42,7 +42,8 @@ using SweepWatch = std::function<bool(const SweepProgress& progress, const Swept
                                       const std::vector<std::size_t>& fresh)>;
 
 /// Runs the points that the results lack. One that fails or crashes has its error; one that was killed is
-/// tried again by the next start. Throws RunError where results cannot be kept: what came before is.
+/// tried again by the next start, and left out where the watch stops the sweep. Throws RunError where results
+/// cannot be kept: what came before is.
 SweptPoints sweep(const SweepPlan& plan, Results& results, Workers& workers, const SweepWatch& watch);
 
 /// The keys, then step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, exposed_communication_s,

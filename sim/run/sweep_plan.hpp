@@ -1,6 +1,7 @@
 // What a sweep is to run: a scenario, the keys that it varies, and the points that they span.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,8 @@ struct SweepPlan {
   std::vector<ZippedKeys> axes;
   std::vector<std::string> keys;
   std::vector<std::vector<Value>> points;
+  /// A mark of what they hold, of the values that are files or name some; by "KEY=VALUE".
+  std::map<std::string, std::string> contents;
 };
 
 /// Reads the scenario and its axes. Throws InputError, also where nothing is varied.
@@ -38,8 +41,19 @@ SweepPlan plan_sweep(const SweepRequest& request);
 /// The same of the text of a scenario that has been read.
 SweepPlan plan_sweep(const SweepRequest& request, std::string text);
 
-/// The values of a point as one line of JSON: its name among results.
-std::string choice_of(const std::vector<Value>& values);
+/// The values of a point as one line of JSON: its name among results. Where a value is a file, what that
+/// holds is part of the name.
+std::string choice_of(const SweepPlan& plan, std::size_t point);
+
+/// What one who runs points of the plan must see as well: its scenario, and what files of swept values hold.
+std::string basis_of(const SweepPlan& plan);
+
+/// A value as one line of JSON, however long.
+std::string one_line(const Value& value);
+
+/// Reads the scenario of the first point. Throws InputError where it has a key that neither it nor the last
+/// point knows: a value that fails is a row, a misspelt key would be one for every point.
+void check_keys(const SweepPlan& plan);
 
 /// Simulates one point. What goes wrong is in the result.
 PointResult run_point(const SweepPlan& plan, std::size_t point);

@@ -1,25 +1,15 @@
 // A sweep's points as a table and as lines of JSON.
 #include <fmt/format.h>
 
-#include <limits>
-
+#include "sim/report/csv_cell.hpp"
 #include "sim/run/measure.hpp"
 #include "sim/run/sweep.hpp"
 
 namespace moesim {
 namespace {
 
-std::string one_line(const Value& value) { return print(value, std::numeric_limits<std::size_t>::max()); }
-
-std::string quoted(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string result = "\"";
-  for (const char letter : text) result += letter == '"' ? std::string("\"\"") : std::string(1, letter);
-  return result + '"';
-}
-
 std::string cell(const Value& value) {
-  return quoted(value.kind == Value::Kind::text ? value.text : one_line(value));
+  return csv_cell(value.kind == Value::Kind::text ? value.text : one_line(value));
 }
 
 }  // namespace
@@ -27,7 +17,7 @@ std::string cell(const Value& value) {
 std::string write_csv(const SweptPoints& points) {
   const SweepPlan& plan = points.plan();
   std::string rows;
-  for (const std::string& key : plan.keys) rows += quoted(key) + ",";
+  for (const std::string& key : plan.keys) rows += csv_cell(key) + ",";
   for (const Measure& column : table_measures()) rows += column.name + ",";
   rows += "error\n";
   for (std::size_t point = 0; point < plan.points.size(); ++point) {
@@ -39,7 +29,7 @@ std::string write_csv(const SweptPoints& points) {
       const Value* found = column.in(report);
       rows += (found == nullptr ? "" : cell(*found)) + ",";
     }
-    rows += quoted(result.error) + "\n";
+    rows += csv_cell(result.error) + "\n";
   }
   return rows;
 }

@@ -47,7 +47,10 @@ std::vector<Value> values_of(const Range& range, const std::string& text, const 
 VariedKey read_key(const std::string& key, const Value& given) {
   const std::string where = fmt::format("{}: sweep.{}", given.origin, key);
   if (given.kind == Value::Kind::text) {
-    if (auto range = parse_range(given.text, where)) return {.key = key, .values = std::move(*range)};
+    if (auto range = parse_range(given.text, where)) {
+      for (Value& value : *range) value.origin = given.origin;
+      return {.key = key, .values = std::move(*range)};
+    }
   }
   if (given.kind != Value::Kind::list || given.items.empty()) {
     throw InputError(where, fmt::format("is {}, expected a list of values or a range, as \"8..64 x2\" or "

@@ -81,7 +81,7 @@ TEST_CASE("A comparison of schedules gives the closed forms, and a kind that fai
         "peak_memory,fits,relative,error\n"
         "sequential,12,,,0.5,0,,,1.3333333333333333,\n"
         "gpipe,9,,,0.3333333333333333,0,,,1,\n"
-        "nope,,,,,,,,,\"--set: schedule.kind: unknown 'nope' (known: sequential, gpipe, 1f1b, interleaved, "
+        "nope,,,,,,,,,\"--over: schedule.kind: unknown 'nope' (known: sequential, gpipe, 1f1b, interleaved, "
         "zb_h1, zb_h2, zb_v, zb_auto, chimera, dualpipe, dualpipev)\"\n");
   CHECK(write_text(compare_kinds(write_pipeline(folder), "sequential,gpipe")) ==
         "Two ranks\n\n"

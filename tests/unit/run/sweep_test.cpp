@@ -1,5 +1,7 @@
 #include "sim/run/sweep.hpp"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -260,4 +262,112 @@ TEST_CASE("A terminal shows points done, their rate, the time left and the best 
   INFO(shown.out << shown.err);
   CHECK(shown.out.find("3 of 3 points, ") != std::string::npos);
   CHECK(shown.out.find(" a second, 0 s left; best step_time_s 54: pipeline") != std::string::npos);
+}
+
+TEST_CASE("Where a value is a file that has changed, its points run again and the others do not") {
+  const Folder folder("sweep-value");
+  const auto write = [&](const std::string& name, int forward) {
+    return folder.write(name, fmt::format(R"({{"kind": "fixed", "forward": "{} s", "backward_input": "1 s",
+                                         "backward_weight": "1 s"}})",
+                                          forward));
+  };
+  const std::string costs = write("a.json", 1) + "," + write("b.json", 2);
+  const std::string line = fmt::format(
+      "moesim sweep {} --set schedule.kind=gpipe --set pipeline.microbatches=2 --set pipeline.stages=2 "
+      "--over "
+      "cost={} --csv - --out {}",
+      pipeline, costs, folder.at("results"));
+  const std::string before = run_shell(line).out;
+  REQUIRE(lines_of(before).size() == 3);
+  CHECK(run_shell(line).out == before);
+  write("b.json", 3);
+  const std::string after = run_shell(line).out;
+  CHECK(lines_of(after).at(1) == lines_of(before).at(1));
+  CHECK(lines_of(before).at(2).find(".json,12.0,") != std::string::npos);  // (2 + 2 - 1) x (2 + 1 + 1) s
+  CHECK(lines_of(after).at(2).find(".json,15.0,") != std::string::npos);
+  write("b.json", 2);
+  CHECK(run_shell(line).out == before);
+}
+
+namespace {
+
+/// Workers of which each point is killed.
+class Doomed final : public Workers {
+ public:
+  bool is_free(std::size_t) const override { return points_.empty(); }
+  std::size_t count() const override { return points_.size(); }
+  void add(std::size_t point) override { points_.push_back(point); }
+  std::vector<FinishedPoint> wait() override {
+    FinishedPoint killed{.point = points_.back(),
+                         .result = {.scenario = {}, .report = {}, .error = "killed"},
+                         .is_final = false};
+    points_.clear();
+    return {killed};
+  }
+
+ private:
+  std::vector<std::size_t> points_;
+};
+
+std::string csv_of_doomed(std::size_t most) {
+  const SweepPlan plan = plan_sweep({.path = MOESIM_SOURCE "/" + pipeline,
+                                     .overrides = {},
+                                     .axes = {{parse_swept_key(microbatches + "16,18")}}});
+  Results results = open_results(plan, ":memory:");
+  Doomed workers;
+  return write_csv(
+      sweep(plan, results, workers,
+            [&](const SweepProgress& progress, const auto&, const auto&) { return progress.done < most; }));
+}
+
+}  // namespace
+
+TEST_CASE("A sweep that is stopped has no row for a point that was killed") {
+  CHECK(lines_of(csv_of_doomed(10)).size() == 3);
+  CHECK(lines_of(csv_of_doomed(1)).size() == 1);
+}
+
+TEST_CASE("Outputs that destroy each other or have no place are refused before anything runs") {
+  const Folder folder("sweep-outputs");
+  const std::string scenario = folder.write("x.json", project_file(pipeline));
+  const auto refusal = [&](const std::vector<std::string>& outputs) {
+    std::vector<std::string> arguments{"sweep", scenario, "--over", microbatches + "16,18"};
+    arguments.insert(arguments.end(), outputs.begin(), outputs.end());
+    const Outcome outcome = run_moesim(arguments);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.out.empty());
+    return folder.shorten(outcome.err);
+  };
+  const std::string z = folder.at("z"), nowhere = folder.at("") + "none/z";
+  CHECK(refusal({"--out", z, "--csv", z}) == "error: --csv z: is the file of --out already\n");
+  CHECK(refusal({"--json-lines", z, "--svg", folder.at("") + "./z"}).ends_with("of --json-lines already\n"));
+  CHECK(refusal({"--csv", scenario}) == "error: --csv x.json: is the file of SCENARIO already\n");
+  CHECK(refusal({"--csv", z, "--svg", nowhere}) ==
+        "error: none/z: cannot be written: No such file or directory\n");
+  CHECK(!std::ifstream(z));
+  CHECK(run_moesim({"sweep", scenario, "--over", microbatches + "16", "--csv", "/dev/null", "--json-lines",
+                    "/dev/null"})
+            .code == 0);
+}
+
+TEST_CASE("A key of --over that no part knows is refused, and an unknown value is a row") {
+  for (const std::string option : {"--dry-run", "--quiet"}) {
+    const Outcome outcome = run_moesim({"sweep", pipeline, "--over", "pipeline.microbatch=16,18", option});
+    CHECK(outcome.code == 2);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err.starts_with("error: --over: pipeline.microbatch: unknown key (known: "));
+  }
+  CHECK(run_moesim({"sweep", pipeline, "--over", "schedule.kind=gpip,gpipe"}).code == 0);
+}
+
+TEST_CASE("Rows are printed beside the file that has them, and a picture of failures only hides no error") {
+  const Folder folder("sweep-beside");
+  const std::vector<std::string> arguments{"sweep",    pipeline, "--over", microbatches + "16,18",
+                                           "--format", "csv",    "--csv",  folder.at("rows")};
+  const std::string printed = run_moesim(arguments).out;
+  CHECK(printed == read_file(folder.at("rows")));
+  const Outcome failed =
+      run_moesim({"sweep", pipeline, "--over", microbatches + "17,19", "--svg", folder.at("picture")});
+  CHECK(failed.code == 1);
+  CHECK(failed.err.starts_with("error: all 2 points failed, the first with: "));
 }
