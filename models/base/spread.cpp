@@ -24,8 +24,8 @@ double largest_over_mean(double spread, std::int64_t count) {
 }
 
 std::vector<double> largest_of_groups(double spread, std::int64_t groups, std::int64_t each) {
-  std::vector<double> largest(static_cast<std::size_t>(groups), 1.0);
   if (groups == 1) return {largest_over_mean(spread, each)};
+  std::vector<double> largest(static_cast<std::size_t>(groups), 1.0);
   if (spread <= 0) return largest;
   std::vector<std::size_t> order(largest.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

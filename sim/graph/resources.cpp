@@ -15,6 +15,7 @@
 #include <bit>
 
 #include "models/base/error.hpp"
+#include "models/base/hash.hpp"
 
 namespace moesim {
 namespace {
@@ -92,12 +93,9 @@ std::vector<bool> keep_distinct(const Uses& uses, std::uint32_t link_count) {
   std::unordered_map<std::uint64_t, std::uint32_t> known;
   for (std::uint32_t link = 0; link < link_count; ++link) {
     if (uses.of(link).empty()) continue;
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const Use& use : uses.of(link)) {
-      hash = (hash ^ use.list) * 0x00000100000001b3;
-      hash = (hash ^ std::bit_cast<std::uint64_t>(use.need)) * 0x9e3779b97f4a7c15;
-      hash ^= hash >> 32;
-    }
+    std::uint64_t hash = hash_of_nothing;
+    for (const Use& use : uses.of(link))
+      hash = hash_with(hash_with(hash, use.list), std::bit_cast<std::uint64_t>(use.need));
     const auto [first, is_new] = known.try_emplace(hash, link);
     kept[link] = is_new || !same_uses(uses.of(first->second), uses.of(link));
   }

@@ -240,8 +240,8 @@ class PassLowering {
   void weight(const BlockTimes& block, Work work, std::int64_t layer) {
     const TaskId input = last_;
     const std::int64_t inputs = work == Work::head ? heads() : 1;
-    for (std::int64_t i = 0; i < inputs && is_kept_in_parts(work, layer); ++i)
-      tensor(Operation::all_gather, layer, OpPass::backward_weight);
+    const std::int64_t gathers = is_kept_in_parts(work, layer) ? inputs : 0;
+    for (std::int64_t i = 0; i < gathers; ++i) tensor(Operation::all_gather, layer, OpPass::backward_weight);
     weight_of_gathered(block, work, layer, input);
   }
   void weight_of_gathered(const BlockTimes& block, Work work, std::int64_t layer, TaskId input) {

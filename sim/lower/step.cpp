@@ -261,8 +261,7 @@ PatternId Step::copies_pattern(ActorId actor) {
                           .bytes = sums[i / communicator.groups.size()].gradients});
     }
     if (requests.empty()) return PatternId{nothing};
-    // What brings gradients to a server cannot sum them where they are, what servers use among themselves
-    // can.
+    // What brings gradients to a server cannot sum them in place; what servers use among themselves can.
     const bool to_server = scenario_.gradient_sync.updater == Updater::server;
     const Collectives& collectives = scenario_.collectives;
     return patterns_.make(builder_, to_server ? *collectives.servers : *collectives.gradients, requests,

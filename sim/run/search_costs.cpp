@@ -242,10 +242,9 @@ LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, c
   return cost;
 }
 
-const std::vector<double>& SearchTables::paces(const Sizes& sizes) {
-  std::vector<double>& known = paces_[sizes.pipeline];
-  if (known.empty())
-    known = largest_of_groups(scenario_.cluster->device.spread, sizes.pipeline, sizes.stage_devices());
+const std::vector<double>& SearchTables::paces() {
+  std::vector<double>& known = paces_[scenario_.layout.sizes().pipeline];
+  if (known.empty()) known = paces_of(scenario_);
   return known;
 }
 
@@ -263,7 +262,7 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
       feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor, 0});
   const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
   MicrobatchCost cost;
-  cost.paces = paces(sizes);
+  cost.paces = paces();
   for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
     cost.layers.push_back(layer(shape, groups, attentions[shape], feed_forwards[shape]));
     cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);

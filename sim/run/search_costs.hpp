@@ -117,7 +117,7 @@ class SearchTables {
   void add_context(const BlockCost& attention, const DivisionGroups& groups, LayerCost& cost);
   void add_sent_at_ends(const DivisionGroups& groups, LayerCost& embedding, LayerCost& head);
   void add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost);
-  const std::vector<double>& paces(const Sizes& sizes);
+  const std::vector<double>& paces();
 
   Scenario scenario_;
   TrafficTimes traffic_;

@@ -338,8 +338,7 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
       read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
   std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
   fit_sizes(reader, scenario, std::move(parallelism));
-  const Sizes& sizes = scenario.layout.sizes();
-  scenario.paces = largest_of_groups(scenario.cluster->device.spread, sizes.pipeline, sizes.stage_devices());
+  scenario.paces = paces_of(scenario);
   return layers_per_stage;
 }
 

@@ -24,6 +24,11 @@ std::int64_t tokens_per_device(const Scenario& scenario) {
   return scenario.batch.microbatch * scenario.batch.sequence_length / parts;
 }
 
+std::vector<double> paces_of(const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  return largest_of_groups(scenario.cluster->device.spread, sizes.pipeline, sizes.stage_devices());
+}
+
 Gate gate_of(const Experts& experts) {
   return {.experts = experts.count,
           .top_k = experts.top_k,

@@ -13,6 +13,8 @@ namespace moesim {
 Share share_of(const Scenario& scenario);
 /// Tokens of a microbatch that one device holds between blocks: context and sequence parallelism divide them.
 std::int64_t tokens_per_device(const Scenario& scenario);
+/// Scenario::paces, of its device and layout.
+std::vector<double> paces_of(const Scenario& scenario);
 /// What a router chooses from in a layer with experts.
 Gate gate_of(const Experts& experts);
 /// Rows of a device's buffer for one expert where buffers are padded; else 0.
