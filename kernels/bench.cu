@@ -27,12 +27,8 @@ double share_of_wanted(std::size_t wanted) {
   return std::min(1.0, static_cast<double>(free - kept) / static_cast<double>(wanted));
 }
 
-/// Rows in the order of their experts: where each comes from, and where a token's rows are.
-struct RowMaps {
-  std::vector<int> source, place;
-};
-
-RowMaps row_maps(Int tokens, Int experts, Int top_k) {
+/// Where each of a token's rows is in the order of experts.
+std::vector<int> places(Int tokens, Int experts, Int top_k) {
   std::mt19937 random(7);
   std::vector<std::vector<int>> of_expert(size(experts));
   std::vector<int> order(size(experts));
@@ -41,20 +37,14 @@ RowMaps row_maps(Int tokens, Int experts, Int top_k) {
     for (Int j = 0; j < top_k; ++j) {
       const auto other = static_cast<std::size_t>(j) + random() % static_cast<std::size_t>(experts - j);
       std::swap(order[size(j)], order[other]);
-      of_expert[size(order[size(j)])].push_back(static_cast<int>(token));
+      of_expert[size(order[size(j)])].push_back(static_cast<int>(token * top_k + j));
     }
   }
-  RowMaps maps;
-  maps.place.resize(size(tokens * top_k));
-  std::vector<int> seen(size(tokens));
-  for (const std::vector<int>& tokens_of : of_expert) {
-    for (const int token : tokens_of) {
-      maps.place[size(token * top_k) + static_cast<std::size_t>(seen[size(token)]++)] =
-          static_cast<int>(maps.source.size());
-      maps.source.push_back(token);
-    }
-  }
-  return maps;
+  std::vector<int> place(size(tokens * top_k));
+  int next = 0;
+  for (const std::vector<int>& rows : of_expert)
+    for (const int row : rows) place[static_cast<std::size_t>(row)] = next++;
+  return place;
 }
 
 template <class T>
@@ -255,31 +245,26 @@ void Bench::run_streaming(const Shape& s) {
     };
   } else if (s.op == "router") {
     const std::size_t chosen = size(rows * k) * 4;
-    auto [in, out] = rotate({all}, {2 * all, chosen, chosen, all});
+    auto [in, out] = rotate({all, chosen}, {2 * all, chosen, chosen, all});
     call = [&, in, out](int i) {
       forward ? router(in.at<Half>(i, 0), out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2), rows,
                        s.experts, k, stream())
               : router_backward(out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2),
-                                out.at<Half>(i, 3), rows, s.experts, k, stream());
+                                in.at<float>(i, 1), out.at<Half>(i, 3), rows, s.experts, k, stream());
     };
     if (!forward)  // what the forward pass leaves
       for (int i = 0; i < out.sets(); ++i)
         router(in.at<Half>(i, 0), out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2), rows,
                s.experts, k, stream());
-  } else if (s.op == "permute") {
+  } else if (s.op == "permute" || s.op == "unpermute") {
     const Int tokens = rows / k;
-    extra = uploaded(row_maps(tokens, 64, k).source);
-    auto [in, out] = rotate({all / size(k)}, {all});
-    call = [&, in, out](int i) {
-      permute(in.at<Half>(i, 0), extra.get<int>(), out.at<Half>(i, 0), rows, width, stream());
-    };
-  } else if (s.op == "unpermute") {
-    const Int tokens = rows / k;
-    extra = uploaded(row_maps(tokens, 64, k).place);
-    auto [in, out] = rotate({all, size(rows) * 4}, {all / size(k)});
-    call = [&, in, out, tokens](int i) {
-      unpermute(in.at<Half>(i, 0), extra.get<int>(), in.at<float>(i, 1), out.at<Half>(i, 0), tokens, width, k,
-                stream());
+    extra = uploaded(places(tokens, 64, k));
+    const bool apart = s.op == "permute";
+    auto [in, out] = apart ? rotate({all / size(k)}, {all}) : rotate({all, size(rows) * 4}, {all / size(k)});
+    call = [&, in, out, tokens, apart](int i) {
+      apart ? permute(in.at<Half>(i, 0), extra.get<int>(), out.at<Half>(i, 0), tokens, width, k, stream())
+            : unpermute(in.at<Half>(i, 0), extra.get<int>(), in.at<float>(i, 1), out.at<Half>(i, 0), tokens,
+                        width, k, stream());
     };
   } else if (s.op == "fp8_cast") {
     auto [in, out] = rotate({all}, {all / 2, all / 64});

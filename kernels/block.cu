@@ -74,7 +74,7 @@ class Builder {
   std::vector<std::unique_ptr<Attention>> attentions_;
   std::vector<Step> forward_, backward_;
   std::vector<Int> rows_of_expert_;
-  int *source_ = nullptr, *place_ = nullptr, *choices_ = nullptr;
+  int *place_ = nullptr, *choices_ = nullptr;
   float *weights_ = nullptr, *probabilities_ = nullptr;
 };
 
@@ -247,7 +247,7 @@ void Builder::route(Pair logits) {
   float *p = probabilities_, *w = weights_;
   int* c = choices_;
   forward(shape, [=] { router(logits.value, p, w, c, tokens, experts, k, s); });
-  backward(back, [=] { router_backward(p, w, c, logits.gradient, tokens, experts, k, s); });
+  backward(back, [=] { router_backward(p, w, c, w, logits.gradient, tokens, experts, k, s); });
   // The forward steps so far leave what the router really sees.
   for (const Step& step : forward_) step.run();
   std::vector<int> chosen(size(tokens * k));
@@ -256,18 +256,13 @@ void Builder::route(Pair logits) {
   std::vector<std::vector<int>> of_expert(size(experts));
   for (std::size_t i = 0; i < chosen.size(); ++i)
     of_expert.at(static_cast<std::size_t>(chosen[i])).push_back(static_cast<int>(i));
-  std::vector<int> source, place(chosen.size());
+  std::vector<int> place(chosen.size());
+  int next = 0;
   for (const std::vector<int>& picks : of_expert) {
     rows_of_expert_.push_back(static_cast<Int>(picks.size()));
-    for (const int pick : picks) {
-      place[static_cast<std::size_t>(pick)] = static_cast<int>(source.size());
-      source.push_back(pick / static_cast<int>(k));
-    }
+    for (const int pick : picks) place[static_cast<std::size_t>(pick)] = next++;
   }
-  source_ = reinterpret_cast<int*>(floats(tokens * k));
   place_ = reinterpret_cast<int*>(floats(tokens * k));
-  check(cudaMemcpyAsync(source_, source.data(), source.size() * 4, cudaMemcpyHostToDevice, s),
-        "cudaMemcpyAsync");
   check(cudaMemcpyAsync(place_, place.data(), place.size() * 4, cudaMemcpyHostToDevice, s),
         "cudaMemcpyAsync");
   check(cudaStreamSynchronize(s), "cudaStreamSynchronize");
@@ -279,11 +274,11 @@ Builder::Pair Builder::experts(Pair x) {
   const Pair in = norm(x, tokens_, hidden);
   const Pair logits = linear(in, b_.experts, hidden);
   route(logits);
-  const int *source = source_, *place = place_;
+  const int* place = place_;
   const float* w = weights_;
   const Pair arrived = pair(rows * hidden);
   forward({.op = "permute", .row_count = rows, .width = hidden, .top_k = k},
-          [=] { permute(in.value, source, arrived.value, rows, hidden, s); });
+          [=] { permute(in.value, place, arrived.value, tokens, hidden, k, s); });
   backward({.op = "unpermute", .pass = "backward_input", .row_count = rows, .width = hidden, .top_k = k},
            [=] { unpermute(arrived.gradient, place, w, in.gradient, tokens, hidden, k, s); });
   const Pair wide = grouped(arrived, rows_of_expert_, 2 * b_.expert_width, hidden);
@@ -293,7 +288,7 @@ Builder::Pair Builder::experts(Pair x) {
   forward({.op = "unpermute", .row_count = rows, .width = hidden, .top_k = k},
           [=] { unpermute(left.value, place, w, joined.value, tokens, hidden, k, s); });
   backward({.op = "permute", .pass = "backward_input", .row_count = rows, .width = hidden, .top_k = k},
-           [=] { permute(joined.gradient, source, left.gradient, rows, hidden, s); });
+           [=] { permute(joined.gradient, place, left.gradient, tokens, hidden, k, s); });
   Pair out = added(x, joined);
   if (b_.shared_width == 0) return out;
   const Pair shared = activated(linear(in, 2 * b_.shared_width, hidden), tokens_, b_.shared_width);

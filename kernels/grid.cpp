@@ -13,7 +13,7 @@ std::vector<Shape> joined(std::vector<Shape> a, const std::vector<Shape>& b) {
 }  // namespace
 
 std::vector<Section> grid() {
-  return {{"memory-bound", joined(streaming(), scattered_streaming(130, 21))},
+  return {{"memory-bound", joined(streaming(), scattered_streaming(160, 21))},
           {"GEMM in bf16", joined(dense("bf16"), scattered_dense("bf16", 400, 22))},
           {"GEMM in fp8", joined(dense("fp8"), scattered_dense("fp8", 250, 23))},
           {"grouped GEMM in bf16", joined(grouped("bf16"), scattered_grouped("bf16", 300, 24))},
@@ -22,12 +22,12 @@ std::vector<Section> grid() {
 }
 
 std::vector<Section> held_out() {
-  return {{"held out: memory-bound", scattered_streaming(60, 61)},
-          {"held out: GEMM in bf16", scattered_dense("bf16", 80, 62)},
-          {"held out: GEMM in fp8", scattered_dense("fp8", 40, 63)},
-          {"held out: grouped GEMM in bf16", scattered_grouped("bf16", 60, 64)},
-          {"held out: grouped GEMM in fp8", scattered_grouped("fp8", 30, 66)},
-          {"held out: attention", scattered_attention(30, 65)}};
+  return {{"held out: memory-bound", scattered_streaming(100, 71)},
+          {"held out: GEMM in bf16", scattered_dense("bf16", 80, 72)},
+          {"held out: GEMM in fp8", scattered_dense("fp8", 40, 73)},
+          {"held out: grouped GEMM in bf16", scattered_grouped("bf16", 60, 74)},
+          {"held out: grouped GEMM in fp8", scattered_grouped("fp8", 30, 76)},
+          {"held out: attention", scattered_attention(30, 75)}};
 }
 
 std::vector<Section> thinned(const std::vector<Section>& sections, std::size_t step) {

@@ -72,10 +72,10 @@ std::vector<Shape> streaming() {
     for (const Int width : {512, 1536, 2048, 4096, 7168}) add("rms_norm", rows, width, 0, 0, true);
     add("rms_norm", rows * 36, 128, 0, 0, true);
     for (const Int width : {768, 2048, 4096, 14336}) add("swiglu", rows, width, 0, 0, true);
-    for (const Int experts : {8, 32, 64, 128, 256})
+    for (const Int experts : {8, 32, 64, 128, 256, 512})
       add("router", rows, 0, experts, experts == 8 ? 2 : 8, true);
     for (const Int width : {2048, 4096, 7168})
-      for (const Int top_k : {2, 8})
+      for (const Int top_k : {1, 2, 8})
         add("permute", rows * top_k, width, 0, top_k, false),
             add("unpermute", rows * top_k, width, 0, top_k, false);
     for (const Int width : {2048, 7168}) add("fp8_cast", rows, width, 0, 0, false);
@@ -89,10 +89,11 @@ std::vector<Shape> streaming() {
 
 std::vector<Shape> scattered_streaming(std::size_t count, std::uint32_t seed) {
   Draw draw(seed);
-  constexpr const char* ops[] = {"rms_norm",  "swiglu",   "router",   "permute",
-                                 "unpermute", "fp8_cast", "residual", "copy"};
-  constexpr Int top_ks[] = {2, 4, 8};
-  constexpr Int experts[] = {16, 48, 96, 160, 256};
+  // What has a backward pass of its own is drawn twice as often.
+  constexpr const char* ops[] = {"rms_norm", "rms_norm", "swiglu",    "swiglu",   "router",   "router",
+                                 "permute",  "permute",  "unpermute", "fp8_cast", "residual", "copy"};
+  constexpr Int top_ks[] = {1, 2, 4, 8};
+  constexpr Int experts[] = {16, 48, 96, 160, 256, 384};
   std::vector<Shape> shapes;
   while (shapes.size() < count) {
     const std::string op = draw.one_of(ops);

@@ -1,6 +1,7 @@
 // Rows to the order of experts and back.
 #include <algorithm>
 #include <stdexcept>
+#include <type_traits>
 
 #include "pieces.hpp"
 #include "vectors.hpp"
@@ -8,24 +9,16 @@
 namespace measure {
 namespace {
 
-/// One block of 128 threads a row of up to 4096 elements at a time.
-__global__ void permute_kernel(const Half* __restrict__ x, const int* __restrict__ source,
+/// A block a token: its row is read once and written to all of its places.
+template <int TopK>
+__global__ void permute_kernel(const Half* __restrict__ x, const int* __restrict__ place,
                                Half* __restrict__ out, int width) {
-  const Int row = blockIdx.x;
-  const Half* from = x + static_cast<Int>(source[row]) * width;
-  Half* to = out + row * width;
-  for (int column = threadIdx.x * vector; column < width; column += blockDim.x * vector * 4) {
-    Eight held[4];
+  const Int token = blockIdx.x;
+  for (int column = threadIdx.x * vector; column < width; column += blockDim.x * vector) {
+    const Eight held = load_once(x + token * width + column);
 #pragma unroll
-    for (int v = 0; v < 4; ++v) {
-      const int here = column + v * blockDim.x * vector;
-      if (here < width) held[v] = load(from + here);
-    }
-#pragma unroll
-    for (int v = 0; v < 4; ++v) {
-      const int here = column + v * blockDim.x * vector;
-      if (here < width) store_once(to + here, held[v]);
-    }
+    for (int j = 0; j < TopK; ++j)
+      store_once(out + static_cast<Int>(place[token * TopK + j]) * width + column, held);
   }
 }
 
@@ -50,37 +43,46 @@ __global__ void unpermute_kernel(const Half* __restrict__ x, const int* __restri
   }
 }
 
+/// Calls `run` with the number of a token's rows as a constant.
+template <class Run>
+void by_top_k(Int top_k, Run&& run) {
+  switch (top_k) {
+    case 1:
+      return run(std::integral_constant<int, 1>{});
+    case 2:
+      return run(std::integral_constant<int, 2>{});
+    case 4:
+      return run(std::integral_constant<int, 4>{});
+    case 6:
+      return run(std::integral_constant<int, 6>{});
+    case 8:
+      return run(std::integral_constant<int, 8>{});
+    default:
+      throw std::logic_error("top_k of 1, 2, 4, 6 or 8");
+  }
+}
+
+unsigned threads_of(Int width) {
+  return static_cast<unsigned>(std::clamp<Int>((width / vector + lanes - 1) / lanes * lanes, lanes, 256));
+}
+
 }  // namespace
 
-void permute(const Half* x, const int* source, Half* out, Int rows, Int width, cudaStream_t stream) {
-  permute_kernel<<<static_cast<unsigned>(rows), 128, 0, stream>>>(x, source, out, static_cast<int>(width));
+void permute(const Half* x, const int* place, Half* out, Int tokens, Int width, Int top_k,
+             cudaStream_t stream) {
+  by_top_k(top_k, [&](auto k) {
+    permute_kernel<k><<<static_cast<unsigned>(tokens), threads_of(width), 0, stream>>>(
+        x, place, out, static_cast<int>(width));
+  });
   check_launch("permute");
 }
 
 void unpermute(const Half* x, const int* place, const float* weights, Half* out, Int tokens, Int width,
                Int top_k, cudaStream_t stream) {
-  const unsigned grid = static_cast<unsigned>(tokens);
-  const unsigned threads = static_cast<unsigned>(std::clamp<Int>((width / vector + 31) / 32 * 32, 32, 256));
-  const int w = static_cast<int>(width);
-  switch (top_k) {
-    case 1:
-      unpermute_kernel<1><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
-      break;
-    case 2:
-      unpermute_kernel<2><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
-      break;
-    case 4:
-      unpermute_kernel<4><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
-      break;
-    case 6:
-      unpermute_kernel<6><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
-      break;
-    case 8:
-      unpermute_kernel<8><<<grid, threads, 0, stream>>>(x, place, weights, out, w);
-      break;
-    default:
-      throw std::logic_error("top_k of 1, 2, 4, 6 or 8");
-  }
+  by_top_k(top_k, [&](auto k) {
+    unpermute_kernel<k><<<static_cast<unsigned>(tokens), threads_of(width), 0, stream>>>(
+        x, place, weights, out, static_cast<int>(width));
+  });
   check_launch("unpermute");
 }
 

@@ -18,14 +18,16 @@ void swiglu(const Half* x, Half* out, Int rows, Int width, cudaStream_t stream);
 void swiglu_backward(const Half* gradient, const Half* x, Half* out, Int rows, Int width,
                      cudaStream_t stream);
 /// Softmax of each token's logits; probabilities in fp32, the top_k largest with their experts, the lower
-/// expert first among equals. At most 512 experts; of them at most 16 are chosen, of up to 64 at most 8.
+/// expert first among equals. At most 512 experts; of them at most 16 are chosen.
 void router(const Half* logits, float* probabilities, float* weights, int* choices, Int tokens, Int experts,
             Int top_k, cudaStream_t stream);
 /// Gradient of the logits from that of the chosen weights.
-void router_backward(const float* probabilities, const float* gradients, const int* choices, Half* out,
-                     Int tokens, Int experts, Int top_k, cudaStream_t stream);
-/// out[r] = x[source[r]].
-void permute(const Half* x, const int* source, Half* out, Int rows, Int width, cudaStream_t stream);
+void router_backward(const float* probabilities, const float* weights, const int* choices,
+                     const float* gradients, Half* out, Int tokens, Int experts, Int top_k,
+                     cudaStream_t stream);
+/// out[place[t, j]] = x[t] for all j.
+void permute(const Half* x, const int* place, Half* out, Int tokens, Int width, Int top_k,
+             cudaStream_t stream);
 /// out[t] = sum over j of weights[t, j] * x[place[t, j]].
 void unpermute(const Half* x, const int* place, const float* weights, Half* out, Int tokens, Int width,
                Int top_k, cudaStream_t stream);

@@ -1,5 +1,4 @@
 // The router: softmax over experts, the largest few of them, and the gradient of the logits.
-#include <algorithm>
 #include <stdexcept>
 
 #include "pieces.hpp"
@@ -8,131 +7,209 @@
 namespace measure {
 namespace {
 
-/// `Lanes` neighbouring lanes share a token, each with `Own` neighbouring experts; a warp has 32 / Lanes
-/// tokens. As many as `Most` experts are chosen.
+constexpr int forward_threads = 128, backward_threads = 256;  // of a block
+constexpr int chunk = 4;  // neighbouring experts of a lane: 8 bytes of logits, 16 of probabilities
+
+/// `Lanes` neighbouring lanes share a token. Each has `Own` experts: a chunk of every `Lanes`, so that what
+/// they read and write together is one piece. As many as `Most` experts are chosen.
 template <int Lanes, int Own, int Most>
 struct Split {
   static constexpr int lanes_of_token = Lanes, own = Own, most = Most;
-  static constexpr int kept = most > Lanes ? most / Lanes : 1;  ///< choices that one lane remembers
+  static constexpr int kept = most > Lanes ? most / Lanes : 1;  ///< neighbouring choices of one lane
 };
 
-/// Two logits, as they lie in memory, in an order of their own: larger logits are larger numbers. A change of
-/// sign turns all bits of a negative one, the sign alone of others.
+/// What a lane has of its choices: one access to memory where a token has as many as its lanes have room for.
+template <class T, int Kept>
+struct alignas(4 * (Kept < 4 ? Kept : 4)) OfChoices {
+  T of[Kept];
+};
+/// How many of the choices are a lane's.
+template <class S>
+__device__ int choices_of(int lane, int top_k) {
+  return max(0, min(S::kept, top_k - lane * S::kept));
+}
+template <class T, int Kept>
+__device__ OfChoices<T, Kept> read_choices(const T* from, int count, int top_k) {
+  OfChoices<T, Kept> result = {};
+  if (top_k % Kept == 0) {
+    if (count > 0) result = *reinterpret_cast<const OfChoices<T, Kept>*>(from);
+    return result;
+  }
+#pragma unroll
+  for (int i = 0; i < Kept; ++i)
+    if (i < count) result.of[i] = from[i];
+  return result;
+}
+template <class T, int Kept>
+__device__ void write_choices(T* to, const OfChoices<T, Kept>& values, int count, int top_k) {
+  if (top_k % Kept == 0) {
+    if (count > 0) *reinterpret_cast<OfChoices<T, Kept>*>(to) = values;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < Kept; ++i)
+    if (i < count) to[i] = values.of[i];
+}
+
+/// Two logits, as they lie in memory, in the order of signed numbers: all but the sign of a negative one
+/// turns.
 __device__ unsigned ordered(unsigned two) {
-  const unsigned negative = two >> 15 & 0x00010001u;
-  return two ^ (negative * 0xffffu | 0x80008000u);
+  unsigned negative = 0;
+  asm("prmt.b32 %0, %1, 0, 0xbb99;" : "=r"(negative) : "r"(two));
+  return two ^ (negative & 0x7fff7fffu);
 }
 /// Which expert is below in a key: the lower one is first among equals.
 __device__ unsigned rank_of(int expert) { return static_cast<unsigned>(0xffff - expert); }
 
 /// Keys of a logit and its expert, the logit above. From one word of two logits and one of two ranks.
-__device__ unsigned lower_key(unsigned logits, unsigned ranks) { return __byte_perm(logits, ranks, 0x1054); }
-__device__ unsigned upper_key(unsigned logits, unsigned ranks) { return __byte_perm(logits, ranks, 0x3276); }
-__device__ float logit_of(unsigned key) {
-  const unsigned bits = (key & 0x80000000u) != 0 ? key ^ 0x80000000u : ~key;
-  return __uint_as_float(bits & 0xffff0000u);
+__device__ int lower_key(unsigned logits, unsigned ranks) {
+  return static_cast<int>(__byte_perm(logits, ranks, 0x1054));
 }
-__device__ int expert_of(unsigned key) { return static_cast<int>(0xffffu - (key & 0xffffu)); }
+__device__ int upper_key(unsigned logits, unsigned ranks) {
+  return static_cast<int>(__byte_perm(logits, ranks, 0x3276));
+}
+__device__ float logit_of(int key) {
+  return __int_as_float((key ^ (key >> 31 & 0x7fff0000)) & static_cast<int>(0xffff0000u));
+}
+__device__ int expert_of(int key) { return 0xffff - (key & 0xffff); }
+constexpr int below_all = static_cast<int>(0x80000000u);
 
 __device__ float exp2f_fast(float value) {
   asm("ex2.approx.ftz.f32 %0, %0;" : "+f"(value));
   return value;
 }
 
-template <int Lanes>
-__device__ unsigned largest(unsigned value) {
-  if constexpr (Lanes == lanes) {
-    return __reduce_max_sync(~0u, value);
-  } else {
-#pragma unroll
-    for (int distance = Lanes / 2; distance > 0; distance /= 2)
-      value = max(value, __shfl_xor_sync(~0u, value, distance));
-    return value;
-  }
+__device__ void descend(int& a, int& b) {
+  const int high = max(a, b), low = min(a, b);
+  a = high, b = low;
 }
 
 /// Descending, by a network of comparisons (Batcher's odd-even merge sort).
 template <int Count>
-__device__ void sort(unsigned (&keys)[Count]) {
+__device__ void sort(int* keys) {
 #pragma unroll
   for (int size = 1; size < Count; size *= 2) {
 #pragma unroll
     for (int step = size; step > 0; step /= 2) {
 #pragma unroll
-      for (int start = step % size; start + step < Count; start += 2 * step) {
-#pragma unroll
-        for (int i = 0; i < step; ++i) {
-          const int a = start + i, b = a + step;
-          if (b >= Count || a / (2 * size) != b / (2 * size)) continue;
-          const unsigned high = max(keys[a], keys[b]), low = min(keys[a], keys[b]);
-          keys[a] = high, keys[b] = low;
-        }
+      for (int a = 0; a < Count; ++a) {
+        const int b = a + step;
+        if (a < step % size || (a - step % size) / step % 2 != 0) continue;
+        if (b < Count && a / (2 * size) == b / (2 * size)) descend(keys[a], keys[b]);
       }
     }
   }
+}
+
+/// The largest `Count` of two descending lists, descending, in the first: the larger of each with its
+/// counterpart from the other's end rise and fall, and Batcher's bitonic merge orders such.
+template <int Count>
+__device__ void keep_largest(int* keys, const int* others) {
+#pragma unroll
+  for (int i = 0; i < Count; ++i) keys[i] = max(keys[i], others[Count - 1 - i]);
+#pragma unroll
+  for (int step = Count / 2; step > 0; step /= 2) {
+#pragma unroll
+    for (int i = 0; i < Count; ++i)
+      if (i % (2 * step) < step) descend(keys[i], keys[i + step]);
+  }
+}
+
+/// The first expert of a lane's chunk.
+template <class S>
+__device__ int first_of(int chunk_of_lane, int lane) {
+  return (chunk_of_lane * S::lanes_of_token + lane) * chunk;
 }
 
 /// The logits of a lane's experts, two a word; minus infinity beyond the last expert.
-template <int Own>
-__device__ void read_logits(unsigned (&words)[Own / 2], const Half* from, int first, int experts) {
+template <class S>
+__device__ void read_logits(unsigned (&words)[S::own / 2], const Half* from, int lane, int experts) {
 #pragma unroll
-  for (int v = 0; v < Own; v += vector) {
-    if (experts % vector == 0) {
-      if (first + v >= experts) continue;
-      const uint4 raw = __ldcs(reinterpret_cast<const uint4*>(from + first + v));
-      words[v / 2] = raw.x, words[v / 2 + 1] = raw.y, words[v / 2 + 2] = raw.z, words[v / 2 + 3] = raw.w;
-    } else {
-#pragma unroll
-      for (int i = 0; i < vector; ++i) {
-        if (first + v + i >= experts) continue;
-        const unsigned logit = __bfloat16_as_ushort(from[first + v + i]);
-        unsigned& word = words[(v + i) / 2];
-        word = i % 2 == 0 ? (word & 0xffff0000u) | logit : (word & 0xffffu) | logit << 16;
-      }
-    }
-  }
-}
-
-template <int Own>
-__device__ void write_floats(float* to, const float (&values)[Own], int first, int experts) {
-#pragma unroll
-  for (int v = 0; v < Own; v += 4) {
-    if (experts % 4 == 0) {
-      if (first + v < experts)
-        __stcs(reinterpret_cast<float4*>(to + first + v),
-               float4{values[v], values[v + 1], values[v + 2], values[v + 3]});
-    } else {
-#pragma unroll
-      for (int i = v; i < v + 4; ++i)
-        if (first + i < experts) to[first + i] = values[i];
-    }
+  for (int c = 0; c < S::own / chunk; ++c) {
+    const int first = first_of<S>(c, lane);
+    if (first >= experts) continue;
+    const uint2 raw = __ldcs(reinterpret_cast<const uint2*>(from + first));
+    words[2 * c] = raw.x, words[2 * c + 1] = raw.y;
   }
 }
 
 template <class S>
-__global__ void router_kernel(const Half* __restrict__ logits, float* __restrict__ probabilities,
-                              float* __restrict__ weights, int* __restrict__ choices, Int tokens, int experts,
-                              int top_k) {
+__device__ void write_floats(float* to, const float (&values)[S::own], int lane, int experts) {
+#pragma unroll
+  for (int c = 0; c < S::own / chunk; ++c) {
+    const int first = first_of<S>(c, lane);
+    const float* four = values + c * chunk;
+    if (first < experts)
+      __stcs(reinterpret_cast<float4*>(to + first), float4{four[0], four[1], four[2], four[3]});
+  }
+}
+
+/// The largest logit of a token.
+template <class S>
+__device__ float largest(const unsigned (&words)[S::own / 2]) {
+  const auto of = [](unsigned two) { return *reinterpret_cast<const __nv_bfloat162*>(&two); };
+  __nv_bfloat162 most = of(words[0]);
+#pragma unroll
+  for (int i = 1; i < S::own / 2; ++i) most = __hmax2(most, of(words[i]));
+#pragma unroll
+  for (int distance = S::lanes_of_token / 2; distance > 0; distance /= 2)
+    most = __hmax2(most, __shfl_xor_sync(~0u, most, distance));
+  return fmaxf(__low2float(most), __high2float(most));
+}
+
+/// The largest keys of a token, descending, the same in all of its lanes.
+template <class S>
+__device__ void choose(int* keys, const unsigned (&words)[S::own / 2], int lane) {
+  constexpr int width = S::lanes_of_token, most = S::most;
+  constexpr int lists = (S::own + most - 1) / most;
+  int all[lists * most];
+  const unsigned ranks = rank_of(lane * chunk) | rank_of(lane * chunk + 1) << 16;
+#pragma unroll
+  for (int i = 0; i < lists * most; i += 2) {
+    if (i >= S::own) {
+      all[i] = all[i + 1] = below_all;
+      continue;
+    }
+    const unsigned expert = static_cast<unsigned>(i / chunk * width * chunk + i % chunk);
+    const unsigned two = ordered(words[i / 2]), of_two = ranks - expert * 0x00010001u;
+    all[i] = lower_key(two, of_two), all[i + 1] = upper_key(two, of_two);
+  }
+#pragma unroll
+  for (int i = 0; i < lists; ++i) sort<most>(all + i * most);
+#pragma unroll
+  for (int apart = 1; apart < lists; apart *= 2) {
+#pragma unroll
+    for (int i = 0; i + apart < lists; i += 2 * apart)
+      keep_largest<most>(all + i * most, all + (i + apart) * most);
+  }
+#pragma unroll
+  for (int distance = 1; distance < width; distance *= 2) {
+    int others[most];
+#pragma unroll
+    for (int i = 0; i < most; ++i) others[i] = __shfl_xor_sync(~0u, all[i], distance);
+    keep_largest<most>(all, others);
+  }
+#pragma unroll
+  for (int i = 0; i < most; ++i) keys[i] = all[i];
+}
+
+template <class S>
+__global__ void __launch_bounds__(forward_threads)
+    router_kernel(const Half* __restrict__ logits, float* __restrict__ probabilities,
+                  float* __restrict__ weights, int* __restrict__ choices, Int tokens, int experts,
+                  int top_k) {
   constexpr int width = S::lanes_of_token, own = S::own;
   const Int token = (blockIdx.x * static_cast<Int>(blockDim.x) + threadIdx.x) / width;
-  const int lane = threadIdx.x % width, first = lane * own;
+  const int lane = threadIdx.x % width;
   const bool here = token < tokens;  // all lanes stay for the shuffles
-  unsigned words[own / 2], keys[own];
+  unsigned words[own / 2];
 #pragma unroll
   for (unsigned& word : words) word = 0xff80ff80u;
-  if (here) read_logits<own>(words, logits + token * experts, first, experts);
-  const unsigned ranks = rank_of(first) | rank_of(first + 1) << 16;
-#pragma unroll
-  for (int i = 0; i < own; i += 2) {
-    const unsigned two = ordered(words[i / 2]), of_two = ranks - static_cast<unsigned>(i) * 0x00010001u;
-    keys[i] = lower_key(two, of_two), keys[i + 1] = upper_key(two, of_two);
-  }
-  sort(keys);
-  unsigned top = largest<width>(keys[0]);
-  const float most = logit_of(top);
-  float held[own], total = 0;
+  if (here) read_logits<S>(words, logits + token * experts, lane, experts);
+  const float most = largest<S>(words);
   constexpr float log2_e = 1.44269504f;
   const float shift = most * log2_e;
+  float held[own], total = 0;
 #pragma unroll
   for (int i = 0; i < own; ++i) {
     const unsigned word = words[i / 2], bits = i % 2 == 0 ? word << 16 : word & 0xffff0000u;
@@ -141,101 +218,80 @@ __global__ void router_kernel(const Half* __restrict__ logits, float* __restrict
   const float share = __fdividef(1, sum_over_lanes<width>(total));
 #pragma unroll
   for (int i = 0; i < own; ++i) held[i] *= share;
-  if (here) write_floats(probabilities + token * experts, held, first, experts);
-  unsigned chosen[S::most];
-#pragma unroll
-  for (int j = 0; j < S::most; ++j) {
-    if (j > 0) top = largest<width>(keys[0]);
-    chosen[j] = top;
-    const bool taken = keys[0] == top;
-    // Of a lane's keys no more can be chosen than there are choices left.
-#pragma unroll
-    for (int i = 0; i < own && i < S::most - 1 - j; ++i)
-      keys[i] = taken ? (i + 1 < own ? keys[i + 1] : 0) : keys[i];
-  }
-  unsigned mine[S::kept];  // of choice j, the lane j % width
+  if (here) write_floats<S>(probabilities + token * experts, held, lane, experts);
+  int chosen[S::most];
+  choose<S>(chosen, words, lane);
+  OfChoices<float, S::kept> weight;
+  OfChoices<int, S::kept> choice;
 #pragma unroll
   for (int i = 0; i < S::kept; ++i) {
-    mine[i] = chosen[i * width];
+    int mine = chosen[i];
 #pragma unroll
-    for (int j = 1; j < width && i * width + j < S::most; ++j)
-      mine[i] = lane == j ? chosen[i * width + j] : mine[i];
+    for (int j = 1; j * S::kept + i < S::most; ++j) mine = lane == j ? chosen[j * S::kept + i] : mine;
+    weight.of[i] = exp2f_fast(logit_of(mine) * log2_e - shift) * share;
+    choice.of[i] = expert_of(mine);
   }
-#pragma unroll
-  for (int i = 0; i < S::kept; ++i) {
-    const int j = i * width + lane;
-    if (!here || j >= top_k) continue;
-    weights[token * top_k + j] = __expf(logit_of(mine[i]) - most) * share;
-    choices[token * top_k + j] = expert_of(mine[i]);
-  }
+  const int mine = here ? choices_of<S>(lane, top_k) : 0;
+  const Int at = token * top_k + lane * S::kept;
+  write_choices(weights + at, weight, mine, top_k);
+  write_choices(choices + at, choice, mine, top_k);
 }
 
-/// dlogit = p (dp - sum of p dp): dp is not zero for the chosen experts alone. All experts are written as if
-/// it were zero, then the chosen ones again.
+/// As Split, for the backward pass.
+template <int Lanes, int Own, int Kept>
+struct BackwardSplit {
+  static constexpr int lanes_of_token = Lanes, own = Own, kept = Kept;
+};
+
+/// dlogit = p (dp - sum of p dp): dp is not zero for the chosen experts alone, whose p are the weights. All
+/// experts are written as if it were zero, then the chosen ones again.
 template <class S>
-__global__ void router_backward_kernel(const float* __restrict__ probabilities,
-                                       const float* __restrict__ gradients, const int* __restrict__ choices,
-                                       Half* __restrict__ out, Int tokens, int experts, int top_k) {
-  constexpr int width = S::lanes_of_token, own = S::own;
+__global__ void __launch_bounds__(backward_threads)
+    router_backward_kernel(const float* __restrict__ probabilities, const float* __restrict__ weights,
+                           const int* __restrict__ choices, const float* __restrict__ gradients,
+                           Half* __restrict__ out, Int tokens, int experts, int top_k) {
+  constexpr int width = S::lanes_of_token, chunks = S::own / chunk;
   const Int token = (blockIdx.x * static_cast<Int>(blockDim.x) + threadIdx.x) / width;
-  const int lane = threadIdx.x % width, first = lane * own;
+  const int lane = threadIdx.x % width;
   const bool here = token < tokens;
-  const float* from = probabilities + token * experts;
-  float p[own], of_choice[S::kept] = {}, slope[S::kept] = {};
-  int choice[S::kept] = {};
+  const int mine = here ? choices_of<S>(lane, top_k) : 0;
+  const Int at = token * top_k + lane * S::kept;
+  const auto choice = read_choices<int, S::kept>(choices + at, mine, top_k);
+  const auto weight = read_choices<float, S::kept>(weights + at, mine, top_k);
+  const auto slope = read_choices<float, S::kept>(gradients + at, mine, top_k);
+  float4 p[chunks];
 #pragma unroll
-  for (int i = 0; i < S::kept; ++i) {
-    const int j = i * width + lane;
-    if (!here || j >= top_k) continue;
-    choice[i] = choices[token * top_k + j];
-    slope[i] = gradients[token * top_k + j];
-  }
-#pragma unroll
-  for (int v = 0; v < own; v += 4) {
-    if (experts % 4 == 0) {
-      if (here && first + v < experts)
-        *reinterpret_cast<float4*>(&p[v]) = *reinterpret_cast<const float4*>(from + first + v);
-    } else {
-#pragma unroll
-      for (int i = v; i < v + 4; ++i) p[i] = here && first + i < experts ? from[first + i] : 0;
-    }
+  for (int c = 0; c < chunks; ++c) {
+    const int first = first_of<S>(c, lane);
+    if (here && first < experts)
+      p[c] = __ldcs(reinterpret_cast<const float4*>(probabilities + token * experts + first));
   }
   float dot = 0;
 #pragma unroll
-  for (int i = 0; i < S::kept; ++i) {
-    if (here && i * width + lane < top_k) of_choice[i] = from[choice[i]];
-    dot += of_choice[i] * slope[i];
-  }
-  dot = sum_over_lanes<width>(dot);
+  for (int i = 0; i < S::kept; ++i) dot += weight.of[i] * slope.of[i];
+  dot = -sum_over_lanes<width>(dot);
   Half* to = out + token * experts;
 #pragma unroll
-  for (int v = 0; v < own; v += vector) {
-    Eight result;
-#pragma unroll
-    for (int i = 0; i < vector; ++i) result.value[i] = __float2bfloat16(-p[v + i] * dot);
-    if (experts % vector == 0) {
-      if (here && first + v < experts) store(to + first + v, result);
-    } else {
-#pragma unroll
-      for (int i = 0; i < vector; ++i)
-        if (here && first + v + i < experts) to[first + v + i] = result.value[i];
-    }
+  for (int c = 0; c < chunks; ++c) {
+    const int first = first_of<S>(c, lane);
+    const __nv_bfloat162 two[] = {__floats2bfloat162_rn(p[c].x * dot, p[c].y * dot),
+                                  __floats2bfloat162_rn(p[c].z * dot, p[c].w * dot)};
+    if (here && first < experts) *reinterpret_cast<uint2*>(to + first) = *reinterpret_cast<const uint2*>(two);
   }
   __syncwarp();
 #pragma unroll
   for (int i = 0; i < S::kept; ++i)
-    if (here && i * width + lane < top_k) to[choice[i]] = __float2bfloat16(of_choice[i] * (slope[i] - dot));
+    if (i < mine) to[choice.of[i]] = __float2bfloat16(weight.of[i] * (slope.of[i] + dot));
 }
 
-/// Calls `run` with the split of a token that serves so many experts and choices.
-template <int Lanes, int Own, class Run>
+constexpr int most_choices = 16;
+
+/// Calls `run` with the split of a token that serves so many choices.
+template <int Lanes, int Own, int Most = 2, class Run>
 void by_choices(Int top_k, Run&& run) {
-  if (top_k <= 2) return run(Split<Lanes, Own, 2>{});
-  if (top_k <= 4) return run(Split<Lanes, Own, 4>{});
-  if (top_k <= 8) return run(Split<Lanes, Own, 8>{});
-  if constexpr (Lanes >= 16)
-    if (top_k <= 16) return run(Split<Lanes, Own, 16>{});
-  throw std::logic_error("at most 8 choices of up to 64 experts, or 16");
+  if (top_k <= Most) return run(Split<Lanes, Own, Most>{});
+  if constexpr (Most < most_choices) return by_choices<Lanes, Own, 2 * Most>(top_k, run);
+  throw std::logic_error("at most 16 choices");
 }
 
 template <class Run>
@@ -243,10 +299,35 @@ void by_experts(Int experts, Int top_k, Run&& run) {
   if (experts <= 8) return by_choices<1, 8>(top_k, run);
   if (experts <= 16) return by_choices<2, 8>(top_k, run);
   if (experts <= 32) return by_choices<4, 8>(top_k, run);
-  if (experts <= 64) return by_choices<8, 8>(top_k, run);
-  if (experts <= 128) return by_choices<16, 8>(top_k, run);
-  if (experts <= 256) return by_choices<32, 8>(top_k, run);
-  if (experts <= 512) return by_choices<32, 16>(top_k, run);
+  if (experts <= 48) return by_choices<4, 12>(top_k, run);
+  if (experts <= 64) return by_choices<4, 16>(top_k, run);
+  if (experts <= 96) return by_choices<4, 24>(top_k, run);
+  if (experts <= 128) return by_choices<4, 32>(top_k, run);
+  if (experts <= 160) return by_choices<8, 20>(top_k, run);
+  if (experts <= 192) return by_choices<8, 24>(top_k, run);
+  if (experts <= 256) return by_choices<8, 32>(top_k, run);
+  if (experts <= 384) return by_choices<16, 24>(top_k, run);
+  if (experts <= 512) return by_choices<16, 32>(top_k, run);
+  throw std::logic_error("at most 512 experts");
+}
+
+template <int Lanes, int Own, int Kept = 1, class Run>
+void by_kept(Int top_k, Run&& run) {
+  if (top_k <= Lanes * Kept) return run(BackwardSplit<Lanes, Own, Kept>{});
+  if constexpr (Lanes * Kept < most_choices) return by_kept<Lanes, Own, 2 * Kept>(top_k, run);
+  throw std::logic_error("at most 16 choices");
+}
+
+template <class Run>
+void by_lanes(Int experts, Int top_k, Run&& run) {
+  if (experts <= 8) return by_kept<1, 8>(top_k, run);
+  if (experts <= 16) return by_kept<2, 8>(top_k, run);
+  if (experts <= 32) return by_kept<4, 8>(top_k, run);
+  if (experts <= 64) return by_kept<8, 8>(top_k, run);
+  if (experts <= 128) return by_kept<16, 8>(top_k, run);
+  if (experts <= 192) return by_kept<16, 12>(top_k, run);
+  if (experts <= 256) return by_kept<32, 8>(top_k, run);
+  if (experts <= 512) return by_kept<32, 16>(top_k, run);
   throw std::logic_error("at most 512 experts");
 }
 
@@ -256,18 +337,21 @@ void router(const Half* logits, float* probabilities, float* weights, int* choic
             Int top_k, cudaStream_t stream) {
   by_experts(experts, top_k, [&](auto split) {
     using S = decltype(split);
-    router_kernel<S><<<blocks(tokens * S::lanes_of_token, 128), 128, 0, stream>>>(
+    router_kernel<S><<<blocks(tokens * S::lanes_of_token, forward_threads), forward_threads, 0, stream>>>(
         logits, probabilities, weights, choices, tokens, static_cast<int>(experts), static_cast<int>(top_k));
   });
   check_launch("router");
 }
 
-void router_backward(const float* probabilities, const float* gradients, const int* choices, Half* out,
-                     Int tokens, Int experts, Int top_k, cudaStream_t stream) {
-  by_experts(experts, top_k, [&](auto split) {
+void router_backward(const float* probabilities, const float* weights, const int* choices,
+                     const float* gradients, Half* out, Int tokens, Int experts, Int top_k,
+                     cudaStream_t stream) {
+  by_lanes(experts, top_k, [&](auto split) {
     using S = decltype(split);
-    router_backward_kernel<S><<<blocks(tokens * S::lanes_of_token, 128), 128, 0, stream>>>(
-        probabilities, gradients, choices, out, tokens, static_cast<int>(experts), static_cast<int>(top_k));
+    router_backward_kernel<S>
+        <<<blocks(tokens * S::lanes_of_token, backward_threads), backward_threads, 0, stream>>>(
+            probabilities, weights, choices, gradients, out, tokens, static_cast<int>(experts),
+            static_cast<int>(top_k));
   });
   check_launch("router_backward");
 }

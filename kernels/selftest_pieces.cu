@@ -6,10 +6,11 @@
 namespace measure::selftest {
 void test_pieces() {
   const Int rows = 37, width = 768;
-  const Random x = random(rows * 2 * width), y = random(rows * width), w = random(6 * width);
+  const Random x = random(rows * 2 * width), y = random(rows * width), w = random(16 * width);
   const Half *px = x.device.get<Half>(), *py = y.device.get<Half>(), *pw = w.device.get<Half>();
   const auto out = [&](Int count) { return poisoned(count * 2); };
-  for (const Int wide : {Int{128}, Int{384}, width, 2 * width, 3 * width, 6 * width}) {
+  for (const Int wide :
+       {Int{64}, Int{128}, Int{256}, Int{384}, width, 2 * width, 3 * width, 6 * width, 16 * width}) {
     Numbers normed, back, weight(size(wide));
     const Int count = rows * width / wide;
     for (Int r = 0; r < count; ++r) {

@@ -1,77 +1,113 @@
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "pieces.hpp"
 #include "selftest_support.hpp"
 
 namespace measure::selftest {
-void test_routing() {
-  for (const Int experts : {Int{8}, Int{16}, Int{32}, Int{60}, Int{128}, Int{256}, Int{512}}) {
-    const Int tokens = 29, k = experts == 8 ? 2 : 8, width = 256;
-    const Random logits = random(tokens * experts);
-    const Buffer p = poisoned(tokens * experts * 4), w = poisoned(tokens * k * 4),
-                 c = poisoned(tokens * k * 4), back = poisoned(tokens * experts * 2);
-    router(logits.device.get<Half>(), p.get<float>(), w.get<float>(), c.get<int>(), tokens, experts, k,
-           stream());
-    Numbers probabilities, weights, slopes;
-    const std::vector<int> chosen = read<int>(c.get(), size(tokens * k));
-    bool ordered = true;
-    for (Int t = 0; t < tokens; ++t) {
-      double total = 0;
-      for (Int e = 0; e < experts; ++e) total += std::exp(logits.host[size(t * experts + e)]);
-      Numbers own;
-      for (Int e = 0; e < experts; ++e) own.push_back(std::exp(logits.host[size(t * experts + e)]) / total);
-      probabilities.insert(probabilities.end(), own.begin(), own.end());
-      Numbers sorted = own;
-      std::sort(sorted.rbegin(), sorted.rend());
-      weights.insert(weights.end(), sorted.begin(), sorted.begin() + k);
-      double dot = 0;
-      Numbers gradient(size(experts));
-      for (Int j = 0; j < k; ++j) {
-        const int e = chosen[size(t * k + j)];
-        ordered = ordered && e >= 0 && e < experts;
-        if (!ordered) break;
-        gradient[static_cast<std::size_t>(e)] = sorted[size(j)];
-        dot += own[static_cast<std::size_t>(e)] * sorted[size(j)];
-        ordered = ordered && std::abs(own[static_cast<std::size_t>(e)] - sorted[size(j)]) < 1e-5;
-      }
-      for (Int e = 0; e < experts; ++e) slopes.push_back(own[size(e)] * (gradient[size(e)] - dot));
+namespace {
+
+template <class T>
+Buffer uploaded(const std::vector<T>& values) {
+  Buffer buffer(values.size() * sizeof(T));
+  check(cudaMemcpy(buffer.get(), values.data(), buffer.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
+  return buffer;
+}
+
+/// Probabilities, and the largest with their experts: the lower expert first among equals, of which bf16
+/// logits have many.
+struct Routing {
+  Numbers probabilities, weights, choices;
+};
+Routing routed(const Numbers& logits, Int tokens, Int experts, Int k) {
+  Routing all;
+  for (Int t = 0; t < tokens; ++t) {
+    const double* own = logits.data() + t * experts;
+    double total = 0;
+    for (Int e = 0; e < experts; ++e) total += std::exp(own[e]);
+    for (Int e = 0; e < experts; ++e) all.probabilities.push_back(std::exp(own[e]) / total);
+    std::vector<Int> order(size(experts));
+    std::iota(order.begin(), order.end(), Int{0});
+    std::stable_sort(order.begin(), order.end(), [own](Int a, Int b) { return own[a] > own[b]; });
+    for (Int j = 0; j < k; ++j) {
+      all.choices.push_back(static_cast<double>(order[size(j)]));
+      all.weights.push_back(std::exp(own[order[size(j)]]) / total);
     }
-    const std::string name = "router over " + std::to_string(experts);
-    compare(name, read_float(p.get(), probabilities.size()), probabilities, 1e-4);
-    compare(name + ", weights", read_float(w.get(), weights.size()), weights, 1e-4);
-    compare(name + ", choices", {ordered ? 1.0 : 0.0}, {1.0}, 1e-9);
-    router_backward(p.get<float>(), w.get<float>(), c.get<int>(), back.get<Half>(), tokens, experts, k,
-                    stream());
-    compare(name + " backward", read_bf16(back.get(), slopes.size()), slopes, 1e-2);
-    // Rows go out and come back: the sum over a token's rows with its weights is its row times their sum.
-    const Random rows = random(tokens * width);
-    std::vector<int> source, place;
-    for (Int i = 0; i < tokens * k; ++i) place.push_back(static_cast<int>((i * 5 + 3) % (tokens * k)));
-    source.resize(place.size());
-    bool distinct = tokens * k % 5 != 0;
-    for (std::size_t i = 0; i < place.size(); ++i)
-      source[static_cast<std::size_t>(place[i])] = static_cast<int>(i / size(k));
-    const Buffer ds(source.size() * 4), dp(place.size() * 4), there = poisoned(tokens * k * width * 2),
-                                                              home = poisoned(tokens * width * 2);
-    check(cudaMemcpy(ds.get(), source.data(), ds.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
-    check(cudaMemcpy(dp.get(), place.data(), dp.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
-    permute(rows.device.get<Half>(), ds.get<int>(), there.get<Half>(), tokens * k, width, stream());
-    unpermute(there.get<Half>(), dp.get<int>(), w.get<float>(), home.get<Half>(), tokens, width, k, stream());
-    Numbers moved, summed;
-    for (const int from : source)
-      for (Int i = 0; i < width; ++i)
-        moved.push_back(rows.host[static_cast<std::size_t>(from) * size(width) + size(i)]);
-    for (Int t = 0; t < tokens; ++t) {
-      double total = 0;
-      for (Int j = 0; j < k; ++j) total += weights[size(t * k + j)];
-      for (Int i = 0; i < width; ++i) summed.push_back(total * rows.host[size(t * width + i)]);
-    }
-    if (distinct)
-      compare("permute of " + std::to_string(k), read_bf16(there.get(), moved.size()), moved, 1e-9);
-    if (distinct)
-      compare("unpermute of " + std::to_string(k), read_bf16(home.get(), summed.size()), summed, 1e-2);
   }
+  return all;
+}
+
+Numbers gradient_of_logits(const Routing& of, const Numbers& slopes, Int tokens, Int experts, Int k) {
+  Numbers result;
+  for (Int t = 0; t < tokens; ++t) {
+    Numbers slope(size(experts));
+    double dot = 0;
+    for (Int i = t * k; i < (t + 1) * k; ++i) {
+      slope[static_cast<std::size_t>(of.choices[size(i)])] = slopes[size(i)];
+      dot += of.weights[size(i)] * slopes[size(i)];
+    }
+    for (Int e = 0; e < experts; ++e)
+      result.push_back(of.probabilities[size(t * experts + e)] * (slope[size(e)] - dot));
+  }
+  return result;
+}
+
+void test_router(Int experts, Int k) {
+  const Int tokens = 29;
+  const Random logits = random(tokens * experts), slopes = random(tokens * k);
+  const Routing right = routed(logits.host, tokens, experts, k);
+  const Buffer p = poisoned(tokens * experts * 4), w = poisoned(tokens * k * 4), c = poisoned(tokens * k * 4),
+               back = poisoned(tokens * experts * 2);
+  router(logits.device.get<Half>(), p.get<float>(), w.get<float>(), c.get<int>(), tokens, experts, k,
+         stream());
+  const std::vector<int> chosen = read<int>(c.get(), size(tokens * k));
+  const std::string name = "router, " + std::to_string(k) + " of " + std::to_string(experts);
+  compare(name, read_float(p.get(), right.probabilities.size()), right.probabilities, 1e-4);
+  compare(name + ", weights", read_float(w.get(), right.weights.size()), right.weights, 1e-4);
+  compare(name + ", choices", Numbers(chosen.begin(), chosen.end()), right.choices, 1e-9);
+  const Buffer s = uploaded(std::vector<float>(slopes.host.begin(), slopes.host.end()));
+  router_backward(p.get<float>(), w.get<float>(), c.get<int>(), s.get<float>(), back.get<Half>(), tokens,
+                  experts, k, stream());
+  const Numbers gradient = gradient_of_logits(right, slopes.host, tokens, experts, k);
+  compare(name + ", backward", read_bf16(back.get(), gradient.size()), gradient, 1e-2);
+}
+
+/// Rows go out and come back: the sum over a token's rows with its weights is its row times their sum.
+void test_permutation(Int k) {
+  const Int tokens = 29, width = 264;
+  const Random rows = random(tokens * width), weights = random(tokens * k);
+  std::vector<int> place;
+  for (Int i = 0; i < tokens * k; ++i) place.push_back(static_cast<int>((i * 5 + 3) % (tokens * k)));
+  const Buffer places = uploaded(place),
+               w = uploaded(std::vector<float>(weights.host.begin(), weights.host.end())),
+               there = poisoned(tokens * k * width * 2), home = poisoned(tokens * width * 2);
+  permute(rows.device.get<Half>(), places.get<int>(), there.get<Half>(), tokens, width, k, stream());
+  unpermute(there.get<Half>(), places.get<int>(), w.get<float>(), home.get<Half>(), tokens, width, k,
+            stream());
+  Numbers moved(size(tokens * k * width)), summed;
+  for (Int i = 0; i < tokens * k; ++i)
+    for (Int c = 0; c < width; ++c)
+      moved[size(place[size(i)] * width + c)] = rows.host[size(i / k * width + c)];
+  for (Int t = 0; t < tokens; ++t) {
+    double total = 0;
+    for (Int j = 0; j < k; ++j) total += weights.host[size(t * k + j)];
+    for (Int c = 0; c < width; ++c) summed.push_back(total * rows.host[size(t * width + c)]);
+  }
+  const std::string name = " of " + std::to_string(k);
+  compare("permute" + name, read_bf16(there.get(), moved.size()), moved, 1e-9);
+  compare("unpermute" + name, read_bf16(home.get(), summed.size()), summed, 1e-2);
+}
+
+}  // namespace
+
+void test_routing() {
+  // Every split of a token over lanes, with lanes left over, and every number of choices that has its own.
+  for (const Int experts : {8, 12, 16, 32, 40, 60, 64, 96, 128, 160, 192, 256, 384, 512})
+    test_router(experts, 8);
+  for (const Int k : {1, 2, 4, 6, 16}) test_router(64, k), test_router(256, k);
+  test_router(8, 2), test_router(4, 1), test_router(16, 16);
+  for (const Int k : {1, 2, 4, 6, 8}) test_permutation(k);
 }
 
 }  // namespace measure::selftest

@@ -50,9 +50,8 @@ double bytes_of(const Shape& s) {
   const bool forward = s.pass == "forward";
   if (s.op == "rms_norm") return elements * (forward ? 4 : 6);
   if (s.op == "swiglu") return elements * (forward ? 6 : 10);
-  if (s.op == "router") return real(s.row_count) * (6 * real(s.experts) + 8 * real(s.top_k));
-  if (s.op == "permute") return elements * 4;
-  if (s.op == "unpermute") return elements * 2 * (1 + 1 / real(s.top_k));
+  if (s.op == "router") return real(s.row_count) * (6 * real(s.experts) + (forward ? 8 : 12) * real(s.top_k));
+  if (s.op == "permute" || s.op == "unpermute") return elements * 2 * (1 + 1 / real(s.top_k));
   if (s.op == "fp8_cast") return elements * 3;
   if (s.op == "rotary") return elements * 4;
   return elements * 6;  // residual: two read, one written

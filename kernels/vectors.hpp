@@ -35,6 +35,32 @@ __device__ inline void store_once(Half* to, const Eight& eight) {
 
 __device__ inline float real(Half value) { return __bfloat162float(value); }
 
+/// Two elements in one word, as they lie in memory.
+__device__ inline float lower(unsigned two) { return __uint_as_float(two << 16); }
+__device__ inline float upper(unsigned two) { return __uint_as_float(two & 0xffff0000u); }
+__device__ inline unsigned packed(float low, float high) {
+  const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const unsigned*>(&two);
+}
+
+/// Eight elements as four words.
+struct alignas(16) Words {
+  unsigned two[vector / 2];
+};
+__device__ inline Words load_words(const Half* from) { return *reinterpret_cast<const Words*>(from); }
+__device__ inline Words load_words_once(const Half* from) {
+  const uint4 raw = __ldcs(reinterpret_cast<const uint4*>(from));
+  return *reinterpret_cast<const Words*>(&raw);
+}
+__device__ inline void store_once(Half* to, const Words& words) {
+  __stcs(reinterpret_cast<uint4*>(to), *reinterpret_cast<const uint4*>(&words));
+}
+/// From here on the compiler knows nothing of the words: what it made of them before is not kept in
+/// registers but made again.
+__device__ inline void forget(Words& words) {
+  asm volatile("" : "+r"(words.two[0]), "+r"(words.two[1]), "+r"(words.two[2]), "+r"(words.two[3]));
+}
+
 /// The sum over `Threads` neighbouring lanes.
 template <int Threads>
 __device__ inline float sum_over_lanes(float value) {
