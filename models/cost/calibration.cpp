@@ -63,17 +63,14 @@ Place attention_place(const Op& op) {
           op.causal ? 2.0 : 0.0,        0.5 * (log2_of(op.heads) - log2_of(op.kv_heads))};
 }
 
-/// Rows and width; bytes of an element tell what a family of streaming ops does; of a permutation, in how
-/// many places a row is read (not told: as many as models commonly choose).
+/// Rows and width; bytes of an element tell what a family of streaming ops does, and of a permutation in how
+/// many places a row goes; a router's choices are told.
 Place streaming_place(const Op& op) {
-  const double elements = static_cast<double>(op.m) * static_cast<double>(op.n);
-  const double bytes =
-      std::log2(std::max(1e-3, static_cast<double>(op.bytes.count) / std::max(1.0, elements)));
   if (op.kind == OpKind::copy) return {log2_of(op.bytes.count)};
-  const double copies =
-      op.kind == OpKind::router || op.kind == OpKind::permute ? log2_of(op.top_k > 1 ? op.top_k : 4) : 0;
-  return {log2_of(op.m), log2_of(op.n),
-          op.kind == OpKind::permute || op.kind == OpKind::router ? 0 : 2 * bytes, copies};
+  if (op.kind == OpKind::router) return {log2_of(op.m), log2_of(op.n), 0, log2_of(op.top_k)};
+  const double elements = static_cast<double>(op.m) * static_cast<double>(op.n);
+  const double bytes = static_cast<double>(op.bytes.count) / std::max(1.0, elements);
+  return {log2_of(op.m), log2_of(op.n), 2 * std::log2(std::max(1e-3, bytes))};
 }
 
 Errors read_errors(Reader reader) {

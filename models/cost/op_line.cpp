@@ -84,8 +84,9 @@ Op read_routing(Reader& reader, OpPass pass) {
                      experts = count(reader, "experts", "to choose from");
   const std::int64_t top_k =
       reader.integer({.name = "top_k", .help = "experts of a token", .at_least = 1, .at_most = experts});
-  // Logits in bf16, probabilities in fp32, a weight and an index for each choice.
-  const double choice = 8 * static_cast<double>(top_k) / static_cast<double>(experts);
+  // Logits in bf16, probabilities in fp32, a weight and an index for each choice, its gradient in backward.
+  const double choice =
+      (pass == OpPass::forward ? 8 : 12) * static_cast<double>(top_k) / static_cast<double>(experts);
   Op op = make_streaming(OpKind::router, "router", pass, tokens, experts, 6 + choice);
   op.top_k = top_k;
   return op;
@@ -104,10 +105,9 @@ Op read_streaming(Reader& reader, Name name, OpPass pass) {
   if (name == Name::permute || name == Name::unpermute) {
     const std::int64_t top_k =
         reader.integer({.name = "top_k", .help = "experts of a token", .fallback = 1, .at_least = 1});
-    const double summed = 1 / static_cast<double>(top_k);
-    Op op = name == Name::permute
-                ? make_streaming(OpKind::permute, "permute", pass, rows, width, 4)
-                : make_streaming(OpKind::unpermute, "unpermute", pass, rows, width, 2 + 2 * summed);
+    const OpKind kind = name == Name::permute ? OpKind::permute : OpKind::unpermute;
+    Op op = make_streaming(kind, names[static_cast<std::size_t>(name)], pass, rows, width,
+                           2 + 2 / static_cast<double>(top_k));
     op.top_k = top_k;
     return op;
   }

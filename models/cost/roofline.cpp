@@ -234,6 +234,14 @@ Rooves scattered(const Op& op, const Device& device) {
           1};
 }
 
+/// Rows gathered one by one for their places: each is read as often as it is written.
+Op gathered(const Op& op) {
+  Op rows = op;
+  rows.bytes.count =
+      std::llround(2 * real(op.bytes.count) / (1 + 1 / real(std::max<std::int64_t>(1, op.top_k))));
+  return rows;
+}
+
 Rooves streaming(const Op& op, const Device& device, double passes) {
   if (op.bytes.count <= 0) return {};
   return {0, traffic(device, op) * passes, launches(op, device), 0};
@@ -281,6 +289,9 @@ class Roofline final : public Cost {
       case OpKind::unpermute:
         if (software_.has_fused_permutation) break;
         return under(scattered(op, device));
+      case OpKind::permute:
+        if (software_.has_fused_permutation) break;
+        return under(streaming(gathered(op), device, software_.streaming_passes));
       default:
         break;
     }

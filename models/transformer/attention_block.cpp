@@ -123,12 +123,14 @@ void add_prediction_input(Block& block, const Context& c) {
                            2 * c.hidden, c.recompute.norm));
 }
 
-/// Gates stay bf16 (DeepSeek-V3, section 3.3.1); scores are kept in fp32. The permutation gathers rows for
-/// each destination; backward adds the copies' gradients up again.
+/// Gates stay bf16 (DeepSeek-V3, section 3.3.1); scores are kept in fp32. The permutation reads a row
+/// once and writes it for each destination; backward adds the copies' gradients up again.
 void add_routing(Block& block, const Context& c, const Experts& e) {
   block.project({.name = "router projection", .rows = c.residual, .width = e.count, .depth = c.hidden});
-  const double choice = 8 * static_cast<double>(e.top_k) / static_cast<double>(e.count);  // weight and index
   const auto route = [&](OpPass pass) {
+    // Weight and index of each choice, and in backward the weight's gradient.
+    const double choice =
+        (pass == OpPass::forward ? 8 : 12) * static_cast<double>(e.top_k) / static_cast<double>(e.count);
     Op op = make_streaming(OpKind::router, "router", pass, c.residual, e.count, 6 + choice);
     op.top_k = e.top_k;
     return op;
@@ -143,8 +145,12 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
                                  bf16_bytes + fp8_bytes));
   }
   const double summed = static_cast<double>(c.residual) / static_cast<double>(rows);
-  block.stream(OpKind::permute, "permute", rows, c.hidden, 2 * element_bytes(c.share.dispatch),
-               2 + 2 * summed);
+  Op apart = make_streaming(OpKind::permute, "permute", OpPass::forward, rows, c.hidden,
+                            element_bytes(c.share.dispatch) * (1 + summed));
+  apart.top_k = e.top_k;
+  block.forward(std::move(apart));
+  block.backward(make_streaming(OpKind::unpermute, "permute", OpPass::backward_input, rows, c.hidden,
+                                bf16_bytes * (1 + summed)));
 }
 
 AttentionShape core_shape(const Context& c, std::int64_t kv_sequence) {

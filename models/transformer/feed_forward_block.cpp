@@ -109,8 +109,10 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
       make_streaming(OpKind::unpermute, "unpermute", OpPass::forward, rows, model.hidden, 2 + 2 * summed);
   sum.top_k = e.top_k;
   block.forward(std::move(sum));
-  block.backward(make_streaming(OpKind::permute, "unpermute", OpPass::backward_input, rows, model.hidden,
-                                2 * element_bytes(share.dispatch)));
+  Op spread = make_streaming(OpKind::permute, "unpermute", OpPass::backward_input, rows, model.hidden,
+                             element_bytes(share.dispatch) * (1 + summed));
+  spread.top_k = e.top_k;
+  block.backward(std::move(spread));
   if (share.dispatch != Precision::fp8) return;
   block.backward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::backward_input, tokens, model.hidden,
                                 bf16_bytes + fp8_bytes));

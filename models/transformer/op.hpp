@@ -20,7 +20,7 @@ enum class OpKind : std::uint8_t {
   rms_norm,      ///< rows x width: read, write
   swiglu,        ///< rows x width (of one half): read both halves, write one
   router,        ///< rows tokens, n experts, top_k: softmax and choice (its GEMM is an op of its own)
-  permute,       ///< rows x width: tokens into expert order
+  permute,       ///< rows x width into expert order: a token's row is read once and written top_k times
   unpermute,     ///< rows x width results summed top_k by top_k back into token order
   elementwise,   ///< anything that only streams memory: residual adds, casts, embedding rows, optimizer
   copy,          ///< bytes read and written once

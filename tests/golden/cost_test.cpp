@@ -32,7 +32,7 @@ TEST_CASE("A batch of questions is answered line by line, each with what was ask
   const std::vector<std::string> lines = lines_of(outcome.out);
   REQUIRE(lines.size() == 2);
   CHECK(parse_json(lines[0], "0").find("m")->integer == 1000);
-  CHECK(parse_json(lines[1], "1").find("bytes")->number == Approx(4096.0 * (6 * 256 + 8 * 8)));
+  CHECK(parse_json(lines[1], "1").find("bytes")->number == Approx(4096.0 * (6 * 256 + 12 * 8)));
 }
 
 TEST_CASE("A wrong question to moesim cost is answered with its line, key and what is known") {

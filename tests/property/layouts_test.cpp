@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <catch2/catch.hpp>
+#include <cstdlib>
 #include <numeric>
 
 #include "models/base/error.hpp"
@@ -101,7 +102,7 @@ Case random_case(RandomStream& random) {
 }
 
 void check_equal(const Report& folded, const Report& full) {
-  CHECK(folded.step_time == full.step_time);
+  CHECK(std::abs(folded.step_time.count - full.step_time.count) <= 1);  // each sum is rounded once
   CHECK(folded.breakdown.compute == full.breakdown.compute);
   for (std::size_t work = 0; work < work_count; ++work) {
     INFO(work_names[work]);

@@ -110,6 +110,16 @@ TEST_CASE("Rows that are scaled and scattered take the time of their atomic addi
     CHECK(time_with(apart, forth) > time_with(apart, back));
     CHECK(time_with(fused, back) < time_with(apart, back));
   }
-  const Op gather = make_streaming(OpKind::permute, "rows", OpPass::forward, 8192, 4096, 4);
-  CHECK(time_with(apart, gather) == time_with(fused, gather));
+}
+
+TEST_CASE("A gather reads a row as often as it writes it, a fused permutation once") {
+  const std::string apart = R"({"kind": "roofline", "permutation": "separate"})";
+  const auto spread = [](std::int64_t top_k, double bytes) {
+    Op op = make_streaming(OpKind::permute, "rows", OpPass::forward, 8192, 4096, bytes);
+    op.top_k = top_k;
+    return op;
+  };
+  CHECK(time_with(apart, spread(1, 4)) == time_with(fused, spread(1, 4)));
+  CHECK(time_with(apart, spread(8, 2.25)) == time_with(fused, spread(1, 4)));
+  CHECK(time_with(fused, spread(8, 2.25)) < time_with(apart, spread(8, 2.25)));
 }
