@@ -18,11 +18,12 @@ namespace measure {
 struct Record {
   Shape shape;
   Timing timing;
-  std::string method;          ///< which library or kernel was fastest
-  int communication_sms = -1;  ///< multiprocessors held meanwhile; -1: not asked
-  bool told = false;           ///< whether the library was told how many are left
-  double library_seconds = 0;  ///< grouped products: the best of the libraries, roughly
-  bool held_out = false;       ///< off the grid: for judging the fit, never for fitting
+  std::string method;                           ///< which library or kernel was fastest
+  int communication_sms = -1;                   ///< multiprocessors held meanwhile; -1: not asked
+  bool told = false;                            ///< whether the library was told how many are left
+  double library_seconds = 0, own_seconds = 0;  ///< grouped products: the best of each; 0: not offered
+  bool slower_is_rough = false;                 ///< the slower of the two was looked at in passing only
+  bool held_out = false;                        ///< off the grid: for judging the fit, never for fitting
 };
 
 /// Everything on one device that measurements share.

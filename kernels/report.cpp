@@ -35,6 +35,8 @@ std::string line_of(const Record& record, double best_rate, double bandwidth) {
             number(rate);
   text += ", \"method\": " + quoted(record.method);
   if (record.library_seconds > 0) text += ", \"library_time_s\": " + number(record.library_seconds);
+  if (record.own_seconds > 0) text += ", \"own_time_s\": " + number(record.own_seconds);
+  if (record.slower_is_rough) text += ", \"slower_is_rough\": true";
   if (record.communication_sms >= 0)
     text += ", \"communication_sms\": " + std::to_string(record.communication_sms) +
             (record.told ? ", \"told\": true" : "");

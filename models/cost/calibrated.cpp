@@ -1,5 +1,5 @@
 // Times as measured: the roofline with parameters fitted to a device's measurements, times a smooth surface
-// through what it misses (models/cost/surface.hpp), one surface for each kind of op. On a measured shape the
+// through what it misses (models/cost/family_model.hpp), one for each kind of op. On a measured shape the
 // answer is the measurement up to its noise; far from all of them it is the physical model's, and says so.
 #include "models/cost/calibrated.hpp"
 
@@ -9,29 +9,18 @@
 #include <cmath>
 
 #include "models/base/error.hpp"
+#include "models/cost/family_model.hpp"
 #include "models/cost/roofline.hpp"
 
 namespace moesim {
 namespace {
 
-// In units of place_of: two factors of two from the nearest measurement.
-constexpr double far = 2;
-
 class Calibrated final : public Cost {
  public:
   Calibrated(const Calibration& calibration, double streaming_passes)
       : device_(calibration.device), physical_(make_roofline(1)), passes_(streaming_passes) {
-    for (const FamilyFit& fit : calibration.families) {
-      std::vector<Place> places;
-      std::vector<double> missed;
-      for (const Measured& measured : calibration.grid) {
-        if (measured.held_out || !(family_of(measured.op) == fit.family)) continue;
-        places.push_back(place_of(measured.op, *physical_, device_));
-        missed.push_back(
-            std::log(measured.seconds / to_seconds(physical_->time(measured.op, device_, 0).time)));
-      }
-      surfaces_.push_back({fit.family, Surface(std::move(places), missed, fit.shape)});
-    }
+    for (const FamilyFit& fit : calibration.families)
+      families_.emplace_back(fit, *physical_, device_, calibration.grid);
   }
 
   OpTime time(const Op& asked, const Device& device, std::int64_t communication_sms) const override {
@@ -47,32 +36,28 @@ class Calibrated final : public Cost {
         op.kind != OpKind::gemm && op.kind != OpKind::grouped_gemm && op.kind != OpKind::attention;
     double factor = streams && op.kind != OpKind::copy ? passes_ : 1;
     answer.extrapolated = true;
-    const Place place = place_of(op, *physical_, device_);
-    if (const Surface* surface = surface_of(family_of(op))) {
-      answer.extrapolated = surface->distance(place) > far;
-      factor *= std::exp(surface->at(place));
+    if (const FamilyModel* family = model_of(family_of(op))) {
+      const FamilyModel::Answer found = family->at(op);
+      answer.extrapolated = found.is_far;
+      factor *= found.factor;
     }
     answer.time = from_seconds(std::max(1e-12, to_seconds(answer.time) * factor));
     return answer;
   }
 
  private:
-  struct Corrected {
-    Family family;
-    Surface surface;
-  };
-  const Surface* surface_of(const Family& family) const {
-    for (const Corrected& corrected : surfaces_)
-      if (corrected.family == family) return &corrected.surface;
+  const FamilyModel* model_of(const Family& family) const {
+    for (const FamilyModel& model : families_)
+      if (model.family() == family) return &model;
     // Grouped products in fp8 are measured on few devices: what bf16's miss, theirs miss as well.
-    if (family.precision != Precision::bf16) return surface_of({family.kind, family.pass, Precision::bf16});
+    if (family.precision != Precision::bf16) return model_of({family.kind, family.pass, Precision::bf16});
     return nullptr;
   }
 
   Device device_;
   std::unique_ptr<const Cost> physical_;
   double passes_;
-  std::vector<Corrected> surfaces_;
+  std::vector<FamilyModel> families_;
 };
 
 std::unique_ptr<const Cost> make(Reader& reader) {

@@ -94,14 +94,43 @@ Family read_family(Reader& reader) {
   return family;
 }
 
-FamilyFit read_fit(Reader& reader) {
-  FamilyFit fit;
-  fit.family = read_family(reader);
+SurfaceShape read_shape(Reader& reader) {
   const auto positive = [&](const char* name) {
     return reader.number({.name = name, .help = "of the surface", .at_least = 1e-6, .at_most = 1e3});
   };
-  fit.shape = {positive("slow_length"), positive("slow_deviation"), positive("fast_length"),
-               positive("fast_deviation"), positive("noise")};
+  return {positive("slow_length"), positive("slow_deviation"), positive("fast_length"),
+          positive("fast_deviation"), positive("noise")};
+}
+
+OwnFit read_own(Reader reader, FlopRate peak) {
+  OwnFit own;
+  GemmBehaviour& kernel = own.kernel;
+  kernel.peak = peak;
+  const auto share = [&](const char* name, const char* help) {
+    return reader.number({.name = name, .help = help, .at_least = 1e-3, .at_most = 2.0});
+  };
+  const auto time = [&](const char* name, const char* help) {
+    return reader.time({.name = name, .help = help, .at_least = Time{}});
+  };
+  kernel.efficiency = share("efficiency", "share of the peak at full clock");
+  kernel.sustained = share("sustained", "share of the peak at which the power limit holds the chip");
+  kernel.feed = reader.rate({.name = "feed", .help = "operands that one multiprocessor takes in"});
+  kernel.tile_overhead = time("tile_overhead", "per tile of a block");
+  kernel.kernel_overhead = time("kernel_overhead", "once per call beyond a kernel's floor");
+  kernel.unhidden = share("unhidden", "share of the shorter of arithmetic and traffic that shows");
+  own.shape = read_shape(reader);
+  own.physical = read_errors(reader.part("physical", "errors of the physical model alone"));
+  own.left_out = read_errors(reader.part("left_out", "errors with each measurement left out in turn"));
+  reader.finish();
+  return own;
+}
+
+FamilyFit read_fit(Reader& reader, const Device& device) {
+  FamilyFit fit;
+  fit.family = read_family(reader);
+  fit.shape = read_shape(reader);
+  if (std::optional<Reader> own = reader.optional_part("own", "the own kernel, fitted apart from libraries"))
+    fit.own = read_own(std::move(*own), device.gemm_in(fit.family.precision).peak);
   fit.physical = read_errors(reader.part("physical", "errors of the physical model alone"));
   fit.left_out = read_errors(reader.part("left_out", "errors with each measurement left out in turn"));
   fit.held_out = read_errors(reader.part("held_out", "errors on shapes that are not in the grid"));
@@ -116,15 +145,31 @@ std::string write(const Errors& e) {
                      e.median, e.p90, e.worst);
 }
 
+std::string write(const SurfaceShape& s) {
+  return fmt::format(
+      R"("slow_length": {}, "slow_deviation": {}, "fast_length": {}, "fast_deviation": {}, "noise": {})",
+      number(s.slow_length), number(s.slow_deviation), number(s.fast_length), number(s.fast_deviation),
+      number(s.noise));
+}
+
+std::string write(const OwnFit& own) {
+  const GemmBehaviour& k = own.kernel;
+  const auto time = [](Time value) { return fmt::format("{:.6g} us", to_seconds(value) * 1e6); };
+  return fmt::format(
+      R"("own": {{"efficiency": {}, "sustained": {}, "feed": "{:.6g} GB/s", "tile_overhead": "{}", )"
+      R"("kernel_overhead": "{}", "unhidden": {}, {}, "physical": {}, "left_out": {}}}, )",
+      number(k.efficiency), number(k.sustained), k.feed.count / 1e9, time(k.tile_overhead),
+      time(k.kernel_overhead), number(k.unhidden), write(own.shape), write(own.physical),
+      write(own.left_out));
+}
+
 std::string write(const FamilyFit& f) {
   constexpr std::array<std::string_view, 3> passes{"forward", "backward_input", "backward_weight"};
   return fmt::format(
-      R"({{"kind": "{}", "pass": "{}", "precision": "{}", "slow_length": {}, "slow_deviation": {}, "fast_length": {}, "fast_deviation": {}, "noise": {}, )"
-      R"("physical": {}, "left_out": {}, "held_out": {}}})",
+      R"({{"kind": "{}", "pass": "{}", "precision": "{}", {}, {}"physical": {}, "left_out": {}, "held_out": {}}})",
       op_kind_names[static_cast<std::size_t>(f.family.kind)], passes[static_cast<std::size_t>(f.family.pass)],
-      precision_names[static_cast<std::size_t>(f.family.precision)], number(f.shape.slow_length),
-      number(f.shape.slow_deviation), number(f.shape.fast_length), number(f.shape.fast_deviation),
-      number(f.shape.noise), write(f.physical), write(f.left_out), write(f.held_out));
+      precision_names[static_cast<std::size_t>(f.family.precision)], write(f.shape),
+      f.own ? write(*f.own) : std::string(), write(f.physical), write(f.left_out), write(f.held_out));
 }
 
 template <class T, class Write>
@@ -132,6 +177,21 @@ std::string lines(const std::vector<T>& items, Write each) {
   std::string text;
   for (const T& item : items) text += (text.empty() ? "\n    " : ",\n    ") + each(item);
   return "[" + text + "\n  ]";
+}
+
+/// What libraries and the own kernel take. Files from before the two were told apart have no `own_time_s`:
+/// then what the libraries took, roughly, is not used.
+void read_methods(Reader& reader, Measured& measured) {
+  static_cast<void>(reader.raw("method", "which library or kernel was fastest"));
+  const auto seconds = [&](const char* name, const char* help) {
+    return reader.number({.name = name, .help = help, .fallback = 0.0, .at_least = 0.0, .at_most = 1e3});
+  };
+  const double library = seconds("library_time_s", "of a call of the fastest library");
+  measured.own_seconds = seconds("own_time_s", "of a call of the own kernel");
+  if (measured.own_seconds > 0) measured.library_seconds = library;
+  measured.slower_is_rough = reader.flag({.name = "slower_is_rough",
+                                          .help = "whether the slower of the two is from a few samples",
+                                          .fallback = false});
 }
 
 constexpr std::size_t whole = std::numeric_limits<std::size_t>::max();
@@ -197,9 +257,9 @@ Measured read_measured(Reader& reader) {
   measured.held_out =
       reader.flag({.name = "held_out", .help = "whether it judges the fit", .fallback = false});
   measured.line = reader.value();
-  for (const char* name : {"noise", "samples", "clock_mhz", "share_of_best_product", "share_of_bandwidth",
-                           "method", "library_time_s"})
+  for (const char* name : {"noise", "samples", "clock_mhz", "share_of_best_product", "share_of_bandwidth"})
     static_cast<void>(reader.raw(name, "how it was measured"));
+  read_methods(reader, measured);
   return measured;
 }
 
@@ -218,7 +278,7 @@ Calibration read_calibration(Reader& reader) {
   calibration.device_file = device.value();
   calibration.device = read_device(device);
   for (Reader& item : reader.items("families", "what corrects the physical model"))
-    calibration.families.push_back(read_fit(item));
+    calibration.families.push_back(read_fit(item, calibration.device));
   if (std::optional<Reader> judged = reader.optional_part("held_out", "errors over all shapes off the grid"))
     calibration.held_out = read_errors(std::move(*judged));
   for (Reader& item : reader.items("measurements", "the grid")) {

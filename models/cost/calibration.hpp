@@ -1,6 +1,7 @@
 // What was measured on a device and what was fitted to it: the file that `moesim calibrate` writes.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +23,11 @@ struct Measured {
   Op op;
   double seconds = 0;
   bool held_out = false;  ///< judges the fit, never part of it
-  Value line;             ///< as it was read
+  /// Of grouped products, what the libraries and the own kernel of moesim-measure take, of which `seconds` is
+  /// the less; 0: not offered, or not told apart.
+  double library_seconds = 0, own_seconds = 0;
+  bool slower_is_rough = false;  ///< the slower of the two comes from a few samples only
+  Value line;                    ///< as it was read
 };
 
 /// Ops that one surface serves: kind, direction, precision.
@@ -50,10 +55,19 @@ struct Errors {
 /// Of logarithms of predicted over measured.
 Errors errors_of(std::vector<double> logarithms);
 
+/// The own kernel for grouped products (models/cost/grouped_kernel.hpp), fitted apart from the libraries.
+struct OwnFit {
+  GemmBehaviour kernel;
+  SurfaceShape shape;
+  Errors physical;  ///< of the kernel's physical model alone, on what it takes
+  Errors left_out;
+};
+
 /// The correction of one family, and how good it is.
 struct FamilyFit {
   Family family;
-  SurfaceShape shape;
+  SurfaceShape shape;  ///< where there is an own kernel: of what the libraries take
+  std::optional<OwnFit> own;
   Errors physical;  ///< of the physical model alone, on the grid
   Errors left_out;  ///< each measurement predicted from all others
   Errors held_out;  ///< shapes that are not in the grid

@@ -7,180 +7,12 @@
 #include <memory>
 
 #include "models/base/error.hpp"
+#include "models/cost/fit_family.hpp"
+#include "models/cost/fit_physics.hpp"
 #include "models/cost/roofline.hpp"
 
 namespace moesim {
 namespace {
-
-/// A number of the device that is fitted, within bounds that physics sets.
-struct Parameter {
-  std::function<double()> get;
-  std::function<void(double)> set;
-  double least = 0, most = 1e30;
-};
-
-Parameter of_time(Time& time) {
-  return {[&time] { return to_seconds(time); }, [&time](double value) { time = from_seconds(value); }, 1e-9,
-          1e-3};
-}
-Parameter of_rate(Rate& rate) {
-  return {[&rate] { return rate.count; }, [&rate](double value) { rate.count = value; }, 1e6, 1e15};
-}
-Parameter of_ratio(double& ratio, double least, double most) {
-  return {[&ratio] { return ratio; }, [&ratio](double value) { ratio = value; }, least, most};
-}
-
-using Rows = std::vector<const Measured*>;
-
-double logarithm(const Cost& cost, const Device& device, const Measured& measured, std::int64_t sms = 0) {
-  return std::log(to_seconds(cost.time(measured.op, device, sms).time) / measured.seconds);
-}
-
-/// The mean error of the logarithm; beyond half it counts no more, so that odd shapes do not pull.
-double loss(const Cost& cost, const Device& device, const Rows& rows) {
-  double sum = 0;
-  for (const Measured* row : rows) sum += std::min(std::abs(logarithm(cost, device, *row)), 0.5);
-  return sum / static_cast<double>(std::max<std::size_t>(1, rows.size()));
-}
-
-/// Moves one parameter after the other until no step of 1 % helps.
-void descend(const Cost& cost, const Device& device, const Rows& rows, std::vector<Parameter>& parameters) {
-  if (rows.size() < 2 * parameters.size()) return;  // too few to tell anything apart
-  double best = loss(cost, device, rows);
-  for (const double step : {1.3, 1.1, 1.03, 1.01}) {
-    for (bool moved = true; moved;) {
-      moved = false;
-      for (Parameter& parameter : parameters) {
-        for (const double factor : {step, 1 / step}) {
-          const double before = parameter.get();
-          parameter.set(std::clamp(before * factor, parameter.least, parameter.most));
-          const double found = loss(cost, device, rows);
-          if (found < best - 1e-5) {
-            best = found;
-            moved = true;
-          } else {
-            parameter.set(before);
-          }
-        }
-      }
-    }
-  }
-}
-
-Rows rows_where(const std::vector<Measured>& grid, const std::function<bool(const Op&)>& holds) {
-  Rows rows;
-  for (const Measured& measured : grid)
-    if (!measured.held_out && holds(measured.op)) rows.push_back(&measured);
-  return rows;
-}
-
-void fit_products(const Cost& cost, Device& device, const std::vector<Measured>& grid, Precision precision) {
-  GemmBehaviour& gemm = device.gemm[static_cast<std::size_t>(precision)];
-  if (gemm.peak.count <= 0) return;
-  std::vector<Parameter> parameters{of_ratio(gemm.efficiency, 0.4, 1.08),
-                                    of_ratio(gemm.sustained, 0.3, 1.08),
-                                    of_rate(gemm.feed),
-                                    of_time(gemm.tile_overhead),
-                                    of_time(gemm.kernel_overhead),
-                                    of_ratio(gemm.unhidden, 1e-3, 1)};
-  if (gemm.may_split) parameters.push_back(of_time(gemm.split_overhead));
-  descend(
-      cost, device,
-      rows_where(
-          grid,
-          [&](const Op& op) {
-            return op.kind == OpKind::gemm && op.precision == precision && std::min({op.m, op.n, op.k}) >= 16;
-          }),
-      parameters);
-}
-
-void fit_attention(const Cost& cost, Device& device, const std::vector<Measured>& grid) {
-  for (const bool backward : {false, true}) {
-    AttentionBehaviour& fused = backward ? device.attention_backward : device.attention_forward;
-    std::vector<Parameter> parameters{of_ratio(fused.efficiency, 0.1, 1.08),
-                                      of_ratio(fused.score_rate, 1e8, 1e13), of_time(fused.tile_overhead),
-                                      of_time(fused.kernel_overhead)};
-    descend(cost, device,
-            rows_where(grid,
-                       [&](const Op& op) {
-                         return op.kind == OpKind::attention && (op.pass != OpPass::forward) == backward;
-                       }),
-            parameters);
-  }
-}
-
-void fit_memory(const Cost& cost, Device& device, const std::vector<Measured>& grid) {
-  std::vector<Parameter> parameters{of_ratio(device.memory_efficiency, 0.3, 1), of_time(device.kernel_floor),
-                                    of_time(device.memory_ramp)};
-  descend(cost, device,
-          rows_where(grid,
-                     [](const Op& op) {
-                       return op.flops.count <= 0 && op.kind != OpKind::router && op.kind != OpKind::permute;
-                     }),
-          parameters);
-}
-
-/// For each number of multiprocessors held, the interference with which half the products come out too slow.
-void fit_contention(const Cost& cost, Device& device, const std::vector<Measured>& held,
-                    const std::vector<std::int64_t>& sms) {
-  device.contention.clear();
-  std::vector<std::int64_t> counts(sms);
-  std::sort(counts.begin(), counts.end());
-  counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
-  std::vector<ContentionPoint> curve;
-  for (const std::int64_t count : counts) {
-    if (count <= 0 || count >= device.multiprocessors) continue;
-    double best = 1e30;
-    ContentionPoint point{count, 1};
-    for (double slowdown = curve.empty() ? 1.0 : curve.back().slowdown; slowdown < 3; slowdown += 0.01) {
-      device.contention = {{count, slowdown}};
-      double sum = 0;
-      for (std::size_t i = 0; i < held.size(); ++i)
-        if (sms[i] == count) sum += std::abs(logarithm(cost, device, held[i], count));
-      if (sum < best - 1e-9) {
-        best = sum;
-        point.slowdown = slowdown;
-      }
-    }
-    curve.push_back(point);
-  }
-  device.contention = curve;
-}
-
-std::vector<Family> families_in(const std::vector<Measured>& grid) {
-  std::vector<Family> families;
-  for (const Measured& measured : grid) {
-    const Family family = family_of(measured.op);
-    if (std::find(families.begin(), families.end(), family) == families.end()) families.push_back(family);
-  }
-  return families;
-}
-
-/// Adds what is off on shapes outside of the grid to `all_judged`.
-FamilyFit fit_family(const Family& family, const Cost& cost, const Device& device,
-                     const std::vector<Measured>& grid, std::vector<double>& all_judged) {
-  FamilyFit fit;
-  fit.family = family;
-  std::vector<Place> places;
-  std::vector<double> missed, physical, judged;
-  for (const Measured& m : grid) {
-    if (m.held_out || !(family_of(m.op) == family)) continue;
-    places.push_back(place_of(m.op, cost, device));
-    physical.push_back(logarithm(cost, device, m));
-    missed.push_back(-physical.back());
-  }
-  fit.shape = best_shape(places, missed);
-  Surface surface(places, missed, fit.shape);
-  surface.judge();
-  for (const Measured& m : grid)
-    if (m.held_out && family_of(m.op) == family)
-      judged.push_back(logarithm(cost, device, m) + surface.at(place_of(m.op, cost, device)));
-  fit.physical = errors_of(physical);
-  fit.left_out = errors_of(surface.left_out());
-  fit.held_out = errors_of(judged);
-  all_judged.insert(all_judged.end(), judged.begin(), judged.end());
-  return fit;
-}
 
 /// Where the numbers come from now: what the base file had fitted elsewhere is fitted here.
 void say_sources(Value& file, const std::string& date) {
@@ -341,10 +173,7 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
     const double floor = std::min(to_seconds(device.kernel_floor), raw.launch_seconds / 2);
     device.launch_overhead = from_seconds(raw.launch_seconds - floor);
   }
-  fit_memory(*physical, device, raw.grid);
-  for (const Precision precision : {Precision::bf16, Precision::fp8})
-    fit_products(*physical, device, raw.grid, precision);
-  fit_attention(*physical, device, raw.grid);
+  fit_physics(*physical, device, raw.grid);
   std::vector<double> judged;
   for (const Family& family : families_in(raw.grid))
     calibration.families.push_back(fit_family(family, *physical, device, raw.grid, judged));

@@ -14,6 +14,7 @@
 #include <span>
 
 #include "models/base/error.hpp"
+#include "models/cost/rooves.hpp"
 #include "models/cost/separate.hpp"
 
 namespace moesim {
@@ -27,14 +28,6 @@ constexpr std::int64_t shallowest_part = 256;
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 double real(std::int64_t n) { return static_cast<double>(n); }
 
-/// The two rooves of one op and what comes on top of them, in seconds.
-struct Rooves {
-  double compute = 0;
-  double memory = 0;
-  double overhead = 0;
-  double unhidden = 0;  ///< share of the shorter roof that the longer one does not hide
-};
-
 /// Multiprocessors that an op may use.
 struct Share {
   std::int64_t multiprocessors = 1;
@@ -46,33 +39,12 @@ Share share_of(const Device& device, std::int64_t communication_sms) {
           interference(device, communication_sms)};
 }
 
-double launches(const Op& op, const Device& device) {
-  return real(std::max<std::int64_t>(1, op.kernels)) *
-         to_seconds(device.launch_overhead + device.kernel_floor);
-}
-
-/// The op's bytes over the bandwidth that is reached. Each kernel runs at half speed until the memory
-/// pipeline is full.
-double traffic(const Device& device, const Op& op) {
-  const double least = real(op.bytes.count) / (device.memory_bandwidth.count * device.memory_efficiency);
-  return least +
-         std::min(least, real(std::max<std::int64_t>(1, op.kernels)) * to_seconds(device.memory_ramp));
-}
-
 const GemmBehaviour& behaviour(const Device& device, Precision precision) {
   const GemmBehaviour& gemm = device.gemm_in(precision);
   if (gemm.peak.count > 0) return gemm;
   const std::string_view name = precision_names[static_cast<std::size_t>(precision)];
   throw InputError(device.name, fmt::format("has no matrix products in {}, its file gives none under gemm.{}",
                                             name, name));
-}
-
-/// Seconds that one multiprocessor takes for one step of depth of one tile: arithmetic, or operands from the
-/// cache where a small tile reuses them too little.
-double step_time(const GemmBehaviour& gemm, const Device& device, Tile tile, double element) {
-  const double rate = gemm.peak.count / real(device.multiprocessors) * gemm.efficiency;
-  return std::max(2 * real(tile.rows) * real(tile.columns) / rate,
-                  real(tile.rows + tile.columns) * element / gemm.feed.count);
 }
 
 /// One product in one tiling: waves of tiles, the depth split into `parts`.
@@ -245,16 +217,6 @@ Op gathered(const Op& op) {
 Rooves streaming(const Op& op, const Device& device, double passes) {
   if (op.bytes.count <= 0) return {};
   return {0, traffic(device, op) * passes, launches(op, device), 0};
-}
-
-OpTime under(const Rooves& rooves) {
-  const double longer = std::max(rooves.compute, rooves.memory);
-  if (longer <= 0) return {};
-  const double body = longer + rooves.unhidden * std::min(rooves.compute, rooves.memory);
-  const Bound bound = rooves.overhead > body            ? Bound::launch
-                      : rooves.compute >= rooves.memory ? Bound::compute
-                                                        : Bound::memory;
-  return {from_seconds(rooves.overhead + body), bound};
 }
 
 /// How the software is written.

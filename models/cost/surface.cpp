@@ -38,13 +38,15 @@ double Surface::covariance(const Place& a, const Place& b) const {
          shape_.fast_deviation * shape_.fast_deviation * (1 + fast) * std::exp(-fast);
 }
 
-Surface::Surface(std::vector<Place> places, std::span<const double> values, const SurfaceShape& shape)
+Surface::Surface(std::vector<Place> places, std::span<const double> values, const SurfaceShape& shape,
+                 std::span<const double> noises)
     : places_(std::move(places)), shape_(shape) {
   const std::size_t n = places_.size();
   factor_.resize(n * n);
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t j = 0; j <= i; ++j) factor_[i * n + j] = covariance(places_[i], places_[j]);
     factor_[i * n + i] += shape_.noise * shape_.noise;
+    if (!noises.empty()) factor_[i * n + i] += noises[i] * noises[i];
   }
   factorize(factor_, n);
   weights_.assign(values.begin(), values.end());
@@ -93,14 +95,16 @@ void Surface::judge() {
   }
 }
 
-SurfaceShape best_shape(const std::vector<Place>& places, std::span<const double> values) {
+SurfaceShape best_shape(const std::vector<Place>& places, std::span<const double> values,
+                        std::span<const double> noises) {
   // Every other measurement is enough to tell lengths, and eight times as quick.
   std::vector<Place> some;
-  std::vector<double> of_some;
+  std::vector<double> of_some, noises_of_some;
   const std::size_t step = places.size() > 240 ? places.size() / 160 : 1;
   for (std::size_t i = 0; i < places.size(); i += step) {
     some.push_back(places[i]);
     of_some.push_back(values[i]);
+    if (!noises.empty()) noises_of_some.push_back(noises[i]);
   }
   SurfaceShape best;
   double highest = -std::numeric_limits<double>::infinity();
@@ -110,7 +114,7 @@ SurfaceShape best_shape(const std::vector<Place>& places, std::span<const double
         for (const double fast_deviation : {0.03, 0.08, 0.2})
           for (const double noise : {0.01, 0.03, 0.06}) {
             const SurfaceShape shape{slow, slow_deviation, fast, fast_deviation, noise};
-            Surface surface(some, of_some, shape);
+            Surface surface(some, of_some, shape, noises_of_some);
             surface.judge();
             if (surface.likelihood() <= highest) continue;
             highest = surface.likelihood();

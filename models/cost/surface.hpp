@@ -25,8 +25,10 @@ struct SurfaceShape {
 class Surface {
  public:
   Surface() = default;
-  /// Through `values` at `places`, as far as noise allows.
-  Surface(std::vector<Place> places, std::span<const double> values, const SurfaceShape& shape);
+  /// Through `values` at `places`, as far as noise allows: the shape's, and on top of it that of each value
+  /// where `noises` are given.
+  Surface(std::vector<Place> places, std::span<const double> values, const SurfaceShape& shape,
+          std::span<const double> noises = {});
   double at(const Place& place) const;
   /// Distance to the nearest measurement; infinite without any.
   double distance(const Place& place) const;
@@ -51,6 +53,7 @@ class Surface {
 };
 
 /// The shape with the highest likelihood among a few.
-SurfaceShape best_shape(const std::vector<Place>& places, std::span<const double> values);
+SurfaceShape best_shape(const std::vector<Place>& places, std::span<const double> values,
+                        std::span<const double> noises = {});
 
 }  // namespace moesim

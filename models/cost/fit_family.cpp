@@ -1,0 +1,121 @@
+#include "models/cost/fit_family.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "models/cost/descent.hpp"
+#include "models/cost/family_model.hpp"
+#include "models/cost/grouped_kernel.hpp"
+
+namespace moesim {
+namespace {
+
+/// The physical parameters of the own kernel. Those of the libraries' kernels, which run on the same device,
+/// are where it starts.
+GemmBehaviour fit_kernel(const Family& family, const Device& device, const std::vector<Measured>& grid) {
+  GemmBehaviour kernel = device.gemm_in(family.precision);
+  kernel.may_split = false;
+  const std::vector<const Measured*> rows = own_samples(family, kernel, device, grid).measured;
+  std::vector<Parameter> parameters = parameters_of(kernel);
+  if (rows.size() < 2 * parameters.size()) return kernel;
+  const auto loss = [&] {
+    MeanError error;
+    for (const Measured* m : rows)
+      error.add(std::log(to_seconds(grouped_kernel_time(m->op, device, kernel)) / m->own_seconds));
+    return error.value();
+  };
+  descend(loss, parameters);
+  return kernel;
+}
+
+/// What each measurement is over what the surface through all others says, as logarithms.
+std::vector<double> left_out(const Samples& samples, const SurfaceShape& shape) {
+  Surface surface(samples.places, samples.missed, shape, samples.noises);
+  surface.judge();
+  return surface.left_out();
+}
+
+/// Logarithms of predicted over measured from those of measured over predicted.
+std::vector<double> turned(std::vector<double> logarithms) {
+  for (double& value : logarithms) value = -value;
+  return logarithms;
+}
+
+OwnFit fit_own(const Family& family, const Device& device, const std::vector<Measured>& grid) {
+  OwnFit own;
+  own.kernel = fit_kernel(family, device, grid);
+  const Samples samples = own_samples(family, own.kernel, device, grid);
+  own.shape = best_shape(samples.places, samples.missed, samples.noises);
+  own.physical = errors_of(turned(samples.missed));
+  own.left_out = errors_of(turned(left_out(samples, own.shape)));
+  return own;
+}
+
+/// For each measurement of a family, the least that any way of computing it is predicted to take, as
+/// logarithms over what was measured.
+using Least = std::map<const Measured*, double>;
+
+/// Joins one way, of whose times predictions are off by `off` (logarithms of measured over predicted).
+void join(Least& least, const Family& family, const Samples& samples, const std::vector<double>& off) {
+  for (std::size_t i = 0; i < off.size(); ++i) {
+    const Measured* m = samples.measured[i];
+    if (!(family_of(m->op) == family)) continue;
+    const double predicted = std::log(samples.seconds[i] / m->seconds) - off[i];
+    const auto [place, is_first] = least.emplace(m, predicted);
+    if (!is_first) place->second = std::min(place->second, predicted);
+  }
+}
+
+Errors errors_among(const Least& least) {
+  std::vector<double> logarithms;
+  for (const auto& [measured, predicted] : least) logarithms.push_back(predicted);
+  return errors_of(std::move(logarithms));
+}
+
+/// How far the fit is off on its own grid: physics alone, and each measurement from all others.
+void judge_on_grid(FamilyFit& fit, const Samples& libraries, const Device& device,
+                   const std::vector<Measured>& grid) {
+  Least physical, others;
+  join(physical, fit.family, libraries, libraries.missed);
+  join(others, fit.family, libraries, left_out(libraries, fit.shape));
+  if (fit.own) {
+    const Samples own = own_samples(fit.family, fit.own->kernel, device, grid);
+    join(physical, fit.family, own, own.missed);
+    join(others, fit.family, own, left_out(own, fit.own->shape));
+  }
+  fit.physical = errors_among(physical);
+  fit.left_out = errors_among(others);
+}
+
+}  // namespace
+
+std::vector<Family> families_in(const std::vector<Measured>& grid) {
+  std::vector<Family> families;
+  for (const Measured& measured : grid) {
+    const Family family = family_of(measured.op);
+    if (std::find(families.begin(), families.end(), family) == families.end()) families.push_back(family);
+  }
+  return families;
+}
+
+FamilyFit fit_family(const Family& family, const Cost& cost, const Device& device,
+                     const std::vector<Measured>& grid, std::vector<double>& all_judged) {
+  FamilyFit fit;
+  fit.family = family;
+  if (is_told_apart(family, grid)) fit.own = fit_own(family, device, grid);
+  const Samples libraries = library_samples(fit, cost, device, grid);
+  fit.shape = best_shape(libraries.places, libraries.missed, libraries.noises);
+  judge_on_grid(fit, libraries, device, grid);
+  const FamilyModel model(fit, cost, device, grid);
+  std::vector<double> judged;
+  for (const Measured& m : grid)
+    if (m.held_out && family_of(m.op) == family)
+      judged.push_back(
+          std::log(to_seconds(cost.time(m.op, device, 0).time) * model.at(m.op).factor / m.seconds));
+  fit.held_out = errors_of(judged);
+  all_judged.insert(all_judged.end(), judged.begin(), judged.end());
+  return fit;
+}
+
+}  // namespace moesim

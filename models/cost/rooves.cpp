@@ -1,0 +1,39 @@
+#include "models/cost/rooves.hpp"
+
+#include <algorithm>
+
+namespace moesim {
+namespace {
+
+double real(std::int64_t n) { return static_cast<double>(n); }
+
+}  // namespace
+
+OpTime under(const Rooves& rooves) {
+  const double longer = std::max(rooves.compute, rooves.memory);
+  if (longer <= 0) return {};
+  const double body = longer + rooves.unhidden * std::min(rooves.compute, rooves.memory);
+  const Bound bound = rooves.overhead > body            ? Bound::launch
+                      : rooves.compute >= rooves.memory ? Bound::compute
+                                                        : Bound::memory;
+  return {from_seconds(rooves.overhead + body), bound};
+}
+
+double launches(const Op& op, const Device& device) {
+  return real(std::max<std::int64_t>(1, op.kernels)) *
+         to_seconds(device.launch_overhead + device.kernel_floor);
+}
+
+double traffic(const Device& device, const Op& op) {
+  const double least = real(op.bytes.count) / (device.memory_bandwidth.count * device.memory_efficiency);
+  return least +
+         std::min(least, real(std::max<std::int64_t>(1, op.kernels)) * to_seconds(device.memory_ramp));
+}
+
+double step_time(const GemmBehaviour& gemm, const Device& device, Tile tile, double element) {
+  const double rate = gemm.peak.count / real(device.multiprocessors) * gemm.efficiency;
+  return std::max(2 * real(tile.rows) * real(tile.columns) / rate,
+                  real(tile.rows + tile.columns) * element / gemm.feed.count);
+}
+
+}  // namespace moesim
