@@ -14,8 +14,8 @@ std::vector<Shape> joined(std::vector<Shape> a, const std::vector<Shape>& b) {
 
 std::vector<Section> grid() {
   return {{"memory-bound", joined(streaming(), scattered_streaming(160, 21))},
-          {"GEMM in bf16", joined(dense("bf16"), scattered_dense("bf16", 400, 22))},
-          {"GEMM in fp8", joined(dense("fp8"), scattered_dense("fp8", 250, 23))},
+          {"GEMM in bf16", joined(dense("bf16"), scattered_dense("bf16", 340, 22))},
+          {"GEMM in fp8", joined(dense("fp8"), scattered_dense("fp8", 320, 23))},
           {"grouped GEMM in bf16", joined(grouped("bf16"), scattered_grouped("bf16", 300, 24))},
           {"grouped GEMM in fp8", joined(grouped("fp8"), scattered_grouped("fp8", 100, 26))},
           {"attention", joined(attention(), scattered_attention(90, 25))}};

@@ -102,6 +102,13 @@ double Sampler::glance(const std::function<void(int)>& call) {
 
 Timing Sampler::time(const std::function<void(int)>& call, const std::function<void()>& before,
                      const std::function<void()>& after) {
+  return time(call, before, after, 1);
+}
+
+Timing Sampler::time_warm(const std::function<void(int)>& call) { return time(call, {}, {}, 0.1); }
+
+Timing Sampler::time(const std::function<void(int)>& call, const std::function<void()>& before,
+                     const std::function<void()>& after, double warm_up) {
   calls_ = 0;
   sample(call, 1, 0, {}, {});  // loads code, which waits for the device: before anything holds it
   sample(call, 1, 1e-5, {}, {});
@@ -115,7 +122,7 @@ Timing Sampler::time(const std::function<void(int)>& call, const std::function<v
   const double behind = host > 5e-5 ? host : std::max(0.0, host - alone / 1.3);
   const double wait = 2e-5 + 1.3 * calls * behind;
   const double warm_seconds =
-      patience_.warm_seconds * (alone > patience_.heavy_call ? patience_.heavy_factor : 1);
+      warm_up * patience_.warm_seconds * (alone > patience_.heavy_call ? patience_.heavy_factor : 1);
   const auto warm = Clock::now();
   while (since(warm) < warm_seconds) sample(call, calls, 0, before, after);
   std::vector<double> samples;

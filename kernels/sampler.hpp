@@ -48,12 +48,17 @@ class Sampler {
   /// `call(i)` launches call number i. `before` and `after`, where given, surround the calls of each sample.
   Timing time(const std::function<void(int)>& call, const std::function<void()>& before = {},
               const std::function<void()>& after = {});
+  /// The same where the last measurement left the device warm.
+  Timing time_warm(const std::function<void(int)>& call);
   /// A rough time, to choose between ways of doing the same.
   double glance(const std::function<void(int)>& call);
   cudaStream_t stream() const { return stream_; }
   const Patience& patience() const { return patience_; }
 
  private:
+  /// `warm_up`: what share of the usual warm-up.
+  Timing time(const std::function<void(int)>& call, const std::function<void()>& before,
+              const std::function<void()>& after, double warm_up);
   double sample(const std::function<void(int)>& call, int calls, double wait_seconds,
                 const std::function<void()>& before, const std::function<void()>& after);
   /// Seconds that the host takes to launch one call.

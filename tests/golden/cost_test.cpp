@@ -10,9 +10,9 @@ using Catch::Matchers::Contains;
 
 TEST_CASE("moesim cost answers a question with its time, work and bound") {
   const Outcome one =
-      run_moesim({"cost", "configs/calibration/h200.json", "gemm", "m=1000", "n=4096", "k=7168"});
+      run_moesim({"cost", "configs/calibration/h100.json", "gemm", "m=1000", "n=4096", "k=7168"});
   CHECK(one.code == 0);
-  CHECK_THAT(one.out, Contains("gemm on H200: ") && Contains("bound by compute"));
+  CHECK_THAT(one.out, Contains("gemm on H100: ") && Contains("bound by compute"));
   const Outcome grouped = run_moesim({"cost", "configs/devices/h200.json", "grouped_gemm",
                                       "rows=[100, 0, 28]", "n=4096", "k=7168", "--format", "json"});
   CHECK(grouped.code == 0);
