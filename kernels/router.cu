@@ -1,14 +1,12 @@
-// The router: softmax over experts, the largest few of them, and the gradient of the logits.
+// The router: softmax over experts and the largest few of them.
 #include <stdexcept>
 
-#include "pieces.hpp"
-#include "vectors.hpp"
+#include "router.hpp"
 
 namespace measure {
 namespace {
 
-constexpr int forward_threads = 128, backward_threads = 256;  // of a block
-constexpr int chunk = 4;  // neighbouring experts of a lane: 8 bytes of logits, 16 of probabilities
+constexpr int threads = 128;  // of a block
 
 /// `Lanes` neighbouring lanes share a token. Each has `Own` experts: a chunk of every `Lanes`, so that what
 /// they read and write together is one piece. As many as `Most` experts are chosen.
@@ -17,39 +15,6 @@ struct Split {
   static constexpr int lanes_of_token = Lanes, own = Own, most = Most;
   static constexpr int kept = most > Lanes ? most / Lanes : 1;  ///< neighbouring choices of one lane
 };
-
-/// What a lane has of its choices: one access to memory where a token has as many as its lanes have room for.
-template <class T, int Kept>
-struct alignas(4 * (Kept < 4 ? Kept : 4)) OfChoices {
-  T of[Kept];
-};
-/// How many of the choices are a lane's.
-template <class S>
-__device__ int choices_of(int lane, int top_k) {
-  return max(0, min(S::kept, top_k - lane * S::kept));
-}
-template <class T, int Kept>
-__device__ OfChoices<T, Kept> read_choices(const T* from, int count, int top_k) {
-  OfChoices<T, Kept> result = {};
-  if (top_k % Kept == 0) {
-    if (count > 0) result = *reinterpret_cast<const OfChoices<T, Kept>*>(from);
-    return result;
-  }
-#pragma unroll
-  for (int i = 0; i < Kept; ++i)
-    if (i < count) result.of[i] = from[i];
-  return result;
-}
-template <class T, int Kept>
-__device__ void write_choices(T* to, const OfChoices<T, Kept>& values, int count, int top_k) {
-  if (top_k % Kept == 0) {
-    if (count > 0) *reinterpret_cast<OfChoices<T, Kept>*>(to) = values;
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < Kept; ++i)
-    if (i < count) to[i] = values.of[i];
-}
 
 /// Two logits, as they lie in memory, in the order of signed numbers: all but the sign of a negative one
 /// turns.
@@ -113,12 +78,6 @@ __device__ void keep_largest(int* keys, const int* others) {
     for (int i = 0; i < Count; ++i)
       if (i % (2 * step) < step) descend(keys[i], keys[i + step]);
   }
-}
-
-/// The first expert of a lane's chunk.
-template <class S>
-__device__ int first_of(int chunk_of_lane, int lane) {
-  return (chunk_of_lane * S::lanes_of_token + lane) * chunk;
 }
 
 /// The logits of a lane's experts, two a word; minus infinity beyond the last expert.
@@ -194,7 +153,7 @@ __device__ void choose(int* keys, const unsigned (&words)[S::own / 2], int lane)
 }
 
 template <class S>
-__global__ void __launch_bounds__(forward_threads)
+__global__ void __launch_bounds__(threads)
     router_kernel(const Half* __restrict__ logits, float* __restrict__ probabilities,
                   float* __restrict__ weights, int* __restrict__ choices, Int tokens, int experts,
                   int top_k) {
@@ -237,55 +196,6 @@ __global__ void __launch_bounds__(forward_threads)
   write_choices(choices + at, choice, mine, top_k);
 }
 
-/// As Split, for the backward pass.
-template <int Lanes, int Own, int Kept>
-struct BackwardSplit {
-  static constexpr int lanes_of_token = Lanes, own = Own, kept = Kept;
-};
-
-/// dlogit = p (dp - sum of p dp): dp is not zero for the chosen experts alone, whose p are the weights. All
-/// experts are written as if it were zero, then the chosen ones again.
-template <class S>
-__global__ void __launch_bounds__(backward_threads)
-    router_backward_kernel(const float* __restrict__ probabilities, const float* __restrict__ weights,
-                           const int* __restrict__ choices, const float* __restrict__ gradients,
-                           Half* __restrict__ out, Int tokens, int experts, int top_k) {
-  constexpr int width = S::lanes_of_token, chunks = S::own / chunk;
-  const Int token = (blockIdx.x * static_cast<Int>(blockDim.x) + threadIdx.x) / width;
-  const int lane = threadIdx.x % width;
-  const bool here = token < tokens;
-  const int mine = here ? choices_of<S>(lane, top_k) : 0;
-  const Int at = token * top_k + lane * S::kept;
-  const auto choice = read_choices<int, S::kept>(choices + at, mine, top_k);
-  const auto weight = read_choices<float, S::kept>(weights + at, mine, top_k);
-  const auto slope = read_choices<float, S::kept>(gradients + at, mine, top_k);
-  float4 p[chunks];
-#pragma unroll
-  for (int c = 0; c < chunks; ++c) {
-    const int first = first_of<S>(c, lane);
-    if (here && first < experts)
-      p[c] = __ldcs(reinterpret_cast<const float4*>(probabilities + token * experts + first));
-  }
-  float dot = 0;
-#pragma unroll
-  for (int i = 0; i < S::kept; ++i) dot += weight.of[i] * slope.of[i];
-  dot = -sum_over_lanes<width>(dot);
-  Half* to = out + token * experts;
-#pragma unroll
-  for (int c = 0; c < chunks; ++c) {
-    const int first = first_of<S>(c, lane);
-    const __nv_bfloat162 two[] = {__floats2bfloat162_rn(p[c].x * dot, p[c].y * dot),
-                                  __floats2bfloat162_rn(p[c].z * dot, p[c].w * dot)};
-    if (here && first < experts) *reinterpret_cast<uint2*>(to + first) = *reinterpret_cast<const uint2*>(two);
-  }
-  __syncwarp();
-#pragma unroll
-  for (int i = 0; i < S::kept; ++i)
-    if (i < mine) to[choice.of[i]] = __float2bfloat16(weight.of[i] * (slope.of[i] + dot));
-}
-
-constexpr int most_choices = 16;
-
 /// Calls `run` with the split of a token that serves so many choices.
 template <int Lanes, int Own, int Most = 2, class Run>
 void by_choices(Int top_k, Run&& run) {
@@ -311,49 +221,16 @@ void by_experts(Int experts, Int top_k, Run&& run) {
   throw std::logic_error("at most 512 experts");
 }
 
-template <int Lanes, int Own, int Kept = 1, class Run>
-void by_kept(Int top_k, Run&& run) {
-  if (top_k <= Lanes * Kept) return run(BackwardSplit<Lanes, Own, Kept>{});
-  if constexpr (Lanes * Kept < most_choices) return by_kept<Lanes, Own, 2 * Kept>(top_k, run);
-  throw std::logic_error("at most 16 choices");
-}
-
-template <class Run>
-void by_lanes(Int experts, Int top_k, Run&& run) {
-  if (experts <= 8) return by_kept<1, 8>(top_k, run);
-  if (experts <= 16) return by_kept<2, 8>(top_k, run);
-  if (experts <= 32) return by_kept<4, 8>(top_k, run);
-  if (experts <= 64) return by_kept<8, 8>(top_k, run);
-  if (experts <= 128) return by_kept<16, 8>(top_k, run);
-  if (experts <= 192) return by_kept<16, 12>(top_k, run);
-  if (experts <= 256) return by_kept<32, 8>(top_k, run);
-  if (experts <= 512) return by_kept<32, 16>(top_k, run);
-  throw std::logic_error("at most 512 experts");
-}
-
 }  // namespace
 
 void router(const Half* logits, float* probabilities, float* weights, int* choices, Int tokens, Int experts,
             Int top_k, cudaStream_t stream) {
   by_experts(experts, top_k, [&](auto split) {
     using S = decltype(split);
-    router_kernel<S><<<blocks(tokens * S::lanes_of_token, forward_threads), forward_threads, 0, stream>>>(
+    router_kernel<S><<<blocks(tokens * S::lanes_of_token, threads), threads, 0, stream>>>(
         logits, probabilities, weights, choices, tokens, static_cast<int>(experts), static_cast<int>(top_k));
   });
   check_launch("router");
-}
-
-void router_backward(const float* probabilities, const float* weights, const int* choices,
-                     const float* gradients, Half* out, Int tokens, Int experts, Int top_k,
-                     cudaStream_t stream) {
-  by_lanes(experts, top_k, [&](auto split) {
-    using S = decltype(split);
-    router_backward_kernel<S>
-        <<<blocks(tokens * S::lanes_of_token, backward_threads), backward_threads, 0, stream>>>(
-            probabilities, weights, choices, gradients, out, tokens, static_cast<int>(experts),
-            static_cast<int>(top_k));
-  });
-  check_launch("router_backward");
 }
 
 }  // namespace measure

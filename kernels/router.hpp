@@ -1,0 +1,51 @@
+// What the router's two passes share: how experts and choices of a token lie on lanes. For .cu files alone.
+#pragma once
+
+#include "pieces.hpp"
+#include "vectors.hpp"
+
+namespace measure {
+
+constexpr int chunk = 4;  // neighbouring experts of a lane: 8 bytes of logits, 16 of probabilities
+constexpr int most_choices = 16;
+
+/// The first expert of a lane's chunk.
+template <class S>
+__device__ int first_of(int chunk_of_lane, int lane) {
+  return (chunk_of_lane * S::lanes_of_token + lane) * chunk;
+}
+
+/// What a lane has of its choices: one access to memory where a token has as many as its lanes have room for.
+template <class T, int Kept>
+struct alignas(4 * (Kept < 4 ? Kept : 4)) OfChoices {
+  T of[Kept];
+};
+/// How many of the choices are a lane's.
+template <class S>
+__device__ int choices_of(int lane, int top_k) {
+  return max(0, min(S::kept, top_k - lane * S::kept));
+}
+template <class T, int Kept>
+__device__ OfChoices<T, Kept> read_choices(const T* from, int count, int top_k) {
+  OfChoices<T, Kept> result = {};
+  if (top_k % Kept == 0) {
+    if (count > 0) result = *reinterpret_cast<const OfChoices<T, Kept>*>(from);
+    return result;
+  }
+#pragma unroll
+  for (int i = 0; i < Kept; ++i)
+    if (i < count) result.of[i] = from[i];
+  return result;
+}
+template <class T, int Kept>
+__device__ void write_choices(T* to, const OfChoices<T, Kept>& values, int count, int top_k) {
+  if (top_k % Kept == 0) {
+    if (count > 0) *reinterpret_cast<OfChoices<T, Kept>*>(to) = values;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < Kept; ++i)
+    if (i < count) to[i] = values.of[i];
+}
+
+}  // namespace measure

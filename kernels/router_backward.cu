@@ -1,0 +1,92 @@
+// The gradient of the router's logits.
+#include <stdexcept>
+
+#include "router.hpp"
+
+namespace measure {
+namespace {
+
+constexpr int threads = 256;  // of a block
+
+/// As Split, for the backward pass.
+template <int Lanes, int Own, int Kept>
+struct BackwardSplit {
+  static constexpr int lanes_of_token = Lanes, own = Own, kept = Kept;
+};
+
+/// dlogit = p (dp - sum of p dp): dp is not zero for the chosen experts alone, whose p are the weights. All
+/// experts are written as if it were zero, then the chosen ones again.
+template <class S>
+__global__ void __launch_bounds__(threads)
+    router_backward_kernel(const float* __restrict__ probabilities, const float* __restrict__ weights,
+                           const int* __restrict__ choices, const float* __restrict__ gradients,
+                           Half* __restrict__ out, Int tokens, int experts, int top_k) {
+  constexpr int width = S::lanes_of_token, chunks = S::own / chunk;
+  const Int token = (blockIdx.x * static_cast<Int>(blockDim.x) + threadIdx.x) / width;
+  const int lane = threadIdx.x % width;
+  const bool here = token < tokens;
+  const int mine = here ? choices_of<S>(lane, top_k) : 0;
+  const Int at = token * top_k + lane * S::kept;
+  const auto choice = read_choices<int, S::kept>(choices + at, mine, top_k);
+  const auto weight = read_choices<float, S::kept>(weights + at, mine, top_k);
+  const auto slope = read_choices<float, S::kept>(gradients + at, mine, top_k);
+  float4 p[chunks];
+#pragma unroll
+  for (int c = 0; c < chunks; ++c) {
+    const int first = first_of<S>(c, lane);
+    if (here && first < experts)
+      p[c] = __ldcs(reinterpret_cast<const float4*>(probabilities + token * experts + first));
+  }
+  float dot = 0;
+#pragma unroll
+  for (int i = 0; i < S::kept; ++i) dot += weight.of[i] * slope.of[i];
+  dot = -sum_over_lanes<width>(dot);
+  Half* to = out + token * experts;
+#pragma unroll
+  for (int c = 0; c < chunks; ++c) {
+    const int first = first_of<S>(c, lane);
+    const __nv_bfloat162 two[] = {__floats2bfloat162_rn(p[c].x * dot, p[c].y * dot),
+                                  __floats2bfloat162_rn(p[c].z * dot, p[c].w * dot)};
+    if (here && first < experts) *reinterpret_cast<uint2*>(to + first) = *reinterpret_cast<const uint2*>(two);
+  }
+  __syncwarp();
+#pragma unroll
+  for (int i = 0; i < S::kept; ++i)
+    if (i < mine) to[choice.of[i]] = __float2bfloat16(weight.of[i] * (slope.of[i] + dot));
+}
+
+template <int Lanes, int Own, int Kept = 1, class Run>
+void by_kept(Int top_k, Run&& run) {
+  if (top_k <= Lanes * Kept) return run(BackwardSplit<Lanes, Own, Kept>{});
+  if constexpr (Lanes * Kept < most_choices) return by_kept<Lanes, Own, 2 * Kept>(top_k, run);
+  throw std::logic_error("at most 16 choices");
+}
+
+template <class Run>
+void by_lanes(Int experts, Int top_k, Run&& run) {
+  if (experts <= 8) return by_kept<1, 8>(top_k, run);
+  if (experts <= 16) return by_kept<2, 8>(top_k, run);
+  if (experts <= 32) return by_kept<4, 8>(top_k, run);
+  if (experts <= 64) return by_kept<8, 8>(top_k, run);
+  if (experts <= 128) return by_kept<16, 8>(top_k, run);
+  if (experts <= 192) return by_kept<16, 12>(top_k, run);
+  if (experts <= 256) return by_kept<32, 8>(top_k, run);
+  if (experts <= 512) return by_kept<32, 16>(top_k, run);
+  throw std::logic_error("at most 512 experts");
+}
+
+}  // namespace
+
+void router_backward(const float* probabilities, const float* weights, const int* choices,
+                     const float* gradients, Half* out, Int tokens, Int experts, Int top_k,
+                     cudaStream_t stream) {
+  by_lanes(experts, top_k, [&](auto split) {
+    using S = decltype(split);
+    router_backward_kernel<S><<<blocks(tokens * S::lanes_of_token, threads), threads, 0, stream>>>(
+        probabilities, weights, choices, gradients, out, tokens, static_cast<int>(experts),
+        static_cast<int>(top_k));
+  });
+  check_launch("router_backward");
+}
+
+}  // namespace measure
