@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <numeric>
-#include <random>
 
 #include "pieces.hpp"
+#include "streaming.hpp"
 
 namespace measure {
 namespace {
@@ -25,33 +24,6 @@ double share_of_wanted(std::size_t wanted) {
     throw OutOfMemory("of the device's memory " + std::to_string(free >> 20) +
                       " MiB are free, expected 1 GiB");
   return std::min(1.0, static_cast<double>(free - kept) / static_cast<double>(wanted));
-}
-
-/// Where each of a token's rows is in the order of experts.
-std::vector<int> places(Int tokens, Int experts, Int top_k) {
-  std::mt19937 random(7);
-  std::vector<std::vector<int>> of_expert(size(experts));
-  std::vector<int> order(size(experts));
-  std::iota(order.begin(), order.end(), 0);
-  for (Int token = 0; token < tokens; ++token) {
-    for (Int j = 0; j < top_k; ++j) {
-      const auto other = static_cast<std::size_t>(j) + random() % static_cast<std::size_t>(experts - j);
-      std::swap(order[size(j)], order[other]);
-      of_expert[size(order[size(j)])].push_back(static_cast<int>(token * top_k + j));
-    }
-  }
-  std::vector<int> place(size(tokens * top_k));
-  int next = 0;
-  for (const std::vector<int>& rows : of_expert)
-    for (const int row : rows) place[static_cast<std::size_t>(row)] = next++;
-  return place;
-}
-
-template <class T>
-Buffer uploaded(const std::vector<T>& values) {
-  Buffer buffer(values.size() * sizeof(T));
-  check(cudaMemcpy(buffer.get(), values.data(), buffer.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
-  return buffer;
 }
 
 }  // namespace
@@ -229,71 +201,13 @@ void Bench::run_copy(const Shape& s) {
   own.seconds <= library.seconds ? add(s, own, "own") : add(s, library, "cudaMemcpyAsync");
 }
 
-void Bench::run_streaming(const Shape& s) {
-  const Int rows = s.row_count, width = s.width, k = std::max<Int>(1, s.top_k);
-  const bool forward = s.pass == "forward";
-  const std::size_t row = size(s.op == "router" ? s.experts : width) * 2, all = size(rows) * row;
-  Buffer extra;
-  std::function<void(int)> call;
-  const Half* weight = weights_.get<Half>();
-  const auto rotate = [&](std::initializer_list<std::size_t> reads,
-                          std::initializer_list<std::size_t> writes) {
-    return std::pair{Rotation(inputs_, facts_.cache, reads), Rotation(outputs_, facts_.cache, writes)};
-  };
-  if (s.op == "rms_norm") {
-    auto [in, out] = rotate({all, all}, {all});
-    extra = Buffer(row * 2);  // the weight's gradient
-    check(cudaMemset(extra.get(), 0, extra.size()), "cudaMemset");
-    call = [&, in, out, weight](int i) {
-      forward ? rms_norm(in.at<Half>(i, 0), weight, out.at<Half>(i, 0), rows, width, stream())
-              : rms_norm_backward(in.at<Half>(i, 0), in.at<Half>(i, 1), weight, out.at<Half>(i, 0),
-                                  extra.get<float>(), rows, width, stream());
-    };
-  } else if (s.op == "swiglu") {
-    auto [in, out] = rotate({2 * all, all}, {forward ? all : 2 * all});
-    call = [&, in, out](int i) {
-      forward
-          ? swiglu(in.at<Half>(i, 0), out.at<Half>(i, 0), rows, width, stream())
-          : swiglu_backward(in.at<Half>(i, 1), in.at<Half>(i, 0), out.at<Half>(i, 0), rows, width, stream());
-    };
-  } else if (s.op == "router") {
-    const std::size_t chosen = size(rows * k) * 4;
-    auto [in, out] = rotate({all, chosen}, {2 * all, chosen, chosen, all});
-    call = [&, in, out](int i) {
-      forward ? router(in.at<Half>(i, 0), out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2), rows,
-                       s.experts, k, stream())
-              : router_backward(out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2),
-                                in.at<float>(i, 1), out.at<Half>(i, 3), rows, s.experts, k, stream());
-    };
-    if (!forward)  // what the forward pass leaves
-      for (int i = 0; i < out.sets(); ++i)
-        router(in.at<Half>(i, 0), out.at<float>(i, 0), out.at<float>(i, 1), out.at<int>(i, 2), rows,
-               s.experts, k, stream());
-  } else if (s.op == "permute" || s.op == "unpermute") {
-    const Int tokens = rows / k;
-    extra = uploaded(places(tokens, 64, k));
-    const bool apart = s.op == "permute";
-    auto [in, out] = apart ? rotate({all / size(k)}, {all}) : rotate({all, size(rows) * 4}, {all / size(k)});
-    call = [&, in, out, tokens, apart](int i) {
-      apart ? permute(in.at<Half>(i, 0), extra.get<int>(), out.at<Half>(i, 0), tokens, width, k, stream())
-            : unpermute(in.at<Half>(i, 0), extra.get<int>(), in.at<float>(i, 1), out.at<Half>(i, 0), tokens,
-                        width, k, stream());
-    };
-  } else if (s.op == "fp8_cast") {
-    auto [in, out] = rotate({all}, {all / 2, all / 64});
-    call = [&, in, out](int i) {
-      fp8_cast(in.at<Half>(i, 0), out.at<std::uint8_t>(i, 0), out.at<float>(i, 1), rows, width, stream());
-    };
-  } else if (s.op == "rotary") {
-    auto [in, out] = rotate({all}, {all});
-    call = [&, in, out](int i) { rotary(in.at<Half>(i, 0), out.at<Half>(i, 0), rows, width, 128, stream()); };
-  } else {
-    auto [in, out] = rotate({all, all}, {all});
-    call = [&, in, out](int i) {
-      residual(in.at<Half>(i, 0), in.at<Half>(i, 1), out.at<Half>(i, 0), rows, width, stream());
-    };
-  }
-  add(s, sampler_.time(call), "own");
+void Bench::run_streaming(const Shape& shape) {
+  const Streaming streaming(shape, {.inputs = inputs_,
+                                    .weights = weights_,
+                                    .outputs = outputs_,
+                                    .cache = facts_.cache,
+                                    .stream = stream()});
+  add(shape, sampler_.time([&](int call) { streaming.run(call); }), "own");
 }
 
 }  // namespace measure

@@ -61,6 +61,14 @@ class Buffer {
   std::size_t bytes_ = 0;
 };
 
+/// The values in device memory.
+template <class T>
+Buffer uploaded(const std::vector<T>& values) {
+  Buffer buffer(values.size() * sizeof(T));
+  check(cudaMemcpy(buffer.get(), values.data(), buffer.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
+  return buffer;
+}
+
 /// Normally distributed bf16 or fp8 (e4m3) numbers, the same for the same seed.
 void fill_bf16(void* data, std::size_t elements, std::uint64_t seed, cudaStream_t stream,
                float deviation = 1);

@@ -8,13 +8,6 @@
 namespace measure::selftest {
 namespace {
 
-template <class T>
-Buffer uploaded(const std::vector<T>& values) {
-  Buffer buffer(values.size() * sizeof(T));
-  check(cudaMemcpy(buffer.get(), values.data(), buffer.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
-  return buffer;
-}
-
 /// Probabilities, and the largest with their experts: the lower expert first among equals, of which bf16
 /// logits have many.
 struct Routing {
