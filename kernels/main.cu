@@ -16,58 +16,74 @@ namespace {
 
 enum ExitCode { good = 0, failed = 1, wrong_input = 2, missing = 3, stopped = 130 };
 
+/// What is measured of one device: its sections, and what holds multiprocessors meanwhile.
+struct Plan {
+  std::vector<Section> sections, judging;
+  std::vector<Shape> contended = contention_shapes();
+  std::vector<int> held{0, 4, 8, 12, 16, 20, 24, 32, 48, 64};
+};
+
+Plan plan_of(const Options& options) {
+  Plan plan{.sections = grid(), .judging = held_out()};
+  if (options.quick) {
+    plan.sections = thinned(plan.sections, 10), plan.judging = thinned(plan.judging, 10);
+    plan.held = {0, 8, 20, 48};
+  }
+  const auto is_left = [&](const Section& section) { return !holds(section.name, options.only); };
+  std::erase_if(plan.sections, is_left), std::erase_if(plan.judging, is_left);
+  if (!holds("contention", options.only)) plan.contended.clear();
+  return plan;
+}
+
+void measure_plan(Bench& bench, const Plan& plan) {
+  std::size_t total = plan.contended.size() * plan.held.size();
+  for (const std::vector<Section>* all : {&plan.sections, &plan.judging})
+    for (const Section& section : *all) total += section.shapes.size();
+  Progress progress(total);
+  for (const std::vector<Section>* all : {&plan.sections, &plan.judging}) {
+    for (const Section& section : *all) {
+      progress.section(section.name);
+      for (const Shape& shape : section.shapes) bench.measure(shape, all == &plan.judging), progress.step();
+    }
+  }
+  if (!plan.contended.empty()) progress.section("contention");
+  for (const Shape& shape : plan.contended) {
+    for (const int count : plan.held) {
+      bench.measure_contention(shape, count, false);
+      if (count > 0 && shape.op == "gemm") bench.measure_contention(shape, count, true);
+      progress.step();
+    }
+  }
+  progress.finish();
+}
+
+std::string records_text(const Bench& bench) {
+  double best_rate = 0;
+  for (const Record& r : bench.records())
+    best_rate = std::max(best_rate, r.shape.precision == "fp8" ? 0 : flops_of(r.shape) / r.timing.seconds);
+  std::vector<std::string> measured, contention;
+  for (const Record& r : bench.records())
+    (r.communication_sms >= 0 ? contention : measured)
+        .push_back(line_of(r, best_rate, bench.facts().memory_bandwidth));
+  return list("measurements", measured) + ",\n" + list("contention", contention) + ",\n";
+}
+
 /// All sections of one device as members of a JSON object.
 std::string measure_grid(Bench& bench, const Options& options) {
-  std::vector<Section> sections = grid();
-  std::vector<Section> judging = held_out();
-  if (options.quick) sections = thinned(sections, 10), judging = thinned(judging, 10);
-  const std::vector<Shape> contended = contention_shapes();
-  const std::vector<int> held =
-      options.quick ? std::vector<int>{0, 8, 20, 48} : std::vector<int>{0, 4, 8, 12, 16, 20, 24, 32, 48, 64};
-  std::size_t total = contended.size() * held.size();
-  for (const std::vector<Section>* all : {&sections, &judging})
-    for (const Section& section : *all)
-      total += holds(section.name, options.only) ? section.shapes.size() : 0;
-  Progress progress(total);
   std::string text;
   if (holds("launches", options.only)) {
     const LaunchTimes launches = measure_launches(bench.sampler());
     text += "    \"launches\": {\"stream_s\": " + number(launches.stream) +
             ", \"graph_s\": " + number(launches.graph) + ", \"host_s\": " + number(launches.host) + "},\n";
   }
-  for (const std::vector<Section>* all : {&sections, &judging}) {
-    for (const Section& section : *all) {
-      if (!holds(section.name, options.only)) continue;
-      progress.section(section.name);
-      for (const Shape& shape : section.shapes) bench.measure(shape, all == &judging), progress.step();
-    }
-  }
-  if (holds("contention", options.only)) {
-    progress.section("contention");
-    for (const Shape& shape : contended) {
-      for (const int count : held) {
-        bench.measure_contention(shape, count, false);
-        if (count > 0 && shape.op == "gemm") bench.measure_contention(shape, count, true);
-        progress.step();
-      }
-    }
-  }
-  progress.finish();
-  double best_rate = 0, bandwidth = bench.facts().memory_bandwidth;
-  for (const Record& r : bench.records())
-    best_rate = std::max(best_rate, r.shape.precision == "fp8" ? 0 : flops_of(r.shape) / r.timing.seconds);
-  std::vector<std::string> measured, contention;
-  for (const Record& r : bench.records())
-    (r.communication_sms >= 0 ? contention : measured).push_back(line_of(r, best_rate, bandwidth));
-  text += list("measurements", measured) + ",\n" + list("contention", contention) + ",\n";
-  if (holds("host copies", options.only)) {
-    std::vector<std::string> lines;
-    for (const HostCopy& c : measure_host_copies(bench.stream(), options.quick))
-      lines.push_back("{\"bytes\": " + std::to_string(c.bytes) + ", \"to_device_s\": " + number(c.to_device) +
-                      ", \"to_host_s\": " + number(c.to_host) + "}");
-    text += list("host_copies", lines) + ",\n";
-  }
-  return text;
+  measure_plan(bench, plan_of(options));
+  text += records_text(bench);
+  if (!holds("host copies", options.only)) return text;
+  std::vector<std::string> lines;
+  for (const HostCopy& c : measure_host_copies(bench.stream(), options.quick))
+    lines.push_back("{\"bytes\": " + std::to_string(c.bytes) + ", \"to_device_s\": " + number(c.to_device) +
+                    ", \"to_host_s\": " + number(c.to_host) + "}");
+  return text + list("host_copies", lines) + ",\n";
 }
 
 std::string measure_blocks(Bench& bench, const Options& options) {
