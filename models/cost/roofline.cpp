@@ -308,10 +308,12 @@ std::unique_ptr<const Cost> make(Reader& reader) {
                      .fallback = "one_kernel"},
                     norm_names) == 0;
   software.has_fused_permutation =
-      reader.choice({.name = "permutation",
-                     .help = "rows of a token are summed by a fused kernel, or scaled and scattered",
-                     .fallback = "fused"},
-                    permutation_names) == 0;
+      reader.choice(
+          {.name = "permutation",
+           .help =
+               "rows are spread and summed by fused kernels, or gathered one by one, scaled and scattered",
+           .fallback = "fused"},
+          permutation_names) == 0;
   return std::make_unique<Roofline>(software);
 }
 
