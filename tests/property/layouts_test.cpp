@@ -102,7 +102,8 @@ Case random_case(RandomStream& random) {
 }
 
 void check_equal(const Report& folded, const Report& full) {
-  CHECK(std::abs(folded.step_time.count - full.step_time.count) <= 1);  // each sum is rounded once
+  // The engine's arithmetic is floating point: with more tasks a time may round the other way.
+  CHECK(std::abs(folded.step_time.count - full.step_time.count) <= 1);
   CHECK(folded.breakdown.compute == full.breakdown.compute);
   for (std::size_t work = 0; work < work_count; ++work) {
     INFO(work_names[work]);
@@ -125,7 +126,7 @@ std::int64_t bytes_of(const Report& report, Work work) {
 
 }  // namespace
 
-TEST_CASE("Folded equals full to the picosecond for random sizes and placements of every dimension") {
+TEST_CASE("Folded equals full to a picosecond for random sizes and placements of every dimension") {
   RandomStream random = Random(21).stream("layouts");
   int run = 0;
   int refused = 0;
