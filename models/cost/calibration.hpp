@@ -24,7 +24,8 @@ struct Measured {
   double seconds = 0;
   bool held_out = false;  ///< judges the fit, never part of it
   /// Of grouped products, what the libraries and the own kernel of moesim-measure take, of which `seconds` is
-  /// the less; 0: not offered, or not told apart.
+  /// the less; 0: not offered, or not told apart. Of those with rows for one expert alone, which are ordinary
+  /// products, `seconds` is what the libraries take.
   double library_seconds = 0, own_seconds = 0;
   bool slower_is_rough = false;  ///< the slower of the two comes from a few samples only
   Value line;                    ///< as it was read

@@ -53,12 +53,12 @@ TEST_CASE("On H100 and H200 shapes off the grid are predicted as well as was ask
 }
 
 TEST_CASE(
-    "Grouped products fitted in two ways are predicted within 4 % at the median and 9 % for nine tenths") {
+    "Grouped products fitted in two ways are predicted within 4 % at the median and 10 % for nine tenths") {
   for (const FamilyFit& fit : calibration("h100").families) {
     if (fit.family.kind != OpKind::grouped_gemm) continue;
     INFO(name_of(fit.family));
     CHECK(fit.held_out.median < 0.04);
-    CHECK(fit.held_out.p90 < 0.09);
+    CHECK(fit.held_out.p90 < 0.1);
   }
 }
 
@@ -82,6 +82,13 @@ TEST_CASE("Whole mixture-of-experts blocks take what their ops add up to, within
     }
     CHECK(blocks == 18);
   }
+}
+
+TEST_CASE("A shallow weight gradient on the H100 takes what the libraries were measured to take") {
+  // The own kernel takes a quarter less, but computes products of several experts alone.
+  const Calibration& c = calibration("h100");
+  const Op shallow = make_gemm("", OpPass::backward_weight, 28672, 4096, 128, Precision::bf16);
+  CHECK(seconds(c, *make_calibrated(c, 1), shallow) == Approx(470.6e-6).epsilon(0.05));
 }
 
 TEST_CASE("What streams memory on the H100 takes at most 1.15 times as long as a copy of its bytes") {

@@ -166,6 +166,17 @@ TEST_CASE("What the own kernel does not serve takes what the libraries take") {
   CHECK(time(1540) > 1.05 * time(1536));
 }
 
+TEST_CASE("A grouped product with rows for one expert is an ordinary product, with the libraries' time") {
+  const Value document = parse_json(R"({"op": "grouped_gemm", "rows": [0, 512], "n": 4096, "k": 14336,
+    "time_s": 1e-4, "library_time_s": 1.2e-4, "own_time_s": 1e-4})",
+                                    "test");
+  Reader reader(document, "");
+  const Measured measured = read_measured(reader);
+  CHECK(measured.op.kind == OpKind::gemm);
+  CHECK(measured.seconds == Approx(1.2e-4));
+  CHECK(measured.own_seconds == 0);
+}
+
 TEST_CASE("Times of the own kernel that cannot be are refused with their place") {
   const std::string text = measurements(true);
   const std::size_t at = text.find("\"own_time_s\": ") + 14;
