@@ -4,38 +4,48 @@
 #include "selftest_support.hpp"
 
 namespace measure::selftest {
+namespace {
+
+void test_norm(Int rows, Int width) {
+  const Random x = random(rows * width), y = random(rows * width), w = random(width);
+  Numbers normed, back, weight(size(width));
+  for (Int r = 0; r < rows; ++r) {
+    double squares = 0, dot = 0;
+    for (Int c = 0; c < width; ++c) {
+      const double v = x.host[size(r * width + c)];
+      squares += v * v;
+      dot += v * y.host[size(r * width + c)] * w.host[size(c)];
+    }
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + 1e-6);
+    for (Int c = 0; c < width; ++c) {
+      const double v = x.host[size(r * width + c)], g = y.host[size(r * width + c)];
+      normed.push_back(v * scale * w.host[size(c)]);
+      back.push_back(scale * (g * w.host[size(c)] - v * dot * scale * scale / static_cast<double>(width)));
+      weight[size(c)] += g * v * scale;
+    }
+  }
+  const Buffer o = poisoned(rows * width * 2), b = poisoned(rows * width * 2), g = zeros(width * 4);
+  const Half *px = x.device.get<Half>(), *py = y.device.get<Half>(), *pw = w.device.get<Half>();
+  rms_norm(px, pw, o.get<Half>(), rows, width, stream());
+  rms_norm_backward(py, px, pw, b.get<Half>(), g.get<float>(), rows, width, stream());
+  const std::string name = "RMSNorm of " + std::to_string(rows) + " x " + std::to_string(width);
+  compare(name, read_bf16(o.get(), normed.size()), normed, 1e-2);
+  compare(name + " backward", read_bf16(b.get(), back.size()), back, 1e-2);
+  compare(name + " backward, weight", read_float(g.get(), weight.size()), weight, 1e-3);
+}
+
+}  // namespace
+
 void test_pieces() {
   const Int rows = 37, width = 768;
-  const Random x = random(rows * 2 * width), y = random(rows * width), w = random(16 * width);
-  const Half *px = x.device.get<Half>(), *py = y.device.get<Half>(), *pw = w.device.get<Half>();
+  const Random x = random(rows * 2 * width), y = random(rows * width);
+  const Half *px = x.device.get<Half>(), *py = y.device.get<Half>();
   const auto out = [&](Int count) { return poisoned(count * 2); };
   for (const Int wide :
-       {Int{64}, Int{128}, Int{256}, Int{384}, width, 2 * width, 3 * width, 6 * width, 16 * width}) {
-    Numbers normed, back, weight(size(wide));
-    const Int count = rows * width / wide;
-    for (Int r = 0; r < count; ++r) {
-      double squares = 0, dot = 0;
-      for (Int c = 0; c < wide; ++c) {
-        const double v = x.host[size(r * wide + c)];
-        squares += v * v;
-        dot += v * y.host[size(r * wide + c)] * w.host[size(c)];
-      }
-      const double scale = 1 / std::sqrt(squares / static_cast<double>(wide) + 1e-6);
-      for (Int c = 0; c < wide; ++c) {
-        const double v = x.host[size(r * wide + c)], g = y.host[size(r * wide + c)];
-        normed.push_back(v * scale * w.host[size(c)]);
-        back.push_back(scale * (g * w.host[size(c)] - v * dot * scale * scale / static_cast<double>(wide)));
-        weight[size(c)] += g * v * scale;
-      }
-    }
-    const Buffer o = out(count * wide), b = out(count * wide), g = zeros(wide * 4);
-    rms_norm(px, pw, o.get<Half>(), count, wide, stream());
-    rms_norm_backward(py, px, pw, b.get<Half>(), g.get<float>(), count, wide, stream());
-    const std::string name = "RMSNorm of " + std::to_string(wide);
-    compare(name, read_bf16(o.get(), normed.size()), normed, 1e-2);
-    compare(name + " backward", read_bf16(b.get(), back.size()), back, 1e-2);
-    compare(name + " backward, weight", read_float(g.get(), weight.size()), weight, 1e-3);
-  }
+       {Int{64}, Int{128}, Int{256}, Int{384}, width, 2 * width, 3 * width, 6 * width, 16 * width})
+    test_norm(rows * width / wide, wide);
+  // More rows than all blocks hold at once, on 148 multiprocessors too: blocks go on to further ones.
+  test_norm(20'000, 64), test_norm(5'000, 512), test_norm(1'600, 1536), test_norm(320, 9216);
   Numbers activated, slopes(size(rows * 2 * width)), sums;
   for (Int r = 0; r < rows; ++r)
     for (Int c = 0; c < width; ++c) {
