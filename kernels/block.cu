@@ -247,6 +247,7 @@ void Builder::route(Pair logits) {
   float *p = probabilities_, *w = weights_;
   int* c = choices_;
   forward(shape, [=] { router(logits.value, p, w, c, tokens, experts, k, s); });
+  // The weights stand in for their gradient.
   backward(back, [=] { router_backward(p, w, c, w, logits.gradient, tokens, experts, k, s); });
   // The forward steps so far leave what the router really sees.
   for (const Step& step : forward_) step.run();

@@ -90,11 +90,11 @@ __device__ float2 sums_in_warp(float2 both) {
 
 /// What warps of a block tell each other: twice, so that one barrier a row is enough. A row's are an even
 /// number, the last zero where its warps are odd.
-using Parts = float2[2][3 * most_threads / lanes / 2];
+using BetweenWarps = float2[2][3 * most_threads / lanes / 2];
 
 /// Both sums over the warps of a row.
 template <class S>
-__device__ float2 sums_over_row(float2 both, const Position<S>& at, Parts& parts, int turn) {
+__device__ float2 sums_over_row(float2 both, const Position<S>& at, BetweenWarps& parts, int turn) {
   if constexpr (S::one_warp) {
     return sums_in_warp<S::lanes>(both);
   } else {
@@ -182,10 +182,11 @@ __global__ void __launch_bounds__(most_threads, S::vectors > 1 ? 1 : 2)
                              const Half* __restrict__ weight, Half* __restrict__ out,
                              float* __restrict__ weight_gradient, Int rows, int width, int lanes_of_row) {
   const Position<S> at(lanes_of_row);
-  __shared__ alignas(16) Parts parts;
+  __shared__ alignas(16) BetweenWarps parts;
+  float2* const first = &parts[0][0];
   for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(sizeof parts / sizeof(float2));
        i += static_cast<int>(blockDim.x))
-    parts[0][i] = {};
+    first[i] = {};
   Words next_x[S::vectors], next_slope[S::vectors], weights[S::vectors];
   const auto read = [&](Int row) {
 #pragma unroll

@@ -18,7 +18,7 @@ void swiglu(const Half* x, Half* out, Int rows, Int width, cudaStream_t stream);
 void swiglu_backward(const Half* gradient, const Half* x, Half* out, Int rows, Int width,
                      cudaStream_t stream);
 /// Softmax of each token's logits; probabilities in fp32, the top_k largest with their experts, the lower
-/// expert first among equals. At most 512 experts; of them at most 16 are chosen.
+/// expert first among equals (but -0 below 0). At most 512 experts, in fours; of them at most 16 are chosen.
 void router(const Half* logits, float* probabilities, float* weights, int* choices, Int tokens, Int experts,
             Int top_k, cudaStream_t stream);
 /// Gradient of the logits from that of the chosen weights.

@@ -206,6 +206,7 @@ void by_choices(Int top_k, Run&& run) {
 
 template <class Run>
 void by_experts(Int experts, Int top_k, Run&& run) {
+  if (experts % chunk != 0) throw std::logic_error("experts in fours");
   if (experts <= 8) return by_choices<1, 8>(top_k, run);
   if (experts <= 16) return by_choices<2, 8>(top_k, run);
   if (experts <= 32) return by_choices<4, 8>(top_k, run);

@@ -64,6 +64,7 @@ void by_kept(Int top_k, Run&& run) {
 
 template <class Run>
 void by_lanes(Int experts, Int top_k, Run&& run) {
+  if (experts % chunk != 0) throw std::logic_error("experts in fours");
   if (experts <= 8) return by_kept<1, 8>(top_k, run);
   if (experts <= 16) return by_kept<2, 8>(top_k, run);
   if (experts <= 32) return by_kept<4, 8>(top_k, run);
