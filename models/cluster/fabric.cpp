@@ -134,4 +134,11 @@ void Fabric::route_around(DeviceId from, DeviceId to, std::vector<LinkId>& links
   std::reverse(links.begin() + start, links.end());
 }
 
+std::int64_t nodes_of(std::span<const DeviceId> group, const Fabric& fabric) {
+  std::vector<std::uint32_t> nodes;
+  for (const DeviceId device : group) nodes.push_back(fabric.node_of(device));
+  std::sort(nodes.begin(), nodes.end());
+  return std::unique(nodes.begin(), nodes.end()) - nodes.begin();
+}
+
 }  // namespace moesim

@@ -139,4 +139,7 @@ class Fabric {
   std::vector<bool> down_;  // by link; empty where all are up
 };
 
+/// Nodes that a group of devices lies on.
+std::int64_t nodes_of(std::span<const DeviceId> group, const Fabric& fabric);
+
 }  // namespace moesim

@@ -188,13 +188,6 @@ class Nccl final : public Collective {
     return traffic;
   }
 
-  static std::int64_t nodes_of(std::span<const DeviceId> group, const Fabric& fabric) {
-    std::vector<std::uint32_t> nodes;
-    for (const DeviceId device : group) nodes.push_back(fabric.node_of(device));
-    std::sort(nodes.begin(), nodes.end());
-    return std::unique(nodes.begin(), nodes.end()) - nodes.begin();
-  }
-
   CollectiveSettings settings_;
   const Generation& generation_;
   bool uses_switch_;

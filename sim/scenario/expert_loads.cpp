@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
-#include <set>
 
 #include "sim/scenario/expert_work.hpp"
 #include "sim/scenario/share.hpp"
@@ -158,12 +157,6 @@ bool has_uneven_loads(const Scenario& scenario) {
                             !scenario.router.is_even(gate_of(layer.experts), tokens_per_device(scenario)));
   };
   return std::any_of(scenario.model.layers.begin(), scenario.model.layers.end(), is_uneven);
-}
-
-std::int64_t nodes_of(std::span<const DeviceId> group, const Fabric& fabric) {
-  std::set<std::uint32_t> nodes;
-  for (const DeviceId device : group) nodes.insert(fabric.node_of(device));
-  return static_cast<std::int64_t>(nodes.size());
 }
 
 }  // namespace moesim

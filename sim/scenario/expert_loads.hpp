@@ -89,7 +89,4 @@ class ExpertLoads {
 /// Whether any layer's loads differ between the ranks of an expert group.
 bool has_uneven_loads(const Scenario& scenario);
 
-/// Nodes that a group of devices lies on.
-std::int64_t nodes_of(std::span<const DeviceId> group, const Fabric& fabric);
-
 }  // namespace moesim
