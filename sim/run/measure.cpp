@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "models/base/error.hpp"
+#include "models/base/text.hpp"
 #include "models/config/reader.hpp"
 
 namespace moesim {
@@ -20,18 +21,6 @@ constexpr std::array holders{"pipeline",      "breakdown_s",    "passes_s",     
                              "goodput",       "repeat",         "critical_path", "engine"};
 constexpr std::array more_is_better{"tokens_per_s", "tokens_per_s_per_device", "tflops_per_device", "mfu",
                                     "goodput"};
-
-std::vector<std::string> split(const std::string& name) {
-  std::vector<std::string> parts(1);
-  for (const char letter : name) {
-    if (letter == '.') {
-      parts.emplace_back();
-    } else {
-      parts.back() += letter;
-    }
-  }
-  return parts;
-}
 
 bool has(const auto& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -109,7 +98,7 @@ Measure parse_measure(const std::string& name, const std::string& where) {
   for (const Measure& measure : columns()) {
     if (measure.name == name && name != "fits") return measure;
   }
-  const std::vector<std::string> path = split(name);
+  const std::vector<std::string> path = split(name, '.');
   const bool is_path = path.size() > 1 ? has(holders, path.front()) : has(numbers, name);
   if (!is_path || has(path, "")) {
     std::vector<std::string> known;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "models/base/text.hpp"
 #include "sim/gradient/gradient_sync.hpp"
 #include "sim/scenario/parts.hpp"
 #include "sim/schedule/schedule.hpp"
@@ -12,19 +13,6 @@ namespace moesim {
 namespace {
 
 constexpr std::int64_t largest = 1'000'000'000;
-
-/// "a+b+c" as a, b, c.
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> words(1);
-  for (const char letter : text) {
-    if (letter == '+') {
-      words.emplace_back();
-    } else {
-      words.back() += letter;
-    }
-  }
-  return words;
-}
 
 /// Reads `words` as the value of a key of its own, so that errors are those of that key.
 Value list_of(const std::vector<std::string>& words, const std::string& origin) {
@@ -54,7 +42,7 @@ std::vector<RecomputeChoice> read_recomputes(Reader& reader) {
        reader.texts({.name = "recompute",
        .help = "what may be computed again in backward, parts of one choice joined by + "
                "(default: none, norm+activation, full, and what the scenario says)"})) {
-    RecomputeChoice choice{.names = split(text), .recompute = {}};
+    RecomputeChoice choice{.names = split(text, '+'), .recompute = {}};
     Value part{.kind = Value::Kind::object, .origin = reader.value().origin};
     part.set("recompute", list_of(choice.names, part.origin));
     Reader of_choice(part, "search");
@@ -72,7 +60,7 @@ std::vector<std::vector<Axis>> read_placements(Reader& reader) {
                "+, as tensor+expert+data+pipeline (default: that one, tensor+expert+pipeline+data "
                "and what the scenario says)"})) {
     Value part{.kind = Value::Kind::object, .origin = reader.value().origin};
-    part.set("placement", list_of(split(text), part.origin));
+    part.set("placement", list_of(split(text, '+'), part.origin));
     placements.push_back(read_parallelism(Reader(part, "search")).placement);
   }
   return placements;
