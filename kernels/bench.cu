@@ -12,8 +12,6 @@ namespace {
 
 constexpr std::size_t gibibyte = std::size_t{1} << 30;
 
-std::size_t size(Int count) { return static_cast<std::size_t>(count); }
-
 /// What is left for buffers once libraries have what they need, over what is wanted; at most 1.
 double share_of_wanted(std::size_t wanted) {
   std::size_t free = 0, all = 0;

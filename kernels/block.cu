@@ -9,8 +9,6 @@
 namespace measure {
 namespace {
 
-std::size_t size(Int count) { return static_cast<std::size_t>(count); }
-
 /// One operation and how it is launched.
 struct Step {
   Shape shape;

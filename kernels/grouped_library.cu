@@ -6,8 +6,6 @@
 namespace measure {
 namespace {
 
-std::size_t size(Int count) { return static_cast<std::size_t>(count); }
-
 /// The product of one expert. Of a weight gradient its rows are the depth.
 Shape part_of(const Shape& shape, Int rows) {
   Shape one{.op = "gemm", .pass = shape.pass, .precision = shape.precision};

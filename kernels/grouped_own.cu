@@ -13,8 +13,6 @@ namespace {
 
 using grouped::Kind;
 
-std::size_t size(Int count) { return static_cast<std::size_t>(count); }
-
 /// A matrix and the box of it that the copy engine brings at once.
 struct Boxes {
   const void* data;

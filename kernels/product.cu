@@ -3,8 +3,6 @@
 namespace measure {
 namespace {
 
-std::size_t size(Int count) { return static_cast<std::size_t>(count); }
-
 template <class Value>
 void set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, Value value) {
   check(cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value),

@@ -1,13 +1,23 @@
 // What the router's two passes share: how experts and choices of a token lie on lanes. For .cu files alone.
 #pragma once
 
+#include <stdexcept>
+
 #include "pieces.hpp"
 #include "vectors.hpp"
 
 namespace measure {
 
 constexpr int chunk = 4;  // neighbouring experts of a lane: 8 bytes of logits, 16 of probabilities
+constexpr Int most_experts = 512;
 constexpr int most_choices = 16;
+
+/// What both passes serve. Throws std::logic_error for more, or for experts that are not whole chunks.
+inline void check_routing(Int experts, Int top_k) {
+  if (experts % chunk != 0) throw std::logic_error("experts in fours");
+  if (experts > most_experts) throw std::logic_error("at most 512 experts");
+  if (top_k > most_choices) throw std::logic_error("at most 16 choices");
+}
 
 /// The first expert of a lane's chunk.
 template <class S>

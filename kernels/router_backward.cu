@@ -1,6 +1,4 @@
 // The gradient of the router's logits.
-#include <stdexcept>
-
 #include "router.hpp"
 
 namespace measure {
@@ -57,14 +55,14 @@ __global__ void __launch_bounds__(threads)
 
 template <int Lanes, int Own, int Kept = 1, class Run>
 void by_kept(Int top_k, Run&& run) {
-  if (top_k <= Lanes * Kept) return run(BackwardSplit<Lanes, Own, Kept>{});
-  if constexpr (Lanes * Kept < most_choices) return by_kept<Lanes, Own, 2 * Kept>(top_k, run);
-  throw std::logic_error("at most 16 choices");
+  if constexpr (Lanes * Kept < most_choices)
+    if (top_k > Lanes * Kept) return by_kept<Lanes, Own, 2 * Kept>(top_k, run);
+  run(BackwardSplit<Lanes, Own, Kept>{});
 }
 
 template <class Run>
 void by_lanes(Int experts, Int top_k, Run&& run) {
-  if (experts % chunk != 0) throw std::logic_error("experts in fours");
+  check_routing(experts, top_k);
   if (experts <= 8) return by_kept<1, 8>(top_k, run);
   if (experts <= 16) return by_kept<2, 8>(top_k, run);
   if (experts <= 32) return by_kept<4, 8>(top_k, run);
@@ -72,8 +70,7 @@ void by_lanes(Int experts, Int top_k, Run&& run) {
   if (experts <= 128) return by_kept<16, 8>(top_k, run);
   if (experts <= 192) return by_kept<16, 12>(top_k, run);
   if (experts <= 256) return by_kept<32, 8>(top_k, run);
-  if (experts <= 512) return by_kept<32, 16>(top_k, run);
-  throw std::logic_error("at most 512 experts");
+  by_kept<32, 16>(top_k, run);
 }
 
 }  // namespace

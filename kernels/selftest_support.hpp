@@ -12,7 +12,6 @@
 namespace measure::selftest {
 
 using Numbers = std::vector<double>;
-inline std::size_t size(Int count) { return static_cast<std::size_t>(count); }
 
 /// The stream in which all tests run.
 cudaStream_t stream();

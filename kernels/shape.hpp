@@ -1,6 +1,7 @@
 // An operation as `moesim cost` names it, and its line of JSON.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -8,6 +9,8 @@
 namespace measure {
 
 using Int = std::int64_t;
+
+inline std::size_t size(Int count) { return static_cast<std::size_t>(count); }
 
 /// Fields that an operation does not use stay at their default and are not written.
 struct Shape {

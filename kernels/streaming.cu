@@ -10,8 +10,6 @@
 namespace measure {
 namespace {
 
-std::size_t size(Int count) { return static_cast<std::size_t>(count); }
-
 /// Where each of a token's rows is in the order of experts.
 std::vector<int> places(Int tokens, Int experts, Int top_k) {
   std::mt19937 random(7);
