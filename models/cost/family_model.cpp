@@ -68,8 +68,9 @@ Samples own_samples(const Family& family, const GemmBehaviour& kernel, const Dev
     if (!(own_family(family_of(m.op)) == own_family(family))) continue;
     samples.measured.push_back(&m);
     samples.seconds.push_back(m.own_seconds);
-    samples.places.push_back(grouped_kernel_place(m.op, device));
-    samples.missed.push_back(logarithm(m.own_seconds, grouped_kernel_time(m.op, device, kernel)));
+    const GroupedWork work = grouped_work(m.op, device);
+    samples.places.push_back(grouped_kernel_place(m.op, work, device));
+    samples.missed.push_back(logarithm(m.own_seconds, grouped_kernel_time(m.op, work, device, kernel)));
     samples.noises.push_back(noise_of(m, m.own_seconds));
   }
   return samples;
@@ -90,8 +91,9 @@ FamilyModel::Answer FamilyModel::at(const Op& op) const {
   const Place place = place_of(op, physical_, device_);
   Answer answer{std::exp(libraries_.at(place)), libraries_.distance(place) > far};
   if (!own_ || op.precision != family_.precision || !serves_grouped(op)) return answer;
-  const Place own_place = grouped_kernel_place(op, device_);
-  const double own = to_seconds(grouped_kernel_time(op, device_, own_->kernel)) *
+  const GroupedWork work = grouped_work(op, device_);
+  const Place own_place = grouped_kernel_place(op, work, device_);
+  const double own = to_seconds(grouped_kernel_time(op, work, device_, own_->kernel)) *
                      std::exp(own_->surface.at(own_place)) /
                      std::max(1e-12, to_seconds(physical_.time(op, device_, 0).time));
   if (own < answer.factor) answer = {own, own_->surface.distance(own_place) > far};

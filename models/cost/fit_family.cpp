@@ -17,12 +17,16 @@ GemmBehaviour fit_kernel(const Family& family, const Device& device, const std::
   GemmBehaviour kernel = device.gemm_in(family.precision);
   kernel.may_split = false;
   const std::vector<const Measured*> rows = own_samples(family, kernel, device, grid).measured;
+  std::vector<GroupedWork> works;
+  for (const Measured* m : rows) works.push_back(grouped_work(m->op, device));
   std::vector<Parameter> parameters = parameters_of(kernel);
   if (rows.size() < 2 * parameters.size()) return kernel;
   const auto loss = [&] {
     MeanError error;
-    for (const Measured* m : rows)
-      error.add(std::log(to_seconds(grouped_kernel_time(m->op, device, kernel)) / m->own_seconds));
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const Time time = grouped_kernel_time(rows[i]->op, works[i], device, kernel);
+      error.add(std::log(to_seconds(time) / rows[i]->own_seconds));
+    }
     return error.value();
   };
   descend(loss, parameters);
@@ -42,13 +46,21 @@ std::vector<double> turned(std::vector<double> logarithms) {
   return logarithms;
 }
 
-OwnFit fit_own(const Family& family, const Device& device, const std::vector<Measured>& grid) {
+/// One way of computing a family's ops: its measurements, and what each is over what all others say.
+struct Way {
+  Samples samples;
+  std::vector<double> left_out;
+};
+
+/// The own kernel's fit, and the way that it was made of.
+OwnFit fit_own(const Family& family, const Device& device, const std::vector<Measured>& grid, Way& way) {
   OwnFit own;
   own.kernel = fit_kernel(family, device, grid);
-  const Samples samples = own_samples(family, own.kernel, device, grid);
-  own.shape = best_shape(samples.places, samples.missed, samples.noises);
-  own.physical = errors_of(turned(samples.missed));
-  own.left_out = errors_of(turned(left_out(samples, own.shape)));
+  way.samples = own_samples(family, own.kernel, device, grid);
+  own.shape = best_shape(way.samples.places, way.samples.missed, way.samples.noises);
+  way.left_out = left_out(way.samples, own.shape);
+  own.physical = errors_of(turned(way.samples.missed));
+  own.left_out = errors_of(turned(way.left_out));
   return own;
 }
 
@@ -74,15 +86,11 @@ Errors errors_among(const Least& least) {
 }
 
 /// How far the fit is off on its own grid: physics alone, and each measurement from all others.
-void judge_on_grid(FamilyFit& fit, const Samples& libraries, const Device& device,
-                   const std::vector<Measured>& grid) {
+void judge_on_grid(FamilyFit& fit, const std::vector<Way>& ways) {
   Least physical, others;
-  join(physical, fit.family, libraries, libraries.missed);
-  join(others, fit.family, libraries, left_out(libraries, fit.shape));
-  if (fit.own) {
-    const Samples own = own_samples(fit.family, fit.own->kernel, device, grid);
-    join(physical, fit.family, own, own.missed);
-    join(others, fit.family, own, left_out(own, fit.own->shape));
+  for (const Way& way : ways) {
+    join(physical, fit.family, way.samples, way.samples.missed);
+    join(others, fit.family, way.samples, way.left_out);
   }
   fit.physical = errors_among(physical);
   fit.left_out = errors_among(others);
@@ -103,10 +111,13 @@ FamilyFit fit_family(const Family& family, const Cost& cost, const Device& devic
                      const std::vector<Measured>& grid, std::vector<double>& all_judged) {
   FamilyFit fit;
   fit.family = family;
-  if (is_told_apart(family, grid)) fit.own = fit_own(family, device, grid);
-  const Samples libraries = library_samples(fit, cost, device, grid);
-  fit.shape = best_shape(libraries.places, libraries.missed, libraries.noises);
-  judge_on_grid(fit, libraries, device, grid);
+  std::vector<Way> ways(is_told_apart(family, grid) ? 2 : 1);
+  if (ways.size() > 1) fit.own = fit_own(family, device, grid, ways.back());
+  Way& libraries = ways.front();
+  libraries.samples = library_samples(fit, cost, device, grid);
+  fit.shape = best_shape(libraries.samples.places, libraries.samples.missed, libraries.samples.noises);
+  libraries.left_out = left_out(libraries.samples, fit.shape);
+  judge_on_grid(fit, ways);
   const FamilyModel model(fit, cost, device, grid);
   std::vector<double> judged;
   for (const Measured& m : grid)

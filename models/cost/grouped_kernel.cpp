@@ -11,9 +11,6 @@
 namespace moesim {
 namespace {
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-double real(std::int64_t n) { return static_cast<double>(n); }
-
 /// A tile that the kernel is built with, and how fast it takes itself to be with it beside the largest.
 struct Variant {
   Tile tile;
@@ -56,16 +53,8 @@ Tile chosen_tile(const Op& op, const Device& device) {
   return best;
 }
 
-/// What the blocks do: steps of depth are counted whole.
-struct Work {
-  Tile tile;
-  std::int64_t tiles = 0;
-  double depth = 0;  ///< of all tiles together
-  double busiest_tiles = 0, busiest_depth = 0;
-};
-
 /// Tiles of unequal depth, handed out to the blocks in turn: the block with most depth is the last.
-void hand_out(const Op& op, std::int64_t step, std::int64_t blocks, Work& work) {
+void hand_out(const Op& op, std::int64_t step, std::int64_t blocks, GroupedWork& work) {
   struct Share {
     double tiles = 0, depth = 0;
   };
@@ -97,9 +86,20 @@ void hand_out(const Op& op, std::int64_t step, std::int64_t blocks, Work& work) 
   }
 }
 
-Work work_of(const Op& op, const Device& device) {
+double area(Tile tile) { return real(tile.rows) * real(tile.columns); }
+
+}  // namespace
+
+bool serves_grouped(const Op& op) {
+  if (op.kind != OpKind::grouped_gemm || (op.precision == Precision::fp8 && op.rows_are_depth)) return false;
+  if (op.precision != Precision::bf16 && op.precision != Precision::fp8) return false;
+  const std::int64_t elements = 16 / size_of(op.precision).count;
+  return op.n % elements == 0 && op.k % elements == 0;
+}
+
+GroupedWork grouped_work(const Op& op, const Device& device) {
   const std::int64_t step = step_bytes / size_of(op.precision).count;
-  Work work{.tile = chosen_tile(op, device)};
+  GroupedWork work{.tile = chosen_tile(op, device)};
   work.tiles = tiles_of(op, work.tile);
   if (op.rows_are_depth) {
     hand_out(op, step, device.multiprocessors, work);
@@ -112,19 +112,8 @@ Work work_of(const Op& op, const Device& device) {
   return work;
 }
 
-double area(Tile tile) { return real(tile.rows) * real(tile.columns); }
-
-}  // namespace
-
-bool serves_grouped(const Op& op) {
-  if (op.kind != OpKind::grouped_gemm || (op.precision == Precision::fp8 && op.rows_are_depth)) return false;
-  if (op.precision != Precision::bf16 && op.precision != Precision::fp8) return false;
-  const std::int64_t elements = 16 / size_of(op.precision).count;
-  return op.n % elements == 0 && op.k % elements == 0;
-}
-
-Time grouped_kernel_time(const Op& op, const Device& device, const GemmBehaviour& kernel) {
-  const Work work = work_of(op, device);
+Time grouped_kernel_time(const Op& op, const GroupedWork& work, const Device& device,
+                         const GemmBehaviour& kernel) {
   const double element = real(size_of(op.precision).count);
   const double blocks = work.busiest_depth * step_time(kernel, device, work.tile, element) +
                         work.busiest_tiles * to_seconds(kernel.tile_overhead);
@@ -137,8 +126,7 @@ Time grouped_kernel_time(const Op& op, const Device& device, const GemmBehaviour
       .time;
 }
 
-Place grouped_kernel_place(const Op& op, const Device& device) {
-  const Work work = work_of(op, device);
+Place grouped_kernel_place(const Op& op, const GroupedWork& work, const Device& device) {
   const double rate = device.gemm_in(op.precision).peak.count / real(device.multiprocessors);
   const double arithmetic = 2 * work.busiest_depth * area(work.tile) / std::max(1.0, rate);
   const double waves = std::max(1e-3, real(work.tiles) / real(device.multiprocessors));

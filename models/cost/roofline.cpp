@@ -25,9 +25,6 @@ namespace {
 constexpr std::array<std::int64_t, 6> split_parts{1, 2, 3, 4, 6, 8};
 constexpr std::int64_t shallowest_part = 256;
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-double real(std::int64_t n) { return static_cast<double>(n); }
-
 /// Multiprocessors that an op may use.
 struct Share {
   std::int64_t multiprocessors = 1;

@@ -3,11 +3,6 @@
 #include <algorithm>
 
 namespace moesim {
-namespace {
-
-double real(std::int64_t n) { return static_cast<double>(n); }
-
-}  // namespace
 
 OpTime under(const Rooves& rooves) {
   const double longer = std::max(rooves.compute, rooves.memory);

@@ -2,9 +2,14 @@
 // Waterman, Patterson, CACM 2009). Shared by the models of kernels.
 #pragma once
 
+#include <cstdint>
+
 #include "models/cost/cost.hpp"
 
 namespace moesim {
+
+constexpr double real(std::int64_t count) { return static_cast<double>(count); }
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// The two rooves of one op and what comes on top of them, in seconds.
 struct Rooves {

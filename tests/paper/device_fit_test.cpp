@@ -9,16 +9,12 @@
 
 #include "models/config/document.hpp"
 #include "models/cost/cost.hpp"
+#include "tests/support/devices.hpp"
 
 using namespace moesim;
+using testing::device;
 
 namespace {
-
-Device device(const std::string& file) {
-  const Value document = load_document(MOESIM_SOURCE "/configs/devices/" + file);
-  Reader reader(document, "");
-  return read_device(reader);
-}
 
 Value measured(const std::string& file) {
   return load_document(MOESIM_SOURCE "/configs/calibration/" + file);

@@ -10,19 +10,16 @@
 #include "models/cost/fit.hpp"
 #include "models/cost/op_line.hpp"
 #include "models/cost/roofline.hpp"
+#include "tests/support/devices.hpp"
 
 using namespace moesim;
 using Catch::Matchers::Contains;
 
 namespace {
 
-Value h200_file() { return load_document(MOESIM_SOURCE "/configs/devices/h200.json"); }
+Value h200_file() { return testing::device_file("h200.json"); }
 
-Device h200() {
-  const Value document = h200_file();
-  Reader reader(document, "");
-  return read_device(reader);
-}
+Device h200() { return testing::device("h200.json"); }
 
 const Calibration& real_calibration() {
   static const Calibration calibration = [] {

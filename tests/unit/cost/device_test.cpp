@@ -4,21 +4,16 @@
 #include "models/base/error.hpp"
 #include "models/cluster/device.hpp"
 #include "models/config/document.hpp"
+#include "tests/support/devices.hpp"
 
 using namespace moesim;
 using Catch::Matchers::Message;
 
 namespace {
 
-Device read(const std::string& file, const std::vector<Override>& overrides = {}) {
-  const Value document = load_document(MOESIM_SOURCE "/configs/devices/" + file, overrides);
-  Reader reader(document, "");
-  return read_device(reader);
-}
-
 std::string problem(const std::string& override) {
   try {
-    static_cast<void>(read("h200.json", {parse_override(override)}));
+    static_cast<void>(testing::device("h200.json", {parse_override(override)}));
   } catch (const InputError& error) {
     return error.what();
   }
@@ -31,7 +26,7 @@ TEST_CASE("Every device file is read whole, and names itself and what it is made
   for (const char* file :
        {"a100.json", "h100.json", "h200.json", "h800.json", "b200.json", "gb200.json", "tpu-v3.json"}) {
     INFO(file);
-    const Device device = read(file);
+    const Device device = testing::device(file);
     CHECK_FALSE(device.name.empty());
     CHECK(device.gemm_in(Precision::bf16).peak.count > 6e13);
     CHECK(device.gemm_in(Precision::bf16).sustained <= device.gemm_in(Precision::bf16).efficiency);
@@ -40,15 +35,15 @@ TEST_CASE("Every device file is read whole, and names itself and what it is made
 }
 
 TEST_CASE("The data sheets' numbers stand in the device files") {
-  const Device h800 = read("h800.json");
+  const Device h800 = testing::device("h800.json");
   CHECK(h800.multiprocessors == 132);
   CHECK(h800.memory == Bytes{80'000'000'000});
   CHECK(h800.memory_bandwidth.count == Approx(3.35e12));
   CHECK(h800.gemm_in(Precision::fp8).peak.count == Approx(1978.9e12));
-  CHECK(read("h200.json").memory_bandwidth.count == Approx(4.8e12));
-  CHECK(read("a100.json").gemm_in(Precision::bf16).peak.count == Approx(312e12));
-  CHECK(read("a100.json").gemm_in(Precision::fp8).peak.count == 0);
-  CHECK(read("tpu-v3.json").memory == Bytes{16} * (std::int64_t{1} << 30));
+  CHECK(testing::device("h200.json").memory_bandwidth.count == Approx(4.8e12));
+  CHECK(testing::device("a100.json").gemm_in(Precision::bf16).peak.count == Approx(312e12));
+  CHECK(testing::device("a100.json").gemm_in(Precision::fp8).peak.count == 0);
+  CHECK(testing::device("tpu-v3.json").memory == Bytes{16} * (std::int64_t{1} << 30));
 }
 
 TEST_CASE("A wrong device file is answered with path, value and what was expected") {
@@ -96,7 +91,7 @@ TEST_CASE(
 
 TEST_CASE("A large product on an H200 slows down by 1.2 to 1.5 while 20 of its 132 multiprocessors copy") {
   // Measured with cuBLAS: 1.28 to 1.44, see docs/devices.md.
-  const Device device = read("h200.json");
+  const Device device = testing::device("h200.json");
   CHECK(contention(device, 20) > 1.2);
   CHECK(contention(device, 20) < 1.5);
 }

@@ -7,16 +7,13 @@
 
 #include "models/config/document.hpp"
 #include "models/cost/roofline.hpp"
+#include "tests/support/devices.hpp"
 
 using namespace moesim;
 
 namespace {
 
-Device h200() {
-  const Value document = load_document(MOESIM_SOURCE "/configs/devices/h200.json");
-  Reader reader(document, "");
-  return read_device(reader);
-}
+Device h200() { return testing::device("h200.json"); }
 
 /// A kernel that does nothing but arithmetic: a nanosecond for each element of a tile and step of depth.
 GemmBehaviour counting(const Device& device) {
@@ -36,7 +33,7 @@ Op product(std::vector<std::int64_t> rows, std::int64_t n, std::int64_t k, OpPas
 /// Steps of depth times elements of a tile that the last block does.
 double counted(const Op& op) {
   const Device device = h200();
-  return 1e9 * to_seconds(grouped_kernel_time(op, device, counting(device)));
+  return 1e9 * to_seconds(grouped_kernel_time(op, grouped_work(op, device), device, counting(device)));
 }
 
 }  // namespace

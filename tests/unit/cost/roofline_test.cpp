@@ -6,6 +6,7 @@
 #include "models/base/error.hpp"
 #include "models/config/document.hpp"
 #include "models/cost/cost.hpp"
+#include "tests/support/devices.hpp"
 
 using namespace moesim;
 using namespace moesim::literals;
@@ -21,11 +22,7 @@ const Cost& roofline() {
   return *cost;
 }
 
-Device device(const std::string& file = "h200.json") {
-  const Value document = load_document(MOESIM_SOURCE "/configs/devices/" + file);
-  Reader reader(document, "");
-  return read_device(reader);
-}
+Device device(const std::string& file = "h200.json") { return testing::device(file); }
 
 /// Numbers with which every time is done by hand: 10 multiprocessors of 1 TFLOPS, one tile, no overhead.
 Device plain() {

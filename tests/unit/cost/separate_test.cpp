@@ -6,16 +6,13 @@
 
 #include "models/config/document.hpp"
 #include "models/cost/cost.hpp"
+#include "tests/support/devices.hpp"
 
 using namespace moesim;
 
 namespace {
 
-Device a100() {
-  const Value document = load_document(MOESIM_SOURCE "/configs/devices/a100.json");
-  Reader reader(document, "");
-  return read_device(reader);
-}
+Device a100() { return testing::device("a100.json"); }
 
 Time time_with(const std::string& json, const Op& op) {
   const Value document = parse_json(json, "test");

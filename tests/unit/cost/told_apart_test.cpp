@@ -11,19 +11,16 @@
 #include "models/cost/grouped_kernel.hpp"
 #include "models/cost/op_line.hpp"
 #include "models/cost/roofline.hpp"
+#include "tests/support/devices.hpp"
 
 using namespace moesim;
 using Catch::Matchers::Contains;
 
 namespace {
 
-Value h200_file() { return load_document(MOESIM_SOURCE "/configs/devices/h200.json"); }
+Value h200_file() { return testing::device_file("h200.json"); }
 
-Device h200() {
-  const Value document = h200_file();
-  Reader reader(document, "");
-  return read_device(reader);
-}
+Device h200() { return testing::device("h200.json"); }
 
 Op op_of(const std::string& question) {
   const Value document = parse_json("{" + question + "}", "test");
@@ -63,7 +60,7 @@ struct Times {
 Times times_of(const Op& op) {
   const Device device = h200();
   const double kernels = static_cast<double>(op.rows.size());
-  return {to_seconds(grouped_kernel_time(op, device, own_kernel())),
+  return {to_seconds(grouped_kernel_time(op, grouped_work(op, device), device, own_kernel())),
           to_seconds(make_roofline(1)->time(op, device, 0).time) * (1.1 + 0.006 * kernels)};
 }
 
