@@ -1,5 +1,5 @@
 // What Hopper's matrix unit and copy engine are told, as PTX says it (ISA 8.0, sections on mbarrier,
-// cp.async.bulk.tensor and wgmma). For .cu files alone; compiled for sm_90a.
+// cp.async.bulk, cp.async.bulk.tensor and wgmma). For .cu files alone; the matrix unit's compiled for sm_90a.
 #pragma once
 
 #include <cuda.h>
@@ -8,7 +8,7 @@
 
 namespace measure::hopper {
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#if __CUDA_ARCH__ >= 900
 
 __device__ inline std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
@@ -36,6 +36,20 @@ __device__ inline void wait(std::uint64_t* barrier, std::uint32_t phase) {
       "r"(phase)
       : "memory");
 }
+
+/// The copy engine sees barriers and buffers as the threads have left them.
+__device__ inline void show_copy_engine() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+/// Bytes in a row, a multiple of 16 as both places are, to shared memory.
+__device__ inline void load_bytes(void* to, const void* from, std::uint32_t bytes, std::uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+          shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(barrier))
+      : "memory");
+}
+
+#endif
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 /// A box of a matrix, from column `x` and row `y` on, to shared memory.
 __device__ inline void load_box(void* to, const CUtensorMap* map, int x, int y, std::uint64_t* barrier) {

@@ -4,7 +4,8 @@
 namespace measure {
 namespace {
 
-constexpr int threads = 128;  // of a block
+constexpr int threads =
+    64;  // of a block: small ones, so that most of a short call's blocks are there at once
 
 /// `Lanes` neighbouring lanes share a token. Each has `Own` experts: a chunk of every `Lanes`, so that what
 /// they read and write together is one piece. As many as `Most` experts are chosen.
@@ -64,12 +65,9 @@ __device__ void sort(int* keys) {
   }
 }
 
-/// The largest `Count` of two descending lists, descending, in the first: the larger of each with its
-/// counterpart from the other's end rise and fall, and Batcher's bitonic merge orders such.
+/// Descending, of keys that fall and then rise, or rise and then fall (Batcher's bitonic merge).
 template <int Count>
-__device__ void keep_largest(int* keys, const int* others) {
-#pragma unroll
-  for (int i = 0; i < Count; ++i) keys[i] = max(keys[i], others[Count - 1 - i]);
+__device__ void order_bitonic(int* keys) {
 #pragma unroll
   for (int step = Count / 2; step > 0; step /= 2) {
 #pragma unroll
@@ -77,6 +75,91 @@ __device__ void keep_largest(int* keys, const int* others) {
       if (i % (2 * step) < step) descend(keys[i], keys[i + step]);
   }
 }
+/// The largest `Count` of two descending lists, descending, in the first: the larger of each with its
+/// counterpart from the other's end rise and fall.
+template <int Count>
+__device__ void keep_largest(int* keys, const int* others) {
+#pragma unroll
+  for (int i = 0; i < Count; ++i) keys[i] = max(keys[i], others[Count - 1 - i]);
+  order_bitonic<Count>(keys);
+}
+
+/// Descending lists of `Most` keys are merged over the lanes of a token. At first each lane has a list; then
+/// two lanes have one together, a half each, and so on until a lane has one key; lanes beyond that repeat the
+/// list. Which part a lane has is the Gray code of its number: so the lane with the mirrored part of the
+/// other list, and the one whose part is 2^k further on, are each found by an exclusive or with a constant.
+template <int Most>
+struct MergedOverLanes {
+  /// From a lane to the one with the mirrored part, of lists that lie on `Lanes` lanes each.
+  __host__ __device__ static constexpr int mirror(int lanes_of_list) {
+    return lanes_of_list + lanes_of_list / 2;
+  }
+  /// The part that a lane has of a list on `Lanes` lanes, its bits in reverse.
+  template <int Lanes>
+  __device__ static int reversed_part(int lane) {
+    int part = lane % Lanes;
+#pragma unroll
+    for (int shift = 1; shift < Lanes; shift *= 2) part ^= part >> shift;
+    return part;
+  }
+  template <int Lanes>
+  __device__ static int part_of(int lane) {
+    const unsigned reversed = static_cast<unsigned>(reversed_part<Lanes>(lane));
+    return static_cast<int>(__brev(reversed) >> (31 - bits_of(Lanes)) >> 1);
+  }
+  __host__ __device__ static constexpr int bits_of(int lanes) {
+    return lanes == 1 ? 0 : 1 + bits_of(lanes / 2);
+  }
+
+  /// Lists of `Lanes` lanes each become those of twice as many, each lane with half as many keys.
+  template <int Lanes>
+  __device__ static void halve(int* keys, int lane) {
+    constexpr int half = Most / Lanes / 2, bits = bits_of(2 * Lanes);
+    const int part = reversed_part<2 * Lanes>(lane);
+    int merged[half];
+#pragma unroll
+    for (int i = 0; i < half; ++i)
+      merged[i] = max(keys[half - 1 - i], __shfl_xor_sync(~0u, keys[half + i], mirror(Lanes)));
+#pragma unroll
+    for (int k = bits - 1; k >= 0; --k) {
+      const bool lower = (part >> (bits - 1 - k) & 1) != 0;
+#pragma unroll
+      for (int i = 0; i < half; ++i) {
+        // The lane with the other half of a list has it in reverse.
+        const int mine = k > 0 ? i : half - 1 - i;
+        keys[i] = __shfl_xor_sync(~0u, merged[mine], mirror(Lanes >> k));
+      }
+#pragma unroll
+      for (int i = 0; i < half; ++i) merged[i] = lower ? min(merged[i], keys[i]) : max(merged[i], keys[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < half; ++i) keys[i] = merged[i];
+    order_bitonic<half>(keys);
+  }
+  /// Lists of one key a lane, on `Lanes` lanes that repeat them, become those of twice as many.
+  template <int Lanes>
+  __device__ static void repeat(int& key, int lane) {
+    constexpr int bits = bits_of(Most);
+    const int part = reversed_part<Most>(lane);
+    key = max(key, __shfl_xor_sync(~0u, key, Lanes + Most / 2));
+#pragma unroll
+    for (int k = bits - 1; k >= 0; --k) {
+      const int other = __shfl_xor_sync(~0u, key, mirror(Most / 2 >> k));
+      key = (part >> (bits - 1 - k) & 1) != 0 ? min(key, other) : max(key, other);
+    }
+  }
+  /// From a list in each of `Lanes` lanes to one that lies on them.
+  template <int Lanes, int Done = 1>
+  __device__ static void merge(int* keys, int lane) {
+    if constexpr (Done < Lanes) {
+      if constexpr (Done < Most)
+        halve<Done>(keys, lane);
+      else
+        repeat<Done>(keys[0], lane);
+      merge<Lanes, 2 * Done>(keys, lane);
+    }
+  }
+};
 
 /// The logits of a lane's experts, two a word; minus infinity beyond the last expert.
 template <class S>
@@ -101,22 +184,9 @@ __device__ void write_floats(float* to, const float (&values)[S::own], int lane,
   }
 }
 
-/// The largest logit of a token.
+/// The largest `most` keys of a lane's experts, descending.
 template <class S>
-__device__ float largest(const unsigned (&words)[S::own / 2]) {
-  const auto of = [](unsigned two) { return *reinterpret_cast<const __nv_bfloat162*>(&two); };
-  __nv_bfloat162 most = of(words[0]);
-#pragma unroll
-  for (int i = 1; i < S::own / 2; ++i) most = __hmax2(most, of(words[i]));
-#pragma unroll
-  for (int distance = S::lanes_of_token / 2; distance > 0; distance /= 2)
-    most = __hmax2(most, __shfl_xor_sync(~0u, most, distance));
-  return fmaxf(__low2float(most), __high2float(most));
-}
-
-/// The largest keys of a token, descending, the same in all of its lanes.
-template <class S>
-__device__ void choose(int* keys, const unsigned (&words)[S::own / 2], int lane) {
+__device__ void sort_own(int (&keys)[S::most], const unsigned (&words)[S::own / 2], int lane) {
   constexpr int width = S::lanes_of_token, most = S::most;
   constexpr int lists = (S::own + most - 1) / most;
   int all[lists * most];
@@ -140,14 +210,64 @@ __device__ void choose(int* keys, const unsigned (&words)[S::own / 2], int lane)
       keep_largest<most>(all + i * most, all + (i + apart) * most);
   }
 #pragma unroll
-  for (int distance = 1; distance < width; distance *= 2) {
-    int others[most];
-#pragma unroll
-    for (int i = 0; i < most; ++i) others[i] = __shfl_xor_sync(~0u, all[i], distance);
-    keep_largest<most>(all, others);
-  }
-#pragma unroll
   for (int i = 0; i < most; ++i) keys[i] = all[i];
+}
+
+/// The largest two logits of a lane's even and odd experts.
+template <class S>
+__device__ __nv_bfloat162 largest_of_lane(const unsigned (&words)[S::own / 2]) {
+  const auto of = [](unsigned two) { return *reinterpret_cast<const __nv_bfloat162*>(&two); };
+  __nv_bfloat162 most = of(words[0]);
+#pragma unroll
+  for (int i = 1; i < S::own / 2; ++i) most = __hmax2(most, of(words[i]));
+  return most;
+}
+
+/// The largest logit of a token.
+template <int Lanes>
+__device__ float largest_over_lanes(__nv_bfloat162 most) {
+#pragma unroll
+  for (int distance = Lanes / 2; distance > 0; distance /= 2)
+    most = __hmax2(most, __shfl_xor_sync(~0u, most, distance));
+  return fmaxf(__low2float(most), __high2float(most));
+}
+
+/// From a list in each lane to one that all of them have whole.
+template <int Lanes, int Most>
+__device__ void merge_whole(int (&keys)[Most]) {
+#pragma unroll
+  for (int distance = 1; distance < Lanes; distance *= 2) {
+    int others[Most];
+#pragma unroll
+    for (int i = 0; i < Most; ++i) others[i] = __shfl_xor_sync(~0u, keys[i], distance);
+    keep_largest<Most>(keys, others);
+  }
+}
+
+/// The largest keys of a token: in the lane with the n-th part the n-th `kept` of them. Answers n; lanes
+/// beyond the last key have one too large. Merging whole lists takes more operations and fewer exchanges
+/// between lanes in a row: it is quicker where many lanes have much to sort.
+template <class S>
+__device__ int choose(int (&chosen)[S::kept], const unsigned (&words)[S::own / 2], int lane) {
+  constexpr int width = S::lanes_of_token, kept = S::kept, holders = S::most < width ? S::most : width;
+  using Merged = MergedOverLanes<S::most>;
+  int keys[S::most];
+  sort_own<S>(keys, words, lane);
+  if constexpr (width * S::own < 512) {
+    Merged::template merge<width>(keys, lane);
+#pragma unroll
+    for (int i = 0; i < kept; ++i) chosen[i] = keys[i];
+    return lane < holders ? Merged::template part_of<holders>(lane) : width;
+  } else {
+    merge_whole<width>(keys);
+#pragma unroll
+    for (int i = 0; i < kept; ++i) {
+      chosen[i] = keys[i];
+#pragma unroll
+      for (int j = 1; j < holders; ++j) chosen[i] = lane == j ? keys[j * kept + i] : chosen[i];
+    }
+    return lane;
+  }
 }
 
 template <class S>
@@ -163,7 +283,8 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll
   for (unsigned& word : words) word = 0xff80ff80u;
   if (here) read_logits<S>(words, logits + token * experts, lane, experts);
-  const float most = largest<S>(words);
+  const __nv_bfloat162 most_of_lane = largest_of_lane<S>(words);
+  const float most = largest_over_lanes<width>(most_of_lane);
   constexpr float log2_e = 1.44269504f;
   const float shift = most * log2_e;
   float held[own], total = 0;
@@ -176,20 +297,17 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll
   for (int i = 0; i < own; ++i) held[i] *= share;
   if (here) write_floats<S>(probabilities + token * experts, held, lane, experts);
-  int chosen[S::most];
-  choose<S>(chosen, words, lane);
+  int chosen[S::kept];
+  const int part = choose<S>(chosen, words, lane);
   OfChoices<float, S::kept> weight;
   OfChoices<int, S::kept> choice;
 #pragma unroll
   for (int i = 0; i < S::kept; ++i) {
-    int mine = chosen[i];
-#pragma unroll
-    for (int j = 1; j * S::kept + i < S::most; ++j) mine = lane == j ? chosen[j * S::kept + i] : mine;
-    weight.of[i] = exp2f_fast(logit_of(mine) * log2_e - shift) * share;
-    choice.of[i] = expert_of(mine);
+    weight.of[i] = exp2f_fast(logit_of(chosen[i]) * log2_e - shift) * share;
+    choice.of[i] = expert_of(chosen[i]);
   }
-  const int mine = here ? choices_of<S>(lane, top_k) : 0;
-  const Int at = token * top_k + lane * S::kept;
+  const int mine = here ? choices_of<S>(part, top_k) : 0;
+  const Int at = token * top_k + part * S::kept;
   write_choices(weights + at, weight, mine, top_k);
   write_choices(choices + at, choice, mine, top_k);
 }
@@ -209,12 +327,13 @@ void by_experts(Int experts, Int top_k, Run&& run) {
   if (experts <= 16) return by_choices<2, 8>(top_k, run);
   if (experts <= 32) return by_choices<4, 8>(top_k, run);
   if (experts <= 48) return by_choices<4, 12>(top_k, run);
-  if (experts <= 64) return by_choices<4, 16>(top_k, run);
-  if (experts <= 96) return by_choices<4, 24>(top_k, run);
-  if (experts <= 128) return by_choices<4, 32>(top_k, run);
+  if (experts <= 64) return by_choices<8, 8>(top_k, run);
+  if (experts <= 96 && top_k <= 4) return by_choices<4, 24>(top_k, run);
+  if (experts <= 96) return by_choices<8, 12>(top_k, run);
+  if (experts <= 128) return by_choices<16, 8>(top_k, run);
   if (experts <= 160) return by_choices<8, 20>(top_k, run);
   if (experts <= 192) return by_choices<8, 24>(top_k, run);
-  if (experts <= 256) return by_choices<8, 32>(top_k, run);
+  if (experts <= 256) return by_choices<16, 16>(top_k, run);
   if (experts <= 384) return by_choices<16, 24>(top_k, run);
   by_choices<16, 32>(top_k, run);
 }

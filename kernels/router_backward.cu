@@ -13,7 +13,8 @@ struct BackwardSplit {
 };
 
 /// dlogit = p (dp - sum of p dp): dp is not zero for the chosen experts alone, whose p are the weights. All
-/// experts are written as if it were zero, then the chosen ones again.
+/// experts are put down as if it were zero, then the chosen ones again: in shared memory, for a second write
+/// of two bytes would take a whole transaction.
 template <class S>
 __global__ void __launch_bounds__(threads)
     router_backward_kernel(const float* __restrict__ probabilities, const float* __restrict__ weights,
@@ -39,18 +40,23 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll
   for (int i = 0; i < S::kept; ++i) dot += weight.of[i] * slope.of[i];
   dot = -sum_over_lanes<width>(dot);
-  Half* to = out + token * experts;
+  __shared__ uint2 rows[threads * chunks];
+  uint2* const row = rows + static_cast<int>(threadIdx.x) / width * width * chunks;
 #pragma unroll
-  for (int c = 0; c < chunks; ++c) {
-    const int first = first_of<S>(c, lane);
-    const __nv_bfloat162 two[] = {__floats2bfloat162_rn(p[c].x * dot, p[c].y * dot),
-                                  __floats2bfloat162_rn(p[c].z * dot, p[c].w * dot)};
-    if (here && first < experts) *reinterpret_cast<uint2*>(to + first) = *reinterpret_cast<const uint2*>(two);
-  }
+  for (int c = 0; c < chunks; ++c)
+    row[c * width + lane] = {packed(p[c].x * dot, p[c].y * dot), packed(p[c].z * dot, p[c].w * dot)};
   __syncwarp();
 #pragma unroll
   for (int i = 0; i < S::kept; ++i)
-    if (i < mine) to[choice.of[i]] = __float2bfloat16(weight.of[i] * (slope.of[i] + dot));
+    if (i < mine)
+      reinterpret_cast<Half*>(row)[choice.of[i]] = __float2bfloat16(weight.of[i] * (slope.of[i] + dot));
+  __syncwarp();
+#pragma unroll
+  for (int c = 0; c < chunks; ++c) {
+    const int first = first_of<S>(c, lane);
+    if (here && first < experts)
+      __stcs(reinterpret_cast<uint2*>(out + token * experts + first), row[c * width + lane]);
+  }
 }
 
 template <int Lanes, int Own, int Kept = 1, class Run>
@@ -65,12 +71,14 @@ void by_lanes(Int experts, Int top_k, Run&& run) {
   check_routing(experts, top_k);
   if (experts <= 8) return by_kept<1, 8>(top_k, run);
   if (experts <= 16) return by_kept<2, 8>(top_k, run);
-  if (experts <= 32) return by_kept<4, 8>(top_k, run);
+  if (experts <= 32) return by_kept<8, 4>(top_k, run);
   if (experts <= 64) return by_kept<8, 8>(top_k, run);
   if (experts <= 128) return by_kept<16, 8>(top_k, run);
+  if (experts <= 160) return by_kept<8, 20>(top_k, run);
   if (experts <= 192) return by_kept<16, 12>(top_k, run);
   if (experts <= 256) return by_kept<32, 8>(top_k, run);
-  by_kept<32, 16>(top_k, run);
+  if (experts <= 384) return by_kept<16, 24>(top_k, run);
+  by_kept<16, 32>(top_k, run);
 }
 
 }  // namespace
