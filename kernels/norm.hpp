@@ -86,8 +86,18 @@ using Sums = float[S::vectors][vector];
 /// Adds the sums of all threads of a block to those in memory: its rows' first among each other.
 template <class S>
 __device__ void add_sums(Sums<S>& sums, const Position<S>& at, float* to, int width) {
-  constexpr int rows_of_warp = S::one_warp ? lanes / S::lanes : 1;
+  const auto four = [&](int v, int i) {
+    return float4{sums[v][i], sums[v][i + 1], sums[v][i + 2], sums[v][i + 3]};
+  };
   constexpr bool alone = S::vectors > 2;  // such wide rows have a block each
+  if (alone || at.groups == 1) {
+#pragma unroll
+    for (int v = 0; v < S::vectors; ++v)
+      for (int i = 0; i < vector; i += 4)
+        if (at.column(v) < width) add_four(to + at.column(v) + i, four(v, i));
+    return;
+  }
+  constexpr int rows_of_warp = S::one_warp ? lanes / S::lanes : 1;
   __shared__ float4 of_parts[alone ? 1 : most_threads * S::vectors * vector / rows_of_warp / 4];
   const int quarters = width / 4, part = at.group / rows_of_warp;
 #pragma unroll
@@ -98,17 +108,9 @@ __device__ void add_sums(Sums<S>& sums, const Position<S>& at, float* to, int wi
       for (int distance = lanes / rows_of_warp; distance < lanes; distance *= 2)
         sums[v][i] += __shfl_xor_sync(~0u, sums[v][i], distance);
     }
-#pragma unroll
-    for (int i = 0; i < vector; i += 4) {
-      if (at.group % rows_of_warp != 0 || at.column(v) >= width) continue;
-      const float4 four{sums[v][i], sums[v][i + 1], sums[v][i + 2], sums[v][i + 3]};
-      if (alone || at.groups == 1)
-        add_four(to + at.column(v) + i, four);
-      else
-        of_parts[part * quarters + (at.column(v) + i) / 4] = four;
-    }
+    if (at.group % rows_of_warp != 0 || at.column(v) >= width) continue;
+    for (int i = 0; i < vector; i += 4) of_parts[part * quarters + (at.column(v) + i) / 4] = four(v, i);
   }
-  if (alone || at.groups == 1) return;
   __syncthreads();
   for (int q = static_cast<int>(threadIdx.x); q < quarters; q += static_cast<int>(blockDim.x)) {
     float4 sum{};
