@@ -135,9 +135,12 @@ std::string write_report_json(const Report& report) {
   if (report.tokens > 0) {
     json["tokens_per_s"] = report.tokens_per_second();
     json["tokens_per_s_per_device"] = report.tokens_per_second_per_device();
-    json["model_flops_per_token"] = report.model_flops_per_token.count;
+    json["model_flops_per_token"] = report.model_flops_per_token().count;
     json["tflops_per_device"] = report.flops_per_device().count / 1e12;
     json["mfu"] = report.mfu();
+    json["mfu_attention"] = mfu_attention_names[static_cast<std::size_t>(report.mfu_attention)];
+    json["mfu_causal"] = report.mfu(MfuAttention::causal);
+    json["mfu_whole"] = report.mfu(MfuAttention::whole);
   }
   if (!report.stages.empty()) json["pipeline"] = pipeline(report);
   json["breakdown_s"] = {{"compute", to_seconds(report.breakdown.compute)},

@@ -120,7 +120,9 @@ struct Report {
   std::string about, fingerprint;
   Time step_time;
   std::int64_t tokens = 0, devices = 0;
-  Flops model_flops_per_token;
+  MfuAttention mfu_attention = MfuAttention::causal;
+  /// By what is counted of causal attention, of forward and backward.
+  std::array<Flops, std::size(mfu_attention_names)> flops_per_token;
   FlopRate peak;  ///< of one device in bf16, what MFU is measured against
   Time makespan;
   double bubble_fraction = 0;  ///< 1 - busy / span of the slowest rank, in the span that its schedule has
@@ -146,8 +148,17 @@ struct Report {
 
   double tokens_per_second() const { return static_cast<double>(tokens) / to_seconds(step_time); }
   double tokens_per_second_per_device() const { return tokens_per_second() / static_cast<double>(devices); }
-  FlopRate flops_per_device() const { return {model_flops_per_token.count * tokens_per_second_per_device()}; }
-  double mfu() const { return flops_per_device() / peak; }
+  Flops model_flops_per_token(MfuAttention attention) const {
+    return flops_per_token[static_cast<std::size_t>(attention)];
+  }
+  FlopRate flops_per_device(MfuAttention attention) const {
+    return {model_flops_per_token(attention).count * tokens_per_second_per_device()};
+  }
+  double mfu(MfuAttention attention) const { return flops_per_device(attention) / peak; }
+  // By the scenario's own convention.
+  Flops model_flops_per_token() const { return model_flops_per_token(mfu_attention); }
+  FlopRate flops_per_device() const { return flops_per_device(mfu_attention); }
+  double mfu() const { return mfu(mfu_attention); }
   Bytes memory_peak() const;
   bool fits() const { return memory_peak() <= memory_capacity; }
 };

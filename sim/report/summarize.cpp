@@ -130,8 +130,12 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
 void add_model(const Scenario& scenario, Report& report) {
   report.tokens = scenario.batch.tokens();
   report.devices = scenario.fabric().device_count();
-  report.model_flops_per_token = training_flops_per_token(scenario.model, scenario.batch.sequence_length,
-                                                          true, scenario.model.prediction_layers > 0);
+  report.mfu_attention = scenario.mfu_attention;
+  for (const MfuAttention attention : {MfuAttention::causal, MfuAttention::whole}) {
+    report.flops_per_token[static_cast<std::size_t>(attention)] =
+        training_flops_per_token(scenario.model, scenario.batch.sequence_length,
+                                 attention == MfuAttention::causal, scenario.model.prediction_layers > 0);
+  }
   report.peak = scenario.cluster->device.gemm[static_cast<std::size_t>(Precision::bf16)].peak;
   report.memory = memory_of_ranks(scenario);
   report.memory_capacity = scenario.cluster->device.memory;

@@ -35,9 +35,10 @@ std::string header(const Report& report) {
   text += fmt::format("  throughput     {} tokens/s, {} a device on {} devices\n",
                       grouped(report.tokens_per_second()), grouped(report.tokens_per_second_per_device()),
                       grouped(static_cast<double>(report.devices)));
-  text += fmt::format("  compute        {} a device, MFU {:.1f} % of {} (bf16), {} a token\n",
+  const bool is_whole = report.mfu_attention == MfuAttention::whole;
+  text += fmt::format("  compute        {} a device, MFU {:.1f} % of {} (bf16), {} a token{}\n",
                       print(report.flops_per_device()), 100 * report.mfu(), print(report.peak),
-                      print(report.model_flops_per_token));
+                      print(report.model_flops_per_token()), is_whole ? " with whole attention" : "");
   return text;
 }
 

@@ -15,12 +15,13 @@ namespace {
 
 /// Keys of a report that hold numbers, or objects and lists of them (docs/interface.md).
 constexpr std::array numbers{"step_time_s",           "tokens_per_s",      "tokens_per_s_per_device",
-                             "model_flops_per_token", "tflops_per_device", "mfu"};
+                             "model_flops_per_token", "tflops_per_device", "mfu",
+                             "mfu_causal",            "mfu_whole"};
 constexpr std::array holders{"pipeline",      "breakdown_s",    "passes_s",      "steps",
                              "communication", "gradient_parts", "routing",       "memory",
                              "goodput",       "repeat",         "critical_path", "engine"};
 constexpr std::array more_is_better{"tokens_per_s", "tokens_per_s_per_device", "tflops_per_device", "mfu",
-                                    "goodput"};
+                                    "mfu_causal",   "mfu_whole",               "goodput"};
 
 bool has(const auto& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -34,7 +35,7 @@ Dimension dimension_of(const std::vector<std::string>& path) {
   if (last.starts_with("tokens_per_s")) return Dimension::plain;
   if (last.ends_with("_s") || lies_in("breakdown_s") || lies_in("passes_s") || lies_in("step_time_s"))
     return Dimension::time;
-  if (last.ends_with("_fraction") || last.ends_with("utilization") || last == "mfu" || last == "share")
+  if (last.ends_with("_fraction") || last.ends_with("utilization") || last.starts_with("mfu") || last == "share")
     return Dimension::share;
   return path.front() == "memory" || last == "bytes" ? Dimension::size : Dimension::plain;
 }

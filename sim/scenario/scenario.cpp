@@ -365,6 +365,12 @@ void read_choices(Reader& reader, Scenario& scenario) {
        .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to the "
                "sum inside the product",
        .fallback = false});
+  scenario.mfu_attention = static_cast<MfuAttention>(
+      reader.choice({.name = "mfu_attention",
+                     .help = "what MFU counts of causal attention: the scores that are needed, or the whole "
+                             "square, as Megatron-LM until Core 0.11",
+                     .fallback = "causal"},
+                    mfu_attention_names));
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);

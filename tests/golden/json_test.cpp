@@ -195,6 +195,21 @@ TEST_CASE("Routing has a busiest expert for each layer, and a cost, only where l
         Approx(number_at(padded, {"routing", "padded_row_fraction"})));
 }
 
+TEST_CASE("MFU counts what its convention says of causal attention, and a report has both") {
+  const auto mfu = [](const Value& report, std::string_view key) { return number_at(report, {key}); };
+  const Value causal = json_report("scenarios/two-gpus.json");
+  CHECK(member(causal, {"mfu_attention"}).text == "causal");
+  CHECK(mfu(causal, "mfu") == mfu(causal, "mfu_causal"));
+  CHECK(mfu(causal, "mfu_whole") > mfu(causal, "mfu_causal"));
+  const Value whole = json_report("scenarios/two-gpus.json", {"--set", "mfu_attention=whole"});
+  CHECK(member(whole, {"fingerprint"}).text == member(causal, {"fingerprint"}).text);
+  CHECK(mfu(whole, "mfu") == mfu(causal, "mfu_whole"));
+  CHECK(mfu(whole, "mfu_causal") == mfu(causal, "mfu"));
+  // What MFU counts and what FLOPs a token has are one convention.
+  CHECK(mfu(whole, "model_flops_per_token") / mfu(causal, "model_flops_per_token") ==
+        Approx(mfu(whole, "mfu") / mfu(causal, "mfu")));
+}
+
 TEST_CASE("A report as CSV is a header and one row with as many fields") {
   const std::vector<std::string> lines =
       lines_of(run_moesim({"run", "scenarios/two-gpus.json", "--set", "about=plain", "--format", "csv"}).out);

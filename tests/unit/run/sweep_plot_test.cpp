@@ -86,8 +86,8 @@ TEST_CASE("What cannot be drawn is refused before anything runs, a number that n
   CHECK(
       refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "mfo"})) ==
       "error: --plot: unknown 'mfo' (known: step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, "
-      "exposed_communication_s, peak_memory, tokens_per_s, model_flops_per_token, tflops_per_device; did you "
-      "mean 'mfu'?)");
+      "exposed_communication_s, peak_memory, tokens_per_s, model_flops_per_token, tflops_per_device, "
+      "mfu_causal, mfu_whole; did you mean 'mfu'?)");
   CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "memory..peak"}))
             .starts_with("error: --plot: unknown 'memory..peak'"));
   CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "communication.tensor.busy_s"})) ==
