@@ -2,6 +2,7 @@
 #include "sim/run/sweep_plot.hpp"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 
 #include "models/base/error.hpp"
 #include "tests/support/folder.hpp"
@@ -57,7 +58,8 @@ TEST_CASE("Quantities with one unit are numbers, and the axis says the unit") {
 TEST_CASE("Keys that change together are one axis under the first of them, and about names curves") {
   const Folder folder("sweep-names");
   const std::string scenario =
-      folder.write("x.json", R"({"extends": ")" MOESIM_SOURCE R"(/scenarios/two-gpus.json",
+      folder.write("x.json", R"({"extends": ")" + std::filesystem::absolute(MOESIM_SOURCE).string() +
+                                 R"(/scenarios/two-gpus.json",
     "sweep": [{"about": ["even", "skewed"], "routing.kind": ["balanced", "top_k"]}, {"batch.microbatch": [1, 2, 4]}]})");
   const Outcome outcome = run_moesim({"sweep", scenario, "--svg", "-"});
   INFO(outcome.err);
@@ -70,7 +72,7 @@ TEST_CASE("Several measures are pictures one below the other") {
   const Outcome outcome =
       drawn({"--over", "batch.microbatch=1,2,4", "--plot", "mfu", "--plot", "bubble_fraction"});
   CHECK(has(outcome, ">MFU (%)<"));
-  CHECK(has(outcome, ">bubble (%)<"));
+  CHECK(has(outcome, ">bubble of the slowest rank (%)<"));
 }
 
 TEST_CASE("What cannot be drawn is refused before anything runs, a number that no report has after it") {
@@ -86,8 +88,8 @@ TEST_CASE("What cannot be drawn is refused before anything runs, a number that n
   CHECK(
       refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "mfo"})) ==
       "error: --plot: unknown 'mfo' (known: step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, "
-      "exposed_communication_s, peak_memory, tokens_per_s, model_flops_per_token, tflops_per_device, "
-      "mfu_causal, mfu_whole; did you mean 'mfu'?)");
+      "exposed_communication_s, peak_memory, bubble_mean, bubble_most, tokens_per_s, model_flops_per_token, "
+      "tflops_per_device, mfu_causal, mfu_whole; did you mean 'mfu'?)");
   CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "memory..peak"}))
             .starts_with("error: --plot: unknown 'memory..peak'"));
   CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "communication.tensor.busy_s"})) ==
