@@ -103,6 +103,12 @@ struct OneCommunication {
   std::unique_ptr<const Collective> collective;
 };
 
+/// What a scenario is and has chosen, in words for reports. "interleaved (chunks=2)" is a kind with its keys.
+struct ScenarioWords {
+  std::string title;  ///< `about`, and what the command line changed of it
+  std::string schedule, gradient_sync, recompute, collective;  ///< empty where there is none
+};
+
 /// The operation that brings the sum of gradients to whoever updates.
 Operation gradient_operation(Updater updater);
 
@@ -111,6 +117,7 @@ Operation gradient_operation(Updater updater);
 /// cluster, without passes.
 struct Scenario {
   std::string about;
+  ScenarioWords words;
   std::optional<PassDurations> fixed;
   std::optional<OneCommunication> communication;
   Model model;
