@@ -221,7 +221,7 @@ TEST_CASE("The scenario in a report, fed back, gives the same report") {
       {"scenarios/zero-bubble-6.2b.json", {"--set", "schedule.kind=zb_v"}},
       {"scenarios/validation/nccl-all-reduce.json", {"--set", "communication.bytes=1 MiB"}},
       {"scenarios/straggler.json", {}},
-      {"scenarios/deepseek-v3-h800.json", {"--set", "batch.sequences=3840"}},
+      {"scenarios/deepseek-v3-h800.json", {"--set", "batch.sequences=7680"}},
       {"scenarios/sweeps/infiniband.json", {}},
       {"scenarios/two-gpus.json",
        {"--set", R"(routing={"kind": "top_k", "skew": {"kind": "replay", "file": ")" + loads + R"("}})"}}};
@@ -278,9 +278,12 @@ TEST_CASE("A report as CSV is a header and one row with as many fields") {
   const std::vector<std::string> lines =
       lines_of(run_moesim({"run", "scenarios/two-gpus.json", "--set", "about=plain", "--format", "csv"}).out);
   REQUIRE(lines.size() == 2);
+  const std::string plan = R"("EP 2 x DP 2, 1f1b, microbatch 1, zero1, 2 x H100, moesim 0.3")";
+  REQUIRE(lines[1].ends_with("," + plan));
   CHECK(std::count(lines[0].begin(), lines[0].end(), ',') ==
-        std::count(lines[1].begin(), lines[1].end(), ','));
+        std::count(lines[1].begin(), lines[1].end() - static_cast<std::ptrdiff_t>(plan.size()), ','));
   CHECK(lines[0].starts_with("about,fingerprint,step_time_s,"));
+  CHECK(lines[0].ends_with(",bubble_mean,plan"));
 }
 
 TEST_CASE("The ideal engine is never slower than the fluid one") {

@@ -140,7 +140,8 @@ TEST_CASE(
       CHECK(order.flows_into_next_step == flows);
       const Replay times = replay(order, durations_of(shape));
       if (!flows) CHECK(times.longest_span() == times.makespan);
-      if (flows) CHECK(times.longest_span() < times.makespan);
+      // zb_auto at 1F1B's memory leaves ranks the bubble of ZB-H1.
+      if (flows && kind != "zb_auto") CHECK(times.longest_span() < times.makespan);
     });
   }
 }
