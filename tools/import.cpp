@@ -8,6 +8,7 @@
 
 #include "models/base/file.hpp"
 #include "models/transformer/model.hpp"
+#include "sim/report/grouped.hpp"
 #include "tools/command.hpp"
 
 namespace moesim {
@@ -22,9 +23,13 @@ struct ImportOptions {
 std::string check_model(const Value& model) {
   Reader reader(model, "");
   const Model read = read_model(reader);
-  return fmt::format("{}: {:.4g} billion parameters, {:.4g} billion of them active for a token", read.name,
-                     static_cast<double>(model_parameters(read).total()) / 1e9,
-                     static_cast<double>(active_parameters(read)) / 1e9);
+  const auto count = [](std::int64_t parameters) {
+    const auto number = static_cast<double>(parameters);
+    return fmt::format("{} ({:.4g} billion)", grouped(number), number / 1e9);
+  };
+  return fmt::format("{}: {} parameters, {} of them active for a token, {} without the input embedding",
+                     read.name, count(model_parameters(read).total()), count(active_parameters(read)),
+                     count(active_parameters_without_embedding(read)));
 }
 
 void import(const ImportOptions& options) {

@@ -28,15 +28,17 @@ void run(const RunOptions& options) {
                      .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency()};
   if (options.repeat > 0)
     request.overrides.push_back(parse_override(fmt::format("repeat={}", options.repeat)));
-  auto [scenario, simulation] = moesim::run(request);
+  auto [scenario, simulation, document] = moesim::run(request);
   Report& report = simulation.report;
   report.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (options.common.format == "json") report.scenario = one_line(whole_document(std::move(document)));
   const std::string text = options.common.format == "json"  ? write_report_json(report)
                            : options.common.format == "csv" ? write_csv(report)
                                                             : write_text(report);
   if (!options.trace.empty()) {
     const std::vector<std::string> actors = actor_names(scenario, simulation.graph.actor_count);
-    write_file(options.trace, write_trace(actors, simulation.graph, simulation.timeline));
+    const std::string title = report.title.empty() ? report.plan : report.title + ": " + report.plan;
+    write_file(options.trace, write_trace(title, actors, simulation.graph, simulation.timeline));
   }
   const bool is_taken = options.trace == "-" && options.common.out == "-";
   if (!is_taken) write_file(options.common.out, text);

@@ -134,6 +134,41 @@ Value finish(Value document, const std::vector<Override>& overrides) {
   return document;
 }
 
+/// Free text, which may end like the name of a file.
+constexpr std::string_view words[] = {"about", "source", "sources", "name"};
+
+void open_parts(Value& value, DataFiles data) {
+  for (auto& [name, part] : value.members) {
+    if (std::find(std::begin(words), std::end(words), name) != std::end(words)) continue;
+    const bool is_data = data == DataFiles::named && (name == "file" || name == "table");
+    const bool is_file = part.kind == Value::Kind::text && (is_data || part.text.ends_with(".json"));
+    try {
+      std::string file = is_file ? find_beside(part.text, part.origin) : std::string();
+      if (is_file && is_data) part.text = std::move(file);
+      if (is_file && !is_data) part = load_document(file);
+    } catch (const InputError&) {  // a run says what is wrong with it
+    }
+    open_parts(part, data);
+  }
+  for (Value& item : value.items) open_parts(item, data);
+}
+
+bool is_of_command_line(const Value& value) { return value.origin.starts_with("--"); }
+
+/// "schedule.kind=gpipe" of each value that the command line set.
+void list_changes(const Value& value, const std::string& path, std::vector<std::string>& changes) {
+  if (!value.members.empty()) {
+    for (const auto& [name, member] : value.members)
+      list_changes(member, path.empty() ? name : path + "." + name, changes);
+  } else if (is_of_command_line(value)) {
+    changes.push_back(
+        fmt::format("{}={}", path, value.kind == Value::Kind::text ? value.text : print(value)));
+  } else {
+    for (std::size_t i = 0; i < value.items.size(); ++i)
+      list_changes(value.items[i], fmt::format("{}.{}", path, i), changes);
+  }
+}
+
 }  // namespace
 
 Override parse_override(std::string_view argument) {
@@ -187,6 +222,21 @@ Value load_document_text(const std::string& text, const std::string& origin,
   Value document = parse_json(text, origin);
   follow_extends(document, open);
   return finish(std::move(document), overrides);
+}
+
+Value whole_document(Value document, DataFiles data) {
+  open_parts(document, data);
+  return document;
+}
+
+std::string title_of(const Value& document) {
+  const Value* about = document.find("about");
+  const std::string words = about != nullptr ? about->text : std::string();
+  if (about != nullptr && is_of_command_line(*about)) return words;
+  std::vector<std::string> changes;
+  list_changes(document, {}, changes);
+  if (changes.empty()) return words;
+  return fmt::format("{}with {}", words.empty() ? "" : words + ", ", fmt::join(changes, ", "));
 }
 
 std::string find_beside(const std::string& name, const std::string& origin) {

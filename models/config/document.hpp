@@ -1,6 +1,7 @@
 // A JSON file with what it extends and what the command line overrides, before anyone asks what it means.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,20 @@ Value load_document_text(const std::string& text, const std::string& origin,
 /// Sets the value at a dotted path, adding objects on the way. Throws InputError where the path leads through
 /// a value that has no members.
 void apply_override(Value& document, const Override& change);
+
+/// What becomes of files of measurements, which are large (keys "file" and "table").
+enum class DataFiles : std::uint8_t {
+  named,   ///< as they are found from the current folder
+  opened,  ///< as any part
+};
+
+/// A document that stands by itself: parts that are files are opened in place. What cannot be opened stays as
+/// it is: whoever reads it says why.
+Value whole_document(Value document, DataFiles data = DataFiles::named);
+
+/// What a document is: its "about", and after it what the command line changed, by the origin of its values:
+/// "Two GPUs, with schedule.kind=gpipe". An "about" of the command line says all.
+std::string title_of(const Value& document);
 
 /// Where a file named inside another is found: beside it, else in the nearest folder above it, else in the
 /// current folder or one above it. Throws InputError naming the first place tried.

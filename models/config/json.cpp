@@ -187,6 +187,8 @@ std::string write_json(const Value& value) {
   return to_json(value).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
+std::string one_line(const Value& value) { return print(value, std::numeric_limits<std::size_t>::max()); }
+
 std::string print(const Value& value, std::size_t longest) {
   std::string text = to_json(value).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   if (text.size() <= longest) return text;

@@ -33,6 +33,8 @@ struct Value {
 std::string_view kind_name(Value::Kind kind);
 /// The value in one line of JSON, cut to `longest` characters.
 std::string print(const Value& value, std::size_t longest = 60);
+/// The same, however long.
+std::string one_line(const Value& value);
 /// Equal in content; origins do not count.
 bool same(const Value& a, const Value& b);
 

@@ -116,6 +116,9 @@ Parameters layer_parameters(const Model& model, std::size_t layer);
 Parameters model_parameters(const Model& model, bool with_prediction = false);
 /// Parameters that one token uses: all but the routed experts it is not sent to.
 std::int64_t active_parameters(const Model& model);
+/// The same without what a token only looks up: the input embedding (but not where it is the head too) and
+/// learned positions. Some model cards count so, as that of gpt-oss.
+std::int64_t active_parameters_without_embedding(const Model& model);
 /// FLOPs of forward and backward per token at this sequence length: 6 per element of every weight matrix that
 /// a token meets (the router and the head too, not the embedding's lookup, norms or biases) plus three times
 /// the attention's forward products. Causal counts only the scores that are needed: half the square, S w -

@@ -129,6 +129,12 @@ std::int64_t active_parameters(const Model& model) {
   return active;
 }
 
+std::int64_t active_parameters_without_embedding(const Model& model) {
+  const std::int64_t looked_up =
+      model.source_vocabulary + model.positions + (model.tied_embedding ? 0 : model.vocabulary);
+  return active_parameters(model) - looked_up * model.hidden;
+}
+
 Flops training_flops_per_token(const Model& model, std::int64_t sequence, bool causal, bool with_prediction) {
   ensure(sequence >= 1, "a sequence of at least one token");
   const std::int64_t heads_used = 1 + (with_prediction ? model.prediction_layers : 0);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "sim/report/csv_cell.hpp"
+#include "sim/report/plan.hpp"
 
 namespace moesim {
 namespace {
@@ -45,7 +46,7 @@ Row facts(const ComparedRun& run, const Columns& columns) {
   if (!run.report) return row;
   const Report& report = *run.report;
   row.insert(row.end(), {print(report.step_time), fmt::format("{:.3f}", run.relative),
-                         fmt::format("{:.2f} %", 100 * report.bubble_fraction),
+                         fmt::format("{:.2f} %", 100 * report.bubble_mean),
                          print(report.breakdown.exposed_communication)});
   if (columns.has_model) row.push_back(report.tokens > 0 ? fmt::format("{:.1f} %", 100 * report.mfu()) : "");
   if (columns.has_memory) {
@@ -68,6 +69,16 @@ std::string aligned(const Row& row, const std::vector<std::size_t>& widths, std:
 std::string without_end(std::string line) {
   line.erase(line.find_last_not_of(' ') + 1);
   return line + "\n";
+}
+
+std::string heading(const Comparison& comparison) {
+  std::vector<std::string> plans;
+  for (const ComparedRun& run : comparison.runs) {
+    if (run.report) plans.push_back(run.report->plan);
+  }
+  std::string text = comparison.title.empty() ? std::string() : comparison.title + "\n";
+  if (const std::string common = common_plan(plans); !common.empty()) text += common + "\n";
+  return text.empty() ? text : text + "\n";
 }
 
 std::string numbers_csv(const ComparedRun& run) {
@@ -121,7 +132,7 @@ std::string write_text(const Comparison& comparison) {
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
   const std::size_t keys = comparison.keys.size();
-  std::string text = comparison.about.empty() ? std::string() : comparison.about + "\n\n";
+  std::string text = heading(comparison);
   text += without_end("  " + aligned(rows.front(), widths, keys));
   for (std::size_t i = 0; i < comparison.runs.size(); ++i) {
     const ComparedRun& run = comparison.runs[i];
@@ -142,10 +153,12 @@ std::string write_csv(const Comparison& comparison) {
   for (const std::string& key : comparison.keys) text += csv_cell(key) + ",";
   text +=
       "step_time_s,tokens_per_s_per_device,mfu,bubble_fraction,exposed_communication_s,peak_memory,fits,"
-      "relative,error\n";
+      "relative,error,bubble_mean,plan\n";
   for (const ComparedRun& run : comparison.runs) {
     for (const Value& value : run.values) text += csv_cell(word(value)) + ",";
-    text += fmt::format("{},{}\n", numbers_csv(run), csv_cell(run.error));
+    text += fmt::format("{},{},{},{}\n", numbers_csv(run), csv_cell(run.error),
+                        run.report ? fmt::format("{}", run.report->bubble_mean) : "",
+                        run.report ? csv_cell(run.report->plan) : "");
   }
   return text;
 }

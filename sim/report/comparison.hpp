@@ -20,7 +20,8 @@ struct ComparedRun {
 
 /// Runs of one scenario that differ in some keys.
 struct Comparison {
-  std::string about;
+  std::string about, title;  ///< title: `about`, and what the command line changed for all
+  std::string scenario{};    ///< the whole document that the runs vary, as JSON
   std::vector<std::string> keys;
   std::vector<ComparedRun> runs;    ///< the last key's values change fastest
   std::optional<std::size_t> best;  ///< nothing where every run failed
@@ -31,15 +32,17 @@ struct Comparison {
 /// all where none fits; scenarios that give durations of passes have no memory that could be short.
 void rank_runs(Comparison& comparison);
 
-/// One table for people; the best run is marked, a failed one says why.
+/// One table for people under what all runs have in common; the best run is marked, a failed one says why.
+/// Bubbles are means over pipeline ranks.
 std::string write_text(const Comparison& comparison);
-/// Schema "moesim.compare/1": about, over (the keys), runs: [{values: {KEY: VALUE}, best, relative,
-/// step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, exposed_communication_s, peak_memory, fits,
-/// fingerprint} or {values, error}]. What does not apply is absent.
+/// Schema "moesim.compare/1": about, scenario, over (the keys), runs: [{values: {KEY: VALUE}, plan, best,
+/// relative, step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, bubble_mean, bubble_most,
+/// exposed_communication_s, peak_memory, fits, fingerprint} or {values, error}]. What does not apply is
+/// absent.
 std::string write_json(const Comparison& comparison);
 /// A header line and a row for each run: the keys, then step_time_s, tokens_per_s_per_device, mfu,
-/// bubble_fraction, exposed_communication_s, peak_memory, fits, relative, error. What does not apply is
-/// empty.
+/// bubble_fraction, exposed_communication_s, peak_memory, fits, relative, error, bubble_mean, plan. What does
+/// not apply is empty.
 std::string write_csv(const Comparison& comparison);
 
 }  // namespace moesim

@@ -11,6 +11,8 @@ void add_facts(const Report& report, Value& row) {
     row.set("mfu", of(report.mfu()));
   }
   row.set("bubble_fraction", of(report.bubble_fraction));
+  row.set("bubble_mean", of(report.bubble_mean));
+  row.set("bubble_most", of(report.bubble_most));
   row.set("exposed_communication_s", of(to_seconds(report.breakdown.exposed_communication)));
   if (!report.memory.empty()) {
     row.set("peak_memory", of(report.memory_peak().count));
@@ -25,6 +27,8 @@ std::string write_json(const Comparison& comparison) {
   Value document = of(Value::Kind::object);
   document.set("schema", of(std::string("moesim.compare/1")));
   document.set("about", of(comparison.about));
+  if (!comparison.scenario.empty())
+    document.set("scenario", parse_json(comparison.scenario, "scenario of a comparison"));
   Value over = of(Value::Kind::list);
   for (const std::string& key : comparison.keys) over.items.push_back(of(key));
   document.set("over", std::move(over));
@@ -36,6 +40,7 @@ std::string write_json(const Comparison& comparison) {
     for (std::size_t k = 0; k < run.values.size(); ++k) values.set(comparison.keys[k], run.values[k]);
     row.set("values", std::move(values));
     if (run.report) {
+      row.set("plan", of(run.report->plan));
       row.set("best", of(comparison.best == i));
       row.set("relative", of(run.relative));
       add_facts(*run.report, row);

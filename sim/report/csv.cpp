@@ -13,8 +13,8 @@ std::string write_csv(const Report& report) {
       "about,fingerprint,step_time_s,tokens_per_s,tokens_per_s_per_device,tflops_per_device,mfu,makespan_s,"
       "bubble_fraction,"
       "compute_s,exposed_communication_s,bubble_s,optimizer_s,peak_memory,fits,load_max_over_mean,"
-      "dropped_token_fraction,imbalance_cost_s\n"
-      "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+      "dropped_token_fraction,imbalance_cost_s,bubble_mean,plan\n"
+      "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
       quoted_cell(report.about), report.fingerprint, to_seconds(report.step_time),
       number(has_model ? report.tokens_per_second() : 0),
       number(has_model ? report.tokens_per_second_per_device() : 0),
@@ -27,7 +27,8 @@ std::string write_csv(const Report& report) {
       report.routing ? fmt::format("{}", report.routing->dropped_token_fraction) : "",
       report.routing && report.routing->imbalance_cost
           ? fmt::format("{}", to_seconds(*report.routing->imbalance_cost))
-          : "");
+          : "",
+      report.bubble_mean, quoted_cell(report.plan));
 }
 
 }  // namespace moesim

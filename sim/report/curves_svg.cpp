@@ -72,7 +72,8 @@ class CurvesDrawing {
     legend_width_ = std::max(legend_width_, width_of(picture.legend) + 10);
     width_ = left + plot + margin + legend_width_ + (legend_width_ > 0 ? margin : 0);
     title_ = title_lines(picture.title, width_ - left - margin);
-    top_ = 20 + title_line * static_cast<double>(title_.size());
+    plan_ = subtitle_lines(picture.plan, width_ - left - margin);
+    top_ = 20 + title_line * static_cast<double>(title_.size() + plan_.size());
     place_across();
   }
 
@@ -81,7 +82,7 @@ class CurvesDrawing {
     Svg svg(width_, height,
             ".grid{stroke:#ddd;stroke-width:1}\n.frame{stroke:#555;stroke-width:1;fill:none}\n"
             ".curve{fill:none;stroke-width:1.8}\n");
-    svg.title(left, 22, title_);
+    svg.title(left, 22, title_, plan_);
     double y = top_;
     for (const CurvePanel& panel : panels_) {
       draw_panel(svg, panel, y);
@@ -234,7 +235,7 @@ class CurvesDrawing {
   const CurvePlot& picture_;
   std::vector<CurvePanel> panels_;
   std::vector<double> places_;
-  std::vector<std::string> title_;
+  std::vector<std::string> title_, plan_;
   double legend_width_ = 0, width_ = 0, top_ = 0;
   bool has_failed_ = false, has_unfit_ = false;
 };

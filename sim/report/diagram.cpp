@@ -152,10 +152,13 @@ std::vector<std::vector<Cell>> cells_of(const Order& order, const TaskGraph& gra
 
 Diagram make_diagram(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
                      const Report& report) {
-  Diagram diagram{.title = scenario.about,
+  Diagram diagram{.title = report.title,
+                  .plan = report.plan,
                   .end = {},
                   .microbatches = scenario.microbatches(),
+                  .bubble_mean = report.bubble_mean,
                   .bubble_fraction = report.bubble_fraction,
+                  .fits = report.memory.empty() || report.fits(),
                   .rows = {}};
   for (std::vector<Cell>& cells : cells_of(scenario.order, graph, timeline)) {
     if (!cells.empty()) diagram.end = std::max(diagram.end, cells.back().end);
@@ -207,9 +210,10 @@ std::string_view name_of(Pass pass, bool is_pair) {
 
 std::string subtitle(const Diagram& diagram) {
   return fmt::format(
-      "{} pipeline ranks, {} microbatches; passes end at {}; bubble {:.2f} % of the slowest "
-      "rank's span",
-      diagram.rows.size(), diagram.microbatches, print(diagram.end), 100 * diagram.bubble_fraction);
+      "{} pipeline ranks, {} microbatches; passes end at {}; bubble {:.2f} % of a rank's span in the mean, "
+      "{:.2f} % of the slowest's{}",
+      diagram.rows.size(), diagram.microbatches, print(diagram.end), 100 * diagram.bubble_mean,
+      100 * diagram.bubble_fraction, diagram.fits ? "" : "; DOES NOT FIT in memory");
 }
 
 }  // namespace moesim

@@ -29,9 +29,12 @@ struct DiagramRow {
 /// All ranks from the step's start to the end of the last pass.
 struct Diagram {
   std::string title;
+  std::string plan{};  ///< what was run, in one line
   Time end;
   std::int64_t microbatches = 0;
+  double bubble_mean = 0;      ///< over ranks
   double bubble_fraction = 0;  ///< of the slowest rank
+  bool fits = true;            ///< in memory
   std::vector<DiagramRow> rows;
 };
 

@@ -22,7 +22,8 @@ constexpr Look looks[] = {{"f", colour::blue, "#7fb8d8", "#fff"},
 const Look& look_of(Pass pass) { return looks[static_cast<std::size_t>(pass)]; }
 
 // Pixels.
-constexpr double left = 64, right = 62, row_height = 22, row_gap = 4, digit_width = 5.1, legend_line = 22;
+constexpr double left = 64, right = 62, row_height = 22, row_gap = 4, digit_width = 5.1, legend_line = 22,
+                 header_line = 20;
 constexpr double narrowest = 900, widest = 6000;
 
 /// The microbatch fits a cell of that width.
@@ -36,7 +37,8 @@ class SvgDrawing {
       : diagram_(diagram),
         plot_(plot_width(diagram)),
         legend_(legend_of(diagram, plot_ + right)),
-        rows_top_((diagram.title.empty() ? 34 : 54) + legend_line * static_cast<double>(legend_.size())),
+        rows_top_(34 + header_line * static_cast<double>(!diagram.title.empty() + !diagram.plan.empty()) +
+                  legend_line * static_cast<double>(legend_.size())),
         rows_bottom_(rows_top_ + static_cast<double>(diagram.rows.size()) * (row_height + row_gap)),
         svg_(left + plot_ + right, rows_bottom_ + 40, style()) {}
 
@@ -89,10 +91,13 @@ class SvgDrawing {
           "<title>{0}</title>\n<text x=\"{1}\" y=\"{2}\" "
           "style=\"font-size:16px;font-weight:bold\">{0}</text>\n",
           escaped(diagram_.title), left, y);
-      y += 20;
+      y += header_line;
     }
-    svg_.write("<text x=\"{}\" y=\"{}\" style=\"fill:#555\">{}</text>\n", left, y,
-               escaped(subtitle(diagram_)));
+    for (const std::string& line : {diagram_.plan, subtitle(diagram_)}) {
+      if (line.empty()) continue;
+      svg_.write("<text x=\"{}\" y=\"{}\" style=\"fill:#555\">{}</text>\n", left, y, escaped(line));
+      y += header_line;
+    }
   }
 
   /// One entry of the legend: the classes of its upper and lower half.

@@ -61,6 +61,7 @@ class TextDrawing {
   std::string draw() const {
     const auto width = static_cast<std::size_t>(style_.width);
     std::string text = diagram_.title.empty() ? std::string() : wrapped(diagram_.title, width);
+    if (!diagram_.plan.empty()) text += wrapped(diagram_.plan, width);
     text += wrapped(subtitle(diagram_), width) + "\n";
     for (std::size_t rank = 0; rank < diagram_.rows.size(); ++rank) {
       const DiagramRow& row = diagram_.rows[rank];

@@ -49,14 +49,15 @@ class HeatDrawing {
     right_ = left_ + cell_ * static_cast<double>(columns_);
     width_ = right_ + margin + 150;
     title_ = title_lines(map.title, width_ - left_ - margin);
-    top_ = 20 + title_line * static_cast<double>(title_.size());
+    plan_ = subtitle_lines(map.plan, width_ - left_ - margin);
+    top_ = 20 + title_line * static_cast<double>(title_.size() + plan_.size());
   }
 
   std::string draw() {
     const double panel = height_of_panel() + panel_gap;
     Svg svg(width_, top_ + panel * static_cast<double>(map_.panels.size()) - 20,
             ".cell{stroke:#fff;stroke-width:1}\n.best{fill:none;stroke:#d55e00;stroke-width:3}\n");
-    svg.title(left_, 22, title_);
+    svg.title(left_, 22, title_, plan_);
     double y = top_;
     for (const HeatPanel& values : map_.panels) {
       draw_panel(svg, values, y);
@@ -188,7 +189,7 @@ class HeatDrawing {
   const HeatMap& map_;
   std::size_t columns_, rows_;
   double left_ = 0, right_ = 0, cell_ = 0, height_ = 0, width_ = 0, top_ = 0;
-  std::vector<std::string> title_;
+  std::vector<std::string> title_, plan_;
 };
 
 }  // namespace

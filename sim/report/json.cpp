@@ -19,6 +19,8 @@ Json pipeline(const Report& report) {
   return {{"makespan_s", to_seconds(report.makespan)},
           {"bubble_fraction", report.bubble_fraction},
           {"makespan_bubble_fraction", report.makespan_bubble_fraction},
+          {"bubble_mean", report.bubble_mean},
+          {"bubble_most", report.bubble_most},
           {"bubble_s", to_seconds(report.bubble)},
           {"per_stage", std::move(stages)}};
 }
@@ -130,14 +132,24 @@ Json memory(const Report& report) {
 }  // namespace
 
 std::string write_report_json(const Report& report) {
-  Json json = {{"schema", "moesim.report/1"}, {"about", report.about}, {"fingerprint", report.fingerprint}};
+  Json json = {{"schema", "moesim.report/1"},
+               {"about", report.about},
+               {"plan", report.plan},
+               {"fingerprint", report.fingerprint}};
+  if (!report.scenario.empty()) json["scenario"] = Json::parse(report.scenario);
   json["step_time_s"] = to_seconds(report.step_time);
   if (report.tokens > 0) {
+    json["parameters"] = {{"total", report.model.parameters},
+                          {"active", report.model.active},
+                          {"active_without_embedding", report.model.active_without_embedding}};
     json["tokens_per_s"] = report.tokens_per_second();
     json["tokens_per_s_per_device"] = report.tokens_per_second_per_device();
-    json["model_flops_per_token"] = report.model_flops_per_token.count;
+    json["model_flops_per_token"] = report.model_flops_per_token().count;
     json["tflops_per_device"] = report.flops_per_device().count / 1e12;
     json["mfu"] = report.mfu();
+    json["mfu_attention"] = mfu_attention_names[static_cast<std::size_t>(report.mfu_attention)];
+    json["mfu_causal"] = report.mfu(MfuAttention::causal);
+    json["mfu_whole"] = report.mfu(MfuAttention::whole);
   }
   if (!report.stages.empty()) json["pipeline"] = pipeline(report);
   json["breakdown_s"] = {{"compute", to_seconds(report.breakdown.compute)},

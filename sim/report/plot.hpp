@@ -43,6 +43,7 @@ struct CurvePanel {
 /// Panels one below the other, over the same axis.
 struct CurvePlot {
   std::string title;
+  std::string plan{};  ///< what all runs have in common, below the title; may be empty
   PlotAxis across;
   std::string legend;  ///< over the names of the curves; may be empty
   std::vector<CurvePanel> panels;
@@ -57,6 +58,7 @@ struct HeatPanel {
 /// Heat maps one below the other.
 struct HeatMap {
   std::string title;
+  std::string plan{};  ///< what all runs have in common, below the title; may be empty
   PlotAxis across, up;
   std::vector<HeatPanel> panels;
 };

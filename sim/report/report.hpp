@@ -17,6 +17,13 @@
 
 namespace moesim {
 
+/// Sizes of the model, without multi-token prediction.
+struct ModelReport {
+  std::string name;
+  std::int64_t parameters = 0;
+  std::int64_t active = 0, active_without_embedding = 0;  ///< for one token
+};
+
 /// The passes of one pipeline rank.
 struct StageReport {
   Time busy;    ///< inside passes: compute and the communication that blocks them
@@ -118,13 +125,20 @@ struct CriticalShare {
 /// The report. Its JSON keys are those of docs/interface.md.
 struct Report {
   std::string about, fingerprint;
+  std::string title;     ///< `about`, and what the command line changed of it
+  std::string plan;      ///< what was run, in one line (sim/report/plan.hpp)
+  std::string scenario;  ///< its whole document as JSON; empty where it stands elsewhere
   Time step_time;
   std::int64_t tokens = 0, devices = 0;
-  Flops model_flops_per_token;
+  ModelReport model;
+  MfuAttention mfu_attention = MfuAttention::causal;
+  /// By what is counted of causal attention, of forward and backward.
+  std::array<Flops, std::size(mfu_attention_names)> flops_per_token;
   FlopRate peak;  ///< of one device in bf16, what MFU is measured against
   Time makespan;
   double bubble_fraction = 0;  ///< 1 - busy / span of the slowest rank, in the span that its schedule has
-  double makespan_bubble_fraction = 0;  ///< 1 - busy / makespan of the same rank
+  double makespan_bubble_fraction = 0;      ///< 1 - busy / makespan of the same rank
+  double bubble_mean = 0, bubble_most = 0;  ///< 1 - busy / span over the devices of all pipeline ranks
   Time bubble;
   std::vector<StageReport> stages;
   Breakdown breakdown;
@@ -146,8 +160,17 @@ struct Report {
 
   double tokens_per_second() const { return static_cast<double>(tokens) / to_seconds(step_time); }
   double tokens_per_second_per_device() const { return tokens_per_second() / static_cast<double>(devices); }
-  FlopRate flops_per_device() const { return {model_flops_per_token.count * tokens_per_second_per_device()}; }
-  double mfu() const { return flops_per_device() / peak; }
+  Flops model_flops_per_token(MfuAttention attention) const {
+    return flops_per_token[static_cast<std::size_t>(attention)];
+  }
+  FlopRate flops_per_device(MfuAttention attention) const {
+    return {model_flops_per_token(attention).count * tokens_per_second_per_device()};
+  }
+  double mfu(MfuAttention attention) const { return flops_per_device(attention) / peak; }
+  // By the scenario's own convention.
+  Flops model_flops_per_token() const { return model_flops_per_token(mfu_attention); }
+  FlopRate flops_per_device() const { return flops_per_device(mfu_attention); }
+  double mfu() const { return mfu(mfu_attention); }
   Bytes memory_peak() const;
   bool fits() const { return memory_peak() <= memory_capacity; }
 };

@@ -15,6 +15,7 @@ Value list_of(const std::vector<T>& items) {
 
 Value plan_of(const SearchResult& result, const FoundPlan& plan) {
   Value row = of(Value::Kind::object);
+  row.set("plan", of(print(plan)));
   row.set("pipeline", of(plan.sizes.pipeline));
   row.set("tensor", of(plan.sizes.tensor));
   row.set("context", of(plan.sizes.context));
@@ -38,6 +39,8 @@ Value plan_of(const SearchResult& result, const FoundPlan& plan) {
   row.set("step_time_s", of(to_seconds(report.step_time)));
   row.set("mfu", of(report.mfu()));
   row.set("bubble_fraction", of(report.bubble_fraction));
+  row.set("bubble_mean", of(report.bubble_mean));
+  row.set("bubble_most", of(report.bubble_most));
   row.set("peak_memory", of(report.memory_peak().count));
   row.set("fits", of(report.memory_peak() <= result.memory_limit));
   row.set("compute_s", of(to_seconds(report.breakdown.compute)));
@@ -54,6 +57,8 @@ std::string write_json(const SearchResult& result) {
   Value root = of(Value::Kind::object);
   root.set("schema", of(std::string("moesim.search/1")));
   root.set("about", of(result.about));
+  root.set("on", of(result.on));
+  if (!result.scenario.empty()) root.set("scenario", parse_json(result.scenario, "scenario of a search"));
   root.set("tried", list_of(result.tried));
   root.set("candidates", of(static_cast<std::int64_t>(result.candidates)));
   Value cut = of(Value::Kind::object);

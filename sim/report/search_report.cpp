@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/report/csv_cell.hpp"
 #include "sim/report/grouped.hpp"
+#include "sim/report/plan.hpp"
 
 namespace moesim {
 namespace {
@@ -71,7 +73,7 @@ std::string plan_line(std::size_t place, const FoundPlan& plan) {
   const Report& report = *plan.report;
   return fmt::format("{:>3}  {:>9}  {:>5.1f} %  {:>8}  {:>6.1f} %  {:>+6.1f} %  {}\n", place,
                      print(report.step_time), 100 * report.mfu(), print(report.memory_peak()),
-                     100 * report.bubble_fraction,
+                     100 * report.bubble_mean,
                      100 * (plan.estimated_seconds / to_seconds(report.step_time) - 1), print(plan));
 }
 
@@ -122,29 +124,21 @@ void judge(SearchResult& result) {
 }
 
 std::string print(const FoundPlan& plan) {
-  const Sizes& sizes = plan.sizes;
-  std::string text;
-  const auto size = [&](std::string_view name, std::int64_t ranks) {
-    if (ranks > 1) text += fmt::format("{} {}, ", name, ranks);
-  };
-  size("pipeline", sizes.pipeline);
-  size("tensor", sizes.tensor);
-  size("context", sizes.context);
-  size("data", sizes.data);
-  size("expert", sizes.expert);
-  size("expert_tensor", sizes.expert_tensor);
-  text += fmt::format("microbatch {}, {}", plan.microbatch, plan.schedule);
-  if (plan.chunks > 0) text += fmt::format(" of {} chunks", plan.chunks);
-  text += fmt::format(", recompute {}, {}", fmt::join(plan.recompute, "+"), plan.gradient_sync);
-  if (sizes.pipeline > 1 && plan.placement.back() != "pipeline")
-    text += fmt::format(", placed {}", fmt::join(plan.placement, "+"));
-  return text;
+  std::string recompute = fmt::format("{}", fmt::join(plan.recompute, "+"));
+  return print(PlanChoices{
+      .sizes = plan.sizes,
+      .microbatch = plan.microbatch,
+      .schedule = plan.chunks > 0 ? fmt::format("{} (chunks={})", plan.schedule, plan.chunks) : plan.schedule,
+      .precision = {},
+      .recompute = recompute == "none" ? std::string() : std::move(recompute),
+      .gradient_sync = plan.gradient_sync,
+      .placement = plan.placement});
 }
 
 std::string write_text(const SearchResult& result, std::size_t top) {
-  std::string text = result.about.empty() ? std::string() : result.about + "\n\n";
-  text += fmt::format("{} candidates, memory limit {}\n", grouped(static_cast<double>(result.candidates)),
-                      print(result.memory_limit));
+  std::string text = result.title.empty() ? std::string() : result.title + "\n";
+  text += fmt::format("{}\n\n{} candidates, memory limit {}\n", result.on,
+                      grouped(static_cast<double>(result.candidates)), print(result.memory_limit));
   for (const std::string& axis : result.tried) text += fmt::format("  {}\n", axis);
   text += "\nCut, each by the first rule that holds\n" + cuts(result);
   if (result.simulated.empty()) return text;
@@ -181,7 +175,7 @@ std::string write_csv(const SearchResult& result) {
   std::string text =
       "pipeline,tensor,context,data,expert,expert_tensor,microbatch,schedule,chunks,recompute,gradient_sync,"
       "placement,estimated_step_time_s,estimated_memory,step_time_s,mfu,bubble_fraction,peak_memory,fits,"
-      "error\n";
+      "error,bubble_mean,plan\n";
   for (const FoundPlan& plan : result.simulated) {
     const Sizes& s = plan.sizes;
     text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{:.0f},", s.pipeline, s.tensor, s.context,
@@ -191,10 +185,12 @@ std::string write_csv(const SearchResult& result) {
                         plan.estimated_memory);
     std::string error = plan.error;
     std::replace(error.begin(), error.end(), '"', '\'');
-    text += plan.report ? fmt::format("{},{},{},{},{},\n", to_seconds(plan.report->step_time),
-                                      plan.report->mfu(), plan.report->bubble_fraction,
-                                      plan.report->memory_peak().count, fits(result, plan) ? "true" : "false")
-                        : fmt::format(",,,,,\"{}\"\n", error);
+    text += plan.report
+                ? fmt::format("{},{},{},{},{},,{},", to_seconds(plan.report->step_time), plan.report->mfu(),
+                              plan.report->bubble_fraction, plan.report->memory_peak().count,
+                              fits(result, plan) ? "true" : "false", plan.report->bubble_mean)
+                : fmt::format(",,,,,\"{}\",,", error);
+    text += csv_cell(print(plan)) + "\n";
   }
   return text;
 }

@@ -75,6 +75,9 @@ struct Agreement {
 /// The result of a search.
 struct SearchResult {
   std::string about, model, cluster;  ///< of the scenario that the search starts from; names
+  std::string title;                  ///< `about`, and what the command line changed of it
+  std::string on;                     ///< "2,048 x H800, moesim 0.3"
+  std::string scenario;               ///< that the search starts from, whole, as JSON
   std::vector<std::string> tried;     ///< "tensor: 1, 2, 4" for each axis
   std::uint64_t candidates = 0, ranked = 0;
   std::array<std::uint64_t, cut_rule_count> cut{};
@@ -89,7 +92,7 @@ struct SearchResult {
 /// Orders the simulated plans and sets `fitting`, `front` and `agreement`.
 void judge(SearchResult& result);
 
-/// "pipeline 16, expert 64, dualpipe, ..."; sizes of 1 are left out.
+/// "PP 16 x EP 64 x DP 128, dualpipe, ..."; sizes of 1 are left out.
 std::string print(const FoundPlan& plan);
 
 /// For people; `top` plans. JSON has schema "moesim.search/1", CSV a row for each simulated plan.

@@ -19,7 +19,8 @@ class FrontDrawing {
   explicit FrontDrawing(const SearchResult& result)
       : result_(result),
         title_(title_lines(fmt::format("Plans for {} on {}", result.model, result.cluster), width)) {
-    top_ = 24 + title_line * static_cast<double>(title_.size());
+    below_title_ = subtitle_lines(result.title.empty() ? result.on : result.title + "; " + result.on, width);
+    top_ = 24 + title_line * static_cast<double>(title_.size() + below_title_.size());
     std::vector<double> times;
     std::vector<double> sizes{gigabytes(result.memory_limit)};
     for (const FoundPlan& plan : result.simulated) {
@@ -38,7 +39,7 @@ class FrontDrawing {
             ".grid{stroke:#ddd;stroke-width:1}\n.frame{stroke:#555;stroke-width:1;fill:none}\n"
             ".plan{fill:#56b4e9}\n.front{fill:#d55e00}\n.way{fill:none;stroke:#d55e00;stroke-width:1.6}\n"
             ".limit{stroke:#000;stroke-width:1.4;stroke-dasharray:6 4}\n");
-    svg.title(left, 22, title_);
+    svg.title(left, 22, title_, below_title_);
     axes(svg);
     limit(svg);
     for (const FoundPlan& plan : result_.simulated) {
@@ -121,7 +122,7 @@ class FrontDrawing {
   }
 
   const SearchResult& result_;
-  std::vector<std::string> title_;
+  std::vector<std::string> title_, below_title_;
   double top_ = 0;
   Unit unit_;
   PlotScale across_, up_;

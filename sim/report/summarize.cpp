@@ -5,6 +5,7 @@
 #include "models/base/error.hpp"
 #include "sim/report/gradient_parts.hpp"
 #include "sim/report/occupancy.hpp"
+#include "sim/report/plan.hpp"
 #include "sim/report/report.hpp"
 #include "sim/report/steps.hpp"
 
@@ -50,18 +51,36 @@ Time busy_in_passes(const Occupancy& actor) {
   return std::accumulate(actor.phases.begin(), actor.phases.end(), Time{});
 }
 
+/// What a device's passes are measured against.
+Time span_of(const Scenario& scenario, const Occupancy& actor, const Report& report) {
+  return scenario.order.flows_into_next_step ? actor.last_pass - actor.first_pass : report.makespan;
+}
+
+void add_bubbles(const Scenario& scenario, const std::vector<Occupancy>& actors, Report& report) {
+  double sum = 0;
+  double devices = 0;
+  for (const Occupancy& actor : actors) {
+    const Time span = span_of(scenario, actor, report);
+    const double bubble = span.count == 0 ? 0 : (span - busy_in_passes(actor)) / span;
+    report.bubble_most = std::max(report.bubble_most, bubble);
+    sum += bubble * static_cast<double>(actor.devices);
+    devices += static_cast<double>(actor.devices);
+  }
+  report.bubble_mean = sum / devices;
+}
+
 void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, Report& report) {
   if (scenario.communication) return;
   const std::size_t ranks = scenario.order.ranks.size();
   const std::size_t positions = actors.size() / ranks;
   for (const Occupancy& actor : actors) report.makespan = std::max(report.makespan, actor.last_pass);
+  add_bubbles(scenario, actors, report);
   std::size_t slowest = 0;
   for (std::size_t rank = 0; rank < ranks; ++rank) {
     StageReport stage;
     for (std::size_t position = 0; position < positions; ++position) {
       const Occupancy& actor = actors[rank * positions + position];
-      const Time span =
-          scenario.order.flows_into_next_step ? actor.last_pass - actor.first_pass : report.makespan;
+      const Time span = span_of(scenario, actor, report);
       const Time busy = busy_in_passes(actor);
       if (position > 0 && (span < stage.span || (span == stage.span && busy <= stage.busy))) continue;
       stage.span = span;
@@ -130,8 +149,16 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
 void add_model(const Scenario& scenario, Report& report) {
   report.tokens = scenario.batch.tokens();
   report.devices = scenario.fabric().device_count();
-  report.model_flops_per_token = training_flops_per_token(scenario.model, scenario.batch.sequence_length,
-                                                          true, scenario.model.prediction_layers > 0);
+  report.model = {.name = scenario.model.name,
+                  .parameters = model_parameters(scenario.model).total(),
+                  .active = active_parameters(scenario.model),
+                  .active_without_embedding = active_parameters_without_embedding(scenario.model)};
+  report.mfu_attention = scenario.mfu_attention;
+  for (const MfuAttention attention : {MfuAttention::causal, MfuAttention::whole}) {
+    report.flops_per_token[static_cast<std::size_t>(attention)] =
+        training_flops_per_token(scenario.model, scenario.batch.sequence_length,
+                                 attention == MfuAttention::causal, scenario.model.prediction_layers > 0);
+  }
   report.peak = scenario.cluster->device.gemm[static_cast<std::size_t>(Precision::bf16)].peak;
   report.memory = memory_of_ranks(scenario);
   report.memory_capacity = scenario.cluster->device.memory;
@@ -176,6 +203,8 @@ Bytes Report::memory_peak() const {
 Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline) {
   Report report;
   report.about = scenario.about;
+  report.title = scenario.words.title;
+  report.plan = plan_line(scenario);
   report.fingerprint = fingerprint(timeline);
   report.step_time = timeline.makespan();
   if (report.step_time.count <= 0) throw RunError("the step takes no time: the scenario does no work");

@@ -42,13 +42,16 @@ void Svg::text(double x, double y, std::string_view words, std::string_view anch
   write(">{}</text>\n", escaped(words));
 }
 
-void Svg::title(double x, double y, const std::vector<std::string>& lines) {
+void Svg::title(double x, double y, const std::vector<std::string>& lines,
+                const std::vector<std::string>& below) {
   std::string whole;
   for (const std::string& line : lines) whole += (whole.empty() ? "" : " ") + line;
   if (!whole.empty()) write("<title>{}</title>\n", escaped(whole));
   for (std::size_t i = 0; i < lines.size(); ++i) {
     text(x, y + title_line * static_cast<double>(i), lines[i], "start", "font-size:14px;font-weight:bold");
   }
+  for (std::size_t i = 0; i < below.size(); ++i)
+    text(x, y + title_line * static_cast<double>(lines.size() + i), below[i], "start", "fill:#555");
 }
 
 std::string Svg::finish() && {
@@ -73,8 +76,12 @@ std::vector<std::string> lines_of(std::string_view text, std::size_t letters) {
   return lines;
 }
 
+std::vector<std::string> subtitle_lines(std::string_view words, double width) {
+  return lines_of(words, static_cast<std::size_t>(std::max(10.0, width / width_of("n"))));
+}
+
 std::vector<std::string> title_lines(std::string_view title, double width) {
-  constexpr double letter = 7.6;
+  constexpr double letter = 8.6;  // of DejaVu, which is wider than Helvetica and stands in for it
   return lines_of(title, static_cast<std::size_t>(std::max(10.0, width / letter)));
 }
 

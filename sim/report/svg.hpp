@@ -34,8 +34,10 @@ class Svg {
   /// A line of text; `anchor` is start, middle or end, `style` CSS of its own.
   void text(double x, double y, std::string_view words, std::string_view anchor = "start",
             std::string_view style = {});
-  /// A title in bold, in as many lines as it was broken into; the first one's base is at `y`.
-  void title(double x, double y, const std::vector<std::string>& lines);
+  /// A title in bold, in as many lines as it was broken into, and fainter lines below it; the first one's
+  /// base is at `y`.
+  void title(double x, double y, const std::vector<std::string>& lines,
+             const std::vector<std::string>& below = {});
   std::string finish() &&;
 
  private:
@@ -48,6 +50,8 @@ double width_of(std::string_view text);
 std::vector<std::string> lines_of(std::string_view text, std::size_t letters);
 /// A title in lines of at most that width.
 std::vector<std::string> title_lines(std::string_view title, double width);
+/// What stands below it, in lines of at most that width.
+std::vector<std::string> subtitle_lines(std::string_view words, double width);
 inline constexpr double title_line = 18;  ///< pixels from line to line
 
 }  // namespace moesim

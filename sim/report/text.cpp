@@ -29,15 +29,26 @@ std::string print_precisely(double seconds) {
 }
 
 std::string header(const Report& report) {
-  std::string text = report.about.empty() ? std::string() : report.about + "\n\n";
+  std::string text = report.title.empty() ? std::string() : report.title + "\n";
+  text += report.plan + "\n\n";
+  if (!report.memory.empty() && !report.fits())
+    text += fmt::format("  DOES NOT FIT   {} of {} device memory\n", print(report.memory_peak()),
+                        print(report.memory_capacity));
   text += fmt::format("  step time      {}\n", print(report.step_time));
   if (report.tokens == 0) return text;
+  const auto billions = [](std::int64_t count) { return static_cast<double>(count) / 1e9; };
+  text += fmt::format(
+      "  model          {}: {:.4g} billion parameters, {:.4g} active for a token, {:.4g} without the input "
+      "embedding\n",
+      report.model.name, billions(report.model.parameters), billions(report.model.active),
+      billions(report.model.active_without_embedding));
   text += fmt::format("  throughput     {} tokens/s, {} a device on {} devices\n",
                       grouped(report.tokens_per_second()), grouped(report.tokens_per_second_per_device()),
                       grouped(static_cast<double>(report.devices)));
-  text += fmt::format("  compute        {} a device, MFU {:.1f} % of {} (bf16), {} a token\n",
+  const bool is_whole = report.mfu_attention == MfuAttention::whole;
+  text += fmt::format("  compute        {} a device, MFU {:.1f} % of {} (bf16), {} a token{}\n",
                       print(report.flops_per_device()), 100 * report.mfu(), print(report.peak),
-                      print(report.model_flops_per_token));
+                      print(report.model_flops_per_token()), is_whole ? " with whole attention" : "");
   return text;
 }
 
@@ -67,10 +78,16 @@ std::string pipeline(const Report& report) {
   std::int64_t in_flight = 0;
   for (const StageReport& stage : report.stages)
     in_flight = std::max(in_flight, stage.peak_microbatches_in_flight);
+  if (report.stages.size() == 1) {
+    return fmt::format(
+        "\nPipeline: one rank, passes end at {}, bubble {:.2f} %; at most {} microbatches in flight\n",
+        print(report.makespan), 100 * report.bubble_mean, in_flight);
+  }
   return fmt::format(
-      "\nPipeline: {} ranks, passes end at {}, bubble {:.2f} % of the slowest rank's span, at most {} "
-      "microbatches in flight\n",
-      report.stages.size(), print(report.makespan), 100 * report.bubble_fraction, in_flight);
+      "\nPipeline: {} ranks, passes end at {}, bubble {:.2f} % of a rank's span in the mean, {:.2f} % of the "
+      "slowest's, {:.2f} % at most; at most {} microbatches in flight\n",
+      report.stages.size(), print(report.makespan), 100 * report.bubble_mean, 100 * report.bubble_fraction,
+      100 * report.bubble_most, in_flight);
 }
 
 std::string communication(const Report& report) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "models/base/error.hpp"
+#include "models/config/value.hpp"
 #include "sim/scenario/fold.hpp"
 
 namespace moesim {
@@ -108,8 +109,9 @@ class TraceWriter {
     write("}}}}");
   }
 
-  std::string finish() && {
-    text_ += "\n]}\n";
+  std::string finish(const std::string& title) && {
+    const Value words{.kind = Value::Kind::text, .text = title};
+    write("\n],\"otherData\":{{\"title\":{}}}}}\n", one_line(words));
     return std::move(text_);
   }
 
@@ -227,7 +229,7 @@ std::vector<std::string> actor_names(const Scenario& scenario, std::size_t actor
   return names;
 }
 
-std::string write_trace(std::span<const std::string> actors, const TaskGraph& graph,
+std::string write_trace(const std::string& title, std::span<const std::string> actors, const TaskGraph& graph,
                         const Timeline& timeline) {
   ensure(actors.size() == graph.actor_count, "every actor has a name");
   const std::vector<Slice> slices = slices_of(graph, timeline);
@@ -240,7 +242,7 @@ std::string write_trace(std::span<const std::string> actors, const TaskGraph& gr
     write_stream({first, last}, writer);
     first = last;
   }
-  return std::move(writer).finish();
+  return std::move(writer).finish(title);
 }
 
 }  // namespace moesim

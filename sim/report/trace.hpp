@@ -20,7 +20,8 @@ std::vector<std::string> actor_names(const Scenario& scenario, std::size_t actor
 /// stream overlap; one complete event for each task, `ts` and `dur` in microseconds, exact to the picosecond.
 /// Barriers are left out. A communication appears on every actor that takes part in it, with the bytes of all
 /// of them.
-std::string write_trace(std::span<const std::string> actors, const TaskGraph& graph,
+/// What was run stands in "otherData", as "title".
+std::string write_trace(const std::string& title, std::span<const std::string> actors, const TaskGraph& graph,
                         const Timeline& timeline);
 
 }  // namespace moesim

@@ -105,6 +105,8 @@ Comparison compare(const CompareRequest& request) {
   Comparison comparison;
   const Value* about = document.find("about");
   if (about != nullptr && about->kind == Value::Kind::text) comparison.about = about->text;
+  comparison.title = title_of(document);
+  comparison.scenario = one_line(whole_document(document));
   for (const VariedKey& key : request.keys) comparison.keys.push_back(key.key);
   comparison.runs = product(request.keys);
   in_parallel(comparison.runs.size(), request.jobs,

@@ -14,13 +14,20 @@ namespace moesim {
 namespace {
 
 /// Keys of a report that hold numbers, or objects and lists of them (docs/interface.md).
-constexpr std::array numbers{"step_time_s",           "tokens_per_s",      "tokens_per_s_per_device",
-                             "model_flops_per_token", "tflops_per_device", "mfu"};
-constexpr std::array holders{"pipeline",      "breakdown_s",    "passes_s",      "steps",
-                             "communication", "gradient_parts", "routing",       "memory",
-                             "goodput",       "repeat",         "critical_path", "engine"};
-constexpr std::array more_is_better{"tokens_per_s", "tokens_per_s_per_device", "tflops_per_device", "mfu",
-                                    "goodput"};
+constexpr std::array numbers{"step_time_s",
+                             "tokens_per_s",
+                             "tokens_per_s_per_device",
+                             "model_flops_per_token",
+                             "tflops_per_device",
+                             "mfu",
+                             "mfu_causal",
+                             "mfu_whole"};
+constexpr std::array holders{"parameters",    "pipeline",       "breakdown_s", "passes_s", "steps",
+                             "communication", "gradient_parts", "routing",     "memory",   "goodput",
+                             "repeat",        "critical_path",  "engine"};
+constexpr std::array more_is_better{
+    "tokens_per_s", "tokens_per_s_per_device", "tflops_per_device", "mfu", "mfu_causal", "mfu_whole",
+    "goodput"};
 
 bool has(const auto& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -34,7 +41,8 @@ Dimension dimension_of(const std::vector<std::string>& path) {
   if (last.starts_with("tokens_per_s")) return Dimension::plain;
   if (last.ends_with("_s") || lies_in("breakdown_s") || lies_in("passes_s") || lies_in("step_time_s"))
     return Dimension::time;
-  if (last.ends_with("_fraction") || last.ends_with("utilization") || last == "mfu" || last == "share")
+  if (last.ends_with("_fraction") || last.ends_with("utilization") || last.starts_with("mfu") ||
+      last == "share" || last == "bubble_mean" || last == "bubble_most")
     return Dimension::share;
   return path.front() == "memory" || last == "bytes" ? Dimension::size : Dimension::plain;
 }
@@ -62,11 +70,20 @@ const std::vector<Measure>& columns() {
       column("tokens_per_s_per_device", {"tokens_per_s_per_device"}, "tokens a second and device",
              Dimension::plain, true),
       column("mfu", {"mfu"}, "MFU", Dimension::share, true),
-      column("bubble_fraction", {"pipeline", "bubble_fraction"}, "bubble", Dimension::share),
+      column("bubble_fraction", {"pipeline", "bubble_fraction"}, "bubble of the slowest rank",
+             Dimension::share),
       column("exposed_communication_s", {"breakdown_s", "exposed_communication"}, "exposed communication",
              Dimension::time),
       column("peak_memory", {"memory", "peak"}, "peak memory", Dimension::size),
       column("fits", {"memory", "fits"}, "fits", Dimension::plain, true)};
+  return all;
+}
+
+/// Beside the slowest rank's.
+const std::vector<Measure>& bubbles() {
+  static const std::vector<Measure> all{
+      column("bubble_mean", {"pipeline", "bubble_mean"}, "bubble, mean over ranks", Dimension::share),
+      column("bubble_most", {"pipeline", "bubble_most"}, "bubble of the most idle rank", Dimension::share)};
   return all;
 }
 
@@ -98,6 +115,9 @@ Measure parse_measure(const std::string& name, const std::string& where) {
   for (const Measure& measure : columns()) {
     if (measure.name == name && name != "fits") return measure;
   }
+  for (const Measure& measure : bubbles()) {
+    if (measure.name == name) return measure;
+  }
   const std::vector<std::string> path = split(name, '.');
   const bool is_path = path.size() > 1 ? has(holders, path.front()) : has(numbers, name);
   if (!is_path || has(path, "")) {
@@ -105,6 +125,7 @@ Measure parse_measure(const std::string& name, const std::string& where) {
     for (const Measure& measure : columns()) {
       if (measure.name != "fits") known.push_back(measure.name);
     }
+    for (const Measure& measure : bubbles()) known.push_back(measure.name);
     for (const std::string other : numbers) {
       if (!has(known, other)) known.push_back(other);
     }

@@ -31,7 +31,8 @@ std::vector<Override> seeds(const Scenario& first, std::size_t run) {
 CompletedRun run(const RunRequest& request) {
   const std::string text = read_file(request.path);
   const std::string origin = request.path == "-" ? "standard input" : request.path;
-  Scenario scenario = read_scenario(load_document_text(text, origin, request.overrides));
+  Value document = load_document_text(text, origin, request.overrides);
+  Scenario scenario = read_scenario(document);
   Simulation simulation = simulate(scenario);
   if (scenario.repeat > 1) {
     std::vector<Figures> all(static_cast<std::size_t>(scenario.repeat));
@@ -52,7 +53,7 @@ CompletedRun run(const RunRequest& request) {
     repeat.step_time = over(&Figures::step_time);
     if (simulation.report.goodput) repeat.goodput = over(&Figures::goodput);
   }
-  return {std::move(scenario), std::move(simulation)};
+  return {std::move(scenario), std::move(simulation), std::move(document)};
 }
 
 }  // namespace moesim

@@ -21,6 +21,7 @@ struct RunRequest {
 struct CompletedRun {
   Scenario scenario;
   Simulation simulation;
+  Value document;  ///< that the scenario was read from
 };
 CompletedRun run(const RunRequest& request);
 

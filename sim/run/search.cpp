@@ -7,6 +7,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/report/plan.hpp"
 #include "sim/run/in_parallel.hpp"
 #include "sim/run/search_space.hpp"
 #include "sim/run/simulate.hpp"
@@ -93,18 +94,6 @@ Value with_plan(Value document, const FoundPlan& plan) {
   return document;
 }
 
-/// Opens parts that are files in place, so that the document can stand anywhere.
-void open_parts(Value& value) {
-  for (const char* name :
-       {"model", "cluster", "device", "batch", "parallelism", "routing", "collectives", "cost"}) {
-    Value* part = value.find(name);
-    if (part == nullptr) continue;
-    if (part->kind == Value::Kind::text && part->text.ends_with(".json"))
-      *part = load_document(find_beside(part->text, part->origin));
-    if (part->kind == Value::Kind::object) open_parts(*part);
-  }
-}
-
 FoundPlan found(const SearchSpace& space, const Ranked& ranked) {
   FoundPlan plan{.number = ranked.number,
                  .sizes = ranked.sizes,
@@ -185,6 +174,9 @@ Search search(const SearchRequest& request) {
   Search search;
   SearchResult& result = search.result;
   result.about = base.about;
+  result.title = title_of(document);
+  result.on = cluster_line(base);
+  result.scenario = one_line(whole_document(document));
   result.model = base.model.name;
   if (base.cluster) result.cluster = base.cluster->name;
   result.tried = space.describe();
@@ -202,9 +194,8 @@ Search search(const SearchRequest& request) {
   result.simulate_seconds = seconds_since(start);
   judge(result);
   if (result.fitting == 0) return search;
-  search.winner = with_plan(document, result.simulated.front());
-  open_parts(search.winner);
-  search.winner.set("about", text(fmt::format("{}: {}", result.about.empty() ? "moesim search" : result.about,
+  search.winner = whole_document(with_plan(document, result.simulated.front()));
+  search.winner.set("about", text(fmt::format("{}: {}", result.title.empty() ? "moesim search" : result.title,
                                               print(result.simulated.front()))));
   return search;
 }

@@ -47,7 +47,7 @@ using SweepWatch = std::function<bool(const SweepProgress& progress, const Swept
 SweptPoints sweep(const SweepPlan& plan, Results& results, Workers& workers, const SweepWatch& watch);
 
 /// The keys, then step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, exposed_communication_s,
-/// peak_memory, fits, error; a row for each finished point. What does not apply is empty.
+/// peak_memory, fits, error, bubble_mean, plan; a row for each finished point. What does not apply is empty.
 std::string write_csv(const SweptPoints& points);
 /// A line of JSON for each finished point: values, scenario, and report or error.
 std::string write_json_lines(const SweptPoints& points);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
-#include <limits>
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
@@ -22,23 +21,8 @@ Value without_sweep(Value document) {
   return document;
 }
 
-/// Opens parts that are files in place: what is kept must tell when one of them has changed.
-void open_parts(Value& value) {
-  for (auto& [name, part] : value.members) {
-    try {
-      if (part.kind == Value::Kind::text && part.text.ends_with(".json"))
-        part = load_document(find_beside(part.text, part.origin));
-    } catch (const InputError&) {  // a run says what is wrong with it
-    }
-    if (part.kind == Value::Kind::object) open_parts(part);
-  }
-}
-
-/// The scenario as it is kept.
-std::string whole(Value document) {
-  open_parts(document);
-  return one_line(document);
-}
+/// The scenario as it is kept: with its parts in it, as it must tell when one of their files has changed.
+std::string whole(Value document) { return one_line(whole_document(std::move(document), DataFiles::opened)); }
 
 /// One of the plan's values by its name among `contents`.
 std::string named(const std::string& key, const Value& value) { return key + "=" + one_line(value); }
@@ -112,14 +96,14 @@ SweepPlan plan_sweep(const SweepRequest& request, std::string text) {
   SweepPlan plan{.text = std::move(text),
                  .origin = request.path == "-" ? "standard input" : request.path,
                  .overrides = request.overrides,
-                 .about = {},
+                 .title = {},
                  .base = {},
                  .axes = {},
                  .keys = {},
                  .points = {},
                  .contents = {}};
   const Value document = load_document_text(plan.text, plan.origin, plan.overrides);
-  if (const Value* about = document.find("about")) plan.about = about->text;
+  plan.title = title_of(document);
   plan.base = whole(without_sweep(document));
   plan.axes = read_axes(document);
   plan.axes.insert(plan.axes.end(), request.axes.begin(), request.axes.end());
@@ -151,8 +135,6 @@ std::string basis_of(const SweepPlan& plan) {
   for (const auto& [value, content] : plan.contents) basis += fmt::format("\n{}: {}", value, content);
   return basis;
 }
-
-std::string one_line(const Value& value) { return print(value, std::numeric_limits<std::size_t>::max()); }
 
 void check_keys(const SweepPlan& plan) {
   try {

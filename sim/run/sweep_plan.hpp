@@ -27,8 +27,8 @@ struct SweepRequest {
 struct SweepPlan {
   std::string text, origin;  ///< the scenario, read once so that it may come from standard input
   std::vector<Override> overrides;
-  std::string about;
-  std::string base;  ///< the scenario without its "sweep" and with its parts' files in it, as JSON
+  std::string title;  ///< the scenario's "about", and what the overrides changed of it
+  std::string base;   ///< the scenario without its "sweep" and with its parts' files in it, as JSON
   std::vector<ZippedKeys> axes;
   std::vector<std::string> keys;
   std::vector<std::vector<Value>> points;
@@ -47,9 +47,6 @@ std::string choice_of(const SweepPlan& plan, std::size_t point);
 
 /// What one who runs points of the plan must see as well: its scenario, and what files of swept values hold.
 std::string basis_of(const SweepPlan& plan);
-
-/// A value as one line of JSON, however long.
-std::string one_line(const Value& value);
 
 /// Reads the scenario of the first point. Throws InputError where it has a key that neither it nor the last
 /// point knows: a value that fails is a row, a misspelt key would be one for every point.

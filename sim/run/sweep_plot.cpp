@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "models/base/error.hpp"
+#include "sim/report/plan.hpp"
 #include "sim/report/plot.hpp"
 
 namespace moesim {
@@ -117,24 +118,29 @@ std::pair<std::string, double> unit_for(Dimension dimension, double most) {
 struct Shown {
   PlotQuantity quantity;
   std::vector<PlotValue> values;
+  std::string plan;  ///< what all points have in common
 };
 
 Shown shown(const SweptPoints& points, const Measure& measure) {
   const Measure fits{.name = {}, .path = {"memory", "fits"}, .label = {}};
   Shown result{.quantity = {.label = measure.label, .unit = {}, .more_is_better = measure.more_is_better},
-               .values = {}};
+               .values = {},
+               .plan = {}};
+  std::vector<std::string> plans;
   double most = 0;
   bool is_there = false;
   for (std::size_t point = 0; point < points.plan().points.size(); ++point) {
     const std::string text = points.of(point).report;
     const Value report = text.empty() ? Value{} : parse_json(text, "report of a point");
     const Value* flag = fits.in(report);
+    if (const Value* line = report.find("plan")) plans.push_back(line->text);
     result.values.push_back({.number = measure.number_in(report), .fits = flag == nullptr || flag->flag});
     if (const auto& number = result.values.back().number) most = std::max(most, std::abs(*number));
     is_there = is_there || result.values.back().number;
   }
   if (!is_there)
     throw InputError("--plot", fmt::format("no point of this sweep has the number '{}'", measure.name));
+  result.plan = common_plan(plans);
   const auto [unit, scale] = unit_for(measure.dimension, most);
   result.quantity.unit = unit;
   for (PlotValue& value : result.values) {
@@ -187,19 +193,28 @@ std::string draw_sweep(const SweptPoints& points, const std::vector<Measure>& me
   check_drawable(plan);
   const Arrangement all = arrange(plan);
   if (all.up) {
-    HeatMap map{.title = plan.about, .across = all.axes[*all.across], .up = all.axes[*all.up], .panels = {}};
+    HeatMap map{.title = plan.title,
+                .plan = {},
+                .across = all.axes[*all.across],
+                .up = all.axes[*all.up],
+                .panels = {}};
     for (const Measure& measure : measures) {
       Shown panel = shown(points, measure);
+      map.plan = panel.plan;
       map.panels.push_back({std::move(panel.quantity), std::move(panel.values)});
     }
     return draw_svg(map);
   }
-  CurvePlot plot{
-      .title = plan.about, .across = all.axes[*all.across], .legend = legend_of(all), .panels = {}};
+  CurvePlot plot{.title = plan.title,
+                 .plan = {},
+                 .across = all.axes[*all.across],
+                 .legend = legend_of(all),
+                 .panels = {}};
   std::size_t curves = 1;
   for (const std::size_t a : all.curves) curves *= all.axes[a].names.size();
   for (const Measure& measure : measures) {
     const Shown panel = shown(points, measure);
+    plot.plan = panel.plan;
     CurvePanel& drawn = plot.panels.emplace_back(CurvePanel{panel.quantity, {}});
     for (std::size_t choice = 0; choice < curves; ++choice)
       drawn.curves.push_back(curve_of(all, choice, panel.values));

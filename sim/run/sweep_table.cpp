@@ -19,17 +19,20 @@ std::string write_csv(const SweptPoints& points) {
   std::string rows;
   for (const std::string& key : plan.keys) rows += csv_cell(key) + ",";
   for (const Measure& column : table_measures()) rows += column.name + ",";
-  rows += "error\n";
+  rows += "error,bubble_mean,plan\n";
   for (std::size_t point = 0; point < plan.points.size(); ++point) {
     const PointResult result = points.of(point);
     if (!result.is_known()) continue;
     for (const Value& value : plan.points[point]) rows += cell(value) + ",";
     const Value report = result.report.empty() ? Value{} : parse_json(result.report, "report of a point");
-    for (const Measure& column : table_measures()) {
-      const Value* found = column.in(report);
-      rows += (found == nullptr ? "" : cell(*found)) + ",";
-    }
-    rows += csv_cell(result.error) + "\n";
+    const auto figure = [&](const Measure& measure) {
+      const Value* found = measure.in(report);
+      return found == nullptr ? std::string() : cell(*found);
+    };
+    for (const Measure& column : table_measures()) rows += figure(column) + ",";
+    const Value* line = report.find("plan");
+    rows += fmt::format("{},{},{}\n", csv_cell(result.error), figure(parse_measure("bubble_mean", {})),
+                        line == nullptr ? "" : csv_cell(line->text));
   }
   return rows;
 }

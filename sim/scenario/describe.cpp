@@ -50,8 +50,10 @@ std::vector<DescribedPart> describe_scenario() {
   describe("failures", "part of \"faults\"", [](Reader r) { static_cast<void>(read_failures(r, 1)); });
   describe("pipeline", "a pipeline without a model, whose passes have given durations",
            [](Reader r) { static_cast<void>(read_pipeline_sizes(std::move(r))); });
-  describe("communication", "one communication by itself, on a cluster, without a model",
-           [&](Reader r) { static_cast<void>(read_communication(std::move(r), fabric)); });
+  describe("communication", "one communication by itself, on a cluster, without a model", [&](Reader r) {
+    std::string words;
+    static_cast<void>(read_communication(std::move(r), fabric, words));
+  });
   describe("fixed_cost", "the part \"cost\" of a scenario with \"pipeline\"",
            [](Reader r) { static_cast<void>(read_fixed_cost(std::move(r))); });
   return parts;

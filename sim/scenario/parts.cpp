@@ -315,7 +315,7 @@ PassDurations read_fixed_cost(Reader reader) {
   return durations;
 }
 
-OneCommunication read_communication(Reader reader, const Fabric& fabric) {
+OneCommunication read_communication(Reader reader, const Fabric& fabric, std::string& words) {
   OneCommunication communication;
   communication.operation = static_cast<Operation>(
       reader.choice({.name = "operation", .help = "what the ranks of a group do together"}, operation_names));
@@ -333,16 +333,43 @@ OneCommunication read_communication(Reader reader, const Fabric& fabric) {
   const bool is_ring = communication.operation == Operation::all_reduce ||
                        communication.operation == Operation::reduce_scatter ||
                        communication.operation == Operation::all_gather;
-  communication.collective = read_collective(reader, "collective", "the algorithm",
-                                             is_ring ? "ring" : "pairwise", communication.operation, fabric);
+  const std::string_view usual = is_ring ? "ring" : "pairwise";
+  communication.collective =
+      read_collective(reader, "collective", "the algorithm", usual, communication.operation, fabric);
   reader.finish();
   if (reader.is_describing()) return communication;
+  words = words_of(part_or_empty(reader, "collective", "the algorithm"), usual);
   if (communication.group_size < 2 || devices % communication.group_size != 0 ||
       (is_pair && communication.group_size != 2)) {
     reader.fail("group_size", fmt::format("is {}, expected {} and a divisor of {} devices",
                                           communication.group_size, is_pair ? "2" : "at least 2", devices));
   }
   return communication;
+}
+
+std::string words_of(const Reader& part, std::string_view usual) {
+  if (part.is_describing()) return {};
+  std::string kind(usual);
+  std::string keys;
+  for (const auto& [name, value] : part.value().members) {
+    const std::string word = value.kind == Value::Kind::text ? value.text : print(value, 40);
+    if (name == "kind") {
+      kind = word;
+    } else if (name != "about" && name != "source" && name != "sources") {
+      keys += fmt::format("{}{}={}", keys.empty() ? "" : " ", name, word);
+    }
+  }
+  return keys.empty() ? kind : fmt::format("{} ({})", kind, keys);
+}
+
+std::string recompute_words(const Reader& reader) {
+  const Value* given = reader.is_describing() ? nullptr : reader.value().find("recompute");
+  if (given == nullptr) return {};
+  std::string words;
+  for (const Value& item : given->kind == Value::Kind::list ? given->items : std::vector<Value>{*given}) {
+    if (item.text != "none") words += (words.empty() ? "" : "+") + item.text;
+  }
+  return words;
 }
 
 Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help) {

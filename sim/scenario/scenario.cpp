@@ -202,9 +202,16 @@ void fit_experts(const Reader& reader, const Scenario& scenario) {
   }
 }
 
+void read_about(Reader& reader, Scenario& scenario) {
+  scenario.about =
+      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  if (!reader.is_describing()) scenario.words.title = title_of(reader.value());
+}
+
 void read_schedule(Reader& reader, Scenario& scenario) {
   Reader schedule = part_or_empty(reader, "schedule", "the order of passes on each pipeline rank");
   scenario.schedule = make_member(schedule, schedules(), "pipeline schedule", "1f1b");
+  scenario.words.schedule = words_of(schedule, "1f1b");
 }
 
 /// The order of the schedule; sizes that it cannot serve are an error of the scenario's key.
@@ -232,6 +239,7 @@ void read_routing(Reader& reader, Scenario& scenario) {
 void read_gradient_sync(Reader& reader, Scenario& scenario) {
   Reader part = part_or_empty(reader, "gradient_sync", "how gradients become parameters");
   scenario.gradient_sync = make_member(part, gradient_syncs(), "gradient_sync", "zero1")->plan();
+  scenario.words.gradient_sync = words_of(part, "zero1");
   if (scenario.gradient_sync.shards_gradients && scenario.schedule->is_bidirectional()) {
     reader.fail("gradient_sync",
                 "shards gradients or parameters over ranks that hold a stage for opposite directions of the "
@@ -277,8 +285,7 @@ void read_disturbances(Reader& reader, Scenario& scenario) {
 /// A scenario that gives the durations of whole passes, so that published schedule tables can be replayed.
 Scenario read_pipeline_only(Reader reader) {
   Scenario scenario;
-  scenario.about =
-      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  read_about(reader, scenario);
   const PipelineSizes sizes = read_pipeline_sizes(reader.part("pipeline", "a pipeline without a model"));
   read_schedule(reader, scenario);
   scenario.fixed = read_fixed_cost(reader.part("cost", "durations of the passes"));
@@ -305,12 +312,11 @@ Scenario read_pipeline_only(Reader reader) {
 /// A scenario that is one communication.
 Scenario read_communication_only(Reader reader) {
   Scenario scenario;
-  scenario.about =
-      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  read_about(reader, scenario);
   Reader cluster = reader.part("cluster", "devices and fabric");
   scenario.cluster = read_cluster(cluster);
-  scenario.communication =
-      read_communication(reader.part("communication", "one communication by itself"), scenario.fabric());
+  scenario.communication = read_communication(reader.part("communication", "one communication by itself"),
+                                              scenario.fabric(), scenario.words.collective);
   scenario.order.ranks.resize(1);  // one actor stands for all devices; it has no passes
   read_engine(reader, scenario);
   scenario.faults =
@@ -349,6 +355,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
   read_collectives_part(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
   scenario.recompute = read_recompute(reader);
+  scenario.words.recompute = recompute_words(reader);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
   scenario.dropout = reader.flag({.name = "dropout",
@@ -365,6 +372,12 @@ void read_choices(Reader& reader, Scenario& scenario) {
        .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to the "
                "sum inside the product",
        .fallback = false});
+  scenario.mfu_attention = static_cast<MfuAttention>(
+      reader.choice({.name = "mfu_attention",
+                     .help = "what MFU counts of causal attention: the scores that are needed, or the whole "
+                             "square, as Megatron-LM until Core 0.11",
+                     .fallback = "causal"},
+                    mfu_attention_names));
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);
@@ -425,8 +438,7 @@ PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) 
 
 Scenario read_training_step(Reader reader) {
   Scenario scenario;
-  scenario.about =
-      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  read_about(reader, scenario);
   const std::vector<std::int64_t> layers_per_stage = read_work(reader, scenario);
   read_schedule(reader, scenario);
   read_choices(reader, scenario);

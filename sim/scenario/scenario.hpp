@@ -77,6 +77,14 @@ enum class TensorBackward : std::uint8_t {
 };
 inline constexpr std::string_view tensor_backward_names[] = {"overlapped", "in_turn"};
 
+/// What model FLOPs, and so MFU, count of causal attention.
+enum class MfuAttention : std::uint8_t {
+  causal,  ///< the scores that are needed (Megatron-LM since Core 0.11; arXiv 2505.09343, table 2)
+  whole,   ///< the whole square, as if nothing were masked (Megatron-LM until Core 0.11, PaLM, arXiv
+           ///< 2204.02311, appendix B)
+};
+inline constexpr std::string_view mfu_attention_names[] = {"causal", "whole"};
+
 /// The algorithm of each kind of communication.
 struct Collectives {
   std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
@@ -95,6 +103,12 @@ struct OneCommunication {
   std::unique_ptr<const Collective> collective;
 };
 
+/// What a scenario is and has chosen, in words for reports. "interleaved (chunks=2)" is a kind with its keys.
+struct ScenarioWords {
+  std::string title;  ///< `about`, and what the command line changed of it
+  std::string schedule, gradient_sync, recompute, collective;  ///< empty where there is none
+};
+
 /// The operation that brings the sum of gradients to whoever updates.
 Operation gradient_operation(Updater updater);
 
@@ -103,6 +117,7 @@ Operation gradient_operation(Updater updater);
 /// cluster, without passes.
 struct Scenario {
   std::string about;
+  ScenarioWords words;
   std::optional<PassDurations> fixed;
   std::optional<OneCommunication> communication;
   Model model;
@@ -134,6 +149,7 @@ struct Scenario {
   Resolution resolution = Resolution::folded;
   Faults faults;
   std::int64_t repeat = 1;  ///< runs of `moesim run`, each with seeds of its own
+  MfuAttention mfu_attention = MfuAttention::causal;
 
   const Fabric& fabric() const { return cluster->fabric; }
   /// Microbatches that one pipeline works through in a step.

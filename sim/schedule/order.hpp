@@ -42,7 +42,8 @@ struct Order {
   std::vector<std::uint8_t> chain_of_microbatch;
   std::vector<std::vector<Slot>> ranks;
   /// Ranks may begin the next step while others still end this one, so a stage's span starts at its own first
-  /// pass.
+  /// pass. The optimizer must not wait for all ranks then: it updates with what it knows of the global norm
+  /// and validates afterwards (arXiv 2401.10241, section 4).
   bool flows_into_next_step = false;
 
   std::int64_t microbatches() const { return static_cast<std::int64_t>(chain_of_microbatch.size()); }

@@ -1,5 +1,7 @@
 // ZB-V (Qi et al., Pipeline Parallelism with Controllable Memory, arXiv 2405.15362, and Zero Bubble, arXiv
-// 2401.10241): two chunks a rank in a V, backward split, 1F1B's peak memory, and no bubble when F = B = W.
+// 2401.10241, section 6): two chunks a rank in a V, backward split, 1F1B's peak memory. Each rank ends its
+// step as much later than the one before as it began it, so with F = B = W and ranks that flow into the next
+// step there is no bubble.
 #include <algorithm>
 #include <array>
 
@@ -69,6 +71,7 @@ class ZbV final : public Schedule {
 
   Order order(const PipelineShape& shape) const override {
     Order order = v_pipeline(shape);
+    order.flows_into_next_step = true;
     const std::int64_t at_least = std::max(shape.microbatches, 2 * shape.ranks - 1);
     for (std::int64_t r = 0; r < shape.ranks; ++r) {
       Writer write(order.ranks[static_cast<std::size_t>(r)], static_cast<std::int32_t>(shape.microbatches));

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "tests/support/folder.hpp"
 #include "tests/support/program.hpp"
 
 using namespace moesim;
@@ -29,6 +30,7 @@ bool is_model_run(const Value& report) { return report.find("tokens_per_s") != n
 
 void check_values(const Value& report) {
   walk(report, "", [](const std::string& path, const Value& value) {
+    if (path.starts_with(".scenario")) return;  // what the user wrote
     INFO(path << " is " << print(value));
     CHECK(value.kind != Value::Kind::null);
     if (value.kind != Value::Kind::number && value.kind != Value::Kind::integer) return;
@@ -80,6 +82,15 @@ void check_pipeline(const Value& report) {
                       std::abs(bubble / span - number_at(report, {"pipeline", "bubble_fraction"})) < 1e-9);
   }
   CHECK(found);  // the report's bubble is that of one of its stages
+  const double mean = number_at(report, {"pipeline", "bubble_mean"});
+  const double most = number_at(report, {"pipeline", "bubble_most"});
+  CHECK(mean <= most + 1e-12);
+  CHECK(number_at(report, {"pipeline", "bubble_fraction"}) <= most + 1e-12);
+  // What a device waits while passes run, it computes nothing of them: it waits, or updates and sends
+  // gradients.
+  CHECK(mean * number_at(report, {"pipeline", "makespan_s"}) <=
+        number_at(report, {"breakdown_s", "bubble"}) + number_at(report, {"breakdown_s", "optimizer"}) +
+            number_at(report, {"breakdown_s", "exposed_communication"}) + 1e-9);
 }
 
 void check_communication(const Value& report) {
@@ -143,6 +154,7 @@ TEST_CASE("The JSON report of every scenario has the keys of the contract, and i
     const Value report = json_report(scenario);
     CHECK(member(report, {"schema"}).text == "moesim.report/1");
     CHECK(!member(report, {"about"}).text.empty());
+    CHECK(member(report, {"plan"}).text.ends_with(", moesim 0.3"));
     CHECK(member(report, {"fingerprint"}).text.size() == 16);
     CHECK(number_at(report, {"step_time_s"}) > 0);
     check_values(report);
@@ -195,13 +207,83 @@ TEST_CASE("Routing has a busiest expert for each layer, and a cost, only where l
         Approx(number_at(padded, {"routing", "padded_row_fraction"})));
 }
 
+TEST_CASE("The scenario in a report, fed back, gives the same report") {
+  using Options = std::vector<std::string>;
+  const Folder folder("again");
+  const std::string loads = folder.write("loads.csv", "layer,expert,tokens\n0,0,9\n0,1,1\n0,2,1\n0,3,1\n");
+  const std::pair<std::string, Options> all[] = {
+      {"scenarios/two-gpus.json", {}},
+      {"scenarios/two-gpus.json",
+       {"--set", "cluster.topology.nvlink_rate=100 GB/s", "--set", "model.layers=6", "--set",
+        "schedule.kind=gpipe", "--set", "recompute=full", "--engine", "ideal"}},
+      {"scenarios/two-gpus.json",
+       {"--set", R"(routing={"kind": "top_k", "skew": {"kind": "zipf"}, "seed": 7})"}},
+      {"scenarios/zero-bubble-6.2b.json", {"--set", "schedule.kind=zb_v"}},
+      {"scenarios/validation/nccl-all-reduce.json", {"--set", "communication.bytes=1 MiB"}},
+      {"scenarios/straggler.json", {}},
+      {"scenarios/deepseek-v3-h800.json", {"--set", "batch.sequences=7680"}},
+      {"scenarios/sweeps/infiniband.json", {}},
+      {"scenarios/two-gpus.json",
+       {"--set", R"(routing={"kind": "top_k", "skew": {"kind": "replay", "file": ")" + loads + R"("}})"}}};
+  for (const auto& [scenario, options] : all) {
+    INFO(scenario);
+    Value first = json_report(scenario, options);
+    const Outcome outcome =
+        run_moesim({"run", "-", "--format", "json"}, write_json(member(first, {"scenario"})));
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    Value again = parse_json(outcome.out, "again");
+    for (Value* report : {&first, &again}) {
+      std::erase_if(report->find("engine")->members,
+                    [](const auto& member) { return member.first == "wall_s"; });
+    }
+    CHECK(first_difference(write_json(first), write_json(again)) == "");
+  }
+}
+
+TEST_CASE("A report names what the command line changed, and on its first lines that it does not fit") {
+  const auto printed = [](std::vector<std::string> options) {
+    options.insert(options.begin(), {"run", "scenarios/two-gpus.json"});
+    return lines_of(run_moesim(options).out);
+  };
+  const std::string about = "The smallest scenario that has everything: two GPUs, one node, one MoE model";
+  const std::vector<std::string> plain = printed({});
+  CHECK(plain[0] == about);
+  CHECK(plain[1] == "EP 2 x DP 2, 1f1b, microbatch 1, zero1, 2 x H100, moesim 0.3");
+  const std::vector<std::string> changed =
+      printed({"--set", "schedule.kind=gpipe", "--set", "batch.sequences=16", "--set",
+               "cluster.device.memory=1 MiB"});
+  CHECK(changed[0] == about + ", with cluster.device.memory=1 MiB, batch.sequences=16, schedule.kind=gpipe");
+  CHECK(changed[1] == "EP 2 x DP 2, gpipe, microbatch 1, zero1, 2 x H100, moesim 0.3");
+  CHECK(changed[3].starts_with("  DOES NOT FIT   "));
+  CHECK(printed({"--set", "about=Mine", "--set", "schedule.kind=gpipe"})[0] == "Mine");
+}
+
+TEST_CASE("MFU counts what its convention says of causal attention, and a report has both") {
+  const auto mfu = [](const Value& report, std::string_view key) { return number_at(report, {key}); };
+  const Value causal = json_report("scenarios/two-gpus.json");
+  CHECK(member(causal, {"mfu_attention"}).text == "causal");
+  CHECK(mfu(causal, "mfu") == mfu(causal, "mfu_causal"));
+  CHECK(mfu(causal, "mfu_whole") > mfu(causal, "mfu_causal"));
+  const Value whole = json_report("scenarios/two-gpus.json", {"--set", "mfu_attention=whole"});
+  CHECK(member(whole, {"fingerprint"}).text == member(causal, {"fingerprint"}).text);
+  CHECK(mfu(whole, "mfu") == mfu(causal, "mfu_whole"));
+  CHECK(mfu(whole, "mfu_causal") == mfu(causal, "mfu"));
+  // What MFU counts and what FLOPs a token has are one convention.
+  CHECK(mfu(whole, "model_flops_per_token") / mfu(causal, "model_flops_per_token") ==
+        Approx(mfu(whole, "mfu") / mfu(causal, "mfu")));
+}
+
 TEST_CASE("A report as CSV is a header and one row with as many fields") {
   const std::vector<std::string> lines =
       lines_of(run_moesim({"run", "scenarios/two-gpus.json", "--set", "about=plain", "--format", "csv"}).out);
   REQUIRE(lines.size() == 2);
+  const std::string plan = R"("EP 2 x DP 2, 1f1b, microbatch 1, zero1, 2 x H100, moesim 0.3")";
+  REQUIRE(lines[1].ends_with("," + plan));
   CHECK(std::count(lines[0].begin(), lines[0].end(), ',') ==
-        std::count(lines[1].begin(), lines[1].end(), ','));
+        std::count(lines[1].begin(), lines[1].end() - static_cast<std::ptrdiff_t>(plan.size()), ','));
   CHECK(lines[0].starts_with("about,fingerprint,step_time_s,"));
+  CHECK(lines[0].ends_with(",bubble_mean,plan"));
 }
 
 TEST_CASE("The ideal engine is never slower than the fluid one") {

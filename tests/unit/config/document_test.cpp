@@ -245,3 +245,38 @@ TEST_CASE("A part that is replaced does not lose the overrides of its keys") {
                  parse_override("cluster=" + folder.at("other.json"))});
   CHECK(print(value, 200) == R"({"cluster":{"name":"other","topology":{"kind":"tree","rate":3}}})");
 }
+
+TEST_CASE("A title is what a document is about, and what the command line changed of it") {
+  const auto title = [](std::initializer_list<const char*> sets) {
+    std::vector<Override> overrides;
+    for (const char* set : sets) overrides.push_back(parse_override(set));
+    return title_of(load_document_text(
+        R"({"about": "Two GPUs", "schedule": {"kind": "1f1b"}, "batch": {"sequences": 8}, "list": [{"a": 1}]})",
+        "x.json", overrides));
+  };
+  CHECK(title({}) == "Two GPUs");
+  CHECK(title({"schedule.kind=gpipe"}) == "Two GPUs, with schedule.kind=gpipe");
+  CHECK(title({"list.0.a=2", "batch.sequences=16"}) == "Two GPUs, with batch.sequences=16, list.0.a=2");
+  CHECK(title({R"(routing={"kind": "top_k", "seed": 3})"}) ==
+        "Two GPUs, with routing.kind=top_k, routing.seed=3");
+  CHECK(title({"recompute=[\"norm\"]"}) == "Two GPUs, with recompute=[\"norm\"]");
+  CHECK(title({"about=Mine", "schedule.kind=gpipe"}) == "Mine");
+  CHECK(title_of(load_document_text("{}", "x.json", {parse_override("a.b=1")})) == "with a.b=1");
+}
+
+TEST_CASE("A whole document has its parts in it, names files of measurements, and leaves words alone") {
+  const Folder folder("whole");
+  folder.write("parts/device.json", R"({"name": "device.json"})");
+  folder.write("parts/cluster.json", R"({"device": "device.json", "about": "device.json"})");
+  folder.write("loads.json", "{}");
+  const std::string scenario = folder.write(
+      "x.json",
+      R"({"cluster": "parts/cluster.json", "skew": {"file": "loads.json"}, "model": "nowhere.json"})");
+  const Value whole = whole_document(load_document(scenario));
+  CHECK(
+      folder.shorten(one_line(whole)) ==
+      R"({"cluster":{"device":{"name":"device.json"},"about":"device.json"},"skew":{"file":"loads.json"},"model":"nowhere.json"})");
+  CHECK(whole.find("skew")->find("file")->text == folder.at("loads.json"));
+  CHECK(one_line(whole_document(load_document(scenario), DataFiles::opened)).find(R"("file":{})") !=
+        std::string::npos);
+}

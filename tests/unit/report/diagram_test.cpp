@@ -133,8 +133,10 @@ Diagram small() {
   const Slot forward{.pass = Pass::forward, .microbatch = 12};
   const Slot backward{.pass = Pass::backward, .microbatch = 3};
   return {.title = "Small",
+          .plan = "PP 2, small",
           .end = 21_ms,
           .microbatches = 13,
+          .bubble_mean = 0.25,
           .bubble_fraction = 1.0 / 3,
           .rows = {{.cells = {{.start = 0_ms, .end = 5_ms, .slot = forward, .beneath = {}},
                               {.start = 7_ms, .end = 16_ms, .slot = forward, .beneath = backward}},
@@ -183,8 +185,10 @@ TEST_CASE("A text diagram has one line a rank and never exceeds its width") {
 TEST_CASE("A text diagram tells the passes apart and numbers them where there is room") {
   CHECK(draw_text(small(), {.width = 61, .colour = false}) ==
         R"(Small
+PP 2, small
 2 pipeline ranks, 13 microbatches; passes end at 21 ms;
-bubble 33.33 % of the slowest rank's span
+bubble 25.00 % of a rank's span in the mean, 33.33 % of the
+slowest's
 
    rank 0 |F12-------....X12+3#############..........| 33.3 %
    rank 1 |..........b3====W3B3======================| 12.5 %

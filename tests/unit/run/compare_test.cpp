@@ -50,7 +50,8 @@ ComparedRun run_of(std::int64_t tokens, Time step, std::int64_t memory) {
 }
 
 Comparison ranked(std::vector<ComparedRun> runs) {
-  Comparison comparison{.about = {}, .keys = {}, .runs = std::move(runs), .best = {}, .is_by_token = false};
+  Comparison comparison{
+      .about = {}, .title = {}, .keys = {}, .runs = std::move(runs), .best = {}, .is_by_token = false};
   rank_runs(comparison);
   return comparison;
 }
@@ -78,13 +79,15 @@ TEST_CASE("A comparison of schedules gives the closed forms, and a kind that fai
   // GPipe: (m + p - 1)(F + B + W) = 9 s; one microbatch at a time: m p (F + B + W) = 12 s.
   CHECK(write_csv(comparison) ==
         "schedule.kind,step_time_s,tokens_per_s_per_device,mfu,bubble_fraction,exposed_communication_s,"
-        "peak_memory,fits,relative,error\n"
-        "sequential,12,,,0.5,0,,,1.3333333333333333,\n"
-        "gpipe,9,,,0.3333333333333333,0,,,1,\n"
+        "peak_memory,fits,relative,error,bubble_mean,plan\n"
+        "sequential,12,,,0.5,0,,,1.3333333333333333,,0.5,"
+        "\"PP 2, sequential, 2 microbatches of given durations, moesim 0.3\"\n"
+        "gpipe,9,,,0.3333333333333333,0,,,1,,0.3333333333333333,"
+        "\"PP 2, gpipe, 2 microbatches of given durations, moesim 0.3\"\n"
         "nope,,,,,,,,,\"--over: schedule.kind: unknown 'nope' (known: sequential, gpipe, 1f1b, interleaved, "
-        "zb_h1, zb_h2, zb_v, zb_auto, chimera, dualpipe, dualpipev)\"\n");
+        "zb_h1, zb_h2, zb_v, zb_auto, chimera, dualpipe, dualpipev)\",,\n");
   CHECK(write_text(compare_kinds(write_pipeline(folder), "sequential,gpipe")) ==
-        "Two ranks\n\n"
+        "Two ranks\nPP 2, 2 microbatches of given durations, moesim 0.3\n\n"
         "  schedule.kind  step time  relative   bubble  exposed comm.\n"
         "  sequential          12 s     1.333  50.00 %            0 s\n"
         "* gpipe                9 s     1.000  33.33 %            0 s\n\n"

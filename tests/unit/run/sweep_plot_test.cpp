@@ -72,7 +72,7 @@ TEST_CASE("Several measures are pictures one below the other") {
   const Outcome outcome =
       drawn({"--over", "batch.microbatch=1,2,4", "--plot", "mfu", "--plot", "bubble_fraction"});
   CHECK(has(outcome, ">MFU (%)<"));
-  CHECK(has(outcome, ">bubble (%)<"));
+  CHECK(has(outcome, ">bubble of the slowest rank (%)<"));
 }
 
 TEST_CASE("What cannot be drawn is refused before anything runs, a number that no report has after it") {
@@ -88,8 +88,8 @@ TEST_CASE("What cannot be drawn is refused before anything runs, a number that n
   CHECK(
       refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "mfo"})) ==
       "error: --plot: unknown 'mfo' (known: step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, "
-      "exposed_communication_s, peak_memory, tokens_per_s, model_flops_per_token, tflops_per_device; did you "
-      "mean 'mfu'?)");
+      "exposed_communication_s, peak_memory, bubble_mean, bubble_most, tokens_per_s, model_flops_per_token, "
+      "tflops_per_device, mfu_causal, mfu_whole; did you mean 'mfu'?)");
   CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "memory..peak"}))
             .starts_with("error: --plot: unknown 'memory..peak'"));
   CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "communication.tensor.busy_s"})) ==

@@ -61,13 +61,14 @@ TEST_CASE("A sweep has a row for each point, in order, and a row with its error 
   REQUIRE(lines.size() == 5);
   CHECK(lines[0] ==
         "schedule.kind,pipeline.microbatches,step_time_s,tokens_per_s_per_device,mfu,bubble_fraction,"
-        "exposed_communication_s,peak_memory,fits,error");
+        "exposed_communication_s,peak_memory,fits,error,bubble_mean,plan");
   CHECK(lines[1].starts_with("dualpipe,19,,,,,,,,"));
   CHECK(lines[1].find("19") != lines[1].rfind("19"));  // the error names it
   CHECK(lines[2].starts_with("dualpipe,20,66"));
   CHECK(lines[3].starts_with("gpipe,19,78"));  // (19 + 8 - 1) x (1 + 2) units
   CHECK(lines[4].starts_with("gpipe,20,81"));
-  for (std::size_t i = 2; i < lines.size(); ++i) CHECK(lines[i].ends_with(","));
+  const std::string plan = R"(,"PP 8, gpipe, 20 microbatches of given durations, moesim 0.3")";
+  CHECK(lines[4].ends_with(plan));
   CHECK(lines_of(result.lines).size() == 4);
 }
 

@@ -54,6 +54,16 @@ TEST_CASE("Parameters equal those that the published weights hold, to the last o
   CHECK(active_parameters(model) == known.active);
 }
 
+TEST_CASE("Active parameters without the input embedding are those of the model cards that count so") {
+  // gpt-oss-120b's card: 116.8 billion, 5.13 of them active.
+  CHECK(active_parameters_without_embedding(load("gpt-oss-120b")) == 5132849472);
+  const std::int64_t looked_up = 10 * 8;  // vocabulary x hidden
+  CHECK(active_parameters(read(small)) - active_parameters_without_embedding(read(small)) == looked_up);
+  // A tied embedding is the head too, and so is met; learned positions are looked up only.
+  const Model tied = read(small, {parse_override("tied_embedding=true"), parse_override("positions=7")});
+  CHECK(active_parameters(tied) - active_parameters_without_embedding(tied) == 7 * 8);
+}
+
 TEST_CASE("Models without published weights come within two percent of the size that their paper prints") {
   CHECK(static_cast<double>(model_parameters(load("deepseek-v2")).total()) == Approx(236e9).epsilon(0.005));
   CHECK(static_cast<double>(active_parameters(load("deepseek-v2"))) == Approx(21e9).epsilon(0.02));
