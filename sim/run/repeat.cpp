@@ -31,7 +31,9 @@ std::vector<Override> seeds(const Scenario& first, std::size_t run) {
 CompletedRun run(const RunRequest& request) {
   const std::string text = read_file(request.path);
   const std::string origin = request.path == "-" ? "standard input" : request.path;
-  Scenario scenario = read_scenario(load_document_text(text, origin, request.overrides));
+  const Value document = load_document_text(text, origin, request.overrides);
+  if (request.sees_files) request.sees_files(files_needed(document));
+  Scenario scenario = read_scenario(document);
   Simulation simulation = simulate(scenario);
   if (scenario.repeat > 1) {
     std::vector<Figures> all(static_cast<std::size_t>(scenario.repeat));

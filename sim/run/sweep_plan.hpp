@@ -51,6 +51,9 @@ std::string basis_of(const SweepPlan& plan);
 /// A value as one line of JSON, however long.
 std::string one_line(const Value& value);
 
+/// Every file that some point may need.
+std::vector<std::string> files_needed(const SweepPlan& plan);
+
 /// Reads the scenario of the first point. Throws InputError where it has a key that neither it nor the last
 /// point knows: a value that fails is a row, a misspelt key would be one for every point.
 void check_keys(const SweepPlan& plan);
