@@ -53,6 +53,14 @@ void measure(const CalibrateOptions& options, const std::string& out) {
   run_measuring_program(options.program, words);
 }
 
+CommandFiles files_of(const CalibrateOptions& options) {
+  return {.inputs = {{"--measurements", options.measurements},
+                     {"--base", options.base},
+                     {"--calibration", options.calibration},
+                     {"--program", options.program}},
+          .outputs = {{"--keep", options.keep}, {"--out", options.out}}};
+}
+
 /// The device file whose name is the longest part of what the driver calls the device.
 std::string base_for(const std::string& name, const std::string& given, const std::string& origin) {
   if (!given.empty()) return given;
@@ -128,6 +136,7 @@ std::string links_table(const Calibration& calibration) {
 void check(const CalibrateOptions& options, const Value& measured) {
   if (options.calibration.empty()) throw InputError("--check", "needs --calibration FILE to predict from");
   const Value document = load_document(options.calibration);
+  check_outputs(files_of(options), document.files);
   Reader reader(document, "");
   const Calibration calibration = read_calibration(reader);
   const std::unique_ptr<const Cost> cost = make_calibrated(calibration, 1);
@@ -169,6 +178,7 @@ void fit(const CalibrateOptions& options, const Value& measured) {
   std::vector<Calibration> calibrations;
   for (std::size_t i = 0; i < count; ++i) {
     const Value base = load_document(base_for(device_name_in(whole, i), options.base, measured.origin));
+    check_outputs(files_of(options), base.files);
     Reader reader(measured, "");
     calibrations.push_back(fit_calibration(reader, i, base));
     if (!options.quiet)
@@ -179,6 +189,7 @@ void fit(const CalibrateOptions& options, const Value& measured) {
 }
 
 void calibrate(const CalibrateOptions& options) {
+  check_outputs(files_of(options));
   const Temporary temporary;
   const std::string path = options.measurements.empty() ? temporary.path() : options.measurements;
   if (options.measurements.empty()) measure(options, path);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 
 #include "models/base/error.hpp"
@@ -26,18 +27,49 @@ std::vector<Override> overrides_of(const CommonOptions& options) {
   return overrides;
 }
 
-void check_outputs(const std::string& scenario, const std::vector<OutputFile>& files) {
-  std::vector<OutputFile> known{{.option = "SCENARIO", .path = scenario}};
-  for (const OutputFile& file : files) {
-    if (file.path.empty()) continue;
-    for (const OutputFile& other : known) {
-      if (is_same_file(file.path, other.path))
-        throw InputError(fmt::format("{} {}", file.option, file.path),
-                         fmt::format("is the file of {} already", other.option));
-    }
-    check_place(file.path);
-    known.push_back(file);
+namespace {
+
+// Standard input and output may be files too.
+constexpr const char* standard_input = "/dev/stdin";
+constexpr const char* standard_output = "/dev/stdout";
+
+void check_output(const NamedFile& file, const std::vector<NamedFile>& known,
+                  const std::vector<std::string>& needed) {
+  const bool is_standard = file.path == "-";  // which several options share, in turn
+  const std::string place = is_standard ? standard_output : file.path;
+  const std::string where = fmt::format("{} {}", file.option, file.path);
+  for (const NamedFile& other : known) {
+    if (!(is_standard && other.path == standard_output) && is_same_file(place, other.path))
+      throw InputError(where, fmt::format("is the file of {} already", other.option));
   }
+  for (const std::string& other : needed) {
+    if (is_same_file(place, other))
+      throw InputError(where, fmt::format("is read ({}), and nothing is written over what is read", other));
+  }
+  check_place(file.path);
+}
+
+}  // namespace
+
+void check_outputs(const CommandFiles& files, const std::vector<std::string>& needed) {
+  std::vector<NamedFile> known;
+  for (const NamedFile& input : files.inputs) {
+    if (!input.path.empty()) known.push_back({input.option, input.path == "-" ? standard_input : input.path});
+  }
+  for (const NamedFile& output : files.outputs) {
+    if (output.path.empty()) continue;
+    check_output(output, known, needed);
+    known.push_back({output.option, output.path == "-" ? standard_output : output.path});
+  }
+}
+
+SeesFiles output_check(const CommandFiles& files) {
+  check_outputs(files);
+  const bool writes = std::any_of(files.outputs.begin(), files.outputs.end(), [](const NamedFile& output) {
+    return !output.path.empty() && output.path != "-";
+  });
+  if (!writes) return {};
+  return [files](const std::vector<std::string>& needed) { check_outputs(files, needed); };
 }
 
 void do_each(const std::vector<std::function<void()>>& actions) {

@@ -37,12 +37,19 @@ void add_list_commands(CLI::App& app);
 void add_calibrate_command(CLI::App& app);
 void add_cost_command(CLI::App& app);
 
-/// An option that names a file to write; an empty path: it is not given.
-struct OutputFile {
+/// A file by the option that names it; an empty path: it is not given; "-": standard input or output.
+struct NamedFile {
   std::string option, path;
 };
-/// Before anything runs: throws InputError where one cannot be written, or is another one or the scenario.
-void check_outputs(const std::string& scenario, const std::vector<OutputFile>& files);
+/// What a command reads and writes.
+struct CommandFiles {
+  std::vector<NamedFile> inputs, outputs;
+};
+/// Before anything runs: throws InputError where an output cannot be written, or is another one, an input, or
+/// one of the files that the inputs need in turn.
+void check_outputs(const CommandFiles& files, const std::vector<std::string>& needed = {});
+/// The same as something that sees what is needed; nothing where no output is a file.
+SeesFiles output_check(const CommandFiles& files);
 
 /// Does each, also after one that failed; throws the first failure at the end.
 void do_each(const std::vector<std::function<void()>>& actions);

@@ -24,7 +24,9 @@ void compare(const CompareOptions& options) {
   CompareRequest request{.path = options.scenario,
                          .overrides = overrides_of(options.common),
                          .keys = {},
-                         .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency()};
+                         .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency(),
+                         .sees_files = output_check({.inputs = {{"SCENARIO", options.scenario}},
+                                                     .outputs = {{"--out", options.common.out}}})};
   for (const std::string& over : options.over) request.keys.push_back(parse_varied_key(over));
   const Comparison comparison = moesim::compare(request);
   write_file(options.common.out, options.common.format == "json"  ? write_json(comparison)

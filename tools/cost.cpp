@@ -25,8 +25,9 @@ struct Answering {
   std::unique_ptr<const Cost> cost;
 };
 
-Answering open(const std::string& path) {
+Answering open(const std::string& path, const SeesFiles& check) {
   const Value document = load_document(path);
+  if (check) check(files_needed(document));
   Reader reader(document, "");
   if (document.find("schema") == nullptr) return {read_device(reader), make_roofline(1)};
   const Calibration calibration = read_calibration(reader);
@@ -47,6 +48,15 @@ Value text(std::string_view value) {
   return made;
 }
 
+/// Sizes that take longer than anything that is simulated are wrong input.
+OpTime time_of(const Op& op, const Answering& answering, std::int64_t sms, const Reader& reader) {
+  try {
+    return answering.cost->time(op, answering.device, sms);
+  } catch (const RunError& error) {
+    reader.fail("", error.what());
+  }
+}
+
 /// The question with its answer added.
 Value answered(const Answering& answering, const Value& question, const std::string& where) {
   Reader reader(question, where);
@@ -61,7 +71,7 @@ Value answered(const Answering& answering, const Value& question, const std::str
   double seconds = 0, flops = 0, bytes = 0;
   bool extrapolated = false;
   for (const Op& op : ops) {
-    const OpTime time = answering.cost->time(op, answering.device, sms);
+    const OpTime time = time_of(op, answering, sms, reader);
     if (time.time > longest.time) longest = time;
     seconds += to_seconds(time.time);
     flops += op.flops.count;
@@ -123,7 +133,9 @@ std::string answer_one(const CostOptions& options, const Answering& answering) {
 void ask(const CostOptions& options) {
   if (options.op.empty() == options.batch.empty())
     throw InputError("moesim cost", "expected either OP KEY=VALUE... or --batch FILE");
-  const Answering answering = open(options.device);
+  const SeesFiles check = output_check({.inputs = {{"DEVICE", options.device}, {"--batch", options.batch}},
+                                        .outputs = {{"--out", options.out}}});
+  const Answering answering = open(options.device, check);
   write_file(options.out,
              options.batch.empty() ? answer_one(options, answering) : answer_batch(options, answering));
 }

@@ -33,6 +33,7 @@ std::string check_model(const Value& model) {
 }
 
 void import(const ImportOptions& options) {
+  check_outputs({.inputs = {{"FILE", options.file}}, .outputs = {{"--out", options.out}}});
   Value config = parse_json(read_file(options.file), options.file == "-" ? "standard input" : options.file);
   if (!options.name.empty()) {
     Value name{.kind = Value::Kind::text};

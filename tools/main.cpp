@@ -14,12 +14,25 @@ namespace {
 enum ExitCode { good = 0, failed_run = 1, wrong_input = 2, missing_capability = 3 };
 
 int complain(const std::string& message, const std::string& hint, ExitCode code) {
-  // Of several ranks the first says what is wrong with their common input, and ends with its code: a launcher
-  // would end it before it has spoken if another ended badly first.
-  if (code == wrong_input && !moesim::speaks_for_all()) return good;
   fmt::print(stderr, "error: {}\n", message);
   if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
   return code;
+}
+
+/// Only a sweep has ranks: whatever else a launcher starts several of are programs each on their own.
+bool is_later_rank(const CLI::App& app) {
+  if (!app.got_subcommand("sweep")) return false;
+  try {
+    return !moesim::launch().is_first;
+  } catch (const moesim::MissingError&) {  // ranks that cannot find each other
+    return false;
+  }
+}
+
+/// Of the ranks of one sweep the first says what is wrong with their common input, and ends with its code: a
+/// launcher would end it before it has spoken if another ended badly first.
+int complain_of_input(const CLI::App& app, const std::string& message, const std::string& hint) {
+  return is_later_rank(app) ? good : complain(message, hint, wrong_input);
 }
 
 int unknown_command(const std::string& word, const CLI::App& app) {
@@ -31,8 +44,7 @@ int unknown_command(const std::string& word, const CLI::App& app) {
                   "moesim --help lists commands and options", wrong_input);
 }
 
-int run(int argc, char** argv) {
-  CLI::App app("moesim: where the time of a mixture-of-experts training step goes", "moesim");
+void add_commands(CLI::App& app) {
   app.set_version_flag("--version", "moesim " MOESIM_VERSION);
   app.require_subcommand(1);
   moesim::add_run_command(app);
@@ -46,6 +58,9 @@ int run(int argc, char** argv) {
   moesim::add_list_commands(app);
   moesim::add_calibrate_command(app);
   moesim::add_cost_command(app);
+}
+
+int run(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
@@ -57,7 +72,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const bool has_command = !app.get_subcommands().empty();
     if (!has_command && argc > 1 && argv[1][0] != '-') return unknown_command(argv[1], app);
-    return complain(error.what(), "moesim --help lists commands and options", wrong_input);
+    return complain_of_input(app, error.what(), "moesim --help lists commands and options");
   }
   return good;
 }
@@ -65,10 +80,12 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  CLI::App app("moesim: where the time of a mixture-of-experts training step goes", "moesim");
+  add_commands(app);
   try {
-    return run(argc, argv);
+    return run(app, argc, argv);
   } catch (const moesim::InputError& error) {
-    return complain(error.what(), error.hint(), wrong_input);
+    return complain_of_input(app, error.what(), error.hint());
   } catch (const moesim::MissingError& error) {
     return complain(error.what(), {}, missing_capability);
   } catch (const moesim::RunError& error) {

@@ -23,9 +23,12 @@ struct RunOptions {
 
 void run(const RunOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  RunRequest request{.path = options.scenario,
-                     .overrides = overrides_of(options.common),
-                     .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency()};
+  RunRequest request{
+      .path = options.scenario,
+      .overrides = overrides_of(options.common),
+      .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency(),
+      .sees_files = output_check({.inputs = {{"SCENARIO", options.scenario}},
+                                  .outputs = {{"--trace", options.trace}, {"--out", options.common.out}}})};
   if (options.repeat > 0)
     request.overrides.push_back(parse_override(fmt::format("repeat={}", options.repeat)));
   auto [scenario, simulation, document] = moesim::run(request);

@@ -37,7 +37,11 @@ std::int64_t width_of(const ScheduleOptions& options) {
 }
 
 void draw(const ScheduleOptions& options) {
-  const Scenario scenario = load_scenario(options.scenario, overrides_of(options.common));
+  const SeesFiles check = output_check({.inputs = {{"SCENARIO", options.scenario}},
+                                        .outputs = {{"--svg", options.svg}, {"--out", options.common.out}}});
+  const Value document = load_document(options.scenario, overrides_of(options.common));
+  if (check) check(files_needed(document));
+  const Scenario scenario = read_scenario(document);
   if (scenario.communication) throw InputError(options.scenario, "is one communication: it has no passes");
   const Simulation simulation = simulate(scenario);
   const Diagram diagram = make_diagram(scenario, simulation.graph, simulation.timeline, simulation.report);

@@ -20,13 +20,13 @@ struct SearchOptions {
 };
 
 void search(const SearchOptions& options) {
-  check_outputs(options.scenario,
-                {{.option = "--svg", .path = options.svg}, {.option = "--out", .path = options.common.out}});
-  const Search found =
-      moesim::search({.path = options.scenario,
-                      .overrides = overrides_of(options.common),
-                      .simulate = options.simulate,
-                      .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency()});
+  const Search found = moesim::search(
+      {.path = options.scenario,
+       .overrides = overrides_of(options.common),
+       .simulate = options.simulate,
+       .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency(),
+       .sees_files = output_check({.inputs = {{"SCENARIO", options.scenario}},
+                                   .outputs = {{"--svg", options.svg}, {"--out", options.common.out}}})});
   const SearchResult& result = found.result;
   if (!options.common.quiet) {
     const auto estimated = result.ranked + result.cut[static_cast<std::size_t>(CutRule::memory)];

@@ -162,11 +162,13 @@ void run_points(const SweepOptions& options, const SweepPlan& plan, Workers& wor
     throw RunError(fmt::format("all {} points failed, the first with: {}", last.points, points.of(0).error));
 }
 
-void check_files(const SweepOptions& options) {
-  check_outputs(options.scenario, {{.option = "--out", .path = options.out == ":memory:" ? "" : options.out},
-                                   {.option = "--csv", .path = options.csv},
-                                   {.option = "--json-lines", .path = options.json_lines},
-                                   {.option = "--svg", .path = options.svg}});
+void check_files(const SweepOptions& options, const SweepPlan& plan) {
+  const SeesFiles check = output_check({.inputs = {{"SCENARIO", options.scenario}},
+                                        .outputs = {{"--out", options.out == ":memory:" ? "" : options.out},
+                                                    {"--csv", options.csv},
+                                                    {"--json-lines", options.json_lines},
+                                                    {"--svg", options.svg}}});
+  if (check) check(files_needed(plan));
 }
 
 /// The plan, checked against what is asked of it.
@@ -174,7 +176,7 @@ SweepPlan plan_of(const SweepOptions& options, const SweepRequest& request) {
   SweepPlan plan = plan_sweep(request);
   if (!options.svg.empty()) check_drawable(plan);
   check_keys(plan);
-  check_files(options);
+  check_files(options, plan);
   return plan;
 }
 

@@ -98,9 +98,12 @@ std::string times_of(const Fabric& fabric, Bytes bytes) {
 }
 
 void show(const TopologyOptions& options) {
+  const SeesFiles check =
+      output_check({.inputs = {{"CLUSTER", options.cluster}}, .outputs = {{"--out", options.out}}});
   std::vector<Override> overrides;
   for (const std::string& set : options.sets) overrides.push_back(parse_override(set));
   const Value document = load_document(options.cluster, overrides);
+  if (check) check(files_needed(document));
   Reader reader(document, "");
   const Cluster cluster = read_cluster(reader);
   const Fabric& fabric = cluster.fabric;

@@ -22,6 +22,8 @@ struct ValidateOptions {
 void validate(ValidateOptions options) {
   options.request.jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency();
   if (options.request.path.empty()) options.request.path = find_beside("configs/validation/all.json", "");
+  options.request.sees_files =
+      output_check({.inputs = {{"CASES", options.request.path}}, .outputs = {{"--out", options.out}}});
   const Validation validation = moesim::validate(options.request);
   write_file(options.out, options.format == "json"  ? write_json(validation)
                           : options.format == "csv" ? write_csv(validation)

@@ -75,8 +75,14 @@ void check_place(const std::string& path) {
 bool is_same_file(const std::string& path, const std::string& other) {
   std::error_code ignored;
   if (path == "-" || other == "-" || std::filesystem::is_other(path, ignored)) return false;
-  const auto name = [&](const std::string& file) {
-    return std::filesystem::weakly_canonical(std::filesystem::absolute(file), ignored).lexically_normal();
+  if (std::filesystem::exists(path, ignored) && std::filesystem::exists(other, ignored))
+    return std::filesystem::equivalent(path, other, ignored);
+  const auto name = [&](const std::filesystem::path& file) {
+    std::filesystem::path place = std::filesystem::absolute(file);
+    // A link to what is not there yet; some lead in a circle.
+    for (int i = 0; i < 40 && std::filesystem::is_symlink(place, ignored); ++i)
+      place = place.parent_path() / std::filesystem::read_symlink(place, ignored);
+    return std::filesystem::weakly_canonical(place, ignored).lexically_normal();
   };
   return name(path) == name(other);
 }

@@ -18,7 +18,8 @@ void write_file(const std::string& path, std::string_view content);
 /// a directory, or its folder is missing or may not be written.
 void check_place(const std::string& path);
 
-/// Whether both name one regular file, or a place for one. A device or a pipe may have many names.
+/// Whether both name one regular file, by any spelling or link, or a place for one. A device or a pipe may
+/// have many names.
 bool is_same_file(const std::string& path, const std::string& other);
 
 }  // namespace moesim

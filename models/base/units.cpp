@@ -12,8 +12,8 @@
 namespace moesim {
 namespace {
 
-constexpr double longest_seconds = 100.0 * 24 * 3600;
 constexpr double picoseconds_per_second = 1e12;
+constexpr double most_bytes = 9.2e18;  // 2^63 is 9.22e18
 
 struct Scale {
   double factor;
@@ -36,27 +36,41 @@ std::string with_unit(double value, const std::array<Scale, N>& scales) {
 
 }  // namespace
 
+template <>
+void fail_beyond_range<Picosecond>() {
+  throw RunError(fmt::format("times add up to more than can be simulated ({} days)", longest_days));
+}
+
+template <>
+void fail_beyond_range<Byte>() {
+  throw RunError("sizes add up to more than can be simulated (9.2 EB)");
+}
+
+void fail_too_long(double seconds) {
+  throw RunError(
+      fmt::format("a time of {} s is beyond what can be simulated ({} days)", seconds, longest_days));
+}
+
 Time from_seconds(double seconds) {
-  if (!(std::abs(seconds) <= longest_seconds)) {
-    throw RunError(fmt::format("a time of {} s is beyond what can be simulated (100 days)", seconds));
-  }
+  if (!(std::abs(seconds) <= to_seconds(longest_time))) fail_too_long(seconds);
   return {std::llround(seconds * picoseconds_per_second)};
 }
 
 Time scaled(Time time, double ratio) {
   const double picoseconds =
       static_cast<double>(time.count) * ratio;  // not by way of seconds: a ratio of 1 is exact
-  if (!(std::abs(picoseconds) <= longest_seconds * picoseconds_per_second)) {
-    return from_seconds(to_seconds(time) * ratio);  // which says that it is too long
-  }
+  if (!(std::abs(picoseconds) <= static_cast<double>(longest_time.count)))
+    fail_too_long(to_seconds(time) * ratio);
   return {std::llround(picoseconds)};
 }
 
-Bytes scaled(Bytes bytes, double ratio) {
-  const double result = static_cast<double>(bytes.count) * ratio;
-  ensure(std::abs(result) < 9.2e18, "a size in bytes fits 63 bits");
-  return {std::llround(result)};
+Bytes from_bytes(double bytes) {
+  if (!(std::abs(bytes) <= most_bytes))
+    throw RunError(fmt::format("a size of {:.4g} bytes is beyond what can be simulated (9.2 EB)", bytes));
+  return {std::llround(bytes)};
 }
+
+Bytes scaled(Bytes bytes, double ratio) { return from_bytes(static_cast<double>(bytes.count) * ratio); }
 
 Time operator/(Bytes bytes, Rate rate) {
   ensure(rate.count > 0, "a bandwidth is above zero");
@@ -68,10 +82,17 @@ Time operator/(Flops flops, FlopRate rate) {
   return from_seconds(flops.count / rate.count);
 }
 
-std::string print(Time time) {
+std::string print(Time time) { return print(to_wall_clock(time)); }
+
+std::string print(WallClock time) {
   static constexpr std::array<Scale, 5> scales{
       {{1.0, "s"}, {1e-3, "ms"}, {1e-6, "us"}, {1e-9, "ns"}, {1e-12, "ps"}}};
-  return time.count == 0 ? "0 s" : with_unit(to_seconds(time), scales);
+  if (time.count == 0) return "0 s";
+  const double size = std::abs(time.count);
+  if (size < 300) return with_unit(time.count, scales);
+  if (size < 2 * 3600) return fmt::format("{:.4g} min", time.count / 60);
+  if (size < 2 * 86400) return fmt::format("{:.4g} h", time.count / 3600);
+  return with_unit(time.count, std::array<Scale, 1>{{{86400, "d"}}});
 }
 
 std::string print(Bytes bytes) {

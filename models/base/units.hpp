@@ -8,16 +8,45 @@
 
 namespace moesim {
 
-/// A number with a dimension. `count` is in the base unit that the alias below names.
+/// Throws RunError: a sum, a difference or a product is beyond what 64 bits hold.
+template <class Unit>
+[[noreturn]] void fail_beyond_range();
+
+/// A number with a dimension. `count` is in the base unit that the alias below names. Sums, differences and
+/// products of whole numbers are exact, or an error.
 template <class Unit, class Number>
 struct Quantity {
   Number count{};
 
   friend constexpr auto operator<=>(Quantity, Quantity) = default;
-  friend constexpr Quantity operator+(Quantity a, Quantity b) { return {a.count + b.count}; }
-  friend constexpr Quantity operator-(Quantity a, Quantity b) { return {a.count - b.count}; }
-  friend constexpr Quantity operator*(Quantity a, Number factor) { return {a.count * factor}; }
-  friend constexpr Quantity operator*(Number factor, Quantity a) { return {a.count * factor}; }
+  friend constexpr Quantity operator+(Quantity a, Quantity b) {
+    if constexpr (std::is_integral_v<Number>) {
+      Number sum{};
+      if (__builtin_add_overflow(a.count, b.count, &sum)) fail_beyond_range<Unit>();
+      return {sum};
+    } else {
+      return {a.count + b.count};
+    }
+  }
+  friend constexpr Quantity operator-(Quantity a, Quantity b) {
+    if constexpr (std::is_integral_v<Number>) {
+      Number difference{};
+      if (__builtin_sub_overflow(a.count, b.count, &difference)) fail_beyond_range<Unit>();
+      return {difference};
+    } else {
+      return {a.count - b.count};
+    }
+  }
+  friend constexpr Quantity operator*(Quantity a, Number factor) {
+    if constexpr (std::is_integral_v<Number>) {
+      Number product{};
+      if (__builtin_mul_overflow(a.count, factor, &product)) fail_beyond_range<Unit>();
+      return {product};
+    } else {
+      return {a.count * factor};
+    }
+  }
+  friend constexpr Quantity operator*(Number factor, Quantity a) { return a * factor; }
   friend constexpr Quantity operator/(Quantity a, Number divisor) { return {a.count / divisor}; }
   /// The ratio of two quantities of one dimension.
   friend constexpr double operator/(Quantity a, Quantity b) {
@@ -29,6 +58,8 @@ struct Quantity {
 
 /// Simulated time in whole picoseconds: sums are exact and order is total.
 using Time = Quantity<struct Picosecond, std::int64_t>;
+/// Wall clock of a long run in seconds: years, which a Time does not hold.
+using WallClock = Quantity<struct Second, double>;
 /// Sizes in whole bytes.
 using Bytes = Quantity<struct Byte, std::int64_t>;
 /// Floating-point operations; a multiply-add counts two.
@@ -38,21 +69,53 @@ using Rate = Quantity<struct BytePerSecond, double>;
 /// Floating-point operations per second.
 using FlopRate = Quantity<struct FlopPerSecond, double>;
 
-/// Seconds to the nearest picosecond. Throws RunError beyond 100 days or for what is not a number.
+template <>
+[[noreturn]] void fail_beyond_range<Picosecond>();
+template <>
+[[noreturn]] void fail_beyond_range<Byte>();
+
+/// The longest time that is simulated. 64 bits hold 106 days.
+inline constexpr std::int64_t longest_days = 100;
+inline constexpr Time longest_time{longest_days * 24 * 3600 * 1'000'000'000'000};
+/// Throws RunError: a time of so many seconds is longer than that, or not a number.
+[[noreturn]] void fail_too_long(double seconds);
+
+/// Seconds to the nearest picosecond. Throws RunError beyond the longest time or for what is not a number.
 Time from_seconds(double seconds);
 /// Picoseconds as seconds, for arithmetic with ratios and for printing.
 constexpr double to_seconds(Time time) { return static_cast<double>(time.count) * 1e-12; }
+constexpr WallClock to_wall_clock(Time time) { return {to_seconds(time)}; }
+/// Bytes to the nearest whole one. Throws RunError for what 64 bits do not hold or what is not a number.
+Bytes from_bytes(double bytes);
 /// The time scaled by a ratio, to the nearest picosecond.
 Time scaled(Time time, double ratio);
-/// The size scaled by a ratio, to the nearest byte.
+/// The size scaled by a ratio, to the nearest byte. Throws RunError as from_bytes().
 Bytes scaled(Bytes bytes, double ratio);
 /// How long `bytes` take at `rate`; a rate of zero is an error, never an infinite time.
 Time operator/(Bytes bytes, Rate rate);
 /// How long `flops` take at `rate`; a rate of zero is an error, never an infinite time.
 Time operator/(Flops flops, FlopRate rate);
 
-/// For people: four significant digits with a fitting unit, as "19.87 s", "3.2 GB", "46 GB/s", "989 TFLOPS".
+/// The mean of times that together may be beyond what a Time holds.
+class MeanTime {
+ public:
+  void add(Time time, std::int64_t times) {
+    sum_ += static_cast<Wide>(time.count) * times;
+    times_ += times;
+  }
+  /// Rounded down, so that means of parts never come to more than the mean of the whole. Of something.
+  Time mean() const { return {static_cast<std::int64_t>(sum_ / times_)}; }
+
+ private:
+  __extension__ typedef __int128 Wide;
+  Wide sum_ = 0;
+  std::int64_t times_ = 0;
+};
+
+/// For people: four significant digits with a fitting unit, as "19.87 s", "3.2 d", "3.2 GB", "46 GB/s", "989
+/// TFLOPS".
 std::string print(Time time);
+std::string print(WallClock time);
 std::string print(Bytes bytes);
 std::string print(Rate rate);
 std::string print(Flops flops);

@@ -14,10 +14,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Value load_file(const std::string& path, std::vector<std::string>& open);
+/// Files while a document is loaded.
+struct Files {
+  std::vector<std::string> open;  ///< from the document to the file that is read now: identities
+  std::vector<std::string> read;  ///< all so far
+};
 
-/// The child over the parent: objects merge member by member, everything else is replaced.
-void merge(Value& parent, Value child) {
+Value load_file(const std::string& path, Files& files);
+
+/// "a.json: b.c", of a member at a path.
+std::string place_of(const Value& member, const std::string& path) {
+  return member.origin.empty() ? path : member.origin + ": " + path;
+}
+
+/// The child over the parent: objects merge member by member, a null takes a member away (RFC 7396),
+/// everything else is replaced. `path` is that of both.
+void merge(Value& parent, Value child, const std::string& path) {
   if (parent.kind != Value::Kind::object || child.kind != Value::Kind::object) {
     parent = std::move(child);
     return;
@@ -31,8 +43,14 @@ void merge(Value& parent, Value child) {
   }
   parent.origin = child.origin;
   for (auto& [name, member] : child.members) {
-    if (Value* known = parent.find(name)) {
-      merge(*known, std::move(member));
+    Value* known = parent.find(name);
+    const std::string where = path.empty() ? name : path + "." + name;
+    if (member.kind == Value::Kind::null) {
+      if (known == nullptr)
+        throw InputError(place_of(member, where), "is null, but there is no such key to take away");
+      std::erase_if(parent.members, [&key = name](const auto& one) { return one.first == key; });
+    } else if (known != nullptr) {
+      merge(*known, std::move(member), where);
     } else {
       parent.members.emplace_back(name, std::move(member));
     }
@@ -56,30 +74,31 @@ std::string print_circle(const std::vector<std::string>& open, const std::string
 }
 
 /// Replaces each object that has "extends" by what it extends with its own members over it.
-void follow_extends(Value& value, std::vector<std::string>& open) {
-  for (Value& item : value.items) follow_extends(item, open);
-  for (auto& [name, member] : value.members) follow_extends(member, open);
+void follow_extends(Value& value, Files& files) {
+  for (Value& item : value.items) follow_extends(item, files);
+  for (auto& [name, member] : value.members) follow_extends(member, files);
   const Value* extends = value.find("extends");
   if (extends == nullptr) return;
   if (extends->kind != Value::Kind::text) {
     throw InputError(value.origin + ": extends", fmt::format("is {}, expected a file name", print(*extends)));
   }
-  Value parent = load_file(find_beside(extends->text, value.origin), open);
+  Value parent = load_file(find_beside(extends->text, value.origin), files);
   if (parent.kind != Value::Kind::object) throw InputError(value.origin + ": extends", "leads to no object");
   std::erase_if(value.members, [](const auto& member) { return member.first == "extends"; });
-  merge(parent, std::move(value));
+  merge(parent, std::move(value), "");
   value = std::move(parent);
 }
 
-Value load_file(const std::string& path, std::vector<std::string>& open) {
+Value load_file(const std::string& path, Files& files) {
   const std::string name = path == "-" ? path : identity(path);
-  if (std::find(open.begin(), open.end(), name) != open.end()) {
-    throw InputError(path + ": extends", "leads in a circle: " + print_circle(open, name));
+  if (std::find(files.open.begin(), files.open.end(), name) != files.open.end()) {
+    throw InputError(path + ": extends", "leads in a circle: " + print_circle(files.open, name));
   }
-  open.push_back(name);
+  files.open.push_back(name);
+  files.read.push_back(path);
   Value value = parse_json(read_file(path), path == "-" ? "standard input" : path);
-  follow_extends(value, open);
-  open.pop_back();
+  follow_extends(value, files);
+  files.open.pop_back();
   return value;
 }
 
@@ -103,22 +122,56 @@ Value* list_item(Value& list, const std::string& step, const std::string& place)
 }
 
 /// The value one step down a dotted path, made an object or opened from its file where need be.
-Value* descend(Value& value, const std::string& step, const Override& change) {
+Value* descend(Value& value, const std::string& step, const Override& change, Files& files) {
   const std::string place = name_of(change);
   if (value.kind == Value::Kind::list) return list_item(value, step, place);
   if (value.kind == Value::Kind::text && value.text.find(".json") != std::string::npos) {
-    std::vector<std::string> open;
-    value = load_file(find_beside(value.text, value.origin), open);
+    value = load_file(find_beside(value.text, value.origin), files);
   }
   if (value.kind == Value::Kind::null) value.kind = Value::Kind::object;
   if (value.kind != Value::Kind::object) {
     throw InputError(place, fmt::format("'{}' leads through {}, which has no keys", step, print(value)));
   }
+  const bool takes_away = change.value.kind == Value::Kind::null;
+  if (value.find(step) == nullptr && takes_away)
+    throw InputError(place, fmt::format("is null, but there is no key '{}' to take away", step));
   if (value.find(step) == nullptr) value.members.emplace_back(step, Value{.origin = origin_of(change)});
   return value.find(step);
 }
 
-Value finish(Value document, const std::vector<Override>& overrides) {
+void take_away(Value& owner, const std::string& name, const Override& change) {
+  if (owner.kind != Value::Kind::object)
+    throw InputError(name_of(change), fmt::format("is null, but '{}' is no key to take away", name));
+  std::erase_if(owner.members, [&](const auto& member) { return member.first == name; });
+}
+
+void apply(Value& document, const Override& change, Files& files) {
+  Value* owner = nullptr;
+  Value* place = &document;
+  std::string step;
+  for (std::size_t begin = 0; begin <= change.key.size();) {
+    const std::size_t dot = std::min(change.key.find('.', begin), change.key.size());
+    step = change.key.substr(begin, dot - begin);
+    if (step.empty())
+      throw InputError(name_of(change), "has an empty step, expected a path as schedule.kind");
+    owner = place;
+    place = descend(*place, step, change, files);
+    begin = dot + 1;
+  }
+  if (change.value.kind == Value::Kind::null) return take_away(*owner, step, change);
+  // The kind of a part decides which keys it has: another kind starts from its defaults.
+  const bool had_one = place->kind != Value::Kind::null;
+  if (change.key.ends_with(".kind") && had_one && !same(*place, change.value)) {
+    Value fresh{.kind = Value::Kind::object, .origin = origin_of(change)};
+    fresh.set("kind", change.value);
+    *owner = std::move(fresh);
+    return;
+  }
+  *place = change.value;
+}
+
+Value finish(Value document, const std::vector<Override>& overrides, Files files) {
+  files.open.clear();
   if (document.kind != Value::Kind::object) {
     throw InputError(document.origin, fmt::format("holds {}, expected an object", kind_name(document.kind)));
   }
@@ -130,7 +183,8 @@ Value finish(Value document, const std::vector<Override>& overrides) {
   std::vector<Override> ordered = overrides;
   std::stable_sort(ordered.begin(), ordered.end(),
                    [&](const Override& a, const Override& b) { return rank(a) < rank(b); });
-  for (const Override& change : ordered) apply_override(document, change);
+  for (const Override& change : ordered) apply(document, change, files);
+  document.files = std::move(files.read);
   return document;
 }
 
@@ -189,39 +243,24 @@ Override parse_override(std::string_view argument) {
 }
 
 void apply_override(Value& document, const Override& change) {
-  Value* place = &document;
-  std::size_t begin = 0;
-  while (begin <= change.key.size()) {
-    const std::size_t dot = std::min(change.key.find('.', begin), change.key.size());
-    const std::string step = change.key.substr(begin, dot - begin);
-    if (step.empty())
-      throw InputError(name_of(change), "has an empty step, expected a path as schedule.kind");
-    place = descend(*place, step, change);
-    begin = dot + 1;
-  }
-  // The kind of a part decides which keys it has: another kind starts from its defaults.
-  const bool had_one = place->kind != Value::Kind::null;
-  if (change.key.ends_with(".kind") && had_one && !same(*place, change.value)) {
-    const std::string owner = change.key.substr(0, change.key.size() - 5);
-    Value fresh{.kind = Value::Kind::object, .origin = origin_of(change)};
-    fresh.set("kind", change.value);
-    apply_override(document, {.key = owner, .value = std::move(fresh)});
-    return;
-  }
-  *place = change.value;
+  Files files;
+  apply(document, change, files);
+  document.files.insert(document.files.end(), files.read.begin(), files.read.end());
 }
 
 Value load_document(const std::string& path, const std::vector<Override>& overrides) {
-  std::vector<std::string> open;
-  return finish(load_file(path, open), overrides);
+  Files files;
+  Value document = load_file(path, files);
+  return finish(std::move(document), overrides, std::move(files));
 }
 
 Value load_document_text(const std::string& text, const std::string& origin,
                          const std::vector<Override>& overrides) {
-  std::vector<std::string> open{identity(origin)};  // the text stands for the file of that name
+  // The text stands for the file of that name.
+  Files files{.open = {identity(origin)}, .read = {origin == "standard input" ? "-" : origin}};
   Value document = parse_json(text, origin);
-  follow_extends(document, open);
-  return finish(std::move(document), overrides);
+  follow_extends(document, files);
+  return finish(std::move(document), overrides, std::move(files));
 }
 
 Value whole_document(Value document, DataFiles data) {

@@ -17,7 +17,14 @@ struct Unit {
 };
 
 constexpr double ki = 1024.0;
-constexpr std::array<Unit, 5> times{{{"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}, {"ps", 1e-12}}};
+constexpr std::array<Unit, 8> times{{{"s", 1},
+                                     {"ms", 1e-3},
+                                     {"us", 1e-6},
+                                     {"ns", 1e-9},
+                                     {"ps", 1e-12},
+                                     {"min", 60},
+                                     {"h", 3600},
+                                     {"d", 86400}}};
 constexpr std::array<Unit, 12> sizes{{{"B", 1},
                                       {"kB", 1e3},
                                       {"KB", 1e3},
@@ -66,7 +73,7 @@ Parsed parse(std::string_view text, std::span<const Unit> units, std::string_vie
 }  // namespace
 
 Parsed parse_time(std::string_view text) {
-  return parse(text, times, "a time as \"2 us\" (s, ms, us, ns, ps)");
+  return parse(text, times, "a time as \"2 us\" (ps, ns, us, ms, s, min, h, d)");
 }
 
 Parsed parse_bytes(std::string_view text) {

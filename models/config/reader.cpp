@@ -140,7 +140,10 @@ bool Reader::has(std::string_view name) const { return value_ != nullptr && valu
 
 const Value* Reader::take(std::string_view name) {
   known_.emplace_back(name);
-  return value_ == nullptr ? nullptr : value_->find(name);
+  const Value* given = value_ == nullptr ? nullptr : value_->find(name);
+  if (given != nullptr && given->kind == Value::Kind::null)
+    fail(name, "is null, which takes an inherited key away, but none is inherited");
+  return given;
 }
 
 void Reader::declare(std::string_view name, std::string_view help, std::string type, std::string fallback,
@@ -210,9 +213,18 @@ Time Reader::time(const Key<Time>& key) {
   return read<Time>(key, "a time", Time{1},
                     with_unit<Time>(parse_time, [](double seconds) -> Converted<Time> {
                       if (seconds < 0) return {{}, "is negative"};
-                      if (seconds > 8.64e6) return {{}, "is too large, expected at most 100 days"};
+                      if (seconds > to_seconds(longest_time))
+                        return {{}, fmt::format("is too large, expected at most {} days", longest_days)};
                       return {from_seconds(seconds), {}};
                     }));
+}
+
+WallClock Reader::wall_clock(const Key<WallClock>& key) {
+  return read<WallClock>(key, "a time", WallClock{1},
+                         with_unit<WallClock>(parse_time, [](double seconds) -> Converted<WallClock> {
+                           if (seconds < 0) return {{}, "is negative"};
+                           return {WallClock{seconds}, {}};
+                         }));
 }
 
 Bytes Reader::bytes(const Key<Bytes>& key) {

@@ -45,10 +45,11 @@ class Reader {
   double number(const Key<double>& key);  ///< a ratio or count without dimension
   bool flag(const Key<bool>& key);
   std::string text(const Key<std::string>& key);
-  Time time(const Key<Time>& key);               ///< "2 us"
-  Bytes bytes(const Key<Bytes>& key);            ///< "64 MB", "16 GiB"
-  Rate rate(const Key<Rate>& key);               ///< "50 GB/s", "400 Gb/s"
-  FlopRate flop_rate(const Key<FlopRate>& key);  ///< "989 TFLOPS"
+  Time time(const Key<Time>& key);                  ///< "2 us"
+  WallClock wall_clock(const Key<WallClock>& key);  ///< "365 d"
+  Bytes bytes(const Key<Bytes>& key);               ///< "64 MB", "16 GiB"
+  Rate rate(const Key<Rate>& key);                  ///< "50 GB/s", "400 Gb/s"
+  FlopRate flop_rate(const Key<FlopRate>& key);     ///< "989 TFLOPS"
   std::vector<std::int64_t> integers(
       const Key<std::int64_t>& key);                    ///< a list; bounds hold for each; fallback: empty
   std::vector<double> numbers(const Key<double>& key);  ///< a list; bounds hold for each; fallback: empty

@@ -21,6 +21,8 @@ struct Value {
   std::vector<Value> items{};
   std::vector<std::pair<std::string, Value>> members{};
   std::string origin{};  ///< the file, or "--set" for an override
+  /// Of a loaded document: all files that it was read from, also those of which nothing is left in it.
+  std::vector<std::string> files{};
 
   /// The member of that name, or null.
   const Value* find(std::string_view name) const;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "models/base/whole.hpp"
 #include "models/cost/op_line.hpp"
 
 namespace moesim {
@@ -58,9 +59,12 @@ Place grouped_place(const Op& op, const Cost& physical, const Device& device) {
 /// Head sizes and masks are few: they stand far apart.
 Place attention_place(const Op& op) {
   const std::int64_t value = op.value_head_dim > 0 ? op.value_head_dim : op.head_dim;
-  return {log2_of(op.batch * op.heads), log2_of(op.sequence),
-          3 * log2_of(op.head_dim),     3 * log2_of(value),
-          op.causal ? 2.0 : 0.0,        0.5 * (log2_of(op.heads) - log2_of(op.kv_heads))};
+  return {log2_of(product_of({op.batch, op.heads})),
+          log2_of(op.sequence),
+          3 * log2_of(op.head_dim),
+          3 * log2_of(value),
+          op.causal ? 2.0 : 0.0,
+          0.5 * (log2_of(op.heads) - log2_of(op.kv_heads))};
 }
 
 /// Rows and width; bytes of an element tell what a family of streaming ops does, and of a permutation in how

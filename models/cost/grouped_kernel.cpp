@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "models/base/whole.hpp"
 #include "models/cost/rooves.hpp"
 
 namespace moesim {
@@ -27,15 +28,17 @@ std::span<const Variant> variants_of(const Op& op) {
   return bf16_variants;
 }
 
+double area(Tile tile) { return real(tile.rows) * real(tile.columns); }
+
 std::int64_t tiles_of_expert(const Op& op, std::int64_t rows, Tile tile) {
   if (rows == 0) return 0;
-  return op.rows_are_depth ? divide_up(op.n, tile.rows) * divide_up(op.k, tile.columns)
-                           : divide_up(rows, tile.rows) * divide_up(op.n, tile.columns);
+  return op.rows_are_depth ? product_of({divide_up(op.n, tile.rows), divide_up(op.k, tile.columns)})
+                           : product_of({divide_up(rows, tile.rows), divide_up(op.n, tile.columns)});
 }
 
 std::int64_t tiles_of(const Op& op, Tile tile) {
   std::int64_t tiles = 0;
-  for (const std::int64_t rows : op.rows) tiles += tiles_of_expert(op, rows, tile);
+  for (const std::int64_t rows : op.rows) tiles = sum_of(tiles, tiles_of_expert(op, rows, tile));
   return tiles;
 }
 
@@ -45,7 +48,7 @@ Tile chosen_tile(const Op& op, const Device& device) {
   double least = std::numeric_limits<double>::infinity();
   for (const Variant& variant : variants_of(op)) {
     const std::int64_t waves = divide_up(tiles_of(op, variant.tile), device.multiprocessors);
-    const double cost = real(waves * variant.tile.rows * variant.tile.columns) / variant.rate;
+    const double cost = real(waves) * area(variant.tile) / variant.rate;
     if (cost >= least) continue;
     least = cost;
     best = variant.tile;
@@ -85,8 +88,6 @@ void hand_out(const Op& op, std::int64_t step, std::int64_t blocks, GroupedWork&
     work.busiest_tiles = block.tiles;
   }
 }
-
-double area(Tile tile) { return real(tile.rows) * real(tile.columns); }
 
 }  // namespace
 

@@ -3,6 +3,8 @@
 #include <array>
 #include <numeric>
 
+#include "models/base/error.hpp"
+
 namespace moesim {
 namespace {
 
@@ -28,8 +30,11 @@ enum class Name : std::uint8_t {
 constexpr std::array<std::string_view, 4> passes{"forward", "backward_input", "backward_weight", "backward"};
 constexpr std::size_t whole_backward = 3;
 
-std::int64_t count(Reader& reader, const char* name, const char* help) {
-  return reader.integer({.name = name, .help = help, .at_least = 1, .at_most = std::int64_t{1} << 40});
+// What is refused as no size at all; a product of sizes may still be too large for what is asked.
+constexpr std::int64_t largest = std::int64_t{1} << 40, longest_sequence = std::int64_t{1} << 30;
+
+std::int64_t count(Reader& reader, const char* name, const char* help, std::int64_t most = largest) {
+  return reader.integer({.name = name, .help = help, .at_least = 1, .at_most = most});
 }
 
 Precision read_precision(Reader& reader) {
@@ -67,13 +72,19 @@ Op read_attention(Reader& reader, bool backward) {
   AttentionShape shape;
   shape.batch = count(reader, "batch", "sequences");
   shape.heads = count(reader, "heads", "of queries");
-  shape.kv_heads = reader.integer(
-      {.name = "kv_heads", .help = "of keys and values", .fallback = shape.heads, .at_least = 1});
-  shape.sequence = count(reader, "sequence", "tokens of one");
+  shape.kv_heads = reader.integer({.name = "kv_heads",
+                                   .help = "of keys and values",
+                                   .fallback = shape.heads,
+                                   .at_least = 1,
+                                   .at_most = largest});
+  shape.sequence = count(reader, "sequence", "tokens of one", longest_sequence);
   shape.kv_sequence = shape.sequence;
   shape.head_dim = count(reader, "head_dim", "of queries and keys");
-  shape.value_head_dim = reader.integer(
-      {.name = "value_head_dim", .help = "of values", .fallback = shape.head_dim, .at_least = 1});
+  shape.value_head_dim = reader.integer({.name = "value_head_dim",
+                                         .help = "of values",
+                                         .fallback = shape.head_dim,
+                                         .at_least = 1,
+                                         .at_most = largest});
   shape.causal =
       reader.flag({.name = "causal", .help = "whether a token sees those before it alone", .fallback = true});
   return make_attention(backward ? OpPass::backward_input : OpPass::forward, shape, read_precision(reader));
@@ -103,8 +114,8 @@ Op read_streaming(Reader& reader, Name name, OpPass pass) {
   if (name == Name::swiglu)
     return make_streaming(OpKind::swiglu, "swiglu", pass, rows, width, forward ? 6 : 10);
   if (name == Name::permute || name == Name::unpermute) {
-    const std::int64_t top_k =
-        reader.integer({.name = "top_k", .help = "experts of a token", .fallback = 1, .at_least = 1});
+    const std::int64_t top_k = reader.integer(
+        {.name = "top_k", .help = "experts of a token", .fallback = 1, .at_least = 1, .at_most = largest});
     const OpKind kind = name == Name::permute ? OpKind::permute : OpKind::unpermute;
     Op op = make_streaming(kind, names[static_cast<std::size_t>(name)], pass, rows, width,
                            2 + 2 / static_cast<double>(top_k));
@@ -115,9 +126,7 @@ Op read_streaming(Reader& reader, Name name, OpPass pass) {
   return make_streaming(OpKind::elementwise, names[static_cast<std::size_t>(name)], pass, rows, width, bytes);
 }
 
-}  // namespace
-
-std::vector<Op> read_ops(Reader& reader) {
+std::vector<Op> read_sizes(Reader& reader) {
   const auto name = static_cast<Name>(reader.choice({.name = "op", .help = "kind of operation"}, names));
   const std::size_t pass =
       reader.choice({.name = "pass", .help = "of training", .fallback = "forward"}, passes);
@@ -128,6 +137,16 @@ std::vector<Op> read_ops(Reader& reader) {
   const OpPass direction = backward ? OpPass::backward_input : OpPass::forward;
   if (name == Name::router) return {read_routing(reader, direction)};
   return {read_streaming(reader, name, direction)};
+}
+
+}  // namespace
+
+std::vector<Op> read_ops(Reader& reader) {
+  try {
+    return read_sizes(reader);
+  } catch (const RunError& error) {
+    reader.fail("", error.what());
+  }
 }
 
 }  // namespace moesim

@@ -14,6 +14,7 @@
 #include <span>
 
 #include "models/base/error.hpp"
+#include "models/base/whole.hpp"
 #include "models/cost/rooves.hpp"
 #include "models/cost/separate.hpp"
 
@@ -54,7 +55,7 @@ struct Tiling {
 
 double split_time(const Tiling& tiling, std::int64_t parts, const Device& device, const GemmBehaviour& gemm,
                   const Share& share) {
-  const std::int64_t waves = divide_up(tiling.tiles * parts, share.multiprocessors);
+  const std::int64_t waves = divide_up(product_of({tiling.tiles, parts}), share.multiprocessors);
   const double wave = tiling.step * real(divide_up(tiling.depth, parts)) + to_seconds(gemm.tile_overhead);
   if (parts == 1) return real(waves) * wave;
   // Partial sums in fp32 are written to the cache and read back.
@@ -66,7 +67,7 @@ double split_time(const Tiling& tiling, std::int64_t parts, const Device& device
 double best_split(const Tiling& tiling, const Device& device, const GemmBehaviour& gemm, const Share& share) {
   double best = split_time(tiling, 1, device, gemm, share);
   for (const std::int64_t parts : split_parts) {
-    if (!gemm.may_split || tiling.tiles * parts > share.multiprocessors ||
+    if (!gemm.may_split || product_of({tiling.tiles, parts}) > share.multiprocessors ||
         tiling.depth / parts < shallowest_part)
       break;
     best = std::min(best, split_time(tiling, parts, device, gemm, share));
@@ -89,7 +90,7 @@ double products_of_rows(const Op& op, const Device& device, const GemmBehaviour&
       down = 0;
       for (const std::int64_t m : rows) down += divide_up(m, tile.rows);
     }
-    const Tiling tiling{.tiles = down * divide_up(op.n, tile.columns),
+    const Tiling tiling{.tiles = product_of({down, divide_up(op.n, tile.columns)}),
                         .depth = op.k,
                         .step = step_time(gemm, device, tile, element),
                         .outputs = real(op.m) * real(op.n)};
@@ -107,14 +108,14 @@ double products_over_rows(const Op& op, const Device& device, const GemmBehaviou
   double best = std::numeric_limits<double>::infinity();
   for (const Tile tile : gemm.tiles) {
     const double step = step_time(gemm, device, tile, element);
-    const std::int64_t each = divide_up(op.n, tile.rows) * divide_up(op.k, tile.columns);
+    const std::int64_t each = product_of({divide_up(op.n, tile.rows), divide_up(op.k, tile.columns)});
     std::int64_t tiles = 0;
     double work = 0;
     double longest = 0;
     for (const std::int64_t depth : op.rows) {
       if (depth == 0) continue;
       const double unit = step * real(depth) + to_seconds(gemm.tile_overhead);
-      tiles += each;
+      tiles = sum_of(tiles, each);
       work += real(each) * unit;
       longest = std::max(longest, unit);
     }
@@ -187,7 +188,8 @@ Rooves attention(const Op& op, const Device& device, const Share& share) {
 
 /// A norm's backward as two kernels: the second, for weights, reads gradient and input once more.
 Op with_weights_apart(Op norm) {
-  norm.bytes = {norm.bytes.count * 5 / 3};
+  const std::int64_t thirds = norm.bytes.count / 3, rest = norm.bytes.count % 3;
+  norm.bytes = Bytes{thirds} * 5 + Bytes{rest * 5 / 3};
   norm.kernels = 2;
   return norm;
 }
@@ -198,7 +200,7 @@ Op with_weights_apart(Op norm) {
 Rooves scattered(const Op& op, const Device& device) {
   constexpr double additions_per_second = 115e9;
   Op around = op;  // beside the rows that the scatter reads
-  around.bytes.count += (op.pass == OpPass::forward ? 2 : -2) * op.m * op.n;
+  around.bytes += Bytes{op.pass == OpPass::forward ? 2 : -2} * product_of({op.m, op.n});
   return {real(op.m) * real(op.n) / additions_per_second, traffic(device, around), 3 * launches(op, device),
           1};
 }
@@ -206,8 +208,7 @@ Rooves scattered(const Op& op, const Device& device) {
 /// Rows gathered one by one for their places: each is read as often as it is written.
 Op gathered(const Op& op) {
   Op rows = op;
-  rows.bytes.count =
-      std::llround(2 * real(op.bytes.count) / (1 + 1 / real(std::max<std::int64_t>(1, op.top_k))));
+  rows.bytes = from_bytes(2 * real(op.bytes.count) / (1 + 1 / real(std::max<std::int64_t>(1, op.top_k))));
   return rows;
 }
 

@@ -9,7 +9,7 @@
 namespace moesim {
 
 constexpr double real(std::int64_t count) { return static_cast<double>(count); }
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a / b + (a % b > 0 ? 1 : 0); }
 
 /// The two rooves of one op and what comes on top of them, in seconds.
 struct Rooves {

@@ -1,5 +1,9 @@
 #include "models/cost/separate.hpp"
 
+#include <fmt/format.h>
+
+#include "models/base/whole.hpp"
+
 namespace moesim {
 namespace {
 
@@ -7,11 +11,18 @@ namespace {
 // dropout reads, writes and has a mask of one byte.
 constexpr double softmax_bytes = 4, softmax_backward_bytes = 6, dropout_bytes = 5;
 
+// Of one pass of a microbatch on one device: far beyond any model, and a list of as many rows is small.
+constexpr std::int64_t most_products = 1'000'000;
+
 /// One product for each head of each sequence: `rows` x `width` over `depth`.
 Op batched(const Op& attention, std::int64_t rows, std::int64_t width, std::int64_t depth) {
-  const auto copies = static_cast<std::size_t>(attention.batch * attention.heads);
-  Op op = make_grouped_gemm(attention.name, OpPass::forward, std::vector<std::int64_t>(copies, rows), width,
-                            depth, Precision::bf16);
+  const std::int64_t copies = product_of({attention.batch, attention.heads});
+  if (copies > most_products)
+    throw RunError(fmt::format(
+        "{} products of an attention without a fused kernel are more than can be simulated", copies));
+  Op op = make_grouped_gemm(attention.name, OpPass::forward,
+                            std::vector<std::int64_t>(static_cast<std::size_t>(copies), rows), width, depth,
+                            Precision::bf16);
   op.pass = attention.pass;
   return op;
 }
@@ -27,7 +38,7 @@ std::vector<Op> separate_attention(const Op& attention) {
   const std::int64_t keys = attention.kv_sequence > 0 ? attention.kv_sequence : queries;
   const std::int64_t head = attention.head_dim;
   const std::int64_t value = attention.value_head_dim > 0 ? attention.value_head_dim : head;
-  const std::int64_t scores = attention.batch * attention.heads * queries * keys;
+  const std::int64_t scores = product_of({attention.batch, attention.heads, queries, keys});
   if (attention.pass == OpPass::forward) {
     return {batched(attention, queries, keys, head), over_scores(attention, scores, softmax_bytes),
             over_scores(attention, scores, dropout_bytes), batched(attention, queries, value, keys)};

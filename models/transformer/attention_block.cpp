@@ -19,7 +19,9 @@ struct Context {
 
 NormOutput norm_output(const Context& c) { return c.recompute.norm ? NormOutput::again : NormOutput::kept; }
 
-double held(std::int64_t elements) { return bf16_bytes * static_cast<double>(elements); }
+double real(std::int64_t count) { return static_cast<double>(count); }
+
+double held(std::int64_t rows, std::int64_t width) { return bf16_bytes * real(rows) * real(width); }
 
 Projection projection(const Context& c, std::string_view name, std::int64_t rows, std::int64_t width,
                       std::int64_t depth, bool input_again) {
@@ -43,7 +45,7 @@ void add_plain_queries(Block& block, const Context& c) {
                NormOutput::again_elsewhere);
   }
   block.stream(OpKind::elementwise, "rotary embedding", c.tokens, query_key, 4, 4);
-  block.keep(held(c.tokens * (query_key + c.kv_heads * a.value_head_dim)));
+  block.keep(held(c.tokens, query_key + c.kv_heads * a.value_head_dim));
 }
 
 /// MLA as it trains (arXiv 2405.04434, section 2.1): latents down, norms, keys and values up again.
@@ -84,7 +86,7 @@ void add_latent_queries(Block& block, const Context& c) {
   };
   block.forward(rotate(OpPass::forward), up_again);
   block.backward(rotate(OpPass::backward_input));
-  if (!up_again) block.keep(held(c.tokens * c.heads * (2 * a.head_dim + a.value_head_dim)));
+  if (!up_again) block.keep(held(c.tokens, c.heads * (2 * a.head_dim + a.value_head_dim)));
 }
 
 /// Queries from the decoder, keys and values from the encoder's output, which the stack keeps once for all
@@ -96,7 +98,7 @@ void add_cross_queries(Block& block, const Context& c, std::int64_t source_rows)
   block.project(
       projection(c, "cross q projection", c.tokens, c.heads * a.head_dim, c.hidden, c.recompute.norm));
   block.project(projection(c, "cross kv projection", source_rows, key_value, c.hidden, false));
-  block.keep(held(c.tokens * c.heads * a.head_dim + source_rows * key_value));
+  block.keep(held(c.tokens, c.heads * a.head_dim) + held(source_rows, key_value));
 }
 
 /// The core, the output projection and the residual.
@@ -105,13 +107,13 @@ void add_core(Block& block, const Context& c, const AttentionShape& shape) {
   block.backward(make_attention(OpPass::backward_input, shape, Precision::bf16));
   const std::int64_t output = c.heads * c.attention.value_head_dim;
   // The output is the next product's input too, and stays bf16 for the core's backward; log-sum-exp in fp32.
-  block.keep(held(c.tokens * output));
-  if (!c.recompute.attention) block.keep(4.0 * static_cast<double>(c.tokens * c.heads));
+  block.keep(held(c.tokens, output));
+  if (!c.recompute.attention) block.keep(4.0 * real(c.tokens) * real(c.heads));
   block.project(projection(c, "output projection", c.tokens, c.hidden, output, false));
   const Dropout dropout = dropout_of(c.share);
   block.stream(OpKind::elementwise, "attention residual", c.residual, c.hidden, 6 + dropout.forward,
                6 + dropout.backward);
-  block.keep(dropout.kept * static_cast<double>(c.residual * c.hidden));
+  block.keep(dropout.kept * real(c.residual) * real(c.hidden));
 }
 
 /// Joins the hidden state with the next token's embedding (arXiv 2412.19437, equation 21).
@@ -137,7 +139,7 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
   };
   block.forward(route(OpPass::forward));
   block.backward(route(OpPass::backward_input));
-  block.keep(4.0 * static_cast<double>(c.residual * e.count));
+  block.keep(4.0 * real(c.residual) * real(e.count));
   const std::int64_t rows = c.share.dispatched_rows;
   if (rows == 0) return;
   if (c.share.dispatch == Precision::fp8) {
@@ -202,7 +204,7 @@ BlockOps lower_attention(const Model& model, std::size_t index, const Share& sha
   block.norm("feed-forward norm", c.residual, model.hidden, read,
              recompute.norm ? NormOutput::again_elsewhere : NormOutput::kept);
   if (layer.is_moe) add_routing(block, c, layer.experts);
-  return block.finish(recompute.full, held(c.residual * model.hidden));
+  return block.finish(recompute.full, held(c.residual, model.hidden));
 }
 
 }  // namespace moesim

@@ -78,7 +78,7 @@ void Block::norm(std::string_view name, std::int64_t rows, std::int64_t width, P
           output == NormOutput::again);
   // Reads the gradient and the input, writes the input's gradient; the weight's gradient is a rest of it.
   backward(make_streaming(OpKind::rms_norm, name, OpPass::backward_input, rows, width, 3 * bf16_bytes));
-  keep(static_cast<double>(rows * width) *
+  keep(static_cast<double>(rows) * static_cast<double>(width) *
        (bf16_bytes + (output == NormOutput::kept ? element_bytes(precision) : 0)));
 }
 
@@ -101,7 +101,7 @@ void Block::stream(OpKind kind, std::string_view name, std::int64_t rows, std::i
 
 BlockOps Block::finish(bool full, double input_bytes) {
   BlockOps ops;
-  ops.activations = {std::llround(full ? input_bytes : kept_)};
+  ops.activations = from_bytes(full ? input_bytes : kept_);
   ops.backward_input = full ? forward_ : std::move(again_);
   ops.backward_input.insert(ops.backward_input.end(), std::move_iterator(backward_input_.rbegin()),
                             std::move_iterator(backward_input_.rend()));

@@ -22,7 +22,7 @@ struct Pair {
 /// What the pair keeps besides its input: the activation's input and output.
 double kept_inside(const Pair& pair, const Share& share, const Recompute& recompute) {
   if (pair.again) return 0;
-  const double elements = static_cast<double>(pair.rows * pair.width);
+  const double elements = static_cast<double>(pair.rows) * static_cast<double>(pair.width);
   const double halves = pair.gated ? 2 : 1;
   if (!recompute.activation) return elements * (halves * bf16_bytes + element_bytes(share.gemm));
   return elements * halves * element_bytes(share.gemm);  // cached in fp8 where that is the precision
@@ -85,7 +85,7 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
   if (rows == 0) return;
   const bool sorted = local > 1 && local < e.count;
   if (sorted) add_sort(block, share, rows, model.hidden, true);
-  block.keep(element_bytes(share.gemm) * static_cast<double>(rows * model.hidden));
+  block.keep(element_bytes(share.gemm) * static_cast<double>(rows) * static_cast<double>(model.hidden));
   const Pair routed{.first = "expert first projection",
                     .second = "expert second projection",
                     .rows = rows,
@@ -156,7 +156,7 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   const Dropout dropout = dropout_of(share);
   block.stream(OpKind::elementwise, "feed-forward residual", rows, model.hidden,
                2 * (added + 2) + dropout.forward, 2 * (gradients + 2) + dropout.backward);
-  block.keep(dropout.kept * static_cast<double>(rows * model.hidden));
+  block.keep(dropout.kept * static_cast<double>(rows) * static_cast<double>(model.hidden));
   return block.finish(recompute.full, 0);
 }
 

@@ -72,7 +72,7 @@ BlockOps lower_head(const Model& model, const Share& share, bool fused_loss) {
   };
   block.forward(entropy(OpPass::forward, loss.forward, loss.forward_kernels));
   block.backward(entropy(OpPass::backward_input, loss.backward, loss.backward_kernels));
-  block.keep(loss.kept * static_cast<double>(share.tokens() * vocabulary));
+  block.keep(loss.kept * static_cast<double>(share.tokens()) * static_cast<double>(vocabulary));
   return block.finish(false, 0);
 }
 

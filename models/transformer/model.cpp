@@ -213,11 +213,14 @@ void check_model(const Reader& reader, const Model& model) {
     if (layer.cross_attention && layer.attention.is_latent()) {
       reader.fail("encoder_layers", "is given with latent attention, which has no cross attention");
     }
+    const Attention& a = layer.attention;
+    const double heads = static_cast<double>(a.heads) * static_cast<double>(a.head_dim + a.value_head_dim);
     const double experts = static_cast<double>(layer.is_moe ? layer.experts.count : 0);
     const double width = experts * static_cast<double>(layer.experts.width) +
-                         static_cast<double>(layer.feed_forward.width + layer.experts.shared_width +
-                                             8 * layer.attention.heads * layer.attention.head_dim);
-    parameters += 3 * width * static_cast<double>(model.hidden);
+                         static_cast<double>(layer.feed_forward.width + layer.experts.shared_width) +
+                         8 * heads;
+    parameters += 3 * width * static_cast<double>(model.hidden) +
+                  2 * heads * static_cast<double>(a.q_lora_rank + a.kv_lora_rank);
   }
   // A hundredth of the range of 64 bits, so that bytes and states per parameter have room too.
   if (parameters > 9e16)

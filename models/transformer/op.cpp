@@ -1,9 +1,10 @@
 #include "models/transformer/op.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <utility>
+
+#include "models/base/whole.hpp"
 
 namespace moesim {
 namespace {
@@ -12,9 +13,9 @@ double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// Bytes of one element that a product writes: bf16 for fp8 operands; weight gradients are read and written
 /// in fp32.
-std::int64_t output_bytes(OpPass pass, Precision precision) {
-  if (pass == OpPass::backward_weight) return 2 * size_of(Precision::fp32).count;
-  return std::max(size_of(precision).count, size_of(Precision::bf16).count);
+double output_bytes(OpPass pass, Precision precision) {
+  if (pass == OpPass::backward_weight) return 2 * real(size_of(Precision::fp32).count);
+  return real(std::max(size_of(precision).count, size_of(Precision::bf16).count));
 }
 
 /// Query-key pairs of one head and sequence. A causal query at i sees min(i, w) keys; the integral over i
@@ -39,7 +40,9 @@ Op make_gemm(std::string_view name, OpPass pass, std::int64_t m, std::int64_t n,
   op.n = n;
   op.k = k;
   op.flops = {2 * real(m) * real(n) * real(k)};
-  op.bytes = {(m * k + k * n) * size_of(precision).count + m * n * output_bytes(pass, precision)};
+  const double operands = real(m) * real(k) + real(k) * real(n);
+  op.bytes = from_bytes(operands * real(size_of(precision).count) +
+                        real(m) * real(n) * output_bytes(pass, precision));
   return op;
 }
 
@@ -53,13 +56,14 @@ Op make_grouped_gemm(std::string_view name, OpPass pass, std::vector<std::int64_
   op.n = n;
   op.k = k;
   op.rows_are_depth = pass == OpPass::backward_weight;
-  const std::int64_t total = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
-  const std::int64_t busy = std::count_if(rows.begin(), rows.end(), [](std::int64_t row) { return row > 0; });
-  const std::int64_t operand = size_of(precision).count;
-  const std::int64_t output = output_bytes(pass, precision);
-  op.flops = {2 * real(total) * real(n) * real(k)};
-  op.bytes = {op.rows_are_depth ? total * (n + k) * operand + busy * n * k * output
-                                : (total * k + busy * n * k) * operand + total * n * output};
+  const double total = real(std::accumulate(rows.begin(), rows.end(), std::int64_t{0}, sum_of));
+  const double busy = real(std::count_if(rows.begin(), rows.end(), [](std::int64_t row) { return row > 0; }));
+  const double operand = real(size_of(precision).count);
+  const double output = output_bytes(pass, precision);
+  const double weights = busy * real(n) * real(k);
+  op.flops = {2 * total * real(n) * real(k)};
+  op.bytes = from_bytes(op.rows_are_depth ? total * (real(n) + real(k)) * operand + weights * output
+                                          : (total * real(k) + weights) * operand + total * real(n) * output);
   op.rows = std::move(rows);
   return op;
 }
@@ -81,15 +85,15 @@ Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision)
   op.causal = shape.causal;
   const bool forward = pass == OpPass::forward;
   const double products = forward ? 2 : 4;
-  op.flops = {products * real(shape.batch * shape.heads) * attended_pairs(shape) *
-              real(shape.head_dim + shape.value_head_dim)};
-  const std::int64_t queries = shape.batch * shape.sequence * shape.heads;
-  const std::int64_t keys = shape.batch * shape.kv_sequence * shape.kv_heads;
-  const std::int64_t operands =
-      (queries + keys) * (shape.head_dim + shape.value_head_dim) * size_of(precision).count;
+  op.flops = {products * real(shape.batch) * real(shape.heads) * attended_pairs(shape) *
+              (real(shape.head_dim) + real(shape.value_head_dim))};
+  const double queries = real(shape.batch) * real(shape.sequence) * real(shape.heads);
+  const double keys = real(shape.batch) * real(shape.kv_sequence) * real(shape.kv_heads);
+  const double operands =
+      (queries + keys) * (real(shape.head_dim) + real(shape.value_head_dim)) * real(size_of(precision).count);
   // Forward writes the log-sum-exp of each row; backward reads it, and writes and reads the row sums of dO *
   // O.
-  op.bytes = {forward ? operands + 4 * queries : 2 * operands + 12 * queries};
+  op.bytes = from_bytes(forward ? operands + 4 * queries : 2 * operands + 12 * queries);
   op.kernels = forward ? 1 : 3;  // row sums, gradients, conversion of dQ from fp32
   return op;
 }
@@ -102,7 +106,7 @@ Op make_streaming(OpKind kind, std::string_view name, OpPass pass, std::int64_t 
   op.pass = pass;
   op.m = rows;
   op.n = width;
-  op.bytes = {std::llround(real(rows) * real(width) * bytes_per_element)};
+  op.bytes = from_bytes(real(rows) * real(width) * bytes_per_element);
   return op;
 }
 

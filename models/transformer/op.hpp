@@ -53,8 +53,9 @@ struct Op {
   std::int64_t kernels = 1;  ///< launches that it takes
 };
 
-/// Constructors that fill in FLOPs and bytes. A product with fp8 operands writes bf16; one of the weight pass
-/// adds to gradients in fp32, which it reads and writes.
+/// Constructors that fill in FLOPs and bytes; they throw RunError for more bytes than 64 bits hold. A product
+/// with fp8 operands writes bf16; one of the weight pass adds to gradients in fp32, which it reads and
+/// writes.
 Op make_gemm(std::string_view name, OpPass pass, std::int64_t m, std::int64_t n, std::int64_t k,
              Precision precision);
 /// `rows` per local expert; each is an (rows x n x k) product, or in the weight pass (n x k over rows). An

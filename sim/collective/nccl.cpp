@@ -121,8 +121,8 @@ class Nccl final : public Collective {
     const std::int64_t rounds = request.operation == Operation::all_reduce ? 2 : 1;
     const std::int64_t steps = rounds * (n - 1);
     const std::int64_t between = nodes > 1 ? std::min(steps, rounds * nodes) : 0;
-    const double bytes =
-        static_cast<double>(request.bytes.count * steps) / static_cast<double>(std::max<std::int64_t>(1, n));
+    const double bytes = static_cast<double>(request.bytes.count) * static_cast<double>(steps) /
+                         static_cast<double>(std::max<std::int64_t>(1, n));
     Traffic best{
         .flows = ring_flows(request.group, bytes, fabric), .latency = {}, .efficiency = 1, .messages = 0};
     const double seconds = std::max(alone(best.flows, fabric), 1e-12);

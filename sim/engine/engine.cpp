@@ -29,8 +29,8 @@ FlowGrain read_flow_grain(Reader& reader) {
 
 void fail_too_long(Time now, Time span) {
   throw RunError(
-      fmt::format("a task that starts at {} and takes {} ends beyond what can be simulated (100 days)",
-                  print(now), print(span)));
+      fmt::format("a task that starts at {} and takes {} ends beyond what can be simulated ({} days)",
+                  print(now), print(span), longest_days));
 }
 
 void check_finished(const TaskGraph& graph, std::size_t finished, std::span<const std::uint32_t> waiting) {

@@ -32,15 +32,12 @@ class Engine {
   virtual FlowGrain flows() const { return FlowGrain::coflow; }
 };
 
-inline constexpr Time longest_run{
-    8'640'000'000'000'000'000};  ///< 100 days, the most that from_seconds() answers
-
-/// Throws RunError: a task that starts at `now` and takes `span` ends beyond the longest run.
+/// Throws RunError: a task that starts at `now` and takes `span` ends beyond the longest time.
 [[noreturn]] void fail_too_long(Time now, Time span);
 
-/// The time `span` after `now`. Throws RunError beyond the longest run.
+/// The time `span` after `now`. Throws RunError beyond the longest time.
 inline Time after(Time now, Time span) {
-  if (span > longest_run - now) fail_too_long(now, span);
+  if (span > longest_time - now) fail_too_long(now, span);
   return now + span;
 }
 

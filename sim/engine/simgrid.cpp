@@ -218,7 +218,7 @@ class Run {
     }
     start_ready();
     platform_.run();
-    if (is_too_long_) fail_too_long(Time{}, longest_run);
+    if (is_too_long_) fail_too_long(Time{}, longest_time);
     check_finished(graph_, finished_, waiting_);
     return events_;
   }
@@ -230,8 +230,8 @@ class Run {
   /// ends.
   Time now() {
     const double clock = Platform::now() / ps;
-    is_too_long_ = is_too_long_ || clock > static_cast<double>(longest_run.count);
-    return is_too_long_ ? longest_run : rounded(RealTime{clock});
+    is_too_long_ = is_too_long_ || clock > static_cast<double>(longest_time.count);
+    return is_too_long_ ? longest_time : rounded(RealTime{clock});
   }
 
   /// Calls `end` after a time at constant speed.

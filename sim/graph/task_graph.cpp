@@ -117,11 +117,6 @@ void check_bytes(const TaskGraph& graph) {
 
 }  // namespace
 
-void fail_too_long(RealTime time) {
-  throw RunError(
-      fmt::format("a time of {} s is beyond what can be simulated (100 days)", time.count * 1e-12));
-}
-
 Time TaskGraph::slowed_duration(TaskId task, Time start) const {
   const Time duration = durations[task];
   if (duration == Time{}) return duration;

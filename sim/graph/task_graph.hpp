@@ -172,13 +172,10 @@ struct TaskGraph {
 /// A span of time inside an engine's arithmetic: picoseconds, not yet whole.
 using RealTime = Quantity<struct RealPicosecond, double>;
 
-/// Throws RunError: the time is beyond 100 days, or not a number.
-[[noreturn]] void fail_too_long(RealTime time);
-
-/// The nearest whole picosecond. Throws RunError beyond 100 days or for what is not a number; never negative.
+/// The nearest whole picosecond. Throws RunError beyond the longest time or for what is not a number; never
+/// negative.
 inline Time rounded(RealTime time) {
-  constexpr double longest = 100.0 * 24 * 3600 * 1e12;
-  if (!(time.count <= longest)) fail_too_long(time);
+  if (!(time.count <= static_cast<double>(longest_time.count))) fail_too_long(time.count * 1e-12);
   return {time.count > 0 ? static_cast<std::int64_t>(time.count + 0.5) : 0};
 }
 

@@ -187,8 +187,8 @@ void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Patte
   for (const Exchange& exchange : traffic.exchanges) add(exchange, efficiency, sums);
   pattern.latency = std::max(pattern.latency, traffic.latency);
   pattern.messages += traffic.messages;
-  pattern.bytes_sent += std::llround(sums.sent);
-  pattern.bytes_received += std::llround(sums.received);
+  pattern.bytes_sent = (Bytes{pattern.bytes_sent} + from_bytes(sums.sent)).count;
+  pattern.bytes_received = (Bytes{pattern.bytes_received} + from_bytes(sums.received)).count;
   pattern.flow_bytes = std::max(pattern.flow_bytes, sums.flows == 0 ? 0.0 : sums.sent / sums.flows);
 }
 

@@ -186,9 +186,9 @@ std::vector<Tick> ticks(Time end, std::int64_t at_most) {
   const Unit& unit = *std::find_if(units.begin(), units.end() - 1,
                                    [&](const Unit& u) { return end.count >= u.picoseconds; });
   std::vector<Tick> marks;
-  for (std::int64_t at = 0; at <= end.count; at += step) {
-    const double amount = static_cast<double>(at) / static_cast<double>(unit.picoseconds);
-    marks.push_back({{at}, fmt::format("{:.6g} {}", amount, unit.name)});
+  for (std::int64_t mark = 0; mark <= end.count / step; ++mark) {
+    const double amount = static_cast<double>(mark * step) / static_cast<double>(unit.picoseconds);
+    marks.push_back({{mark * step}, fmt::format("{:.6g} {}", amount, unit.name)});
   }
   return marks;
 }

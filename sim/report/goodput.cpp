@@ -11,6 +11,9 @@ namespace {
 
 constexpr double seconds_per_year = 365.25 * 24 * 3600;
 
+/// Whole seconds are exact, as those that a file gives: a failure may fall on the end of a checkpoint.
+double seconds_of(Time time) { return static_cast<double>(time.count) / 1e12; }
+
 /// Times of failures, in seconds.
 class Clock {
  public:
@@ -20,11 +23,11 @@ class Clock {
   /// The one after that at `now`; where they are random they have no memory.
   double after(double now) {
     if (mean_between_ > 0) return now - mean_between_ * std::log1p(-random_.uniform());
-    return next_ < given_.size() ? to_seconds(given_[next_++]) : std::numeric_limits<double>::infinity();
+    return next_ < given_.size() ? given_[next_++].count : std::numeric_limits<double>::infinity();
   }
 
  private:
-  const std::vector<Time>& given_;
+  const std::vector<WallClock>& given_;
   RandomStream random_;
   double mean_between_;
   std::size_t next_ = 0;
@@ -76,6 +79,7 @@ double daly_interval(double checkpoint, double mean_between) {
 }  // namespace
 
 double daly_goodput(double interval, double checkpoint, double restart, double mean_between) {
+  if (interval == 0) return checkpoint == 0 ? std::exp(-restart / mean_between) : 0;
   return interval * std::exp(-restart / mean_between) /
          (mean_between * std::expm1((interval + checkpoint) / mean_between));
 }
@@ -86,10 +90,10 @@ GoodputReport goodput_of(const Failures& failures, std::uint64_t seed, std::int6
   report.steps_between = std::max<std::int64_t>(1, static_cast<std::int64_t>(steps));
   report.interval = step * report.steps_between;
   report.run = failures.run;
-  const Plan plan{.interval = to_seconds(report.interval),
-                  .checkpoint = to_seconds(failures.checkpoint_cost),
-                  .restart = to_seconds(failures.restart_cost),
-                  .run = to_seconds(failures.run)};
+  const Plan plan{.interval = seconds_of(report.interval),
+                  .checkpoint = seconds_of(failures.checkpoint_cost),
+                  .restart = seconds_of(failures.restart_cost),
+                  .run = failures.run.count};
   if (failures.per_device_year > 0)
     report.mean_between_s = seconds_per_year / (failures.per_device_year * static_cast<double>(devices));
   Clock clock(failures, seed, report.mean_between_s);
@@ -97,7 +101,7 @@ GoodputReport goodput_of(const Failures& failures, std::uint64_t seed, std::int6
   if (report.mean_between_s == 0) return report;
   const double mean = report.mean_between_s;
   const auto expected = [&](double interval) {
-    return interval > 0 ? daly_goodput(interval, plan.checkpoint, plan.restart, mean) : 0;
+    return daly_goodput(std::max(0.0, interval), plan.checkpoint, plan.restart, mean);
   };
   report.expected = expected(plan.interval);
   report.young_s = young_interval(plan.checkpoint, mean);

@@ -14,7 +14,8 @@ struct GoodputReport {
   double simulated = 0;
   std::int64_t failures = 0;       ///< in the simulated run
   std::int64_t steps_between = 1;  ///< from one checkpoint to the next
-  Time interval{}, run{};          ///< of work from one to the next; wall clock
+  Time interval{};                 ///< of work from one to the next
+  WallClock run{};
   /// Where failures are random, seconds between two of the run, goodput by Daly's model, and the intervals
   /// that Young and Daly recommend with Daly's goodput there.
   double mean_between_s = 0, expected = 0;
@@ -29,7 +30,7 @@ GoodputReport goodput_of(const Failures& failures, std::uint64_t seed, std::int6
 /// with that mean time between them, during checkpoints and restarts too: Daly, A higher order estimate of
 /// the optimum checkpoint interval for restart dumps, FGCS 22 (2006): wall clock over work = M e^(R/M) (e^((t
 /// + d)/M)
-/// - 1) / t. All in seconds.
+/// - 1) / t. Its limit, e^(-R/M), where neither work nor a checkpoint takes time. All in seconds.
 double daly_goodput(double interval, double checkpoint, double restart, double mean_between);
 
 }  // namespace moesim

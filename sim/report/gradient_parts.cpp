@@ -62,7 +62,7 @@ void add_gradient_parts(const Scenario& scenario, const TaskGraph& graph, const 
   double devices = 0;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) devices += graph.devices_of(actor);
   for (std::size_t part = 0; part < held_part_count; ++part) {
-    report.gradient_parts[part] = {.bytes = std::llround(bytes[part]),
+    report.gradient_parts[part] = {.bytes = from_bytes(bytes[part]).count,
                                    .busy = Time{std::llround(time[part] / devices)}};
   }
 }

@@ -77,7 +77,7 @@ Json goodput(const GoodputReport& of) {
                {"failures", of.failures},
                {"steps_between_checkpoints", of.steps_between},
                {"checkpoint_interval_s", to_seconds(of.interval)},
-               {"run_s", to_seconds(of.run)}};
+               {"run_s", of.run.count}};
   if (of.mean_between_s == 0) return json;
   json["mean_time_between_failures_s"] = of.mean_between_s;
   json["expected"] = of.expected;

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "models/base/error.hpp"
+#include "models/base/whole.hpp"
 #include "sim/report/gradient_parts.hpp"
 #include "sim/report/occupancy.hpp"
 #include "sim/report/plan.hpp"
@@ -12,15 +13,11 @@
 namespace moesim {
 namespace {
 
-/// Mean over devices, to the nearest picosecond.
+/// Mean over devices.
 Time mean(const std::vector<Occupancy>& actors, auto member) {
-  std::int64_t sum = 0;
-  std::int64_t devices = 0;
-  for (const Occupancy& actor : actors) {
-    sum += actor.devices * member(actor).count;
-    devices += actor.devices;
-  }
-  return Time{sum / devices};
+  MeanTime devices;
+  for (const Occupancy& actor : actors) devices.add(member(actor), actor.devices);
+  return devices.mean();
 }
 
 void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
@@ -108,8 +105,8 @@ std::vector<std::int64_t> count_patterns(const TaskGraph& graph, Report& report)
     const Pattern& pattern = graph.pattern_table[graph.patterns[task]];
     ++runs[graph.patterns[task]];
     PhaseReport& phase = report.phases[static_cast<std::size_t>(graph.tags[task].work)];
-    phase.bytes += pattern.bytes_sent;
-    phase.messages += pattern.messages;
+    phase.bytes = sum_of(phase.bytes, pattern.bytes_sent);
+    phase.messages = sum_of(phase.messages, pattern.messages);
   }
   return runs;
 }
@@ -140,7 +137,7 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
       ++count;
     }
     if (count == 0) continue;
-    row.bytes = std::llround(total);
+    row.bytes = from_bytes(total).count;
     row.mean_utilization = sum / static_cast<double>(count);
     report.link_classes.push_back(row);
   }

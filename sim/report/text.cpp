@@ -14,14 +14,6 @@ std::string bar(double share) {
   return std::string(static_cast<std::size_t>(std::lround(std::clamp(share, 0.0, 1.0) * 40)), '#');
 }
 
-/// Long times in minutes, hours and days, beyond what a Time holds too.
-std::string print_seconds(double seconds) {
-  if (seconds < 300) return print(from_seconds(seconds));
-  if (seconds < 2 * 3600) return fmt::format("{:.4g} min", seconds / 60);
-  if (seconds < 2 * 86400) return fmt::format("{:.4g} h", seconds / 3600);
-  return fmt::format("{:.4g} d", seconds / 86400);
-}
-
 /// With six digits: runs of one scenario differ little.
 std::string print_precisely(double seconds) {
   if (seconds >= 1) return fmt::format("{:.6g} s", seconds);
@@ -191,20 +183,19 @@ std::string critical(const Report& report) {
 }
 
 std::string interval(double seconds, double goodput) {
-  return fmt::format("{} ({:.2f} %)", print_seconds(seconds), 100 * goodput);
+  return fmt::format("{} ({:.2f} %)", print(WallClock{seconds}), 100 * goodput);
 }
 
 std::string goodput(const Report& report) {
   if (!report.goodput) return {};
   const GoodputReport& of = *report.goodput;
-  std::string text =
-      fmt::format("\nGoodput, with a checkpoint every {} steps, {} of work\n",
-                  grouped(static_cast<double>(of.steps_between)), print_seconds(to_seconds(of.interval)));
-  text += fmt::format("  simulated      {:.2f} % of {}, {} failures\n", 100 * of.simulated,
-                      print_seconds(to_seconds(of.run)), grouped(static_cast<double>(of.failures)));
+  std::string text = fmt::format("\nGoodput, with a checkpoint every {} steps, {} of work\n",
+                                 grouped(static_cast<double>(of.steps_between)), print(of.interval));
+  text += fmt::format("  simulated      {:.2f} % of {}, {} failures\n", 100 * of.simulated, print(of.run),
+                      grouped(static_cast<double>(of.failures)));
   if (of.mean_between_s > 0) {
     text += fmt::format("  expected       {:.2f} % (Daly 2006), one failure every {}\n", 100 * of.expected,
-                        print_seconds(of.mean_between_s));
+                        print(WallClock{of.mean_between_s}));
     text += fmt::format("  best interval  {} by Young 1974, {} by Daly 2006\n",
                         interval(of.young_s, of.expected_at_young), interval(of.daly_s, of.expected_at_daly));
   }

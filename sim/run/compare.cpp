@@ -42,6 +42,12 @@ void check_keys(const std::vector<VariedKey>& keys) {
   }
 }
 
+std::vector<Value> all_values(const std::vector<VariedKey>& keys) {
+  std::vector<Value> all;
+  for (const VariedKey& key : keys) all.insert(all.end(), key.values.begin(), key.values.end());
+  return all;
+}
+
 /// All choices, the last key's values changing fastest.
 std::vector<ComparedRun> product(const std::vector<VariedKey>& keys) {
   std::vector<ComparedRun> runs(1);
@@ -102,6 +108,7 @@ Comparison compare(const CompareRequest& request) {
   const Source source{.text = read_file(request.path),
                       .origin = request.path == "-" ? "standard input" : request.path};
   const Value document = source.load(request.overrides);
+  if (request.sees_files) request.sees_files(files_needed(document, all_values(request.keys)));
   Comparison comparison;
   const Value* about = document.find("about");
   if (about != nullptr && about->kind == Value::Kind::text) comparison.about = about->text;

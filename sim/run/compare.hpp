@@ -21,6 +21,7 @@ struct CompareRequest {
   std::vector<Override> overrides;  ///< that hold for every run
   std::vector<VariedKey> keys;      ///< their product is run
   unsigned jobs = 1;                ///< runs at a time; the result does not depend on it
+  SeesFiles sees_files = {};
 };
 
 /// Runs every choice of values. One that fails has its error in its place; what is wrong with the scenario's

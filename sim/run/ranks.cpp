@@ -48,10 +48,6 @@ Launch launch() {
   return {.is_one_of_several = true, .is_first = *rank == 0};
 }
 
-bool speaks_for_all() {
-  return first_of({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}).value_or(0) == 0;
-}
-
 std::unique_ptr<Ranks> join_ranks() {
   if (!std::filesystem::exists(module_path())) {
     throw MissingError(

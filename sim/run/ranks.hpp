@@ -36,8 +36,6 @@ struct Launch {
 /// Read from the environment. Throws MissingError where Slurm started several processes without a way to find
 /// each other.
 Launch launch();
-/// Whether this process speaks for all that were launched with it: what they all find is said once.
-bool speaks_for_all();
 
 /// Meets the other ranks. Throws MissingError in a build without MPI.
 std::unique_ptr<Ranks> join_ranks();

@@ -32,6 +32,7 @@ CompletedRun run(const RunRequest& request) {
   const std::string text = read_file(request.path);
   const std::string origin = request.path == "-" ? "standard input" : request.path;
   Value document = load_document_text(text, origin, request.overrides);
+  if (request.sees_files) request.sees_files(files_needed(document));
   Scenario scenario = read_scenario(document);
   Simulation simulation = simulate(scenario);
   if (scenario.repeat > 1) {

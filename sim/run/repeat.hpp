@@ -14,6 +14,7 @@ struct RunRequest {
   std::string path;  ///< of the scenario; "-" is standard input
   std::vector<Override> overrides;
   unsigned jobs = 1;  ///< runs at a time; the result does not depend on it
+  SeesFiles sees_files = {};
 };
 
 /// A scenario and its run. Where it asks to be repeated, the n-th run adds n to the seeds of routing and

@@ -168,6 +168,7 @@ void simulate_plan(const Value& document, FoundPlan& plan) {
 Search search(const SearchRequest& request) {
   const std::string origin = request.path == "-" ? "standard input" : request.path;
   const Value document = load_document_text(read_file(request.path), origin, request.overrides);
+  if (request.sees_files) request.sees_files(files_needed(document));
   const Batch batch = batch_of(document);
   const Scenario base = base_of(document, batch);
   const SearchSpace space = search_space(document, base);

@@ -15,6 +15,7 @@ struct SearchRequest {
   std::vector<Override> overrides;  ///< that hold for every plan
   std::size_t simulate = 100;       ///< plans to simulate
   unsigned jobs = 1;                ///< threads; the result does not depend on it
+  SeesFiles sees_files = {};
 };
 
 /// A search's result, and the winner as a scenario that stands by itself.

@@ -136,6 +136,14 @@ std::string basis_of(const SweepPlan& plan) {
   return basis;
 }
 
+std::vector<std::string> files_needed(const SweepPlan& plan) {
+  std::vector<Value> values;
+  for (const ZippedKeys& axis : plan.axes) {
+    for (const VariedKey& key : axis) values.insert(values.end(), key.values.begin(), key.values.end());
+  }
+  return files_needed(load_document_text(plan.text, plan.origin, plan.overrides), values);
+}
+
 void check_keys(const SweepPlan& plan) {
   try {
     read_scenario(document_of(plan, 0));

@@ -48,6 +48,9 @@ std::string choice_of(const SweepPlan& plan, std::size_t point);
 /// What one who runs points of the plan must see as well: its scenario, and what files of swept values hold.
 std::string basis_of(const SweepPlan& plan);
 
+/// Every file that some point may need.
+std::vector<std::string> files_needed(const SweepPlan& plan);
+
 /// Reads the scenario of the first point. Throws InputError where it has a key that neither it nor the last
 /// point knows: a value that fails is a row, a misspelt key would be one for every point.
 void check_keys(const SweepPlan& plan);

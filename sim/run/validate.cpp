@@ -154,6 +154,7 @@ void run_one(Run& run) {
 
 std::vector<PublishedCase> load_cases(const ValidateRequest& request) {
   const Value document = load_document(request.path);
+  if (request.sees_files) request.sees_files(files_needed(document));
   Reader reader(document, "");
   std::vector<PublishedCase> cases;
   std::vector<std::string> names;

@@ -26,6 +26,7 @@ struct ValidateRequest {
   std::string path;                 ///< of the list of groups
   std::vector<std::string> groups;  ///< names or their beginnings; empty: all
   unsigned jobs = 1;                ///< runs at a time; the result does not depend on it
+  SeesFiles sees_files = {};
 };
 
 /// The cases of the request's groups, in the order of the file. Throws InputError, also for a group that

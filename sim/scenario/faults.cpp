@@ -11,8 +11,8 @@ namespace moesim {
 namespace {
 
 constexpr double seconds_per_year = 365.25 * 24 * 3600;
-constexpr double longest_run = 100.0 * 24 * 3600;  // seconds, what a Time holds
-constexpr double most_failures = 1e7;              // of a run, to keep their simulation short
+constexpr WallClock longest_run{100 * seconds_per_year};
+constexpr double most_failures = 1e7;  // of a run, to keep their simulation short
 
 std::vector<Straggler> read_stragglers(Reader& reader, std::int64_t devices) {
   std::vector<Straggler> stragglers;
@@ -47,15 +47,15 @@ std::vector<LinkFault> read_links(Reader& reader, const Fabric& fabric) {
   return links;
 }
 
-std::vector<Time> read_times(Reader& reader) {
-  std::vector<Time> times;
+std::vector<WallClock> read_times(Reader& reader) {
+  std::vector<WallClock> times;
   for (const std::string& text : reader.texts(
            {.name = "at", .help = "instead: times of failures from the start of the run, as [\"3600 s\"]"})) {
     const Parsed parsed = parse_time(text);
     if (!parsed.amount) reader.fail("at", fmt::format("\"{}\" {}", text, parsed.problem));
-    if (!(*parsed.amount >= 0 && *parsed.amount <= longest_run))
-      reader.fail("at", fmt::format("\"{}\" is not between 0 s and {} s", text, longest_run));
-    times.push_back(from_seconds(*parsed.amount));
+    if (!(*parsed.amount >= 0 && *parsed.amount <= longest_run.count))
+      reader.fail("at", fmt::format("\"{}\" is not between 0 s and {}", text, print(longest_run)));
+    times.push_back({*parsed.amount});
     if (times.size() > 1 && times.back() < times[times.size() - 2])
       reader.fail("at", fmt::format("\"{}\" is earlier than the time before it", text));
   }
@@ -68,7 +68,7 @@ void check(const Reader& reader, const Failures& failures, std::int64_t devices)
   if ((failures.per_device_year > 0) != failures.at.empty())
     reader.fail("", "expected per_device_year above 0, or times of failures in at, and not both");
   const double expected =
-      failures.per_device_year * static_cast<double>(devices) * to_seconds(failures.run) / seconds_per_year;
+      failures.per_device_year * static_cast<double>(devices) * failures.run.count / seconds_per_year;
   if (expected <= most_failures) return;
   reader.fail("per_device_year",
               fmt::format("comes to about {:.2g} failures of {} devices, expected at most {:.2g}", expected,
@@ -138,17 +138,19 @@ Failures read_failures(Reader& reader, std::int64_t devices) {
                      .at_least = 0.0,
                      .at_most = 1e6});
   failures.at = read_times(reader);
-  const auto time = [&](std::string_view name, std::string_view help, Time at_least,
-                        std::optional<Time> fallback = std::nullopt) {
-    return reader.time({.name = name, .help = help, .fallback = fallback, .at_least = at_least});
+  const auto time = [&](std::string_view name, std::string_view help, Time at_least) {
+    return reader.time({.name = name, .help = help, .at_least = at_least});
   };
   failures.checkpoint_interval =
       time("checkpoint_interval", "of work from one checkpoint to the next; rounded to whole steps", Time{1});
   failures.checkpoint_cost = time("checkpoint_cost", "of each, while nothing else goes on", Time{0});
   failures.restart_cost =
       time("restart_cost", "from a failure until work goes on at the last checkpoint", Time{0});
-  failures.run = time("run", "wall clock of the run that goodput is counted over", Time{1},
-                      from_seconds(30.0 * 24 * 3600));
+  failures.run = reader.wall_clock({.name = "run",
+                                    .help = "wall clock of the run that goodput is counted over",
+                                    .fallback = WallClock{30.0 * 24 * 3600},
+                                    .at_least = to_wall_clock(Time{1}),
+                                    .at_most = longest_run});
   reader.finish();
   check(reader, failures, devices);
   return failures;

@@ -39,11 +39,11 @@ struct Jitter {
 /// Devices that fail, checkpoints against it and restarts after it.
 struct Failures {
   double per_device_year = 0;  ///< at random, each device by itself; 0: at the given times only
-  std::vector<Time> at;        ///< rising
+  std::vector<WallClock> at;   ///< rising
   Time checkpoint_interval{};  ///< of work between the beginnings of two checkpoints
   Time checkpoint_cost{};      ///< that nothing else is done in
   Time restart_cost{};         ///< from a failure until work goes on at the last checkpoint
-  Time run{};                  ///< wall clock of the whole run
+  WallClock run{};             ///< the whole run
 };
 
 /// All of it. Entries that change nothing (slowdown 1, rate_left 1) are left out.

@@ -415,6 +415,21 @@ void fit_tasks(const Reader& reader, const Scenario& scenario) {
                           scenario.microbatches(), most));
 }
 
+/// Rows of experts that 64 bits hold with room to add them up. Each token may be sent, or a place kept for
+/// it, to each expert, and gathered by the ranks that share an expert's matrices.
+void fit_rows(const Reader& reader, const Scenario& scenario) {
+  constexpr double most = 1e16;
+  for (const Layer& layer : scenario.model.layers) {
+    if (!layer.is_moe) continue;
+    const double rows = static_cast<double>(tokens_per_device(scenario)) *
+                        static_cast<double>(layer.experts.count) *
+                        static_cast<double>(scenario.layout.sizes().expert_tensor);
+    if (rows <= most) continue;
+    reader.fail("batch.microbatch",
+                fmt::format("comes to {:.2g} rows of experts, expected at most {:.2g}", rows, most));
+  }
+}
+
 /// The pipeline that a schedule is asked for. Durations are those of an average stage, without communication.
 PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) {
   const Sizes& sizes = scenario.layout.sizes();
@@ -442,6 +457,7 @@ Scenario read_training_step(Reader reader) {
   const std::vector<std::int64_t> layers_per_stage = read_work(reader, scenario);
   read_schedule(reader, scenario);
   read_choices(reader, scenario);
+  if (!reader.is_describing()) fit_rows(reader, scenario);
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
   fit_layers(reader, scenario, layers_per_stage);
   fit_tasks(reader, scenario);

@@ -76,7 +76,7 @@ Bytes row_bytes(std::int64_t hidden, Precision precision) {
 
 Bytes keys_and_values(const Op& core, std::int64_t context) {
   const std::int64_t tokens = core.batch * core.kv_sequence / context;
-  return size_of(Precision::bf16) * (tokens * core.kv_heads * (core.head_dim + core.value_head_dim));
+  return size_of(Precision::bf16) * tokens * core.kv_heads * (core.head_dim + core.value_head_dim);
 }
 
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {

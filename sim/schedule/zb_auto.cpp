@@ -180,11 +180,11 @@ class ZbAuto final : public Schedule {
     shape.send = either(given_.send, asked.send);
     const Time one = shape.forward + shape.backward_input + shape.backward_weight + shape.send;
     const double all = to_seconds(one) * static_cast<double>((asked.microbatches + 2) * asked.ranks);
-    if (!(all < 100.0 * 24 * 3600)) {
+    if (!(all < to_seconds(longest_time))) {
       throw InputError("schedule",
                        fmt::format("zb_auto: passes of {} x {} microbatches x {} ranks, expected at "
-                                   "most 100 days together",
-                                   print(one), asked.microbatches, asked.ranks));
+                                   "most {} days together",
+                                   print(one), asked.microbatches, asked.ranks, longest_days));
     }
     const double microbatches = limit_.microbatches * static_cast<double>(asked.ranks);
     if (microbatches < 1) {

@@ -169,7 +169,7 @@ TEST_CASE("A quantity without a unit, with the wrong one, negative, zero or beyo
   CHECK(refusal_of({"collectives.dispatch.startup=2 parsecs"}) ==
         "error: --set: collectives.dispatch.startup: \"2 parsecs\" has the unknown unit 'parsecs', expected "
         "a time as "
-        "\"2 us\" (s, ms, us, ns, ps)\n");
+        "\"2 us\" (ps, ns, us, ms, s, min, h, d)\n");
   CHECK(refusal_of({"cluster.device.memory=80"}) ==
         "error: --set: cluster.device.memory: 80 has no unit, expected a size as \"64 MB\" (B, kB, MB, GB, "
         "TB, KiB, "

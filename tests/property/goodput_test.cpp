@@ -15,7 +15,7 @@ Failures failures_of(double interval, double checkpoint, double restart, double 
   failures.checkpoint_interval = from_seconds(interval);
   failures.checkpoint_cost = from_seconds(checkpoint);
   failures.restart_cost = from_seconds(restart);
-  failures.run = from_seconds(run);
+  failures.run = {run};
   return failures;
 }
 
@@ -23,27 +23,27 @@ Failures failures_of(double interval, double checkpoint, double restart, double 
 
 TEST_CASE("Failures at given times lose what was not saved, to the second") {
   Failures failures = failures_of(100, 10, 50, 1000);
-  failures.at = {from_seconds(250)};
+  failures.at = {WallClock{250}};
   // Saved at 110 and 220; 30 s lost; on at 300; saved at 410, 520, ..., 960, and 40 s of the next one.
   GoodputReport report = goodput_of(failures, 1, 8, from_seconds(1));
   CHECK(report.failures == 1);
   CHECK(report.simulated == Approx((200 + 600 + 40) / 1000.0));
   CHECK(report.expected == 0);
-  failures.at = {from_seconds(250), from_seconds(290)};  // the second one while it restarts
+  failures.at = {WallClock{250}, WallClock{290}};  // the second one while it restarts
   report = goodput_of(failures, 1, 8, from_seconds(1));
   CHECK(report.failures == 2);
   CHECK(report.simulated == Approx((200 + 600 + 0) / 1000.0));  // on at 340; six saved by 1,000
-  failures.at = {from_seconds(990)};
+  failures.at = {WallClock{990}};
   CHECK(goodput_of(failures, 1, 8, from_seconds(1)).simulated == Approx(0.9));
-  failures.at = {from_seconds(1000)};  // when it is over
+  failures.at = {WallClock{1000}};  // when it is over
   CHECK(goodput_of(failures, 1, 8, from_seconds(1)).failures == 0);
 }
 
 TEST_CASE("A failure in the instant in which a checkpoint ends does not cost it, one before does") {
   Failures failures = failures_of(100, 10, 0, 220);
-  failures.at = {from_seconds(110)};
+  failures.at = {WallClock{110}};
   CHECK(goodput_of(failures, 1, 1, from_seconds(1)).simulated == Approx(200.0 / 220));
-  failures.at = {from_seconds(109.999)};
+  failures.at = {WallClock{109.999}};
   CHECK(goodput_of(failures, 1, 1, from_seconds(1)).simulated == Approx(100 / 220.0).margin(1e-4));
 }
 
@@ -112,4 +112,32 @@ TEST_CASE("Percentiles are values that so many do not exceed") {
   CHECK(percentiles_of({3}).p99 == 3);
   CHECK(percentiles_of({3, 1}).median == 1);
   CHECK(percentiles_of({3, 1}).p90 == 3);
+}
+
+TEST_CASE("Cheaper checkpoints never cost goodput, and those that cost nothing lose restarts alone") {
+  for (const double restart : {0.0, 600.0}) {
+    double young = 0, daly = 0;
+    for (const double checkpoint : {1000.0, 100.0, 10.0, 1.0, 1e-3, 1e-6, 1e-12, 0.0}) {
+      CAPTURE(restart, checkpoint);
+      Failures failures = failures_of(100, checkpoint, restart, 86400);
+      failures.per_device_year = year / 20'000;
+      const GoodputReport report = goodput_of(failures, 1, 1, from_seconds(1));
+      CHECK(report.expected_at_young >= young);
+      CHECK(report.expected_at_daly >= daly);
+      CHECK(report.expected_at_young <= 1);
+      young = report.expected_at_young;
+      daly = report.expected_at_daly;
+    }
+    CHECK(young == Approx(std::exp(-restart / 20'000)).epsilon(1e-9));
+    CHECK(daly == young);
+  }
+}
+
+TEST_CASE("A run may last a year, and its goodput is that of Daly's model") {
+  Failures failures = failures_of(3600, 60, 600, year);
+  failures.per_device_year = 365.25;  // one a day
+  const GoodputReport report = goodput_of(failures, 1, 1, from_seconds(20));
+  CHECK(report.run.count == year);
+  CHECK(static_cast<double>(report.failures) == Approx(365).margin(60));
+  CHECK(report.simulated == Approx(report.expected).margin(0.01));
 }

@@ -60,3 +60,22 @@ TEST_CASE("A device is written to, not replaced, and a full one is an error") {
     CHECK(write_error(folder, "/dev/full") == "/dev/full: cannot be written: No space left on device");
   }
 }
+
+TEST_CASE("A file is the same by any spelling, symbolic link or hard link, and so is a place for one") {
+  const Folder folder("same");
+  const std::string file = folder.write("a", "1"), other = folder.write("b", "1"), place = folder.at("new");
+  std::filesystem::create_symlink(file, folder.at("symbolic"));
+  std::filesystem::create_hard_link(file, folder.at("hard"));
+  std::filesystem::create_directory_symlink(folder.at(""), folder.at("again"));
+  for (const std::string name : {"./a", "x/../a", "symbolic", "hard", "again/a"}) {
+    INFO(name);
+    std::filesystem::create_directories(folder.at("x"));
+    CHECK(is_same_file(folder.at("") + name, file));
+    CHECK(is_same_file(file, folder.at("") + name));
+    CHECK(!is_same_file(folder.at("") + name, other));
+    CHECK(!is_same_file(folder.at("") + name, place));
+  }
+  CHECK(is_same_file(folder.at("") + "again/./new", place));
+  CHECK(!is_same_file(place, other));
+  CHECK(!is_same_file("/dev/null", "/dev/null"));
+}

@@ -57,6 +57,15 @@ TEST_CASE("The cluster of DeepSeek-V3 has the published figures") {
   CHECK(cluster.fabric.bisection_bandwidth() / (47_GBps * 1024) == Approx(1).epsilon(1e-12));
 }
 
+TEST_CASE("A DGX A100 extends the nodes with half its adapters, and shares no link to them") {
+  const Override devices = parse_override("devices=64");
+  const Cluster four = load("base/a100.json", {devices}), eight = load("base/dgx-a100.json", {devices});
+  CHECK(eight.fabric.bisection_bandwidth() / four.fabric.bisection_bandwidth() == Approx(2));
+  CHECK(eight.device.name == four.device.name);
+  CHECK_THROWS_WITH(load("base/dgx-a100.json", {devices, parse_override("topology.pcie_rate=25 GB/s")}),
+                    Catch::Contains("no NIC is shared"));
+}
+
 TEST_CASE("Four HDR adapters a node bound the A100 clusters") {
   const Cluster cluster = load("a100-64.json");
   CHECK(cluster.fabric.bisection_bandwidth() / (Rate{23.5e9} * 4 * 4) == Approx(1).epsilon(1e-12));

@@ -1,4 +1,5 @@
 // Documents: JSON text, extends, overrides, and what is said where they are wrong.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
@@ -6,6 +7,7 @@
 #include "models/base/error.hpp"
 #include "models/base/random.hpp"
 #include "models/config/document.hpp"
+#include "models/config/reader.hpp"
 #include "tests/support/folder.hpp"
 
 using namespace moesim;
@@ -147,6 +149,92 @@ TEST_CASE("Extends works in parts, over several files, and replaces a part of an
       load_document(folder.write("three.json", R"({"part": {"extends": "two.json", "b": 3}})"));
   CHECK(print(three, 1000) ==
         R"({"part":{"a":1,"schedule":{"kind":"gpipe"},"cost":{"kind":"x","n":2},"b":3}})");
+}
+
+TEST_CASE("A null takes an inherited key away, at any depth and over several files") {
+  const Folder folder("null");
+  folder.write("one.json", R"({"a": 1, "b": {"x": 1, "y": {"p": 1, "q": 2}}, "c": [1, 2]})");
+  folder.write("two.json", R"({"extends": "one.json", "a": null, "b": {"y": {"q": null}}})");
+  CHECK(print(load_document(folder.at("two.json")), 1000) == R"({"b":{"x":1,"y":{"p":1}},"c":[1,2]})");
+  folder.write("three.json", R"({"extends": "two.json", "a": 3, "b": {"y": null}, "c": null})");
+  CHECK(print(load_document(folder.at("three.json")), 1000) == R"({"b":{"x":1},"a":3})");
+  const Value part =
+      load_document(folder.write("four.json", R"({"part": {"extends": "one.json", "b": null}})"));
+  CHECK(print(part, 1000) == R"({"part":{"a":1,"c":[1,2]}})");
+}
+
+// RFC 7396, appendix A: those of its cases that are objects and take away what there is.
+TEST_CASE("Extending is a merge patch") {
+  struct Patch {
+    std::string original, patch, result;
+  };
+  for (const Patch& one : {Patch{R"({"a":"b"})", R"({"a":"c"})", R"({"a":"c"})"},
+                           Patch{R"({"a":"b"})", R"({"b":"c"})", R"({"a":"b","b":"c"})"},
+                           Patch{R"({"a":"b"})", R"({"a":null})", R"({})"},
+                           Patch{R"({"a":"b","b":"c"})", R"({"a":null})", R"({"b":"c"})"},
+                           Patch{R"({"a":["b"]})", R"({"a":"c"})", R"({"a":"c"})"},
+                           Patch{R"({"a":"c"})", R"({"a":["b"]})", R"({"a":["b"]})"},
+                           Patch{R"({"a":{"b":"c"}})", R"({"a":{"b":"d"}})", R"({"a":{"b":"d"}})"},
+                           Patch{R"({"a":[{"b":"c"}]})", R"({"a":[1]})", R"({"a":[1]})"}}) {
+    const Folder folder("patch");
+    folder.write("original.json", one.original);
+    const std::string members = one.patch.substr(1, one.patch.size() - 2);
+    const std::string child = R"({"extends": "original.json", )" + members + "}";
+    CHECK(print(load_document(folder.write("child.json", child)), 1000) == one.result);
+  }
+}
+
+TEST_CASE("--set KEY=null takes a key away, in parts that are files too") {
+  const Folder folder("set-null");
+  folder.write("part.json", R"({"x": 1, "y": {"z": 2, "w": 3}})");
+  const std::string file = folder.write("a.json", R"({"a": 1, "part": "part.json", "list": [1, {"b": 2}]})");
+  const auto with = [&](const std::vector<std::string>& sets) {
+    std::vector<Override> overrides;
+    for (const std::string& set : sets) overrides.push_back(parse_override(set));
+    return print(load_document(file, overrides), 1000);
+  };
+  CHECK(with({"a=null", "list=null"}) == R"({"part":"part.json"})");
+  CHECK(with({"part.y.z=null", "list.1.b=null"}) == R"({"a":1,"part":{"x":1,"y":{"w":3}},"list":[1,{}]})");
+  CHECK(with({"part.y.v=4", "part.y=null", "list=null"}) == R"({"a":1,"part":{"x":1,"y":{"v":4}}})");
+}
+
+TEST_CASE("A null that takes nothing away is an error that says where") {
+  const Folder folder("null-of-nothing");
+  folder.write("one.json", R"({"a": 1, "b": {"x": 1}})");
+  const auto message = [&](const std::string& text, const std::vector<std::string>& sets = {}) {
+    std::vector<Override> overrides;
+    for (const std::string& set : sets) overrides.push_back(parse_override(set));
+    const std::string file = folder.write("two.json", text);
+    return folder.shorten(error_of([&] {
+      const Value document = load_document(file, overrides);
+      Reader(document, "").integer({.name = "k", .help = "", .fallback = 1});
+    }));
+  };
+  CHECK(message(R"({"extends": "one.json", "b": {"y": null}})") ==
+        "two.json: b.y: is null, but there is no such key to take away");
+  CHECK(message(R"({"k": null})") ==
+        "two.json: k: is null, which takes an inherited key away, but none is inherited");
+  CHECK(message("{}", {"b.y=null"}) == "--set b.y: is null, but there is no key 'b' to take away");
+  CHECK(message(R"({"l": [1]})", {"l.0=null"}) == "--set l.0: is null, but '0' is no key to take away");
+}
+
+TEST_CASE("A document knows every file that it was read from and may need") {
+  const Folder folder("files");
+  folder.write("base.json", R"({"part": {"extends": "lost.json"}, "a": 1})");
+  folder.write("lost.json", "{}");
+  folder.write("table.json", R"({"extends": "deep.json"})");
+  folder.write("deep.json", R"({"trace": "trace.csv", "loop": "table.json"})");
+  folder.write("trace.csv", "1");
+  folder.write("swept.json", "{}");
+  folder.write("other.json", "{}");
+  const std::string file = folder.write("a.json", R"({"extends": "base.json", "about": "words", "part": 3})");
+  const Value document = load_document(file, {parse_override("cost.table=" + folder.at("table.json"))});
+  const Value swept{.kind = Value::Kind::text, .text = folder.at("swept.json")};
+  std::vector<std::string> names = files_needed(document, {&swept, 1});
+  for (std::string& name : names) name = folder.shorten(name);
+  std::sort(names.begin(), names.end());
+  CHECK(names == std::vector<std::string>{"a.json", "base.json", "deep.json", "lost.json", "swept.json",
+                                          "table.json", "trace.csv"});
 }
 
 TEST_CASE("Extends in a circle, to nothing and to no object are errors") {

@@ -98,6 +98,35 @@ TEST_CASE("What is wrong is said once, however many ranks there are") {
   }
 }
 
+TEST_CASE("A program of a task farm is on its own, whatever its rank: it says what is wrong") {
+  for (const std::string launched :
+       {"SLURM_PROCID=1", "SLURM_PROCID=3 SLURM_STEP_NUM_TASKS=4",
+        "OMPI_COMM_WORLD_RANK=2 OMPI_COMM_WORLD_SIZE=3", "PMI_RANK=1 PMI_SIZE=2", "PMIX_RANK=5"}) {
+    for (const std::string command :
+         {"run", "compare --over a=1", "schedule", "topology", "import", "cost"}) {
+      const Outcome outcome = run_shell(fmt::format("{} moesim {} nofile.json", launched, command));
+      INFO(launched << " " << command);
+      CHECK(outcome.code == 2);
+      CHECK(count_of("error: ", outcome.err) == 1);
+    }
+  }
+  // Nor is a sweep that was not started as one of several.
+  CHECK(run_shell("SLURM_PROCID=1 moesim sweep nofile.json --over a=1").err ==
+        "error: nofile.json: no such file\n");
+  CHECK(run_shell("SLURM_PROCID=1 moesim sweep --bogus").code == 2);
+}
+
+TEST_CASE("Ranks of a sweep that is wrong say so once, also where its options are") {
+  if (!has_ranks()) return;
+  for (const std::string wrong : {"sweep --bogus", "sweep nofile.json --over a=1"}) {
+    const Outcome outcome = on(3, wrong);
+    INFO(wrong << ": " << outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(count_of("error: ", outcome.err) == 1);
+  }
+  CHECK(count_of("error: ", on(3, "run nofile.json").err) >= 1);  // three programs, of which mpirun ends some
+}
+
 TEST_CASE("Who is started alone needs no MPI, and tasks of Slurm that cannot meet are told so") {
   CHECK(run_shell("LD_DEBUG=files moesim --version 2>&1 | grep -c libmpi").out == "0\n");
   CHECK(
