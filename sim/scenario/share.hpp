@@ -14,7 +14,7 @@ Share share_of(const Scenario& scenario);
 /// Tokens of a microbatch that one device holds between blocks: context and sequence parallelism divide them.
 std::int64_t tokens_per_device(const Scenario& scenario);
 /// Whether ranks of a tensor-parallel group send parts of what each of them holds whole to the next stage,
-/// where the group gathers them. What does not divide goes whole, as in Megatron-LM (p2p_communication.py).
+/// where the group gathers them.
 bool scatters_sends(const Scenario& scenario);
 /// What one device sends to the next stage for a microbatch; its gradient comes back as large.
 Bytes sent_to_stage(const Scenario& scenario);
