@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "sim/scenario/share.hpp"
 #include "sim/schedule/stage.hpp"
 
 namespace moesim {
@@ -408,11 +409,17 @@ class PassLowering {
     goes_on_after(step_.call(actor_, Scope::expert, pattern, tag, last_));
   }
 
-  /// Waits for the input of a forward or the gradient of a backward from another stage.
+  /// Waits for the input of a forward or the gradient of a backward from another stage, and gathers it where
+  /// it came in parts.
   void wait(bool gradient) {
     if (gradient ? is_last() : stage_ == 0) return;
     if (step_.streams(actor_).arrival != nothing) step_.join(actor_);  // of a pass that had no task
     step_.streams(actor_).arrival = step_.arrival(gradient, stage_, slot_.microbatch, position_, tag_);
+    const std::vector<Place>& chain = chain_of(step_.scenario().order, slot_);
+    const auto here = static_cast<std::size_t>(stage_);
+    const bool was_sent = chain[gradient ? here + 1 : here - 1].rank != chain[here].rank;
+    if (was_sent && scatters_sends(step_.scenario()))
+      tensor(Operation::all_gather, -1, gradient ? OpPass::backward_input : OpPass::forward);
   }
 
   void send(bool gradient) {

@@ -127,10 +127,9 @@ PatternId Step::send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::
   }
   std::vector<Request> sends;
   for (const auto& pair_of_devices : pairs) {
-    sends.push_back(
-        {.operation = Operation::point_to_point,
-         .group = pair_of_devices,
-         .bytes = size_of(Precision::bf16) * (tokens_per_device(scenario_) * scenario_.model.hidden)});
+    sends.push_back({.operation = Operation::point_to_point,
+                     .group = pair_of_devices,
+                     .bytes = sent_to_stage(scenario_)});
   }
   const auto receiver = static_cast<ActorId>(to_rank * positions_ + position);
   return pattern = patterns_.make(builder_, *scenario_.collectives.pipeline, sends, {&receiver, 1});

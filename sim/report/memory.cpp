@@ -231,11 +231,8 @@ std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
     memory.gradients = update.gradients;
     memory.optimizer = update.optimizer;
     memory.activations = peak_activations(scenario, rank, bytes);
-    memory.buffers = bytes.exchange + bytes.context + update.buffers + placeholders(scenario, rank);
-    if (sizes.pipeline > 1) {
-      memory.buffers += size_of(Precision::bf16) *
-                        (4 * tokens_per_device(scenario) * scenario.model.hidden);  // in and out, both ways
-    }
+    memory.buffers = bytes.exchange + bytes.context + send_buffers(scenario) + update.buffers +
+                     placeholders(scenario, rank);
     ranks.push_back(memory);
   }
   return ranks;

@@ -44,6 +44,15 @@ double utilization(const Scenario&, const Simulation& run) {
   return 100 * run.report.mfu();
 }
 
+/// The same with attention counted whole, as Megatron-LM did until Core 0.11: over all keys, as if none were
+/// masked.
+double whole_utilization(const Scenario& scenario, const Simulation& run) {
+  const Model& model = scenario.model;
+  const Flops whole =
+      training_flops_per_token(model, scenario.batch.sequence_length, false, model.prediction_layers > 0);
+  return 100 * whole.count * token_rate(scenario, run) / run.report.peak.count;
+}
+
 double peak_memory(const Scenario&, const Simulation& run) {
   need_model(run.report);
   return static_cast<double>(run.report.memory_peak().count) / static_cast<double>(std::int64_t{1} << 30);
@@ -147,6 +156,7 @@ constexpr std::array all{
     Figure{"tokens_per_device", "1/s", token_rate},
     Figure{"gpu_hours_per_1e12_tokens", "h", gpu_hours},
     Figure{"mfu", "%", utilization},
+    Figure{"mfu_full_attention", "%", whole_utilization},
     Figure{"memory", "GiB", peak_memory},
     Figure{"flops_per_token", "GFLOP", causal_flops},
     Figure{"flops_per_token_full_attention", "GFLOP", plain_flops},

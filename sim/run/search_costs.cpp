@@ -274,12 +274,8 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
   add_sent_at_ends(groups, cost.embedding, cost.head);
   add_held(embedding_holdings(scenario_), groups, cost.embedding);
   add_held(head_holdings(scenario_), groups, cost.head);
-  if (sizes.pipeline > 1)
-    cost.send_buffer =
-        count(size_of(Precision::bf16) * (4 * tokens_per_device(scenario_) * scenario_.model.hidden));
-  if (sizes.pipeline > 1)
-    cost.send = traffic_.seconds(groups.send, Operation::point_to_point, *scenario_.collectives.pipeline,
-                                 cost.send_buffer / 4);
+  cost.send_buffer = count(send_buffers(scenario_));
+  if (sizes.pipeline > 1) add_sends(groups, cost);
   return cost;
 }
 

@@ -62,7 +62,8 @@ struct MicrobatchCost {
   LayerCost embedding, head;
   double exchange_buffer = 0, context_buffer = 0, send_buffer = 0;  ///< bytes
   double send = 0;                                                  ///< seconds from stage to stage
-  std::vector<double> paces;                                        ///< Scenario::paces of the division
+  double gather_sent = 0;     ///< seconds in which the receiving group gathers what was sent in parts
+  std::vector<double> paces;  ///< Scenario::paces of the division
 };
 
 /// Tables of one scenario. What is asked again is remembered. Not for several threads.
@@ -116,6 +117,7 @@ class SearchTables {
   void add_exchanged(std::size_t layer, const DivisionGroups& groups, LayerCost& cost);
   void add_context(const BlockCost& attention, const DivisionGroups& groups, LayerCost& cost);
   void add_sent_at_ends(const DivisionGroups& groups, LayerCost& embedding, LayerCost& head);
+  void add_sends(const DivisionGroups& groups, MicrobatchCost& cost);
   void add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost);
   const std::vector<double>& paces();
 

@@ -105,6 +105,30 @@ double overlapped_share(const SearchTables& tables, const PipelineProfile& profi
 
 }  // namespace
 
+namespace {
+
+/// Passes in which a rank gets something from another rank, one for each of its chunks: forwards or
+/// backwards.
+struct Arrivals {
+  double forward = 0, backward = 0;
+};
+
+/// In a pipeline of one direction neighbouring stages may be on one rank, as at the turn of a V.
+Arrivals arrivals_of(const PipelineProfile& profile, std::size_t rank) {
+  const std::span<const std::size_t> held = profile.stages_of(rank);
+  const auto comes_from = [&](std::size_t stage) {
+    return profile.is_bidirectional || std::find(held.begin(), held.end(), stage) == held.end();
+  };
+  Arrivals arrivals;
+  for (const std::size_t stage : held) {
+    if (stage > 0 && comes_from(stage - 1)) ++arrivals.forward;
+    if (stage + 1 < static_cast<std::size_t>(profile.stages) && comes_from(stage + 1)) ++arrivals.backward;
+  }
+  return arrivals;
+}
+
+}  // namespace
+
 PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchCost& cost,
                                    const PipelineProfile& profile, const std::vector<LayerCost>& stages)
     : scenario_(tables.scenario()), profile_(profile), ranks_(profile.work.size()) {
@@ -121,11 +145,16 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
       rank.activations += profile.alive[r * profile.chunks + chunk] * stages[held[chunk]].activations;
     }
     const double pace = cost.paces[r];
-    rank.passes.forward = (pace * sum.forward + sum.forward_sent) / chunks;
+    const auto [arrive, come_back] = arrivals_of(profile, r);
+    const double gathers = cost.gather_sent * arrive;
+    const double gathers_back = cost.gather_sent * come_back;
+    rank.passes.forward = (pace * sum.forward + sum.forward_sent + gathers) / chunks;
     const double hidden = profile.weights_apart || beside != 1 ? 0 : sum.hidden;
-    rank.passes.backward_input = (pace * sum.backward_input + sum.backward_sent - hidden) / chunks;
+    rank.passes.backward_input =
+        (pace * sum.backward_input + sum.backward_sent - hidden + gathers_back) / chunks;
     rank.passes.backward_weight = pace * sum.backward_weight / chunks;
-    rank.passes.overlapped = beside * (sum.total() + (pace - 1) * sum.compute()) / chunks;
+    rank.passes.overlapped =
+        (beside * (sum.total() + (pace - 1) * sum.compute()) + gathers + gathers_back) / chunks;
     rank.gathered = sum.gathered / chunks;
     rank.scattered = sum.scattered / chunks;
     rank.replicated = sum.replicated;

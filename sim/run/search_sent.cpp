@@ -36,6 +36,17 @@ void SearchTables::add_sent_at_ends(const DivisionGroups& groups, LayerCost& emb
   head.after_attention += (forward + backward) / 2;
 }
 
+/// What goes from stage to stage: Step::send_pattern and what PassLowering gathers of it.
+void SearchTables::add_sends(const DivisionGroups& groups, MicrobatchCost& cost) {
+  const Collectives& all = scenario_.collectives;
+  cost.send = traffic_.seconds(groups.send, Operation::point_to_point, *all.pipeline,
+                               count(sent_to_stage(scenario_)));
+  if (!scatters_sends(scenario_)) return;
+  const double whole =
+      count(size_of(Precision::bf16) * (share_of(scenario_).tokens() * scenario_.model.hidden));
+  cost.gather_sent = traffic_.seconds(groups.tensor, Operation::all_gather, *all.tensor, whole);
+}
+
 /// What passes of a layer send besides keys and values.
 void SearchTables::add_sent(std::size_t number, const DivisionGroups& groups, LayerCost& cost) {
   const Layer& shape = scenario_.model.layers[number];

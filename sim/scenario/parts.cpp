@@ -221,6 +221,13 @@ Collectives read_collectives(Reader reader, const Fabric& fabric, const Gradient
            "(Megatron-LM; in passes that compute both gradients, alone on the device), or in_turn, nothing",
        .fallback = "overlapped"},
       tensor_backward_names));
+  all.stage_sends = static_cast<StageSends>(reader.choice(
+      {.name = "stage_sends",
+       .help = "what each rank of a tensor group sends to the next stage where all hold the same, which is "
+               "without sequence_parallel: whole, all of it (Megatron-Core), or scattered, its part, which "
+               "the receiving group gathers (Megatron-LM before, Megatron-DeepSpeed; arXiv 2104.04473)",
+       .fallback = "whole"},
+      stage_sends_names));
   reader.finish();
   return all;
 }

@@ -85,6 +85,13 @@ enum class MfuAttention : std::uint8_t {
 };
 inline constexpr std::string_view mfu_attention_names[] = {"causal", "whole"};
 
+/// What each rank of a tensor-parallel group sends to the next stage where all of them hold the same.
+enum class StageSends : std::uint8_t {
+  whole,      ///< all of it
+  scattered,  ///< its part, and the receiving group gathers the whole (arXiv 2104.04473, section 4.1)
+};
+inline constexpr std::string_view stage_sends_names[] = {"whole", "scattered"};
+
 /// The algorithm of each kind of communication.
 struct Collectives {
   std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
@@ -92,6 +99,7 @@ struct Collectives {
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
   double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
   TensorBackward tensor_backward = TensorBackward::overlapped;
+  StageSends stage_sends = StageSends::whole;
 };
 
 /// One communication by itself: every `group_size` neighbouring devices form a group, and all groups go at

@@ -24,6 +24,25 @@ std::int64_t tokens_per_device(const Scenario& scenario) {
   return scenario.batch.microbatch * scenario.batch.sequence_length / parts;
 }
 
+bool scatters_sends(const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  return sizes.pipeline > 1 && sizes.tensor > 1 && !scenario.sequence_parallel &&
+         scenario.collectives.stage_sends == StageSends::scattered;
+}
+
+Bytes sent_to_stage(const Scenario& scenario) {
+  const std::int64_t elements = tokens_per_device(scenario) * scenario.model.hidden;
+  const std::int64_t parts = scatters_sends(scenario) ? scenario.layout.sizes().tensor : 1;
+  return size_of(Precision::bf16) * (elements / parts);
+}
+
+Bytes send_buffers(const Scenario& scenario) {
+  if (scenario.layout.sizes().pipeline == 1) return {};
+  const Bytes sent = sent_to_stage(scenario) * 4;
+  if (!scatters_sends(scenario)) return sent;
+  return sent + size_of(Precision::bf16) * (2 * tokens_per_device(scenario) * scenario.model.hidden);
+}
+
 std::vector<double> paces_of(const Scenario& scenario) {
   const Sizes& sizes = scenario.layout.sizes();
   return largest_of_groups(scenario.cluster->device.spread, sizes.pipeline, sizes.stage_devices());

@@ -13,6 +13,13 @@ namespace moesim {
 Share share_of(const Scenario& scenario);
 /// Tokens of a microbatch that one device holds between blocks: context and sequence parallelism divide them.
 std::int64_t tokens_per_device(const Scenario& scenario);
+/// Whether ranks of a tensor-parallel group send parts of what each of them holds whole to the next stage,
+/// where the group gathers them.
+bool scatters_sends(const Scenario& scenario);
+/// What one device sends to the next stage for a microbatch; its gradient comes back as large.
+Bytes sent_to_stage(const Scenario& scenario);
+/// What a device holds of sends: in and out, both ways, and where it gathers also both wholes.
+Bytes send_buffers(const Scenario& scenario);
 /// Scenario::paces, of its device and layout.
 std::vector<double> paces_of(const Scenario& scenario);
 /// What a router chooses from in a layer with experts.

@@ -68,23 +68,12 @@ const Op* find(const std::vector<Op>& ops, std::string_view name) {
 }
 
 constexpr std::int64_t sequence = 4096;
-constexpr std::initializer_list<const char*> all_models{"deepseek-v3",
-                                                        "deepseek-v2",
-                                                        "mixtral-8x7b",
-                                                        "mixtral-8x22b",
-                                                        "qwen3-235b-a22b",
-                                                        "gpt-oss-120b",
-                                                        "glm-4.5",
-                                                        "llama3-70b",
-                                                        "llama-3.1-405b",
-                                                        "qwen-72b",
-                                                        "gpt3-175b",
-                                                        "megascale-352b",
-                                                        "gshard-600b",
-                                                        "switch-base",
-                                                        "switch-xxl",
-                                                        "switch-c",
-                                                        "tiny"};
+constexpr std::initializer_list<const char*> all_models{
+    "deepseek-v3",  "deepseek-v2",    "mixtral-8x7b",   "mixtral-8x22b",  "qwen3-235b-a22b",
+    "gpt-oss-120b", "glm-4.5",        "llama3-70b",     "llama-3.1-405b", "qwen-72b",
+    "gpt3-175b",    "megascale-352b", "qwen2-57b-a14b", "qwen3-30b-a3b",  "mixtral-8x22b-g8t8",
+    "llama3-8x70b", "gshard-600b",    "switch-base",    "switch-xxl",     "switch-c",
+    "tiny"};
 
 }  // namespace
 
