@@ -44,9 +44,10 @@ double utilization(const Scenario&, const Simulation& run) {
   return 100 * run.report.mfu();
 }
 
+/// Of tensors: published peaks are those of PyTorch's allocator.
 double peak_memory(const Scenario&, const Simulation& run) {
   need_model(run.report);
-  return static_cast<double>(run.report.memory_peak().count) / static_cast<double>(std::int64_t{1} << 30);
+  return static_cast<double>(run.report.tensors_peak().count) / static_cast<double>(std::int64_t{1} << 30);
 }
 
 double flops(const Scenario& scenario, const Simulation& run, bool causal) {
