@@ -93,7 +93,20 @@ AttentionBehaviour read_attention(Reader reader) {
 }
 
 void read_memory(Reader& reader, Device& device) {
-  device.memory = reader.bytes({.name = "memory", .help = "capacity of device memory", .at_least = Bytes{1}});
+  device.memory = reader.bytes({.name = "memory",
+                                .help = "capacity of device memory, as the driver reports it",
+                                .at_least = Bytes{1}});
+  device.driver_memory = reader.bytes({.name = "driver_memory",
+                                       .help = "what the driver takes of it for a process before any tensor",
+                                       .fallback = Bytes{},
+                                       .at_least = Bytes{}});
+  device.channel_buffer =
+      reader.bytes({.name = "channel_buffer",
+                    .help = "what a communicator takes of it for one channel and one neighbour, to receive "
+                            "and to send",
+                    .fallback = Bytes{},
+                    .at_least = Bytes{},
+                    .at_most = Bytes{std::int64_t{1} << 30}});
   device.memory_bandwidth = reader.rate({.name = "memory_bandwidth", .help = "data sheet"});
   device.memory_efficiency = reader.number({.name = "memory_efficiency",
                                             .help = "share of it that streaming kernels reach",

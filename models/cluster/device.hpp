@@ -52,7 +52,9 @@ struct ContentionPoint {
 struct Device {
   std::string name;
   std::int64_t multiprocessors = 1;  ///< SMs of a GPU, 1 for a TPU core
-  Bytes memory;                      ///< capacity of device memory
+  Bytes memory;                      ///< capacity of device memory, as the driver reports it
+  Bytes driver_memory;               ///< of it, what a process has before any tensor
+  Bytes channel_buffer;              ///< of a communicator, for one channel and one neighbour, both ways
   Rate memory_bandwidth;             ///< data sheet
   double memory_efficiency = 1;      ///< share of it that streaming kernels reach
   Time memory_ramp;                  ///< until the memory pipeline is full; half speed before

@@ -24,13 +24,15 @@ struct OpTime {
   bool extrapolated = false;  ///< the shape is far from everything that the model was fitted on
 };
 
-/// A cost model. A family: each member has one answer to one question.
+/// A cost model. A family.
 class Cost {
  public:
   virtual ~Cost() = default;
   /// How long `op` takes on `device`, launch included, with `communication_sms` multiprocessors held by
   /// communication meanwhile. Above zero for any op that does anything.
   virtual OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const = 0;
+  /// The kernels that the times are of, as far as they decide what is held for backward.
+  virtual Kernels kernels() const { return {}; }
 };
 
 /// The members of the family.

@@ -258,6 +258,11 @@ class Roofline final : public Cost {
     return under(streaming(op, device, software_.streaming_passes));
   }
 
+  Kernels kernels() const override {
+    return {.fused_attention = software_.has_fused_attention,
+            .fused_permutation = software_.has_fused_permutation};
+  }
+
  private:
   /// Kernels one after the other.
   static OpTime of_kernels(const std::vector<Op>& kernels, const Device& device, const Share& share) {
@@ -292,7 +297,8 @@ std::unique_ptr<const Cost> make(Reader& reader) {
        .at_most = 10.0});
   software.has_fused_attention =
       reader.choice({.name = "attention",
-                     .help = "one kernel, or separate ones that write the scores to memory, with dropout",
+                     .help = "one kernel, or separate ones that write the scores to memory and keep them "
+                             "for backward",
                      .fallback = "fused"},
                     attention_names) == 0;
   software.has_grouped_kernel =
@@ -308,8 +314,8 @@ std::unique_ptr<const Cost> make(Reader& reader) {
   software.has_fused_permutation =
       reader.choice(
           {.name = "permutation",
-           .help =
-               "rows are spread and summed by fused kernels, or gathered one by one, scaled and scattered",
+           .help = "rows are spread and summed by fused kernels, or gathered one by one, scaled and "
+                   "scattered; what is scaled is kept for backward",
            .fallback = "fused"},
           permutation_names) == 0;
   return std::make_unique<Roofline>(software);

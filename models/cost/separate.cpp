@@ -39,14 +39,22 @@ std::vector<Op> separate_attention(const Op& attention) {
   const std::int64_t head = attention.head_dim;
   const std::int64_t value = attention.value_head_dim > 0 ? attention.value_head_dim : head;
   const std::int64_t scores = product_of({attention.batch, attention.heads, queries, keys});
+  std::vector<Op> kernels;
+  const auto drop = [&] {
+    if (attention.dropout) kernels.push_back(over_scores(attention, scores, dropout_bytes));
+  };
   if (attention.pass == OpPass::forward) {
-    return {batched(attention, queries, keys, head), over_scores(attention, scores, softmax_bytes),
-            over_scores(attention, scores, dropout_bytes), batched(attention, queries, value, keys)};
+    kernels = {batched(attention, queries, keys, head), over_scores(attention, scores, softmax_bytes)};
+    drop();
+    kernels.push_back(batched(attention, queries, value, keys));
+    return kernels;
   }
-  return {
-      batched(attention, keys, value, queries),      batched(attention, queries, keys, value),
-      over_scores(attention, scores, dropout_bytes), over_scores(attention, scores, softmax_backward_bytes),
-      batched(attention, queries, head, keys),       batched(attention, keys, head, queries)};
+  kernels = {batched(attention, keys, value, queries), batched(attention, queries, keys, value)};
+  drop();
+  kernels.push_back(over_scores(attention, scores, softmax_backward_bytes));
+  kernels.push_back(batched(attention, queries, head, keys));
+  kernels.push_back(batched(attention, keys, head, queries));
+  return kernels;
 }
 
 std::vector<Op> separate_products(const Op& grouped) {

@@ -33,13 +33,20 @@ Projection projection(const Context& c, std::string_view name, std::int64_t rows
           .input_again = input_again};
 }
 
+/// Of an input that the tensor group gathers: each rank keeps its rows.
+Projection of_residual(const Context& c, Projection projection) {
+  projection.kept_rows = c.residual;
+  return projection;
+}
+
 /// Norm, then one product for queries, keys and values; norms of heads; rotary embedding.
 void add_plain_queries(Block& block, const Context& c) {
   const Attention& a = c.attention;
   const std::int64_t query_key = (c.heads + c.kv_heads) * a.head_dim;
   block.norm("attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
-  block.project(projection(c, "qkv projection", c.tokens, query_key + c.kv_heads * a.value_head_dim, c.hidden,
-                           c.recompute.norm));
+  block.project(
+      of_residual(c, projection(c, "qkv projection", c.tokens, query_key + c.kv_heads * a.value_head_dim,
+                                c.hidden, c.recompute.norm)));
   if (a.qk_norm) {  // its output is kept as the attention's input
     block.norm("query and key norm", c.tokens * (c.heads + c.kv_heads), a.head_dim, Precision::bf16,
                NormOutput::again_elsewhere);
@@ -65,16 +72,17 @@ void add_latent_queries(Block& block, const Context& c) {
     query.depth = a.q_lora_rank;
   }
   query.product_again = up_again;
-  block.project(query);
+  block.project(of_residual(c, query));
   Projection down = projection(c, "kv_a down-projection", c.residual, a.kv_lora_rank + a.rope_head_dim,
                                c.hidden, c.recompute.norm);
   down.shares_input = a.q_lora_rank > 0;
+  down.input_is_held = true;
   block.project(down);
   block.norm("kv latent norm", c.residual, a.kv_lora_rank, c.share.gemm, norm_output(c));
   Projection up = projection(c, "kv_b up-projection", c.tokens, c.heads * (unrotated + a.value_head_dim),
                              a.kv_lora_rank, c.recompute.norm);
   up.product_again = up_again;
-  block.project(up);
+  block.project(of_residual(c, up));
   // Rotates the query's part in place, and writes whole keys, from their part per head and the shared rotary
   // part, and values, which the projection left between the keys.
   const double moved =
@@ -95,10 +103,25 @@ void add_cross_queries(Block& block, const Context& c, std::int64_t source_rows)
   const Attention& a = c.attention;
   const std::int64_t key_value = c.kv_heads * (a.head_dim + a.value_head_dim);
   block.norm("cross attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
-  block.project(
-      projection(c, "cross q projection", c.tokens, c.heads * a.head_dim, c.hidden, c.recompute.norm));
+  block.project(of_residual(
+      c, projection(c, "cross q projection", c.tokens, c.heads * a.head_dim, c.hidden, c.recompute.norm)));
   block.project(projection(c, "cross kv projection", source_rows, key_value, c.hidden, false));
   block.keep(held(c.tokens, c.heads * a.head_dim) + held(source_rows, key_value));
+}
+
+/// What the core's kernels write for backward besides its output. Fused: log-sum-exp in fp32. One by one
+/// (arXiv 2205.05198, section 4.1): the output of softmax, with dropout its mask and output too; and keys and
+/// values once for each head that shares them (Megatron-LM, core/transformer/dot_product_attention.py).
+double kept_by_core(const Context& c, const AttentionShape& shape) {
+  if (c.share.kernels.fused_attention) return 4.0 * static_cast<double>(c.tokens * c.heads);
+  const double rows = static_cast<double>(shape.batch * shape.sequence);
+  const double keys = static_cast<double>(shape.batch * shape.kv_sequence);
+  const double scores = rows * static_cast<double>(shape.kv_sequence * shape.heads);
+  const double kept = scores * (c.share.dropout ? bf16_bytes + 1 + bf16_bytes : bf16_bytes);
+  if (shape.heads == shape.kv_heads) return kept;
+  const double width = static_cast<double>(shape.head_dim + shape.value_head_dim);
+  const double own = keys / static_cast<double>(c.share.context) * static_cast<double>(shape.kv_heads);
+  return kept + bf16_bytes * width * (keys * static_cast<double>(shape.heads) - own);
 }
 
 /// The core, the output projection and the residual.
@@ -106,9 +129,9 @@ void add_core(Block& block, const Context& c, const AttentionShape& shape) {
   block.forward(make_attention(OpPass::forward, shape, Precision::bf16), c.recompute.attention);
   block.backward(make_attention(OpPass::backward_input, shape, Precision::bf16));
   const std::int64_t output = c.heads * c.attention.value_head_dim;
-  // The output is the next product's input too, and stays bf16 for the core's backward; log-sum-exp in fp32.
+  // The output is the next product's input too, and stays bf16 for the core's backward.
   block.keep(held(c.tokens, output));
-  if (!c.recompute.attention) block.keep(4.0 * real(c.tokens) * real(c.heads));
+  if (!c.recompute.attention) block.keep(kept_by_core(c, shape));
   block.project(projection(c, "output projection", c.tokens, c.hidden, output, false));
   const Dropout dropout = dropout_of(c.share);
   block.stream(OpKind::elementwise, "attention residual", c.residual, c.hidden, 6 + dropout.forward,
@@ -121,8 +144,9 @@ void add_prediction_input(Block& block, const Context& c) {
   for (const std::string_view name : {"prediction state norm", "prediction embedding norm"}) {
     block.norm(name, c.residual, c.hidden, c.share.gemm, norm_output(c));
   }
-  block.project(projection(c, "prediction projection", c.tokens, part_of(c.hidden, c.share.tensor),
-                           2 * c.hidden, c.recompute.norm));
+  block.project(
+      of_residual(c, projection(c, "prediction projection", c.tokens, part_of(c.hidden, c.share.tensor),
+                                2 * c.hidden, c.recompute.norm)));
 }
 
 /// Gates stay bf16 (DeepSeek-V3, section 3.3.1); scores are kept in fp32. The permutation reads a row
@@ -162,7 +186,8 @@ AttentionShape core_shape(const Context& c, std::int64_t kv_sequence) {
           .sequence = c.share.sequence_length / c.share.context,
           .kv_sequence = kv_sequence,
           .head_dim = c.attention.head_dim,
-          .value_head_dim = c.attention.value_head_dim};
+          .value_head_dim = c.attention.value_head_dim,
+          .dropout = c.share.dropout};
 }
 
 }  // namespace

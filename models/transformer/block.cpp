@@ -51,6 +51,13 @@ void Block::add_weight_casts(const Projection& p) {
   if (!p.shares_input) backward(cast(OpPass::backward_weight, p.rows, p.depth, fp8_bytes));
 }
 
+void Block::keep_for_weight(const Projection& p) {
+  const std::int64_t kept = p.kept_rows > 0 ? p.kept_rows : p.rows;
+  if (!p.input_is_held) keep_for_weight(static_cast<double>(kept * p.depth) * element_bytes(p.precision));
+  keep_for_weight(static_cast<double>(p.rows * p.width) *
+                  (p.gradient_quantised ? element_bytes(p.precision) : bf16_bytes));
+}
+
 void Block::project(const Projection& p) {
   add_forward_cast(p);
   forward(make_gemm(p.name, OpPass::forward, p.rows, p.width, p.depth, p.precision), p.product_again);
@@ -58,6 +65,7 @@ void Block::project(const Projection& p) {
   add_input_cast(p);
   backward(make_gemm(p.name, OpPass::backward_weight, p.width, p.depth, p.rows, p.precision));
   add_weight_casts(p);
+  keep_for_weight(p);
 }
 
 void Block::project_grouped(const Projection& p, std::span<const std::int64_t> rows) {
@@ -70,6 +78,7 @@ void Block::project_grouped(const Projection& p, std::span<const std::int64_t> r
   add_input_cast(p);
   backward(product(OpPass::backward_weight, p.width, p.depth));
   add_weight_casts(p);
+  keep_for_weight(p);
 }
 
 void Block::norm(std::string_view name, std::int64_t rows, std::int64_t width, Precision precision,
@@ -102,6 +111,7 @@ void Block::stream(OpKind kind, std::string_view name, std::int64_t rows, std::i
 BlockOps Block::finish(bool full, double input_bytes) {
   BlockOps ops;
   ops.activations = from_bytes(full ? input_bytes : kept_);
+  ops.for_weight = from_bytes(for_weight_);
   ops.backward_input = full ? forward_ : std::move(again_);
   ops.backward_input.insert(ops.backward_input.end(), std::move_iterator(backward_input_.rbegin()),
                             std::move_iterator(backward_input_.rend()));

@@ -52,6 +52,8 @@ struct Projection {
   bool gradient_quantised = false;  ///< the gradient of its output does
   bool input_again = false;         ///< its input is recomputed, and with fp8 cast again
   bool product_again = false;       ///< its output is recomputed
+  std::int64_t kept_rows = 0;       ///< of its input, where each rank keeps a part of it; 0: all
+  bool input_is_held = false;       ///< by an earlier product, for the weight gradient of both
 };
 
 /// Collects the ops of a block. Ops that move nothing are dropped.
@@ -65,6 +67,8 @@ class Block {
   void run_again(Op op);
   /// Adds bytes held from forward to backward.
   void keep(double bytes) { kept_ += bytes; }
+  /// Adds bytes that a weight gradient reads.
+  void keep_for_weight(double bytes) { for_weight_ += bytes; }
 
   /// A matrix product with fp8 casts where its precision asks for them.
   void project(const Projection& projection);
@@ -86,10 +90,11 @@ class Block {
   void add_forward_cast(const Projection& projection);
   void add_input_cast(const Projection& projection);
   void add_weight_casts(const Projection& projection);
+  void keep_for_weight(const Projection& projection);
 
   std::vector<Op> forward_, again_;
   std::vector<Op> backward_input_, backward_weight_;  ///< last to run first
-  double kept_ = 0;
+  double kept_ = 0, for_weight_ = 0;
 };
 
 }  // namespace moesim

@@ -17,6 +17,8 @@ struct Pair {
   bool gradient_quantised = false;  ///< and the gradient of the output
   bool input_again = false;         ///< input is recomputed
   bool again = false;               ///< first product and activation are recomputed
+  std::int64_t kept_rows = 0;       ///< of its input, where each rank keeps a part of it; 0: all
+  bool input_is_held = false;       ///< by the router, for its own weight gradient
 };
 
 /// What the pair keeps besides its input: the activation's input and output.
@@ -39,7 +41,9 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                          .precision = share.gemm,
                          .quantised = pair.quantised,
                          .input_again = pair.input_again,
-                         .product_again = pair.again};
+                         .product_again = pair.again,
+                         .kept_rows = pair.kept_rows,
+                         .input_is_held = pair.input_is_held};
   const Projection second{.name = pair.second,
                           .rows = pair.rows,
                           .width = hidden,
@@ -70,11 +74,19 @@ void add_shared(Block& block, const Model& model, const Experts& e, const Share&
                     .gated = e.gated,
                     .quantised = share.dispatch == Precision::fp8,
                     .input_again = recompute.norm,
-                    .again = recompute.experts};
+                    .again = recompute.experts,
+                    .kept_rows = share.residual_rows(),
+                    .input_is_held = true};
   add_pair(block, shared, model.hidden, share, recompute, {});
   if (!e.shared_gate) return;
-  block.project({.name = "shared gate", .rows = share.residual_rows(), .width = 1, .depth = model.hidden});
+  block.project({.name = "shared gate",
+                 .rows = share.residual_rows(),
+                 .width = 1,
+                 .depth = model.hidden,
+                 .input_is_held = true});
   block.stream(OpKind::elementwise, "shared gate", share.residual_rows(), model.hidden, 4, 6);
+  // The gate and what it multiplies are each other's gradients.
+  block.keep(bf16_bytes * static_cast<double>(share.residual_rows() * (model.hidden + 1)));
 }
 
 void add_routed(Block& block, const Model& model, const Experts& e, const Share& share,
@@ -98,8 +110,10 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
   if (sorted) add_sort(block, share, rows, model.hidden, false);
 }
 
-/// The sum over a token's experts; their weights were multiplied in the activation. Backward copies the
-/// gradient to each expert, cast to fp8 first where messages are.
+/// The sum over a token's experts. Backward copies the gradient to each expert, cast to fp8 first where
+/// messages are. Fused software has multiplied their weights in the activation; separate kernels multiply
+/// here and keep the results for the weights' gradients, with each row's weight in fp32 and its index of 8
+/// bytes (Megatron-LM, core/transformer/moe/moe_utils.py, unpermute).
 void add_unpermute(Block& block, const Model& model, const Experts& e, const Share& share) {
   const std::int64_t rows = share.dispatched_rows;
   if (rows == 0) return;
@@ -109,6 +123,8 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
       make_streaming(OpKind::unpermute, "unpermute", OpPass::forward, rows, model.hidden, 2 + 2 * summed);
   sum.top_k = e.top_k;
   block.forward(std::move(sum));
+  if (!share.kernels.fused_permutation)
+    block.keep(static_cast<double>(rows) * (bf16_bytes * static_cast<double>(model.hidden) + 4 + 8));
   Op spread = make_streaming(OpKind::permute, "unpermute", OpPass::backward_input, rows, model.hidden,
                              element_bytes(share.dispatch) * (1 + summed));
   spread.top_k = e.top_k;
@@ -125,7 +141,8 @@ void add_dense(Block& block, const Model& model, const FeedForward& f, const Sha
                    .rows = share.tokens(),
                    .width = part_of(f.width, share.tensor),
                    .gated = f.gated,
-                   .input_again = recompute.norm};
+                   .input_again = recompute.norm,
+                   .kept_rows = share.residual_rows()};
   add_pair(block, dense, model.hidden, share, recompute, {});
 }
 

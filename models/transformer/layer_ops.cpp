@@ -53,6 +53,16 @@ BlockOps lower_embedding(const Model& model, const Share& share) {
   // Reads the gradient; reads and writes the rows of the fp32 gradient of the matrix.
   block.backward(make_streaming(OpKind::elementwise, "embedding", OpPass::backward_weight, share.tokens(),
                                 model.hidden, 2 + 4 * read + 4 * positions));
+  const std::int64_t rows = share.residual_rows();
+  block.keep_for_weight(bf16_bytes * static_cast<double>(rows * model.hidden));
+  if (share.dropout) {  // in and out in bf16, and the mask
+    block.forward(
+        make_streaming(OpKind::elementwise, "embedding dropout", OpPass::forward, rows, model.hidden, 5));
+    block.backward(make_streaming(OpKind::elementwise, "embedding dropout", OpPass::backward_weight, rows,
+                                  model.hidden, 5));
+    block.keep(static_cast<double>(rows * model.hidden));
+    block.keep_for_weight(static_cast<double>(rows * model.hidden));
+  }
   return block.finish(false, 0);
 }
 
@@ -62,8 +72,11 @@ BlockOps lower_head(const Model& model, const Share& share, bool fused_loss) {
   Block block;
   block.norm("final norm", share.residual_rows(), model.hidden, Precision::bf16, NormOutput::kept);
   // The head stays bf16 (DeepSeek-V3, section 3.3.1).
-  block.project(
-      {.name = "head projection", .rows = share.tokens(), .width = vocabulary, .depth = model.hidden});
+  block.project({.name = "head projection",
+                 .rows = share.tokens(),
+                 .width = vocabulary,
+                 .depth = model.hidden,
+                 .kept_rows = share.residual_rows()});
   const Loss& loss = fused_loss ? fused_loss_kernel : separate_loss;
   const auto entropy = [&](OpPass pass, double bytes, std::int64_t kernels) {
     Op op = make_streaming(OpKind::elementwise, "cross entropy", pass, share.tokens(), vocabulary, bytes);

@@ -28,7 +28,8 @@ struct Share {
   std::int64_t tensor = 1;           ///< tensor-parallel size: heads, widths and vocabulary are divided by it
   std::int64_t context = 1;          ///< context-parallel size: rows are divided by it
   bool sequence_parallel = true;     ///< norms and residuals also divided over the tensor group
-  bool dropout = false;              ///< of each block's result, before it is added to the residual stream
+  bool dropout = false;  ///< of the embedding, of attention's weights, and of each block's result before it
+                         ///< is added to the residual stream
   std::int64_t expert_tensor = 1;    ///< tensor-parallel size inside an expert
   std::span<const std::int64_t>
       expert_rows{};  ///< rows that arrive for each local expert (empty: dense layer)
@@ -38,6 +39,7 @@ struct Share {
   Precision dispatch =
       Precision::bf16;  ///< of rows sent to experts (and gradients of their results); fp8 is cast before
   std::int64_t source_length = 0;  ///< encoder sequence that cross attention reads; 0 is sequence_length
+  Kernels kernels{};
   /// Rows of the microbatch on this device outside tensor parallelism: sequences x sequence_length / context.
   std::int64_t tokens() const { return sequences * sequence_length / context; }
   /// Rows of norms, residuals and the router: divided over the tensor group too when `sequence_parallel`.
@@ -46,11 +48,15 @@ struct Share {
   }
 };
 
-/// Ops of one block in the three passes, and the activations it keeps for backward. Recomputed ops stand at
-/// the head of backward_input; their own pass stays `forward`, which tells them apart and costs them right.
+/// Ops of one block in the three passes, and the bytes it keeps between them. Recomputed ops stand at the head
+/// of backward_input; their own pass stays `forward`, which tells them apart and costs them right.
 struct BlockOps {
   std::vector<Op> forward, backward_input, backward_weight;
-  Bytes activations;
+  Bytes activations;  ///< from forward to backward
+  /// From the input gradient to the weight gradient, where the two are passes of their own: what the products
+  /// of the latter read, their inputs and the gradients of their outputs (Qi et al., arXiv 2401.10241, table
+  /// 1: 32 s b h of a GPT layer). What forward did not keep has been computed again by then, and is held.
+  Bytes for_weight;
 };
 
 /// A layer as two blocks with the exchange between them: attention (norms, attention, residual, then router
@@ -72,8 +78,8 @@ struct LayerOps {
 };
 
 /// Throws std::logic_error for sizes below 1. Activations kept follow Korthikanti et al., arXiv 2205.05198,
-/// equations 1-4, less scores (all of 5 a s^2 b; fused attention keeps 4 a s b bytes of log-sum-exp instead),
-/// and without `dropout` its masks (2 of the 34 s b h).
+/// equations 1-4. Fused attention keeps 4 a s b bytes of log-sum-exp in place of 5 a s^2 b for scores; without
+/// `dropout` its masks are missing (2 of the 34 s b h), and of 5 a s^2 b all but the output of softmax (2).
 LayerOps lower_layer(const Model& model, std::size_t layer, const Share& share, const Recompute& recompute);
 /// Its attention block alone: of the routing it depends on dispatched_rows only.
 BlockOps lower_attention(const Model& model, std::size_t layer, const Share& share,

@@ -109,6 +109,8 @@ struct Parameters {
   }
 };
 
+/// Elements of an attention's projections down to latents; 0 without. Tensor parallelism leaves them whole.
+std::int64_t down_projections(std::int64_t hidden, const Attention& attention);
 /// Parameters of one layer (embedding and head are zero; a prediction layer includes its projection, counted
 /// to the attention, and its norms).
 Parameters layer_parameters(const Model& model, std::size_t layer);

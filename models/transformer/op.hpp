@@ -46,11 +46,18 @@ struct Op {
                value_head_dim = 0;
   std::int64_t window = 0;  ///< attention: 0 is the whole sequence
   bool causal = true;
+  bool dropout = false;  ///< attention: of the weights; a fused kernel draws it again in backward
   std::int64_t top_k = 1;
   Flops flops;  ///< of products, as the mathematics needs them (causal attention counts half the square);
                 ///< else zero
   Bytes bytes;  ///< read and written in device memory, each operand once
   std::int64_t kernels = 1;  ///< launches that it takes
+};
+
+/// Whether kernels are fused, where that decides what is held from forward to backward.
+struct Kernels {
+  bool fused_attention = true;    ///< else the scores after softmax are written, and after dropout once more
+  bool fused_permutation = true;  ///< else results of experts are multiplied with their weights at home
 };
 
 /// Constructors that fill in FLOPs and bytes; they throw RunError for more bytes than 64 bits hold. A product
@@ -69,6 +76,7 @@ struct AttentionShape {
                value_head_dim = 1;
   std::int64_t window = 0;
   bool causal = true;
+  bool dropout = false;
 };
 /// Forward: two products (scores, weighted values). Backward: the four of the mathematics, twice the
 /// forward's FLOPs; that fused kernels compute the scores once more (2.5 times, FlashAttention-2, arXiv

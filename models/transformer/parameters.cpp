@@ -73,6 +73,10 @@ Flops attention_flops(const Attention& a, std::int64_t sequence, std::int64_t wi
 
 }  // namespace
 
+std::int64_t down_projections(std::int64_t hidden, const Attention& a) {
+  return a.is_latent() ? hidden * (a.q_lora_rank + a.kv_lora_rank + a.rope_head_dim) : 0;
+}
+
 Parameters layer_parameters(const Model& model, std::size_t index) {
   ensure(index < model.layers.size(), "a layer of the model");
   const Layer& layer = model.layers[index];

@@ -83,6 +83,8 @@ class Collective {
   virtual ~Collective() = default;
   /// The traffic of a request. Throws InputError for an operation that the algorithm does not do.
   virtual Traffic plan(const Request& request, const Fabric& fabric) const = 0;
+  /// Whether messages go through buffers of the algorithm's own, not through a communicator's channels.
+  virtual bool has_own_buffers() const { return false; }
 };
 
 /// The members of the family.

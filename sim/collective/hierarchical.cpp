@@ -47,6 +47,8 @@ class Hierarchical final : public Collective {
   Hierarchical(const CollectiveSettings& settings, double nvlink_efficiency)
       : settings_(settings), nvlink_efficiency_(nvlink_efficiency) {}
 
+  bool has_own_buffers() const override { return true; }
+
   Traffic plan(const Request& request, const Fabric& fabric) const override {
     if (request.operation != Operation::all_to_all) refuse("hierarchical", request.operation, "all_to_all");
     Traffic traffic{.flows = {},

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "models/base/error.hpp"
+#include "sim/scenario/holdings.hpp"
 
 namespace moesim {
 
@@ -41,6 +42,12 @@ Communicators::Communicators(const Scenario& scenario, Loading loading) : fold_(
     add_scope(scenario, Scope::context, scenario.layout.context_groups(), rank);
     add_scope(scenario, Scope::expert_tensor, scenario.layout.expert_tensor_groups(), rank);
   }
+  if (const auto ranks = embedding_ranks(scenario)) {
+    std::vector<Group> positions;
+    for (std::uint32_t position = 0; position < sizes.stage_devices(); ++position)
+      positions.push_back({position});
+    add_groups(scenario, Scope::embedding, positions, {ranks->begin(), ranks->end()});
+  }
 }
 
 /// Where one actor stands for several positions, the first of their groups stands for the others.
@@ -67,6 +74,11 @@ void Communicators::add_scope(const Scenario& scenario, Scope scope, const std::
   const std::vector<std::int64_t> ranks =
       synchronises ? holders(scenario, rank) : std::vector<std::int64_t>{rank};
   if (ranks.front() != rank) return;  // the lower of two holders makes the communicator for both
+  add_groups(scenario, scope, groups, ranks);
+}
+
+void Communicators::add_groups(const Scenario& scenario, Scope scope, const std::vector<Group>& groups,
+                               const std::vector<std::int64_t>& ranks) {
   constexpr std::size_t none = ~std::size_t{0};
   std::vector<std::size_t> communicator_of(fold_.count, none);  // by representative
   for (const Group& group : groups) {

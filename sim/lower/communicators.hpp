@@ -21,8 +21,9 @@ enum class Scope : std::uint8_t {
   expert_data,    ///< gradients and parameters of experts
   context,        ///< keys and values of shared sequences
   expert_tensor,  ///< rows of experts whose matrices are shared
+  embedding,      ///< gradients of the embedding's copies on the first and the last pipeline rank
 };
-inline constexpr std::size_t scope_count = 6;
+inline constexpr std::size_t scope_count = 7;
 
 /// One communicator: the groups that it stands for (all whose members fold to the same actors) and the actors
 /// that call it. Its members issue the same calls in the same order.
@@ -57,6 +58,9 @@ class Communicators {
 
  private:
   void add_scope(const Scenario& scenario, Scope scope, const std::vector<Group>& groups, std::int64_t rank);
+  /// The groups of a scope over these pipeline ranks.
+  void add_groups(const Scenario& scenario, Scope scope, const std::vector<Group>& groups,
+                  const std::vector<std::int64_t>& ranks);
   void add_members(Scope scope, const std::vector<std::int64_t>& ranks, const Group& group,
                    std::vector<std::size_t>& communicator_of);
   void place_experts(const std::vector<Group>& expert_groups);

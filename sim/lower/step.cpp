@@ -297,6 +297,19 @@ PatternId Step::sync_pattern(ActorId actor, Scope scope, Operation operation, co
   });
 }
 
+PatternId Step::embedding_pattern(ActorId actor, Bytes bytes) {
+  const std::size_t index = communicators_.index_of(Scope::embedding, actor);
+  return find_or_make(index, static_cast<std::uint64_t>(bytes.count), [&] {
+    const Communicator& communicator = communicators_.of(Scope::embedding, actor);
+    const bool to_server = scenario_.gradient_sync.updater == Updater::server;
+    const Collectives& collectives = scenario_.collectives;
+    return patterns_.make(builder_, to_server ? *collectives.servers : *collectives.gradients,
+                          requests(communicator, {.operation = Operation::all_reduce, .bytes = bytes}),
+                          communicator.members,
+                          {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
+  });
+}
+
 PatternId Step::context_pattern(ActorId actor, Operation operation, Bytes whole) {
   return sync_pattern(actor, Scope::context, operation, *scenario_.collectives.context, whole);
 }

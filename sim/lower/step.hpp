@@ -64,6 +64,8 @@ class Step {
   /// pipeline rank; `nothing` where no expert has copies on several ranks.
   PatternId copies_pattern(ActorId actor);
   PatternId tensor_pattern(ActorId actor, Operation operation);
+  /// Of an actor on the first or the last pipeline rank.
+  PatternId embedding_pattern(ActorId actor, Bytes bytes);
   /// Keys and values, or their gradients, of a whole context-parallel group gathered or reduced.
   PatternId context_pattern(ActorId actor, Operation operation, Bytes whole);
   /// As many bytes from each rank of a context-parallel group to the next, `rounds` times.

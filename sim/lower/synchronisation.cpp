@@ -219,6 +219,7 @@ void Synchronisation::update(ActorId actor) {
   } else {
     send_whole(actor);
   }
+  sum_embeddings(actor);
   optimize(actor);
   const Collective& parameters = *scenario_.collectives.parameters;
   const Bytes element = size_of(Precision::bf16);

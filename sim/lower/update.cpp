@@ -45,6 +45,19 @@ void Synchronisation::sum_copies(ActorId actor) {
   step_.join(actor);
 }
 
+void Synchronisation::sum_embeddings(ActorId actor) {
+  const auto ranks = embedding_ranks(scenario_);
+  const std::int64_t rank = step_.communicators().actors()[actor].pipeline_rank;
+  if (!ranks || std::find(ranks->begin(), ranks->end(), rank) == ranks->end()) return;
+  const std::int64_t replicas = plan_.shards_gradients ? group_of(actor, false).group_size() : 1;
+  const std::int64_t elements = (embedding_copy(scenario_) + replicas - 1) / replicas;
+  Tag tag;
+  tag.work = Work::gradient;
+  step_.call(actor, Scope::embedding,
+             step_.embedding_pattern(actor, size_of(scenario_.precision.gradient) * elements), tag);
+  step_.join(actor);
+}
+
 void Synchronisation::stream(ActorId actor, std::string_view name, std::int64_t elements, double bytes) {
   if (elements == 0 || bytes == 0) return;
   Tag tag;

@@ -8,6 +8,7 @@ namespace {
 /// Bytes and device times of the gradients of one pipeline rank, those of experts apart.
 struct RankGradients {
   std::array<double, 2> bytes{}, time{};
+  double embedding_bytes = 0, embedding_time = 0;  ///< between its copies
 };
 
 /// The share of a part in the gradients that go together with it.
@@ -24,8 +25,10 @@ double devices_of(const TaskGraph& graph, std::span<const ActorId> actors) {
   return devices;
 }
 
-std::vector<RankGradients> gradients_of_ranks(const TaskGraph& graph, const Timeline& timeline,
-                                              std::size_t ranks) {
+std::vector<RankGradients> gradients_of_ranks(const Scenario& scenario, const TaskGraph& graph,
+                                              const Timeline& timeline) {
+  const std::size_t ranks = scenario.order.ranks.size();
+  const bool has_copies = embedding_ranks(scenario).has_value();  // no two ranks share others then
   std::vector<RankGradients> sums(ranks);
   const std::size_t positions = graph.actor_count / ranks;  // actors of one pipeline rank lie together
   for (TaskId task = 0; task < graph.size(); ++task) {
@@ -35,9 +38,12 @@ std::vector<RankGradients> gradients_of_ranks(const TaskGraph& graph, const Time
     const std::span<const ActorId> members = graph.members_of(pattern);
     RankGradients& sum = sums[members.front() / positions];
     const std::size_t experts = tag.experts ? 1 : 0;
-    sum.bytes[experts] += static_cast<double>(pattern.bytes_sent);
-    sum.time[experts] +=
+    const auto bytes = static_cast<double>(pattern.bytes_sent);
+    const double time =
         static_cast<double>((timeline.ends[task] - timeline.starts[task]).count) * devices_of(graph, members);
+    const bool is_between_copies = has_copies && members.front() / positions != members.back() / positions;
+    (is_between_copies ? sum.embedding_bytes : sum.bytes[experts]) += bytes;
+    (is_between_copies ? sum.embedding_time : sum.time[experts]) += time;
   }
   return sums;
 }
@@ -47,7 +53,7 @@ std::vector<RankGradients> gradients_of_ranks(const TaskGraph& graph, const Time
 void add_gradient_parts(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
                         Report& report) {
   const std::size_t ranks = scenario.order.ranks.size();
-  const std::vector<RankGradients> sums = gradients_of_ranks(graph, timeline, ranks);
+  const std::vector<RankGradients> sums = gradients_of_ranks(scenario, graph, timeline);
   std::array<double, held_part_count> bytes{};
   std::array<double, held_part_count> time{};
   for (std::size_t rank = 0; rank < ranks; ++rank) {
@@ -58,6 +64,8 @@ void add_gradient_parts(const Scenario& scenario, const TaskGraph& graph, const 
       bytes[part] += share * sums[rank].bytes[experts];
       time[part] += share * sums[rank].time[experts];
     }
+    bytes[static_cast<std::size_t>(HeldPart::embedding)] += sums[rank].embedding_bytes;
+    time[static_cast<std::size_t>(HeldPart::embedding)] += sums[rank].embedding_time;
   }
   double devices = 0;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) devices += graph.devices_of(actor);

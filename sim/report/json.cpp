@@ -121,10 +121,13 @@ Json memory(const Report& report) {
                       {"optimizer", stage.optimizer.count},
                       {"activations", stage.activations.count},
                       {"buffers", stage.buffers.count},
+                      {"driver", stage.driver.count},
+                      {"channels", stage.channels.count},
                       {"total", stage.total().count}});
   }
   return {{"per_stage", std::move(stages)},
           {"peak", report.memory_peak().count},
+          {"peak_of_tensors", report.tensors_peak().count},
           {"capacity", report.memory_capacity.count},
           {"fits", report.fits()}};
 }

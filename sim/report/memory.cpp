@@ -6,6 +6,7 @@
 
 #include "sim/report/report.hpp"
 #include "sim/scenario/holdings.hpp"
+#include "sim/scenario/outside.hpp"
 #include "sim/scenario/placeholders.hpp"
 #include "sim/scenario/share.hpp"
 #include "sim/schedule/stage.hpp"
@@ -15,9 +16,9 @@ namespace {
 
 /// Activations of one microbatch in each model stage, and the working memory of its communication.
 struct StageBytes {
-  std::vector<Bytes> activations;  ///< without experts where ranks differ
-  Bytes exchange;                  ///< rows that arrive for local experts, and as many on their way back
-  Bytes context;                   ///< keys and values of other context-parallel ranks, and their gradients
+  std::vector<Kept> kept;  ///< without experts where ranks differ
+  Bytes exchange;          ///< rows that arrive for local experts, and as many on their way back
+  Bytes context;           ///< keys and values of other context-parallel ranks, and their gradients
 };
 
 /// One of the ranks of an expert group.
@@ -51,7 +52,7 @@ Bytes context_buffer(const Scenario& scenario, const BlockOps& attention) {
 
 StageBytes bytes_of_stages(const Scenario& scenario) {
   const std::vector<std::size_t> shape = first_of_shape(scenario.model);
-  std::vector<Bytes> of_layer(shape.size());
+  std::vector<Kept> of_layer(shape.size());
   StageBytes bytes;
   for (std::size_t layer = 0; layer < shape.size(); ++layer) {
     if (shape[layer] != layer) {
@@ -59,41 +60,52 @@ StageBytes bytes_of_stages(const Scenario& scenario) {
       continue;
     }
     const LayerOps ops = ops_of_layer(scenario, layer);
-    of_layer[layer] = ops.attention.activations;
-    if (!scenario.loads || !scenario.model.layers[layer].is_moe)
-      of_layer[layer] += ops.feed_forward.activations;
+    of_layer[layer] = kept_of(ops.attention);
+    if (!scenario.loads || !scenario.model.layers[layer].is_moe) of_layer[layer] += kept_of(ops.feed_forward);
     bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, layer));
     bytes.context = std::max(bytes.context, context_buffer(scenario, ops.attention));
   }
-  const Share share = share_of(scenario);
   for (std::int64_t stage = 0; stage < scenario.order.model_stages(); ++stage) {
-    Bytes sum;
+    Kept sum;
     const std::int64_t first = scenario.first_layer(stage);
     const std::int64_t count = scenario.layers_per_stage[static_cast<std::size_t>(stage)];
     for (std::int64_t layer = first; layer < first + count; ++layer)
       sum += of_layer[static_cast<std::size_t>(layer)];
-    if (stage == 0) sum += lower_embedding(scenario.model, share).activations;
-    if (stage + 1 == scenario.order.model_stages()) {
-      sum += lower_head(scenario.model, share, scenario.fused_loss).activations *
-             (1 + scenario.model.prediction_layers);
-    }
-    bytes.activations.push_back(sum);
+    if (stage == 0) sum += kept_by_embedding(scenario);
+    if (stage + 1 == scenario.order.model_stages()) sum += kept_by_head(scenario);
+    bytes.kept.push_back(sum);
   }
   return bytes;
 }
 
-/// Activations of the experts of a stage, where ranks differ.
-Bytes expert_activations(const Scenario& scenario, std::size_t stage, std::int64_t microbatch,
-                         const ExpertPosition& position) {
-  Bytes sum;
+/// By the experts of a stage, where ranks differ.
+Kept kept_by_experts(const Scenario& scenario, std::size_t stage, std::int64_t microbatch,
+                     const ExpertPosition& position) {
+  Kept sum;
   if (!scenario.loads) return sum;
   const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
   for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
     if (!scenario.model.layers[static_cast<std::size_t>(layer)].is_moe) continue;
     const std::uint32_t loads = scenario.loads->number_of(layer, microbatch, position.group);
-    sum += scenario.loads->work(loads, position.rank).activations;
+    const ExpertWork& work = scenario.loads->work(loads, position.rank);
+    sum += {work.activations, work.for_weight};
   }
   return sum;
+}
+
+/// What a pass adds to the activations that are alive.
+Bytes change_by(Pass pass, const Kept& kept) {
+  switch (pass) {
+    case Pass::forward:
+      return kept.for_backward;
+    case Pass::backward_input:
+      return kept.for_weight - kept.for_backward;
+    case Pass::backward_weight:
+      return Bytes{} - kept.for_weight;
+    case Pass::backward:
+      break;
+  }
+  return Bytes{} - kept.for_backward;
 }
 
 Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes,
@@ -102,14 +114,10 @@ Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageB
   Bytes peak;
   for (const Slot& slot : scenario.order.ranks[static_cast<std::size_t>(rank)]) {
     const std::size_t stage = stage_of(scenario.order, rank, slot);
-    const Bytes size =
-        bytes.activations[stage] + expert_activations(scenario, stage, slot.microbatch, position);
-    if (slot.pass == Pass::forward) {
-      alive += size;
-      peak = std::max(peak, alive);
-    } else if (slot.pass != Pass::backward_input) {
-      alive -= size;
-    }
+    Kept kept = bytes.kept[stage];
+    kept += kept_by_experts(scenario, stage, slot.microbatch, position);
+    alive += change_by(slot.pass, kept);
+    peak = std::max(peak, alive);
   }
   return peak;
 }
@@ -223,10 +231,13 @@ UpdateBytes update_bytes(const Scenario& scenario, std::int64_t rank) {
 std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
   const StageBytes bytes = bytes_of_stages(scenario);
   const Sizes& sizes = scenario.layout.sizes();
+  const OutsideTensors outside = outside_tensors(scenario);
   std::vector<MemoryReport> ranks;
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
     const UpdateBytes update = update_bytes(scenario, rank);
     MemoryReport memory;
+    memory.driver = outside.driver;
+    memory.channels = outside.channels;
     memory.parameters = update.parameters;
     memory.gradients = update.gradients;
     memory.optimizer = update.optimizer;

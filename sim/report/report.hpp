@@ -78,7 +78,9 @@ struct LinkClassReport {
 /// Device memory of one pipeline rank.
 struct MemoryReport {
   Bytes parameters, gradients, optimizer, activations, buffers;
-  Bytes total() const { return parameters + gradients + optimizer + activations + buffers; }
+  Bytes driver, channels;  ///< OutsideTensors
+  Bytes tensors() const { return parameters + gradients + optimizer + activations + buffers; }
+  Bytes total() const { return tensors() + driver + channels; }
 };
 
 /// The busiest expert of a layer.
@@ -172,6 +174,7 @@ struct Report {
   FlopRate flops_per_device() const { return flops_per_device(mfu_attention); }
   double mfu() const { return mfu(mfu_attention); }
   Bytes memory_peak() const;
+  Bytes tensors_peak() const;  ///< without what no tensor holds: what an allocator's statistics show
   bool fits() const { return memory_peak() <= memory_capacity; }
 };
 

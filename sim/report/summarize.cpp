@@ -191,6 +191,12 @@ Percentiles percentiles_of(std::vector<double> values) {
           .mean = std::accumulate(values.begin(), values.end(), 0.0) / count};
 }
 
+Bytes Report::tensors_peak() const {
+  Bytes highest;
+  for (const MemoryReport& rank : memory) highest = std::max(highest, rank.tensors());
+  return highest;
+}
+
 Bytes Report::memory_peak() const {
   Bytes highest;
   for (const MemoryReport& rank : memory) highest = std::max(highest, rank.total());

@@ -160,14 +160,15 @@ std::string routing(const Report& report) {
 
 std::string memory(const Report& report) {
   if (report.memory.empty()) return {};
-  std::string text = fmt::format("\n{:<8} {:>11} {:>10} {:>10} {:>12} {:>10} {:>10}\n", "Memory",
-                                 "parameters", "gradients", "optimizer", "activations", "buffers", "total");
+  std::string text =
+      fmt::format("\n{:<8} {:>11} {:>10} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}\n", "Memory", "parameters",
+                  "gradients", "optimizer", "activations", "buffers", "driver", "channels", "total");
   for (std::size_t rank = 0; rank < report.memory.size(); ++rank) {
     const MemoryReport& row = report.memory[rank];
-    text +=
-        fmt::format("  {:<6} {:>11} {:>10} {:>10} {:>12} {:>10} {:>10}\n",
-                    fmt::format("rank {}", rank).substr(0, 8), print(row.parameters), print(row.gradients),
-                    print(row.optimizer), print(row.activations), print(row.buffers), print(row.total()));
+    text += fmt::format("  {:<6} {:>11} {:>10} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}\n",
+                        fmt::format("rank {}", rank).substr(0, 8), print(row.parameters),
+                        print(row.gradients), print(row.optimizer), print(row.activations),
+                        print(row.buffers), print(row.driver), print(row.channels), print(row.total()));
   }
   return text + fmt::format("  {} of {}: {}\n", print(report.memory_peak()), print(report.memory_capacity),
                             report.fits() ? "fits" : "DOES NOT FIT");

@@ -53,9 +53,10 @@ double whole_utilization(const Scenario& scenario, const Simulation& run) {
   return 100 * whole.count * token_rate(scenario, run) / run.report.peak.count;
 }
 
+/// Of tensors: published peaks are those of PyTorch's allocator.
 double peak_memory(const Scenario&, const Simulation& run) {
   need_model(run.report);
-  return static_cast<double>(run.report.memory_peak().count) / static_cast<double>(std::int64_t{1} << 30);
+  return static_cast<double>(run.report.tensors_peak().count) / static_cast<double>(std::int64_t{1} << 30);
 }
 
 double flops(const Scenario& scenario, const Simulation& run, bool causal) {

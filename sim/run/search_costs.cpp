@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "sim/scenario/outside.hpp"
 #include "sim/scenario/share.hpp"
 
 namespace moesim {
@@ -16,6 +17,7 @@ void add(const auto& block, LayerCost& cost) {
   cost.backward_weight += block.alone[2];
   cost.contended += block.contended[0] + block.contended[1] + block.contended[2];
   cost.activations += block.activations;
+  cost.for_weight += block.for_weight;
 }
 
 }  // namespace
@@ -41,6 +43,7 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   again += more.again;
   hidden += more.hidden;
   activations += more.activations;
+  for_weight += more.for_weight;
   replicated += more.replicated;
   experts += more.experts;
   gathered += more.gathered;
@@ -86,16 +89,34 @@ DivisionGroups SearchTables::groups(const Division& division) {
   const std::vector<Group> data = layout.data_groups();
   const std::vector<Group> expert_data = layout.expert_data_groups();
   const bool can_be_both = last > 0;
-  std::vector<std::vector<DeviceId>> sends;
-  for (std::uint32_t position = 0; position < division.sizes.stage_devices(); ++position)
+  std::vector<std::vector<DeviceId>> sends, ends;
+  for (std::uint32_t position = 0; position < division.sizes.stage_devices(); ++position) {
     sends.push_back({layout.device(0, position), layout.device(std::min<std::int64_t>(1, last), position)});
+    ends.push_back({layout.device(0, position), layout.device(last, position)});
+  }
   return {.expert = add(layout.expert_groups(), false),
           .tensor = add(layout.tensor_groups(), false),
           .context = add(layout.context_groups(), false),
           .expert_tensor = add(layout.expert_tensor_groups(), false),
           .data = {add(data, false), add(data, can_be_both)},
           .expert_data = {add(expert_data, false), add(expert_data, can_be_both)},
-          .send = traffic_.add(std::move(sends))};
+          .send = traffic_.add(std::move(sends)),
+          .ends = traffic_.add(std::move(ends)),
+          .outside = outside(layout)};
+}
+
+std::array<std::array<std::array<double, 2>, 2>, 2> SearchTables::outside(const Layout& layout) const {
+  std::array<std::array<std::array<double, 2>, 2>, 2> bytes{};
+  for (const bool both : {false, true}) {
+    for (const bool every : {false, true}) {
+      for (const bool sums : {false, true}) {
+        GradientPlan plan;
+        plan.updater = every ? Updater::every_rank : Updater::owner;
+        bytes[both][every][sums] = count(outside_tensors(scenario_, {layout, plan, both, sums}).total());
+      }
+    }
+  }
+  return bytes;
 }
 
 double SearchTables::spread_of(std::int64_t ranks) {
@@ -124,8 +145,6 @@ void SearchTables::become(const Division& division, std::int64_t microbatch, con
   scenario_.layout = Layout(division.sizes, division.placement);
   scenario_.batch.microbatch = microbatch;
   scenario_.recompute = recompute;
-  // Holdings ask whether the head stands on another stage than the embedding.
-  scenario_.order.chains.assign(1, std::vector<Place>(static_cast<std::size_t>(division.sizes.pipeline)));
   if (is_uneven_) scenario_.routing_spread = spread_of(division.sizes.expert);
 }
 
@@ -151,6 +170,7 @@ SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
     }
   }
   cost.activations = count(ops.activations);
+  cost.for_weight = count(ops.for_weight);
   if (scenario_.placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
   return cost;
 }
@@ -180,7 +200,11 @@ const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key
     // The busiest rank differs from layer to layer, so none holds as much as all the busiest together.
     if (is_uneven_) scenario_.routing_spread = 0;
     const std::vector<std::int64_t> rows = expert_rows(scenario_, layer);
-    if (is_uneven_) place->second.back().activations = cost_with(rows).activations;
+    if (is_uneven_) {
+      const BlockCost even = cost_with(rows);
+      place->second.back().activations = even.activations;
+      place->second.back().for_weight = even.for_weight;
+    }
     if (is_uneven_) scenario_.routing_spread = spread_of(scenario_.layout.sizes().expert);
     if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
     const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
@@ -202,7 +226,8 @@ const std::array<SearchTables::BlockCost, 2>& SearchTables::ends(const Key& key)
     head.alone[pass] += predictions * (head.alone[pass] + embedding.alone[pass]);
     head.contended[pass] += predictions * (head.contended[pass] + embedding.contended[pass]);
   }
-  head.activations *= 1 + predictions;
+  head.activations += predictions * (head.activations + embedding.activations);
+  head.for_weight += predictions * (head.for_weight + embedding.for_weight);
   place->second = {embedding, head};
   return place->second;
 }
@@ -269,11 +294,16 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
     cost.context_buffer = std::max(cost.context_buffer, attentions[shape].context_buffer);
   }
   add(both_ends[0], cost.embedding);
-  add(both_ends[1], cost.head);
-  cost.head.head_placeholders = count(placeholder_bytes(both_ends[1].weights));
-  add_sent_at_ends(groups, cost.embedding, cost.head);
+  LayerCost head;
+  add(both_ends[1], head);
+  head.head_placeholders = count(placeholder_bytes(both_ends[1].weights));
+  add_sent_at_ends(groups, cost.embedding, head);
   add_held(embedding_holdings(scenario_), groups, cost.embedding);
-  add_held(head_holdings(scenario_), groups, cost.head);
+  for (const bool is_apart : {false, true}) {
+    cost.heads[is_apart] = head;
+    add_held(head_holdings(scenario_, is_apart), groups, cost.heads[is_apart]);
+  }
+  cost.embedding_copy = static_cast<double>(embedding_copy(scenario_));
   cost.send_buffer = count(send_buffers(scenario_));
   if (sizes.pipeline > 1) add_sends(groups, cost);
   return cost;

@@ -29,6 +29,7 @@ struct LayerCost {
   double before_attention = 0, after_attention = 0, before_experts = 0, after_experts = 0, again = 0;
   double hidden = 0;                   ///< of backward_sent, where a pass computes both gradients
   double activations = 0;              ///< bytes kept from forward to backward
+  double for_weight = 0;               ///< bytes kept from the input gradient to the weight gradient
   double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
   double gathered = 0, scattered = 0;  ///< seconds to gather its parameters, to reduce its gradients
   double largest = 0;                  ///< most parameters that are gathered at a time
@@ -54,12 +55,18 @@ struct DivisionGroups {
   GroupSet expert, tensor, context, expert_tensor;
   std::array<GroupSet, 2> data, expert_data;  ///< of pipelines in one direction, in both
   GroupSet send;                              ///< a stage to the next; without one, any
+  GroupSet ends;                              ///< the first stage and the last
+  /// Communicators' memory, by whether a pipeline goes both ways, whether gradients are summed on every rank,
+  /// and whether first and last stage have copies of the embedding.
+  std::array<std::array<std::array<double, 2>, 2>, 2> outside;
 };
 
 /// All layers of one division, microbatch size and recomputation.
 struct MicrobatchCost {
   std::vector<LayerCost> layers;  ///< by shape: entry of Tables::shape_of_layer()
-  LayerCost embedding, head;
+  LayerCost embedding;
+  std::array<LayerCost, 2> heads;  ///< on a rank that holds the first stage too, and apart from it
+  double embedding_copy = 0;       ///< elements that the latter adds
   double exchange_buffer = 0, context_buffer = 0, send_buffer = 0;  ///< bytes
   double send = 0;                                                  ///< seconds from stage to stage
   double gather_sent = 0;     ///< seconds in which the receiving group gathers what was sent in parts
@@ -92,7 +99,7 @@ class SearchTables {
   };
   struct BlockCost {
     std::array<double, 3> alone{}, contended{};
-    double activations = 0, context_buffer = 0, exchange_buffer = 0;
+    double activations = 0, for_weight = 0, context_buffer = 0, exchange_buffer = 0;
     std::vector<Core> cores;
     std::vector<WeightShape> weights;  ///< for which placeholders stand
   };
@@ -101,6 +108,8 @@ class SearchTables {
   /// The spread of rows that makes the busiest of so many ranks as busy as the scenario's loads make it, in
   /// the mean layer; 0 where loads are even.
   double spread_of(std::int64_t ranks);
+  /// DivisionGroups::outside.
+  std::array<std::array<std::array<double, 2>, 2>, 2> outside(const Layout& layout) const;
   void become(const Division& division, std::int64_t microbatch, const Recompute& recompute);
   BlockCost cost_of(const BlockOps& ops) const;
   const std::vector<BlockCost>& attention(const Key& key);

@@ -79,11 +79,27 @@ std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector
       stages[stage] += cost.layers[shape_of_layer[layer++]];
   }
   stages.front() += cost.embedding;
-  stages.back() += cost.head;
   return stages;
 }
 
 namespace {
+
+/// What the rank holds at the worst of the moments that the profile knows.
+double most_alive(const PipelineProfile& profile, std::size_t rank, const std::vector<LayerCost>& stages) {
+  const std::span<const std::size_t> held = profile.stages_of(rank);
+  double most = 0;
+  const std::size_t moments = profile.alive.size() / (profile.work.size() * profile.chunks);
+  for (std::size_t kept = 0; kept < moments; ++kept) {
+    const std::span<const AliveCounts> alive = profile.alive_on(rank, kept);
+    double sum = 0;
+    for (std::size_t chunk = 0; chunk < held.size(); ++chunk) {
+      const LayerCost& stage = stages[held[chunk]];
+      sum += alive[chunk].for_backward * stage.activations + alive[chunk].for_weight * stage.for_weight;
+    }
+    most = std::max(most, sum);
+  }
+  return most;
+}
 
 /// Time of a forward beside a backward over that of one after the other, of the mean stage.
 double overlapped_share(const SearchTables& tables, const PipelineProfile& profile,
@@ -130,20 +146,20 @@ Arrivals arrivals_of(const PipelineProfile& profile, std::size_t rank) {
 }  // namespace
 
 PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchCost& cost,
-                                   const PipelineProfile& profile, const std::vector<LayerCost>& stages)
+                                   const PipelineProfile& profile, std::vector<LayerCost> stages)
     : scenario_(tables.scenario()), profile_(profile), ranks_(profile.work.size()) {
   buffers_ = cost.exchange_buffer + cost.context_buffer + cost.send_buffer;
   send_ = cost.send;
+  stages.back() += cost.heads[profile.is_head_apart ? 1 : 0];
+  if (profile.is_head_apart) embedding_copy_ = cost.embedding_copy;
   const auto chunks = static_cast<double>(profile.chunks);
   const double beside = overlapped_share(tables, profile, stages);
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
     Rank& rank = ranks_[r];
     LayerCost sum;
     const std::span<const std::size_t> held = profile.stages_of(r);
-    for (std::size_t chunk = 0; chunk < held.size(); ++chunk) {
-      sum += stages[held[chunk]];
-      rank.activations += profile.alive[r * profile.chunks + chunk] * stages[held[chunk]].activations;
-    }
+    for (const std::size_t stage : held) sum += stages[stage];
+    rank.activations = most_alive(profile, r, stages);
     const double pace = cost.paces[r];
     const auto [arrive, come_back] = arrivals_of(profile, r);
     const double gathers = cost.gather_sent * arrive;
@@ -224,6 +240,7 @@ double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& 
     const PassSeconds& last = rank.passes;  // the microbatch that gradients beside compute hide behind
     if (plan.overlap) sum = std::max(0.0, sum - last.backward_input - last.backward_weight);
   }
+  sum += sum_of_embeddings(plan, groups, traffic);
   double elements = rank.replicated + rank.experts;
   if (plan.updater == Updater::owner) {
     elements = shard(rank.replicated, static_cast<double>(traffic.group_size(groups.data[both]))) +
@@ -238,6 +255,19 @@ double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& 
     sum += seconds(operation, *scenario_.collectives.parameters, 2);
   }
   return sum;
+}
+
+/// Of the gradients of the embedding's two copies, or of a rank's shard of them.
+double PipelineEstimate::sum_of_embeddings(const GradientPlan& plan, const DivisionGroups& groups,
+                                           TrafficTimes& traffic) const {
+  if (embedding_copy_ == 0) return 0;
+  const std::size_t both = profile_.is_bidirectional ? 1 : 0;
+  const auto replicas = static_cast<double>(traffic.group_size(groups.data[both]));
+  const double elements = plan.shards_gradients ? shard(embedding_copy_, replicas) : embedding_copy_;
+  const Collectives& all = scenario_.collectives;
+  const Collective& collective = plan.updater == Updater::server ? *all.servers : *all.gradients;
+  return traffic.seconds(groups.ends, Operation::all_reduce, collective,
+                         elements * static_cast<double>(size_of(scenario_.precision.gradient).count));
 }
 
 /// As memory_of_ranks() counts it, less what shards round up to.
@@ -278,6 +308,8 @@ Estimate PipelineEstimate::with(const GradientPlan& plan, const DivisionGroups& 
   Estimate estimate;
   for (const Rank& rank : ranks_)
     estimate.memory = std::max(estimate.memory, memory(rank, plan, replicas, expert_replicas));
+  const std::size_t on_every_rank = plan.updater == Updater::every_rank ? 1 : 0;
+  estimate.memory += groups.outside[both][on_every_rank][embedding_copy_ > 0 ? 1 : 0];
   estimate.seconds = makespan(plan) + update(plan, groups, traffic, each);
   return estimate;
 }

@@ -27,7 +27,7 @@ std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_lay
 /// Layers of each stage, as many on each, and the last ones what is left.
 std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages);
 
-/// Embedding, layers and head of each stage, summed.
+/// Embedding and layers of each stage, summed; the head is PipelineEstimate's to add.
 std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
                                    const std::vector<std::int64_t>& layers_per_stage);
 
@@ -40,7 +40,7 @@ double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by
 class PipelineEstimate {
  public:
   PipelineEstimate(const SearchTables& tables, const MicrobatchCost& cost, const PipelineProfile& profile,
-                   const std::vector<LayerCost>& stages);
+                   std::vector<LayerCost> stages);
   /// With that way of synchronisation. `traffic` is asked for gradients and parameters.
   Estimate with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
                 const UpdateSeconds& each) const;
@@ -56,10 +56,12 @@ class PipelineEstimate {
   double update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
                 const UpdateSeconds& each) const;
   double memory(const Rank& rank, const GradientPlan& plan, double replicas, double expert_replicas) const;
+  double sum_of_embeddings(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic) const;
 
   const Scenario& scenario_;
   const PipelineProfile& profile_;
   double buffers_ = 0, send_ = 0;
+  double embedding_copy_ = 0;  ///< elements, where the last rank has one
   std::vector<Rank> ranks_;
 };
 

@@ -231,7 +231,7 @@ class Explorer {
       std::vector<LayerCost> costs = stage_costs(cost, shapes, layers);
       stages.splits.push_back({std::move(layers), std::move(costs)});
     };
-    add(split_layers(weights_, cost.embedding.total(), cost.head.total(), count));
+    add(split_layers(weights_, cost.embedding.total(), cost.heads.front().total(), count));
     add(fill_layers(static_cast<std::int64_t>(shapes.size()), count));
     return stages;
   }

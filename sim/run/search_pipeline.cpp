@@ -127,16 +127,18 @@ PassCounts work_of(const std::vector<Slot>& slots) {
 }
 
 /// Microbatches of each chunk alive at the moment when the rank holds most.
-void add_alive(const std::vector<Slot>& slots, std::size_t chunks, std::vector<double>& alive) {
-  std::vector<double> now(chunks), most(chunks);
-  double sum = 0;
+void add_alive(const std::vector<Slot>& slots, std::size_t chunks, double kept,
+               std::vector<AliveCounts>& alive) {
+  std::vector<AliveCounts> now(chunks), most(chunks);
   double highest = 0;
   for (const Slot& slot : slots) {
-    if (slot.pass == Pass::backward_input) continue;
-    const double change = slot.pass == Pass::forward ? 1 : -1;
-    now[static_cast<std::size_t>(slot.chunk)] += change;
-    sum += change;
-    if (sum <= highest) continue;
+    AliveCounts& here = now[static_cast<std::size_t>(slot.chunk)];
+    here.for_backward += slot.pass == Pass::forward ? 1 : slot.pass == Pass::backward_weight ? 0 : -1;
+    if (slot.pass == Pass::backward_input) ++here.for_weight;
+    if (slot.pass == Pass::backward_weight) --here.for_weight;
+    double sum = 0;
+    for (const AliveCounts& chunk : now) sum += chunk.for_backward + kept * chunk.for_weight;
+    if (sum <= highest + 1e-9) continue;
     highest = sum;
     most = now;
   }
@@ -166,11 +168,14 @@ PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t
     }
   }
   for (const std::vector<Slot>& slots : order.ranks) {
-    profile.weights_apart |= std::any_of(slots.begin(), slots.end(), [](const Slot& slot) {
-      return slot.pass == Pass::backward_weight;
-    });
+    profile.weights_apart |= std::any_of(slots.begin(), slots.end(),
+                                         [](const Slot& slot) { return slot.pass == Pass::backward_weight; });
     profile.work.push_back(work_of(slots));
-    add_alive(slots, profile.chunks, profile.alive);
+  }
+  profile.is_head_apart = is_head_apart(order);
+  for (const double kept : typical_kept) {
+    for (const std::vector<Slot>& slots : order.ranks) add_alive(slots, profile.chunks, kept, profile.alive);
+    if (!profile.weights_apart) break;  // then it does not matter
   }
   for (const PassDurations& durations : typical)
     profile.paths.push_back(LongestPath(order, durations).counts());
@@ -200,8 +205,11 @@ PipelineProfile profile_of(const Schedule& schedule, std::int64_t ranks, std::in
   const double factor = static_cast<double>(microbatches - full) / static_cast<double>(period);
   for (std::size_t i = 0; i < profile.work.size(); ++i) go_on(profile.work[i], more.work[i], factor);
   for (std::size_t i = 0; i < profile.paths.size(); ++i) go_on(profile.paths[i], more.paths[i], factor);
-  for (std::size_t i = 0; i < profile.alive.size(); ++i)
-    profile.alive[i] = beyond(profile.alive[i], more.alive[i], factor);
+  for (std::size_t i = 0; i < profile.alive.size(); ++i) {
+    AliveCounts& alive = profile.alive[i];
+    alive.for_backward = beyond(alive.for_backward, more.alive[i].for_backward, factor);
+    alive.for_weight = beyond(alive.for_weight, more.alive[i].for_weight, factor);
+  }
   return profile;
 }
 

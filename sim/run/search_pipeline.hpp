@@ -32,6 +32,16 @@ inline double total(const PassCounts& counts, const PassSeconds& each) {
          counts.send * each.send;
 }
 
+/// What a microbatch keeps from its input gradient to its weight gradient over what it kept before: moments
+/// at which ranks hold most are known for these ratios.
+inline constexpr std::array<double, 8> typical_kept{0.2, 0.35, 0.5, 0.7, 1, 1.5, 4, 16};
+
+/// Microbatches of a chunk that a rank holds: before their input gradients, and then before their weight
+/// gradients.
+struct AliveCounts {
+  double for_backward = 0, for_weight = 0;
+};
+
 /// What an order comes to.
 struct PipelineProfile {
   std::string refusal;  ///< why the schedule cannot serve these sizes; nothing else holds then
@@ -42,10 +52,15 @@ struct PipelineProfile {
   std::vector<std::size_t> stage;  ///< of (rank, chunk)
   std::vector<PassCounts> work;    ///< by rank
   std::vector<PassCounts> paths;   ///< longest ones
-  /// Of (rank, chunk): microbatches alive when the rank holds most, chunks counted alike. The rank holds at
-  /// least these at once.
-  std::vector<double> alive;
+  /// Of (typical_kept, rank, chunk): when the rank holds most, chunks counted alike. The rank holds at least
+  /// these at once.
+  std::vector<AliveCounts> alive;
 
+  std::span<const AliveCounts> alive_on(std::size_t rank, std::size_t kept) const {
+    return std::span(alive).subspan((kept * work.size() + rank) * chunks, chunks);
+  }
+  /// Whether the last stage stands on a rank that holds no first one.
+  bool is_head_apart = false;
   std::span<const std::size_t> stages_of(std::size_t rank) const {
     return std::span(stage).subspan(rank * chunks, chunks);
   }

@@ -20,7 +20,7 @@ struct ExpertWork {
   std::int64_t rows = 0;  ///< that it computes: those that arrive for its experts, at it and at the ranks
                           ///< that share them
   BlockTimes times;
-  Bytes activations;
+  Bytes activations, for_weight;  ///< BlockOps
 };
 
 /// What was routed in one layer and microbatch of one expert group.

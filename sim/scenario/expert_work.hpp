@@ -29,7 +29,7 @@ class ExpertWorks {
   /// All but the products of experts, by pass.
   struct Common {
     std::array<OpSum, 3> passes;
-    Bytes activations;
+    Bytes activations, for_weight;
   };
   /// A product of experts in one of the passes.
   struct Product {

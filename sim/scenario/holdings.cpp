@@ -49,11 +49,15 @@ Holdings& Holdings::operator+=(const Holdings& more) {
   return *this;
 }
 
-// Routers and norms are small and whole on every tensor-parallel rank.
+// Routers and norms are small and whole on every tensor-parallel rank. Down-projections of latent attention
+// are too: their rows are divided, not their columns (Megatron-LM, core/transformer/
+// multi_latent_attention.py, parallel_mode "duplicated").
 Holdings attention_holdings(const Scenario& scenario, std::int64_t layer) {
-  const Parameters parameters = layer_parameters(scenario.model, static_cast<std::size_t>(layer));
+  const auto index = static_cast<std::size_t>(layer);
+  const Parameters parameters = layer_parameters(scenario.model, index);
+  const std::int64_t whole = down_projections(scenario.model.hidden, scenario.model.layers[index].attention);
   Holdings held;
-  held.of(HeldPart::attention) = parameters.attention / scenario.layout.sizes().tensor;
+  held.of(HeldPart::attention) = whole + (parameters.attention - whole) / scenario.layout.sizes().tensor;
   held.of(HeldPart::norm) = parameters.norms;
   return held;
 }
@@ -80,16 +84,30 @@ Holdings embedding_holdings(const Scenario& scenario) {
   return held;
 }
 
-Holdings head_holdings(const Scenario& scenario) {
+Holdings head_holdings(const Scenario& scenario, bool is_apart) {
   const Parameters whole = model_parameters(scenario.model, true);
   Holdings held;
   held.of(HeldPart::norm) = final_norms(scenario.model, whole);
-  // A tied head is the embedding again where both are on one rank, and a copy of it elsewhere.
-  if (scenario.order.model_stages() > 1 || whole.head > 0) {
-    held.of(HeldPart::embedding) =
-        (whole.head > 0 ? whole.head : whole.embedding) / scenario.layout.sizes().tensor;
-  }
+  const std::int64_t tensor = scenario.layout.sizes().tensor;
+  held.of(HeldPart::embedding) = whole.head / tensor;
+  if (is_apart) held.of(HeldPart::embedding) += embedding_copy(scenario);
   return held;
+}
+
+Holdings head_holdings(const Scenario& scenario) {
+  return head_holdings(scenario, is_head_apart(scenario.order));
+}
+
+std::int64_t embedding_copy(const Scenario& scenario) {
+  const Model& model = scenario.model;
+  if (!model.tied_embedding && model.prediction_layers == 0) return 0;
+  return model.vocabulary * model.hidden / scenario.layout.sizes().tensor;
+}
+
+std::optional<std::array<std::int64_t, 2>> embedding_ranks(const Scenario& scenario) {
+  if (embedding_copy(scenario) == 0 || !is_head_apart(scenario.order)) return std::nullopt;
+  const std::vector<Place>& chain = scenario.order.chains.front();
+  return std::array<std::int64_t, 2>{chain.front().rank, chain.back().rank};
 }
 
 Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -35,8 +36,18 @@ Holdings attention_holdings(const Scenario& scenario, std::int64_t layer);
 Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer);
 /// What comes before the first layer.
 Holdings embedding_holdings(const Scenario& scenario);
-/// What comes after the last layer: norms and head.
+/// What comes after the last layer: norms and head, and a copy of the word embedding where embedding_ranks()
+/// are.
 Holdings head_holdings(const Scenario& scenario);
+/// The same for a last stage that is apart from the first, or is not.
+Holdings head_holdings(const Scenario& scenario, bool is_apart);
+/// Elements on one device of the copy of the word embedding that a last stage needs where it does not stand on
+/// the rank of a first one: for a tied head, for multi-token prediction (Megatron-LM's embedding group), or for
+/// both; else 0.
+std::int64_t embedding_copy(const Scenario& scenario);
+/// The first and the last pipeline rank, where the latter has a copy of the embedding: the two sum its
+/// gradients.
+std::optional<std::array<std::int64_t, 2>> embedding_ranks(const Scenario& scenario);
 /// Parameters that one device of a pipeline rank holds, over all its chunks.
 Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank);
 

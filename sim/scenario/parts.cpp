@@ -207,6 +207,21 @@ Collectives read_collectives(Reader reader, const Fabric& fabric, const Gradient
                       .help = "multiprocessors that communication kernels hold while they run",
                       .fallback = 0,
                       .at_least = 0});
+  constexpr std::int64_t most_channels = 1024;
+  all.channels =
+      reader.integer({.name = "channels",
+                      .help = "channels of a communicator, each with a buffer for each neighbour in "
+                              "ring and tree (NCCL: 16 across nodes of eight GPUs and NICs)",
+                      .fallback = 16,
+                      .at_least = 0,
+                      .at_most = most_channels});
+  all.peer_channels = reader.integer(
+      {.name = "peer_channels",
+       .help = "channels for single sends to each peer, of groups inside a node (NCCL: 32 over "
+               "NVSwitch; two or one in groups across nodes)",
+       .fallback = 32,
+       .at_least = 0,
+       .at_most = most_channels});
   all.slowed_by_compute =
       reader.number({.name = "slowed_by_compute",
                      .help = "how much longer an exchange of tokens takes while its device computes",

@@ -359,7 +359,8 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
   scenario.dropout = reader.flag({.name = "dropout",
-                                  .help = "of each block's result, before it is added to the residual stream",
+                                  .help = "of the embedding, of attention's weights, and of each block's "
+                                          "result before it is added to the residual stream",
                                   .fallback = false});
   scenario.update_passes = static_cast<UpdatePasses>(
       reader.choice({.name = "update_passes",
@@ -443,12 +444,14 @@ PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) 
   const std::int64_t stages =
       scenario.schedule->is_bidirectional() ? sizes.pipeline : sizes.pipeline * scenario.schedule->chunks();
   const WorkTimes times(scenario);
+  const auto layers = static_cast<std::int64_t>(scenario.model.layers.size());
   const auto average = [&](OpPass pass) { return std::max(Time{1}, times.of_model(pass) / stages); };
   return {.ranks = sizes.pipeline,
           .microbatches = microbatches,
           .forward = average(OpPass::forward),
           .backward_input = average(OpPass::backward_input),
-          .backward_weight = average(OpPass::backward_weight)};
+          .backward_weight = average(OpPass::backward_weight),
+          .kept_for_weight = most_kept_for_weight(scenario, layers / stages)};
 }
 
 Scenario read_training_step(Reader reader) {

@@ -97,6 +97,8 @@ struct Collectives {
   std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
       context, expert_tensor;
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
+  std::int64_t channels = 16;          ///< of a communicator, each with buffers for its neighbours
+  std::int64_t peer_channels = 32;     ///< of single sends, to each peer of the same node
   double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
   TensorBackward tensor_backward = TensorBackward::overlapped;
   StageSends stage_sends = StageSends::whole;
@@ -149,7 +151,7 @@ struct Scenario {
   Recompute recompute;
   UpdatePasses update_passes = UpdatePasses::one;
   bool fused_loss = true;
-  bool dropout = false;                ///< of each block's result
+  bool dropout = false;                ///< of embedding, attention's weights and each block's result
   bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
   std::unique_ptr<const Cost> cost;
   std::unique_ptr<const Engine> engine;

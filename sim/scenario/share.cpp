@@ -15,6 +15,7 @@ Share share_of(const Scenario& scenario) {
   share.expert_tensor = scenario.layout.sizes().expert_tensor;
   share.gemm = scenario.precision.gemm;
   share.dispatch = scenario.precision.dispatch;
+  if (scenario.cost) share.kernels = scenario.cost->kernels();
   return share;
 }
 
@@ -104,6 +105,43 @@ LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
   share.expert_rows = rows;
   share.dispatched_rows = dispatched_rows(scenario, layer);
   return lower_layer(scenario.model, layer, share, scenario.recompute);
+}
+
+Kept kept_of(const BlockOps& ops) { return {ops.activations, ops.for_weight}; }
+
+Kept kept_by_embedding(const Scenario& scenario) {
+  return kept_of(lower_embedding(scenario.model, share_of(scenario)));
+}
+
+Kept kept_by_head(const Scenario& scenario) {
+  const Share share = share_of(scenario);
+  Kept kept = kept_of(lower_head(scenario.model, share, scenario.fused_loss));
+  const std::int64_t predictions = scenario.model.prediction_layers;
+  const Kept embedding = kept_by_embedding(scenario);
+  kept.for_backward = kept.for_backward * (1 + predictions) + embedding.for_backward * predictions;
+  kept.for_weight = kept.for_weight * (1 + predictions) + embedding.for_weight * predictions;
+  return kept;
+}
+
+double most_kept_for_weight(const Scenario& scenario, std::int64_t layers_of_stage) {
+  double most = 0;
+  Kept mean;
+  const auto add = [&](const Kept& kept) {
+    if (kept.for_backward.count > 0) most = std::max(most, kept.for_weight / kept.for_backward);
+  };
+  const std::vector<std::size_t> shape = first_of_shape(scenario.model);
+  for (std::size_t layer = 0; layer < shape.size(); ++layer) {
+    if (shape[layer] != layer) continue;
+    const LayerOps ops = ops_of_layer(scenario, layer);
+    Kept kept = kept_of(ops.attention);
+    kept += kept_of(ops.feed_forward);
+    add(kept);
+    mean = kept;  // of the last shape, beside which the head stands
+  }
+  Kept stage{mean.for_backward * layers_of_stage, mean.for_weight * layers_of_stage};
+  stage += kept_by_head(scenario);
+  add(stage);
+  return most;
 }
 
 std::vector<std::size_t> first_of_shape(const Model& model) {

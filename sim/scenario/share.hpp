@@ -45,6 +45,23 @@ Bytes row_bytes(std::int64_t hidden, Precision precision);
 Bytes keys_and_values(const Op& core, std::int64_t context);
 /// The ops of one layer on one device, of the busiest rank.
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer);
+/// Bytes that a microbatch keeps on a device.
+struct Kept {
+  Bytes for_backward;  ///< from its forward to its backward, or to its input gradient
+  Bytes for_weight;    ///< from its input gradient to its weight gradient
+  Kept& operator+=(const Kept& more) {
+    for_backward += more.for_backward;
+    for_weight += more.for_weight;
+    return *this;
+  }
+};
+Kept kept_of(const BlockOps& ops);
+Kept kept_by_embedding(const Scenario& scenario);
+/// By the model's head, and the heads and embeddings of multi-token prediction.
+Kept kept_by_head(const Scenario& scenario);
+/// What is kept for the weight gradient over what was kept for backward, at most: of a layer, or of a last
+/// stage with so many layers.
+double most_kept_for_weight(const Scenario& scenario, std::int64_t layers_of_stage);
 /// For each layer, the first layer of the same shape: what is true of that one is true of it.
 std::vector<std::size_t> first_of_shape(const Model& model);
 

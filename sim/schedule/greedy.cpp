@@ -76,12 +76,14 @@ class Greedy {
   void wake(std::size_t rank, Time at) { moments_.emplace(at, rank); }
 
   std::optional<Pass> choose(const Worker& worker, Time now) const {
-    const bool has_room = held(worker.forwards, worker.inputs, worker.weights, limit_.kept_for_weight) + 1 <=
-                          limit_.microbatches + 1e-9;
+    const double more = std::max(0.0, limit_.kept_for_weight - 1);  // that a B takes, where it is recomputed
+    const double now_held = held(worker.forwards, worker.inputs, worker.weights, limit_.kept_for_weight);
+    const bool has_room = now_held + 1 + more <= limit_.microbatches + 1e-9;
     const bool can_free = worker.weights < worker.inputs;
     const bool due = worker.forwards < shape_.microbatches &&
                      worker.forwards - worker.inputs < rule_.ahead[rank_of(worker)] && (has_room || can_free);
     const Time gradient = worker.gradient();
+    if (can_free && more > 0 && now_held + more > limit_.microbatches + 1e-9) return Pass::backward_weight;
     if (!(rule_.in_turn && due) && gradient <= now) return Pass::backward_input;
     if (due && has_room && worker.activation() <= now &&
         (rule_.in_turn || fits(shape_.forward, rule_.forward_share, now, gradient)))

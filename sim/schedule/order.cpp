@@ -77,6 +77,12 @@ void check(const Order& order) {
   for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) check_rank(order, rank, chunks);
 }
 
+bool is_head_apart(const Order& order) {
+  const std::int32_t last = order.chains.front().back().rank;
+  return std::none_of(order.chains.begin(), order.chains.end(),
+                      [last](const std::vector<Place>& chain) { return chain.front().rank == last; });
+}
+
 std::int64_t peak_in_flight(const std::vector<Slot>& rank) {
   std::int64_t alive = 0;
   std::int64_t peak = 0;

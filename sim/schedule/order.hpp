@@ -55,6 +55,9 @@ struct Order {
 /// either one BW or one B and then one W, with F first; overlapped slots are a forward and a backward.
 void check(const Order& order);
 
+/// Whether the model's last stage stands on a rank that holds no first one.
+bool is_head_apart(const Order& order);
+
 /// The most microbatch-chunks that a rank holds activations of at once: an F adds one, the BW or W that ends
 /// its backward takes one away.
 std::int64_t peak_in_flight(const std::vector<Slot>& rank);

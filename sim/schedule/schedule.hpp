@@ -17,6 +17,9 @@ struct PipelineShape {
   /// Typical durations of the passes of one chunk, for schedules that fit their order to them. All above
   /// zero.
   Time forward{1}, backward_input{1}, backward_weight{1}, send{0};
+  /// Of the bytes that a microbatch keeps from F to B, what it keeps from B to W. The 6.2B model of the
+  /// zero-bubble paper (arXiv 2401.10241, table 1): 32 / (34 + 5 heads x sequence / hidden).
+  double kept_for_weight = 0.43;
 };
 
 /// A pipeline schedule. A family.

@@ -187,14 +187,17 @@ class ZbAuto final : public Schedule {
                                    print(one), asked.microbatches, asked.ranks, longest_days));
     }
     const double microbatches = limit_.microbatches * static_cast<double>(asked.ranks);
-    if (microbatches < 1) {
+    const double kept = limit_.kept_for_weight > 0 ? limit_.kept_for_weight : asked.kept_for_weight;
+    if (microbatches < std::max(1.0, kept)) {
       throw InputError(
           "schedule",
-          fmt::format("zb_auto: limit {} on {} pipeline ranks lets a rank hold {:.2g} microbatches, expected "
-                      "at least one",
-                      limit_.microbatches, asked.ranks, microbatches));
+          fmt::format(
+              "zb_auto: limit {} on {} pipeline ranks lets a rank hold {:.2g} microbatches, expected "
+              "at least {}",
+              limit_.microbatches, asked.ranks, microbatches,
+              kept > 1 ? fmt::format("{:.2g}, which one holds before its weight gradient", kept) : "one"));
     }
-    const ActivationLimit limit{.microbatches = microbatches, .kept_for_weight = limit_.kept_for_weight};
+    const ActivationLimit limit{.microbatches = microbatches, .kept_for_weight = kept};
     return Search(shape, limit, objective_).best();
   }
 
@@ -218,12 +221,12 @@ std::unique_ptr<const Schedule> make(Reader& reader) {
                                      .at_most = 1e6}),
       .kept_for_weight = reader.number(
           {.name = "kept_for_weight",
-           .help = "share of a microbatch's activations that stays from its B to its W "
-                   "(arXiv 2401.10241, table 1: 32 / (34 + 5 heads x sequence / hidden), 0.43 for its "
-                   "6.2B model; 1: nothing is freed before W, as `run` counts memory)",
-           .fallback = 0.43,
+           .help =
+               "bytes that a microbatch keeps from its B to its W over those from its F to its B (0: what "
+               "the model's ops read; without a model 0.43, arXiv 2401.10241, table 1)",
+           .fallback = 0,
            .at_least = 0,
-           .at_most = 1})};
+           .at_most = 1000})};
   const auto objective = static_cast<Objective>(reader.choice(
       {.name = "minimize",
        .help = "span: from a rank's first pass to its last, as ranks flow into the next step; makespan: from "

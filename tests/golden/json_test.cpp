@@ -117,7 +117,8 @@ void check_memory(const Value& report) {
   double peak = 0;
   for (const Value& stage : member(report, {"memory", "per_stage"}).items) {
     double sum = 0;
-    for (const std::string_view part : {"parameters", "gradients", "optimizer", "activations", "buffers"}) {
+    for (const std::string_view part :
+         {"parameters", "gradients", "optimizer", "activations", "buffers", "driver", "channels"}) {
       sum += number_at(stage, {part});
     }
     CHECK(sum == number_at(stage, {"total"}));

@@ -78,7 +78,8 @@ TEST_CASE("zb_auto holds its limit on every rank at every moment, and its orders
   struct Budget {
     double limit, kept;
   };
-  const Budget budget = GENERATE(Budget{1, 1}, Budget{1, 0.43}, Budget{1.3, 0}, Budget{2, 1}, Budget{4, 0.7});
+  const Budget budget = GENERATE(Budget{1, 1}, Budget{1, 0.43}, Budget{1.3, 0.05}, Budget{2, 1},
+                                 Budget{4, 0.7}, Budget{3, 2.5});
   for_shapes([&](const PipelineShape& shape) {
     const Order order = searched(shape, budget.limit, budget.kept);
     CHECK_NOTHROW(check(order));

@@ -24,7 +24,7 @@ const std::string fused = R"({"kind": "roofline"})";
 const std::string separate = R"({"kind": "roofline", "attention": "separate"})";
 const std::string each = R"({"kind": "roofline", "grouped_gemm": "kernel_each"})";
 
-Op attention(OpPass pass, std::int64_t sequence) {
+Op attention(OpPass pass, std::int64_t sequence, bool dropout = true) {
   return make_attention(pass,
                         {.batch = 2,
                          .heads = 12,
@@ -32,7 +32,8 @@ Op attention(OpPass pass, std::int64_t sequence) {
                          .sequence = sequence,
                          .kv_sequence = sequence,
                          .head_dim = 128,
-                         .value_head_dim = 128},
+                         .value_head_dim = 128,
+                         .dropout = dropout},
                         Precision::bf16);
 }
 
@@ -59,6 +60,10 @@ TEST_CASE("Separate attention multiplies the whole square and moves the scores t
   CHECK(flops_of(backward) == Approx(8 * scores * 128));
   CHECK(bytes_of(backward, OpKind::elementwise) == Approx(11 * scores));
   for (const Op& kernel : backward) CHECK(kernel.pass == OpPass::backward_input);
+  const std::vector<Op> plain = separate_attention(attention(OpPass::forward, 2048, false));
+  CHECK(bytes_of(plain, OpKind::elementwise) == Approx(4 * scores));
+  CHECK(bytes_of(separate_attention(attention(OpPass::backward_input, 2048, false)), OpKind::elementwise) ==
+        Approx(6 * scores));
 }
 
 TEST_CASE("Separate attention is slower than a fused one, the more so the longer the sequence") {

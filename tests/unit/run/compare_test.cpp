@@ -44,8 +44,13 @@ ComparedRun run_of(std::int64_t tokens, Time step, std::int64_t memory) {
   report.tokens = tokens;
   report.devices = 1;
   report.memory_capacity = 100_B;
-  report.memory.push_back(
-      {.parameters = {memory}, .gradients = {}, .optimizer = {}, .activations = {}, .buffers = {}});
+  report.memory.push_back({.parameters = {memory},
+                           .gradients = {},
+                           .optimizer = {},
+                           .activations = {},
+                           .buffers = {},
+                           .driver = {},
+                           .channels = {}});
   return {.values = {}, .report = report, .error = {}, .relative = 0};
 }
 

@@ -139,8 +139,8 @@ TEST_CASE("Schedules serve the smallest pipeline that they speak of") {
 TEST_CASE("A key out of its bounds is refused") {
   CHECK_THROWS_MATCHES(schedule_of(R"({"kind": "interleaved", "chunks": 0})"), InputError,
                        Message("schedule of a test: schedule.chunks: is 0, expected 1 to 100"));
-  CHECK_THROWS_MATCHES(schedule_of(R"({"kind": "zb_auto", "kept_for_weight": 2})"), InputError,
-                       Message("schedule of a test: schedule.kept_for_weight: is 2, expected 0 to 1"));
+  CHECK_THROWS_MATCHES(schedule_of(R"({"kind": "zb_auto", "kept_for_weight": 2000})"), InputError,
+                       Message("schedule of a test: schedule.kept_for_weight: is 2000, expected 0 to 1000"));
 }
 
 TEST_CASE("zb_auto fits its order to the durations that it is given before those of the cost model") {
