@@ -27,7 +27,7 @@ struct BalanceTask {
   std::int64_t ranks = 1;        ///< divide experts + redundant
   std::int64_t nodes = 1;        ///< divide ranks
   std::int64_t groups = 1;       ///< equal, contiguous groups of experts, each kept on one node
-  std::int64_t redundant = 0;    ///< slots of the whole group beyond one for each expert; a multiple of ranks
+  std::int64_t redundant = 0;    ///< slots of the whole group beyond one for each expert
 };
 
 /// As DeepSeek's expert-parallel load balancer (github.com/deepseek-ai/EPLB) does it: groups of experts

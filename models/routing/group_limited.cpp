@@ -34,8 +34,7 @@ class GroupLimited final : public Routing {
   }
 
   double reach(const Gate& gate, std::int64_t blocks, const Random& random) const override {
-    ensure(blocks >= 1 && gate.experts % blocks == 0, "blocks divide the experts evenly");
-    const std::int64_t per_block = gate.experts / blocks;
+    ensure(blocks >= 1, "there are blocks to reach");
     std::vector<std::int32_t> chosen(static_cast<std::size_t>(gate.top_k));
     std::vector<int> last_seen(static_cast<std::size_t>(blocks), -1);
     RandomStream stream = random.stream("reach");
@@ -43,7 +42,7 @@ class GroupLimited final : public Routing {
     for (int token = 0; token < sampled_tokens; ++token) {
       choose(gate, stream, chosen);
       for (const std::int32_t expert : chosen) {
-        int& seen = last_seen[static_cast<std::size_t>(expert / per_block)];
+        int& seen = last_seen[static_cast<std::size_t>(expert * blocks / gate.experts)];
         reached += seen == token ? 0 : 1;
         seen = token;
       }

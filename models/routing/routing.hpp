@@ -27,14 +27,14 @@ class Routing {
   virtual bool has_skew() const { return true; }
   /// Throws InputError, whose message is what is wrong, where the policy cannot choose from this gate.
   virtual void check(const Gate&) const {}
-  /// How many of `blocks` equal, contiguous blocks of experts (nodes, ranks) one token reaches on average
-  /// where experts are equally popular. Exact where any k experts are equally likely; a policy that chooses
-  /// otherwise samples it with a standard error under 0.5 %.
+  /// How many of `blocks` contiguous blocks of experts (nodes, ranks), as equal as they can be, one token
+  /// reaches on average where experts are equally popular. Exact where any k experts are equally likely; a
+  /// policy that chooses otherwise samples it with a standard error under 0.5 %.
   virtual double reach(const Gate& gate, std::int64_t blocks, const Random& random) const;
 };
 
-/// Expected number of blocks that k distinct experts, drawn evenly from `experts`, fall into: blocks x (1 -
-/// C(E - E/blocks, k) / C(E, k)).
+/// Expected number of blocks that k distinct experts, drawn evenly from `experts`, fall into: the sum
+/// over blocks of n experts of 1 - C(E - n, k) / C(E, k).
 double even_reach(std::int64_t experts, std::int64_t top_k, std::int64_t blocks);
 
 /// The members of the family.

@@ -1,6 +1,10 @@
 // The attention block of a layer: norms, attention (multi-head, grouped-query or latent), residual; for MoE
 // the router and the permutation into the order of destinations.
+#include <algorithm>
+#include <utility>
+
 #include "models/transformer/block.hpp"
+#include "models/transformer/core_kernels.hpp"
 
 namespace moesim {
 namespace {
@@ -124,10 +128,21 @@ double kept_by_core(const Context& c, const AttentionShape& shape) {
   return kept + bf16_bytes * width * (keys * static_cast<double>(shape.heads) - own);
 }
 
+/// The core's kernels, each called as the core is.
+std::vector<Op> named_kernels(const Context& c, OpPass pass, const AttentionShape& whole,
+                              std::string_view name) {
+  std::vector<Op> kernels = core_kernels(pass, c.share, whole);
+  for (Op& kernel : kernels) kernel.name = name;
+  return kernels;
+}
+
 /// The core, the output projection and the residual.
-void add_core(Block& block, const Context& c, const AttentionShape& shape) {
-  block.forward(make_attention(OpPass::forward, shape, Precision::bf16), c.recompute.attention);
-  block.backward(make_attention(OpPass::backward_input, shape, Precision::bf16));
+void add_core(Block& block, const Context& c, const AttentionShape& whole, std::string_view name) {
+  for (Op& kernel : named_kernels(c, OpPass::forward, whole, name))
+    block.forward(std::move(kernel), c.recompute.attention);
+  std::vector<Op> backward = named_kernels(c, OpPass::backward_input, whole, name);
+  std::reverse(backward.begin(), backward.end());  // a block takes the last to run first
+  for (Op& kernel : backward) block.backward(std::move(kernel));
   const std::int64_t output = c.heads * c.attention.value_head_dim;
   // The output is the next product's input too, and stays bf16 for the core's backward.
   block.keep(held(c.tokens, output));
@@ -179,11 +194,12 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
                                 bf16_bytes * (1 + summed)));
 }
 
+/// A core before it is divided over context ranks.
 AttentionShape core_shape(const Context& c, std::int64_t kv_sequence) {
   return {.batch = c.share.sequences,
           .heads = c.heads,
           .kv_heads = c.kv_heads,
-          .sequence = c.share.sequence_length / c.share.context,
+          .sequence = c.share.sequence_length,
           .kv_sequence = kv_sequence,
           .head_dim = c.attention.head_dim,
           .value_head_dim = c.attention.value_head_dim,
@@ -215,13 +231,13 @@ BlockOps lower_attention(const Model& model, std::size_t index, const Share& sha
   AttentionShape shape = core_shape(c, share.sequence_length);
   shape.window = a.window;
   shape.causal = layer.causal;
-  add_core(block, c, shape);
+  add_core(block, c, shape, "attention");
   if (layer.cross_attention) {
     const std::int64_t source = share.source_length > 0 ? share.source_length : share.sequence_length;
     add_cross_queries(block, c, share.sequences * source / share.context);
     shape = core_shape(c, source);
     shape.causal = false;
-    add_core(block, c, shape);
+    add_core(block, c, shape, "cross attention");
   }
   // The router reads bf16; a dense feed-forward reads what it multiplies with. The feed-forward block, whose
   // backward comes first, computes this norm again where that is chosen.

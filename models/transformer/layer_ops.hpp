@@ -21,12 +21,20 @@ struct Recompute {
   bool experts = false;    ///< the whole expert computation: only the rows that arrived are kept
 };
 
+/// How keys and values reach the other ranks of a context-parallel group. It decides which kernels an
+/// attention core is.
+enum class ContextExchange : std::uint8_t {
+  all_gather,  ///< all at once, before the attention (Llama 3, arXiv 2407.21783, section 3.3.2)
+  ring,        ///< from rank to rank, beside the attention on those that have come (arXiv 2310.01889)
+};
+
 /// The part of a microbatch that one device computes.
 struct Share {
   std::int64_t sequences = 1;        ///< of the microbatch
   std::int64_t sequence_length = 1;  ///< whole sequence; context parallelism divides it
   std::int64_t tensor = 1;           ///< tensor-parallel size: heads, widths and vocabulary are divided by it
   std::int64_t context = 1;          ///< context-parallel size: rows are divided by it
+  ContextExchange context_exchange = ContextExchange::ring;
   bool sequence_parallel = true;     ///< norms and residuals also divided over the tensor group
   bool dropout = false;  ///< of the embedding, of attention's weights, and of each block's result before it
                          ///< is added to the residual stream

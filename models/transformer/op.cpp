@@ -18,13 +18,16 @@ double output_bytes(OpPass pass, Precision precision) {
   return real(std::max(size_of(precision).count, size_of(Precision::bf16).count));
 }
 
-/// Query-key pairs of one head and sequence. A causal query at i sees min(i, w) keys; the integral over i
-/// counts half of the diagonal, so that the whole sequence comes to half its square. A rank's part is its
-/// share of rows.
+/// Query-key pairs of one head and sequence. A causal query at i sees min(i, w) keys; the integral over i,
+/// from the first query to the last key, counts half of the diagonal, so that the whole sequence comes to
+/// half its square.
 double attended_pairs(const AttentionShape& shape) {
   const double keys = real(shape.kv_sequence);
   const double window = shape.window > 0 ? std::min(real(shape.window), keys) : keys;
-  return real(shape.sequence) * (shape.causal ? window - window * window / (2 * keys) : window);
+  if (!shape.causal) return real(shape.sequence) * window;
+  const double first = std::max(0.0, keys - real(shape.sequence));
+  const double growing = std::min(first, window);  // queries from there to the window see fewer than it
+  return (window * window - growing * growing) / 2 + (keys - std::max(first, window)) * window;
 }
 
 }  // namespace

@@ -69,8 +69,8 @@ Op make_gemm(std::string_view name, OpPass pass, std::int64_t m, std::int64_t n,
 /// expert without rows moves nothing.
 Op make_grouped_gemm(std::string_view name, OpPass pass, std::vector<std::int64_t> rows, std::int64_t n,
                      std::int64_t k, Precision precision);
-/// The shape of an attention. `sequence` below `kv_sequence` is one rank's part of a context-parallel group
-/// whose causal work is spread evenly.
+/// The shape of an attention. Causal queries are the last `sequence` of `kv_sequence` tokens, each sees the
+/// keys up to its own: at most `window` of them, where that is above 0.
 struct AttentionShape {
   std::int64_t batch = 1, heads = 1, kv_heads = 1, sequence = 1, kv_sequence = 1, head_dim = 1,
                value_head_dim = 1;

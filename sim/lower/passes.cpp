@@ -220,7 +220,7 @@ class PassLowering {
       return step_.call(actor_, Scope::tensor, step_.tensor_pattern(actor_, operation),
                         tagged(Work::tensor, layer, OpPass::backward_input), after);
     };
-    const bool scatter = step_.scenario().sequence_parallel;
+    const bool scatter = step_.scenario().divides_tokens();
     gather_shared(layer, OpPass::backward_input);
     const TaskId read = scatter ? send(Operation::all_gather, last_) : nothing;
     const Tag input = tagged(work, layer, OpPass::backward_input);
@@ -233,7 +233,7 @@ class PassLowering {
 
   /// With sequence parallelism each rank kept its part only of what a product read.
   bool is_kept_in_parts(Work work, std::int64_t layer) const {
-    if (sizes().tensor == 1 || !step_.scenario().sequence_parallel || work == Work::embedding) return false;
+    if (sizes().tensor == 1 || !step_.scenario().divides_tokens() || work == Work::embedding) return false;
     return work != Work::feed_forward || shares_feed_forward(layer);
   }
 
@@ -291,20 +291,20 @@ class PassLowering {
 
   /// Before a block that a tensor-parallel group shares: inputs are gathered, or whole already.
   void gather_shared(std::int64_t layer, OpPass pass) {
-    if (sizes().tensor > 1 && step_.scenario().sequence_parallel) tensor(Operation::all_gather, layer, pass);
+    if (sizes().tensor > 1 && step_.scenario().divides_tokens()) tensor(Operation::all_gather, layer, pass);
   }
   /// After it: each rank has a part of every sum.
   void reduce_shared(std::int64_t layer, OpPass pass) {
     if (sizes().tensor == 1) return;
-    const bool scatter = step_.scenario().sequence_parallel;
+    const bool scatter = step_.scenario().divides_tokens();
     tensor(scatter ? Operation::reduce_scatter : Operation::all_reduce, layer, pass);
   }
   /// The same for experts whose matrices are shared, around their computation.
   void gather_experts(std::int64_t layer, OpPass pass) {
-    if (step_.scenario().sequence_parallel) expert_tensor(Operation::all_gather, layer, pass);
+    if (step_.scenario().divides_tokens()) expert_tensor(Operation::all_gather, layer, pass);
   }
   void reduce_experts(std::int64_t layer, OpPass pass) {
-    const bool scatter = step_.scenario().sequence_parallel;
+    const bool scatter = step_.scenario().divides_tokens();
     expert_tensor(scatter ? Operation::reduce_scatter : Operation::all_reduce, layer, pass);
   }
 
@@ -312,7 +312,7 @@ class PassLowering {
     gather_shared(layer, pass);
     if (sizes().context == 1) compute(times_of(layer).attention, pass, Work::attention, layer);
     for (const Piece& piece : times_of(layer).pieces[static_cast<std::size_t>(pass)]) {
-      if (piece.keys_and_values.count == 0) {
+      if (!piece.is_core()) {
         compute(piece.timed, tagged(Work::attention, layer, pass));
       } else if (step_.scenario().context_exchange == ContextExchange::ring) {
         core_in_ring(piece, layer, pass);
@@ -336,31 +336,26 @@ class PassLowering {
     if (piece.backward) send(Operation::reduce_scatter);
   }
 
-  /// Each block of keys and values is attended to while the next one comes: n blocks, n - 1 sends. In
-  /// backward their gradients follow one block behind.
-  void core_in_ring(const Piece& piece, std::int64_t layer, OpPass pass) {
-    const std::int64_t n = sizes().context;
-    std::int64_t done = 0;
-    const auto blocks = [&](std::int64_t count, std::int64_t in_each_send) {
-      if (count == 0) return;
-      const Time before = piece.timed.time * done / n;
-      done += count;
-      const Timed part{piece.timed.time * done / n - before, piece.timed.slowdown};
+  /// Each block of keys and values is attended to while the next one comes. Blocks of a row that take as long
+  /// beside as many sends are one task and one communication.
+  void core_in_ring(const Piece& core, std::int64_t layer, OpPass pass) {
+    for (std::size_t block = 0; block < core.blocks.size();) {
+      const Timed each = core.blocks[block];
+      const std::int64_t sends = core.sends_beside(block);
+      std::int64_t count = 0;
+      for (; block < core.blocks.size() && core.blocks[block].time == each.time &&
+             core.sends_beside(block) == sends;
+           ++block)
+        ++count;
       const TaskId input = last_;
-      const TaskId computed = step_.compute(actor_, part, tagged(Work::attention, layer, pass), input);
-      if (in_each_send == 0) return goes_on_after(computed);
-      const PatternId pattern = step_.ring_pattern(actor_, piece.keys_and_values * in_each_send, count);
-      const TaskId sent =
-          step_.call(actor_, Scope::context, pattern, tagged(Work::context, layer, pass), input);
+      const TaskId computed = step_.compute(actor_, {each.time * count, each.slowdown},
+                                            tagged(Work::attention, layer, pass), input);
+      TaskId sent = nothing;
+      if (sends > 0) {
+        const PatternId pattern = step_.ring_pattern(actor_, core.keys_and_values * sends, count);
+        sent = step_.call(actor_, Scope::context, pattern, tagged(Work::context, layer, pass), input);
+      }
       goes_on_after(step_.both(computed, sent));
-    };
-    if (!piece.backward) {
-      blocks(n - 1, 1);
-      blocks(1, 0);
-    } else {
-      blocks(1, 1);
-      blocks(n - 2, 2);
-      blocks(1, 1);
     }
   }
 

@@ -45,7 +45,7 @@ Bytes context_buffer(const Scenario& scenario, const BlockOps& attention) {
   const std::int64_t blocks = scenario.context_exchange == ContextExchange::ring ? 2 : context;
   Bytes largest;
   for (const Op& op : attention.forward) {
-    if (op.kind == OpKind::attention) largest = std::max(largest, keys_and_values(op, context));
+    if (op.kind == OpKind::attention) largest = std::max(largest, keys_and_values(op, scenario));
   }
   return largest * (2 * blocks);
 }

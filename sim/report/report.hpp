@@ -98,7 +98,7 @@ struct RoutingReport {
   double rank_load_max_over_mean = 1;
   double dropped_token_fraction = 0;  ///< of all choices, those over capacity
   double padded_row_fraction = 0;     ///< of the rows that are sent and computed, those that hold no token
-  std::int64_t least = 0, most = 0;   ///< tokens of an expert, one layer and microbatch of one expert group
+  std::int64_t least = 0, most = 0;   ///< tokens that an expert computes in one layer and microbatch
   double mean = 0;
   std::vector<BusiestExpert> busiest;  ///< by layer, where loads are uneven
   std::optional<Time> imbalance_cost;  ///< of the step, over what it takes with even loads

@@ -49,9 +49,9 @@ class Tally {
             .rank_load_max_over_mean = ranks_max_over_mean_ / places_,
             .dropped_token_fraction = share(dropped_, choices_),
             .padded_row_fraction = share(sent_ - kept_, sent_),
-            .least = least_,
-            .most = most_,
-            .mean = share(kept_, experts_),
+            .least = least_ * gathered_,
+            .most = most_ * gathered_,
+            .mean = share(kept_ * gathered_, experts_),
             .busiest = busiest(),
             .imbalance_cost = std::nullopt};
   }
@@ -101,6 +101,7 @@ class Tally {
   }
 
   const Scenario& scenario_;
+  std::int64_t gathered_ = gathered_groups(scenario_);  // expert groups whose tokens an expert computes
   Loads loads_;
   std::vector<std::vector<std::int64_t>> of_layers_;  // tokens of experts
   double places_ = 0, experts_max_over_mean_ = 0, ranks_max_over_mean_ = 0;
@@ -137,14 +138,17 @@ std::optional<RoutingReport> counted(const Scenario& scenario) {
 
 /// Every expert gets its even share; with `spread` every rank the rows of the busiest.
 RoutingReport even(const Scenario& scenario, std::size_t layer) {
-  const std::int64_t experts_per_rank =
-      scenario.model.layers[layer].experts.count / scenario.layout.sizes().expert;
+  const std::int64_t slots = scenario.slots_per_rank(scenario.model.layers[layer].experts);
+  const std::int64_t rows = computed_rows(scenario, layer);
   RoutingReport routing;
   routing.load_max_over_mean = scenario.busiest_over_mean();
   routing.rank_load_max_over_mean = routing.load_max_over_mean;
-  routing.mean = static_cast<double>(computed_rows(scenario, layer)) / static_cast<double>(experts_per_rank);
-  routing.most = std::llround(routing.mean * routing.load_max_over_mean);
-  routing.least = std::llround(routing.mean * std::max(0.0, 2 - routing.load_max_over_mean));
+  routing.mean = static_cast<double>(rows) / static_cast<double>(slots);
+  const auto of_rank = [&](double over_mean) -> std::int64_t {
+    return std::llround(static_cast<double>(rows) * over_mean);
+  };
+  routing.most = (of_rank(routing.load_max_over_mean) + slots - 1) / slots;
+  routing.least = of_rank(std::max(0.0, 2 - routing.load_max_over_mean)) / slots;
   return routing;
 }
 

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -9,6 +11,7 @@
 #include "sim/report/plan.hpp"
 #include "sim/report/report.hpp"
 #include "sim/report/steps.hpp"
+#include "sim/scenario/share.hpp"
 
 namespace moesim {
 namespace {
@@ -161,6 +164,34 @@ void add_model(const Scenario& scenario, Report& report) {
   report.memory_capacity = scenario.cluster->device.memory;
 }
 
+/// Whether some choices of tokens are never computed: over a capacity, or skipped.
+bool leaves_out_choices(const Scenario& scenario) {
+  for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer) {
+    const Layer& shape = scenario.model.layers[layer];
+    if (shape.is_moe && dispatched_rows(scenario, layer) < tokens_per_device(scenario) * shape.experts.top_k)
+      return true;
+  }
+  return false;
+}
+
+/// All work at the rate that a device reaches at best, in bf16 and with causal attention, is a bound of every
+/// step: one below it has lost work.
+void check_work(const Scenario& scenario, const Report& report) {
+  if (scenario.precision.gemm != Precision::bf16 || leaves_out_choices(scenario)) return;
+  const Device& device = scenario.cluster->device;
+  const GemmBehaviour& gemm = device.gemm_in(Precision::bf16);
+  const double best = std::max(
+      {1.0, gemm.sustained, device.attention_forward.efficiency, device.attention_backward.efficiency});
+  const Flops each = training_flops_per_token(scenario.model, scenario.batch.sequence_length, true,
+                                              scenario.model.prediction_layers > 0);
+  const double rate = each.count * report.tokens_per_second_per_device();
+  if (rate <= best * gemm.peak.count) return;
+  throw RunError(
+      fmt::format("the step comes to {:.0f} % of the device's peak in bf16, more than it can do: "
+                  "work was lost, which is an error of moesim",
+                  100 * rate / gemm.peak.count));
+}
+
 void add_critical_path(const TaskGraph& graph, const Timeline& timeline, Report& report) {
   std::array<Time, work_count> shares{};
   for (const CriticalStep& step : critical_path(graph, timeline)) {
@@ -217,7 +248,10 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
   add_passes(actors, report);
   const std::vector<std::int64_t> runs = count_patterns(graph, report);
   if (scenario.cluster) {
-    if (!scenario.communication) add_model(scenario, report);
+    if (!scenario.communication) {
+      add_model(scenario, report);
+      check_work(scenario, report);
+    }
     add_links(scenario, graph, runs, report);
     add_gradient_parts(scenario, graph, timeline, report);
     report.routing = routing_of(scenario);

@@ -157,16 +157,12 @@ SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
     cost.contended[pass] = cost.alone[pass] * timed.slowdown;
     const std::int64_t context = scenario_.layout.sizes().context;
     if (context == 1) continue;
-    for (const Op& op : *passes[pass]) {
-      if (op.kind != OpKind::attention) continue;
-      const double bytes = count(keys_and_values(op, context));
+    for (const Piece& piece : pieces_of(*passes[pass], scenario_)) {
+      if (!piece.is_core()) continue;
       const bool is_ring = scenario_.context_exchange == ContextExchange::ring;
-      cost.context_buffer =
-          std::max(cost.context_buffer, bytes * 2 * (is_ring ? 2.0 : static_cast<double>(context)));
-      cost.cores.push_back({.pass = pass,
-                            .seconds = to_seconds(time_of({op}, scenario_).time),
-                            .bytes = bytes,
-                            .backward = op.pass != OpPass::forward});
+      cost.context_buffer = std::max(cost.context_buffer, count(piece.keys_and_values) * 2 *
+                                                              (is_ring ? 2.0 : static_cast<double>(context)));
+      cost.cores.push_back({pass, piece});
     }
   }
   cost.activations = count(ops.activations);

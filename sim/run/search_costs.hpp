@@ -94,8 +94,7 @@ class SearchTables {
   /// An attention core between exchanges of keys and values.
   struct Core {
     std::size_t pass;
-    double seconds, bytes;
-    bool backward;
+    Piece piece;
   };
   struct BlockCost {
     std::array<double, 3> alone{}, contended{};

@@ -96,10 +96,10 @@ class Explorer {
       return rule = CutRule::devices, true;
     for (const Layer& layer : scenario().model.layers) {
       if (!layer.is_moe) continue;
-      if (layer.experts.count % sizes.expert != 0 || layer.experts.width % sizes.expert_tensor != 0)
+      const std::int64_t slots = layer.experts.count + scenario().redundant_experts;
+      if (slots % sizes.expert != 0 || layer.experts.width % sizes.expert_tensor != 0)
         return rule = CutRule::model, true;
     }
-    if (scenario().redundant_experts % sizes.expert != 0) return rule = CutRule::model, true;
     return false;
   }
 
@@ -143,7 +143,7 @@ class Explorer {
     if (layout.misfit()) return false;
     const bool is_moe = std::any_of(scenario().model.layers.begin(), scenario().model.layers.end(),
                                     [](const Layer& layer) { return layer.is_moe; });
-    if (scenario().sequence_parallel || division.sizes.tensor == 1 || !is_moe) return true;
+    if (scenario().divides_tokens(division.sizes) || !is_moe) return true;
     return division.sizes.expert_tensor == division.sizes.tensor &&
            layout.expert_tensor_groups() == layout.tensor_groups();
   }

@@ -13,7 +13,7 @@ double count(Bytes bytes) { return static_cast<double>(bytes.count); }
 
 SearchTables::Shared SearchTables::shared(const DivisionGroups& groups) {
   const Collective& collective = *scenario_.collectives.tensor;
-  const bool parts = scenario_.sequence_parallel;
+  const bool parts = scenario_.divides_tokens();
   const Operation reduce = parts ? Operation::reduce_scatter : Operation::all_reduce;
   const double bytes =
       count(size_of(Precision::bf16) * (share_of(scenario_).tokens() * scenario_.model.hidden));
@@ -93,7 +93,7 @@ void SearchTables::add_exchanged(std::size_t number, const DivisionGroups& group
     const auto whole = [&](Precision precision) {
       return computed * count(row_bytes(scenario_.model.hidden, precision));
     };
-    const bool parts = scenario_.sequence_parallel;
+    const bool parts = scenario_.divides_tokens();
     const Operation reduce = parts ? Operation::reduce_scatter : Operation::all_reduce;
     if (parts)
       before = traffic_.seconds(groups.expert_tensor, Operation::all_gather, collective,
@@ -111,19 +111,21 @@ void SearchTables::add_context(const BlockCost& attention, const DivisionGroups&
   const Collective& collective = *scenario_.collectives.context;
   const auto n = static_cast<double>(scenario_.layout.sizes().context);
   for (const Core& core : attention.cores) {
+    const double bytes = count(core.piece.keys_and_values);
     double extra = 0;
     double all = 0;
     if (scenario_.context_exchange == ContextExchange::all_gather) {
-      extra = traffic_.seconds(groups.context, Operation::all_gather, collective, core.bytes * n);
-      if (core.backward)
-        extra += traffic_.seconds(groups.context, Operation::reduce_scatter, collective, core.bytes * n);
+      extra = traffic_.seconds(groups.context, Operation::all_gather, collective, bytes * n);
+      if (core.piece.backward)
+        extra += traffic_.seconds(groups.context, Operation::reduce_scatter, collective, bytes * n);
       all = extra;
     } else {
-      const double send = traffic_.seconds(groups.context, Operation::point_to_point, collective, core.bytes);
-      const double block = core.seconds / n;
-      extra = core.backward ? 2 * std::max(0.0, send - block) + (n - 2) * std::max(0.0, 2 * send - block)
-                            : (n - 1) * std::max(0.0, send - block);
-      all = (core.backward ? 2 : 1) * (n - 1) * send;
+      const double send = traffic_.seconds(groups.context, Operation::point_to_point, collective, bytes);
+      for (std::size_t block = 0; block < core.piece.blocks.size(); ++block) {
+        const double sent = static_cast<double>(core.piece.sends_beside(block)) * send;
+        extra += std::max(0.0, sent - to_seconds(core.piece.blocks[block].time));
+        all += sent;
+      }
     }
     (core.pass == 0 ? cost.forward_sent : cost.backward_sent) += extra;
     (core.pass == 0 ? cost.context_forward : cost.context_backward) += all;

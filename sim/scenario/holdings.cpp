@@ -68,11 +68,10 @@ Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer) {
   Holdings held;
   held.of(HeldPart::router) = parameters.router;
   held.of(HeldPart::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
-  held.of(HeldPart::experts) = parameters.experts / (sizes.expert * sizes.expert_tensor);
   const Layer& shape = scenario.model.layers[static_cast<std::size_t>(layer)];
   if (shape.is_moe) {
-    const std::int64_t copies = scenario.redundant_experts / sizes.expert;
-    held.of(HeldPart::experts) += parameters.experts / (shape.experts.count * sizes.expert_tensor) * copies;
+    held.of(HeldPart::experts) = parameters.experts / (shape.experts.count * sizes.expert_tensor) *
+                                 scenario.slots_per_rank(shape.experts);
   }
   return held;
 }

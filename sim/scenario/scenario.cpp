@@ -58,9 +58,6 @@ void fit_devices(const Reader& reader, std::int64_t devices, Sizes& sizes) {
 /// The parts of the model against the sizes that divide them.
 void fit_model(const Reader& reader, const Model& model, const Sizes& sizes) {
   for (const Layer& layer : model.layers) {
-    if (layer.is_moe && layer.experts.count % sizes.expert != 0) {
-      does_not_divide(reader, "parallelism.expert", "experts", layer.experts.count, "expert", sizes.expert);
-    }
     if (layer.is_moe && layer.experts.width % sizes.expert_tensor != 0) {
       does_not_divide(reader, "parallelism.expert_tensor", "columns of an expert", layer.experts.width,
                       "expert_tensor", sizes.expert_tensor);
@@ -101,7 +98,7 @@ void fit_groups(const Reader& reader, const Scenario& scenario) {
   if (const std::optional<std::string> misfit = layout.misfit())
     reader.fail("parallelism.placement", *misfit);
   const Sizes& sizes = layout.sizes();
-  if (scenario.sequence_parallel || sizes.tensor == 1 || !has_experts(scenario.model)) return;
+  if (scenario.divides_tokens() || !has_experts(scenario.model)) return;
   if (sizes.expert_tensor != sizes.tensor) {
     reader.fail("parallelism.expert_tensor",
                 fmt::format("is {}, expected {} as tensor: without sequence_parallel all ranks of a tensor "
@@ -176,13 +173,24 @@ void fit_group_routing(const Reader& reader, const Scenario& scenario) {
   }
 }
 
+/// Each rank of an expert group has as many slots, of experts and copies together.
+void fit_slots(const Reader& reader, const Scenario& scenario) {
+  const std::int64_t ranks = scenario.layout.sizes().expert;
+  for (const Layer& layer : scenario.model.layers) {
+    const std::int64_t slots = layer.experts.count + scenario.redundant_experts;
+    if (!layer.is_moe || slots % ranks == 0) continue;
+    if (scenario.redundant_experts == 0)
+      does_not_divide(reader, "parallelism.expert", "experts", slots, "expert", ranks);
+    does_not_divide(reader, "routing.redundant",
+                    fmt::format("experts + {} redundant = {} slots", scenario.redundant_experts, slots),
+                    layer.experts.count, "expert", ranks);
+  }
+}
+
 /// Copies and spread against what they stand beside.
 void fit_experts(const Reader& reader, const Scenario& scenario) {
-  const std::int64_t ranks = scenario.layout.sizes().expert;
   const std::int64_t redundant = scenario.redundant_experts;
-  if (redundant % ranks != 0) {
-    does_not_divide(reader, "routing.redundant", "redundant slots", redundant, "expert", ranks);
-  }
+  fit_slots(reader, scenario);
   if (redundant > 0 && scenario.placement != Placement::balanced) {
     reader.fail("routing.redundant", fmt::format("is {}, but in_order placement makes no copies", redundant),
                 "add --set routing.placement=balanced");

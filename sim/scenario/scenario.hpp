@@ -48,11 +48,6 @@ struct PrecisionPlan {
 enum class Resolution : std::uint8_t { folded, full };
 inline constexpr std::string_view resolution_names[] = {"folded", "full"};
 
-/// How keys and values reach the other ranks of a context-parallel group.
-enum class ContextExchange : std::uint8_t {
-  all_gather,  ///< all at once, before the attention (Llama 3, arXiv 2407.21783, section 3.3.2)
-  ring,        ///< from rank to rank, beside the attention on those that have come (arXiv 2310.01889)
-};
 inline constexpr std::string_view context_exchange_names[] = {"all_gather", "ring"};
 
 /// How often the software goes over gradients and parameters in an update.
@@ -134,7 +129,7 @@ struct Scenario {
   std::optional<Cluster> cluster;
   Batch batch;
   Layout layout{Sizes{}, {Axis::tensor, Axis::expert, Axis::data, Axis::pipeline}};
-  bool sequence_parallel = true;  ///< norms and residuals divided over the tensor-parallel group
+  bool sequence_parallel = true;  ///< as given; divides_tokens() says what it comes to
   ContextExchange context_exchange = ContextExchange::ring;
   std::vector<std::int64_t> layers_per_stage;  ///< of the model's stages, in the order of the forward pass
   std::unique_ptr<const Schedule> schedule;
@@ -162,6 +157,16 @@ struct Scenario {
   MfuAttention mfu_attention = MfuAttention::causal;
 
   const Fabric& fabric() const { return cluster->fabric; }
+  /// Whether each rank of a tensor-parallel group has tokens of its own between blocks: its part with
+  /// sequence parallelism, which divides norms and residuals; a rank without others has its own whatever was
+  /// given.
+  bool divides_tokens(const Sizes& sizes) const { return sequence_parallel || sizes.tensor == 1; }
+  bool divides_tokens() const { return divides_tokens(layout.sizes()); }
+  /// Slots for experts on each rank of an expert group: one for each expert of a layer and the redundant
+  /// ones, divided over the ranks.
+  std::int64_t slots_per_rank(const Experts& experts) const {
+    return (experts.count + redundant_experts) / layout.sizes().expert;
+  }
   /// Microbatches that one pipeline works through in a step.
   std::int64_t microbatches() const { return order.microbatches(); }
   /// Rows of the busiest rank of an expert group over their mean: all wait for it at every exchange.

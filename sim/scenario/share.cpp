@@ -10,7 +10,8 @@ Share share_of(const Scenario& scenario) {
   share.sequence_length = scenario.batch.sequence_length;
   share.tensor = scenario.layout.sizes().tensor;
   share.context = scenario.layout.sizes().context;
-  share.sequence_parallel = scenario.sequence_parallel;
+  share.context_exchange = scenario.context_exchange;
+  share.sequence_parallel = scenario.divides_tokens();
   share.dropout = scenario.dropout;
   share.expert_tensor = scenario.layout.sizes().expert_tensor;
   share.gemm = scenario.precision.gemm;
@@ -21,7 +22,7 @@ Share share_of(const Scenario& scenario) {
 
 std::int64_t tokens_per_device(const Scenario& scenario) {
   const Sizes& sizes = scenario.layout.sizes();
-  const std::int64_t parts = sizes.context * (scenario.sequence_parallel ? sizes.tensor : 1);
+  const std::int64_t parts = sizes.context * (scenario.divides_tokens() ? sizes.tensor : 1);
   return scenario.batch.microbatch * scenario.batch.sequence_length / parts;
 }
 
@@ -70,8 +71,8 @@ std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer) {
 }
 
 std::int64_t gathered_groups(const Scenario& scenario) {
-  // Without sequence parallelism ranks that share experts hold the same tokens, and get the same rows.
-  return scenario.sequence_parallel ? scenario.layout.sizes().expert_tensor : 1;
+  // Where a tensor group holds the same tokens it shares experts, too, and its ranks get the same rows.
+  return scenario.divides_tokens() ? scenario.layout.sizes().expert_tensor : 1;
 }
 
 std::int64_t computed_rows(const Scenario& scenario, std::size_t layer) {
@@ -81,7 +82,7 @@ std::int64_t computed_rows(const Scenario& scenario, std::size_t layer) {
 std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer) {
   const Layer& shape = scenario.model.layers[layer];
   if (!shape.is_moe) return {};
-  const std::int64_t local = shape.experts.count / scenario.layout.sizes().expert;
+  const std::int64_t local = scenario.slots_per_rank(shape.experts);
   const auto mean = static_cast<double>(computed_rows(scenario, layer));
   const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
@@ -94,8 +95,8 @@ Bytes row_bytes(std::int64_t hidden, Precision precision) {
   return precision == Precision::fp8 ? scaled(plain, 1.0 + 4.0 / 128.0) : plain;
 }
 
-Bytes keys_and_values(const Op& core, std::int64_t context) {
-  const std::int64_t tokens = core.batch * core.kv_sequence / context;
+Bytes keys_and_values(const Op& core, const Scenario& scenario) {
+  const std::int64_t tokens = share_of(scenario).tokens();
   return size_of(Precision::bf16) * tokens * core.kv_heads * (core.head_dim + core.value_head_dim);
 }
 

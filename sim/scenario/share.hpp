@@ -34,15 +34,15 @@ std::int64_t gathered_groups(const Scenario& scenario);
 /// Rows that the mean rank computes in its local experts, of one microbatch: those that arrive for it and for
 /// the ranks that share its experts' matrices.
 std::int64_t computed_rows(const Scenario& scenario, std::size_t layer);
-/// Rows for each local expert where loads are even (of the busiest rank where `spread` is given), evenly
-/// among its experts; what does not divide goes to the first ones. Empty for a dense layer.
+/// Rows for each local slot of an expert where loads are even (of the busiest rank where `spread` is given),
+/// evenly among its slots; what does not divide goes to the first ones. Empty for a dense layer.
 std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer);
 /// One row of a message: block-scaled fp8 carries an fp32 scale for 128 elements (DeepSeek-V3, arXiv
 /// 2412.19437, section 3.3).
 Bytes row_bytes(std::int64_t hidden, Precision precision);
-/// Keys and values of an attention core that one context-parallel rank has, in bf16. Of latent attention
-/// those of every head, as Megatron-LM sends them, not the latent.
-Bytes keys_and_values(const Op& core, std::int64_t context);
+/// Keys and values of an attention core, by any of its kernels, that one context-parallel rank has, in bf16.
+/// Of latent attention those of every head, as Megatron-LM sends them, not the latent.
+Bytes keys_and_values(const Op& core, const Scenario& scenario);
 /// The ops of one layer on one device, of the busiest rank.
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer);
 /// Bytes that a microbatch keeps on a device.

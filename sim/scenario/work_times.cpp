@@ -24,28 +24,49 @@ BlockTimes sum(BlockTimes a, const BlockTimes& b) {
   return a;
 }
 
-std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario) {
-  std::vector<Piece> pieces;
-  std::vector<Op> between;
-  const auto end_piece = [&] {
-    if (!between.empty()) pieces.push_back({.timed = time_of(between, scenario), .keys_and_values = {}});
-    between.clear();
-  };
-  for (const Op& op : ops) {
-    if (op.kind != OpKind::attention) {
-      between.push_back(op);
-      continue;
-    }
-    end_piece();
-    pieces.push_back({.timed = time_of({op}, scenario),
-                      .keys_and_values = keys_and_values(op, scenario.layout.sizes().context),
-                      .backward = op.pass != OpPass::forward});
+/// Whether an op is the next kernel of the same attention core.
+bool continues(const Op& op, const Op& next) {
+  return next.kind == OpKind::attention && next.name == op.name && next.pass == op.pass;
+}
+
+/// A kernel for each block of keys, or else kernels whose work is even over blocks.
+std::vector<Timed> ring_blocks(const std::vector<Op>& kernels, const Timed& whole, const Scenario& scenario) {
+  const std::int64_t count = scenario.layout.sizes().context;
+  std::vector<Timed> blocks;
+  if (static_cast<std::int64_t>(kernels.size()) == count) {
+    for (const Op& kernel : kernels) blocks.push_back(time_of({kernel}, scenario));
+    return blocks;
   }
-  end_piece();
-  return pieces;
+  blocks.assign(static_cast<std::size_t>(count), {whole.time / count, whole.slowdown});
+  blocks.back().time = whole.time - whole.time / count * (count - 1);
+  return blocks;
+}
+
+Piece core_of(const std::vector<Op>& kernels, const Scenario& scenario) {
+  Piece core{.timed = time_of(kernels, scenario),
+             .keys_and_values = keys_and_values(kernels.front(), scenario),
+             .backward = kernels.front().pass != OpPass::forward};
+  if (scenario.context_exchange == ContextExchange::ring)
+    core.blocks = ring_blocks(kernels, core.timed, scenario);
+  return core;
 }
 
 }  // namespace
+
+std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario) {
+  std::vector<Piece> pieces;
+  for (std::size_t next = 0; next < ops.size();) {
+    const bool is_core = ops[next].kind == OpKind::attention;
+    std::vector<Op> of_piece;
+    do {
+      of_piece.push_back(ops[next++]);
+    } while (next < ops.size() &&
+             (is_core ? continues(of_piece.back(), ops[next]) : ops[next].kind != OpKind::attention));
+    pieces.push_back(is_core ? core_of(of_piece, scenario)
+                             : Piece{.timed = time_of(of_piece, scenario), .keys_and_values = {}});
+  }
+  return pieces;
+}
 
 void OpSum::add(const Op& op, const Scenario& scenario) {
   const Device& device = scenario.cluster->device;

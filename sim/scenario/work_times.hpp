@@ -15,7 +15,19 @@ struct Piece {
   Timed timed;
   Bytes keys_and_values;  ///< of an attention core: what one context-parallel rank has of them; else none
   bool backward = false;  ///< of an attention core: its gradients too
+  std::vector<Timed> blocks{};  ///< of an attention core in a ring: by block of keys, the rank's own first
+  bool is_core() const { return keys_and_values.count > 0; }
+  /// Blocks of keys and values that a rank sends on beside that block: in forward the next one comes; in
+  /// backward gradients follow one block behind.
+  std::int64_t sends_beside(std::size_t block) const {
+    const bool is_last = block + 1 == blocks.size();
+    if (!backward) return is_last ? 0 : 1;
+    return is_last || block == 0 ? 1 : 2;
+  }
 };
+
+/// The pieces of a list of ops: each attention core with all its kernels, and what lies between them.
+std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario);
 
 /// A layer's two blocks.
 struct LayerTimes {

@@ -7,6 +7,7 @@
 
 #include "models/base/random.hpp"
 #include "models/routing/expert_placement.hpp"
+#include "tests/support/eplb.hpp"
 
 using namespace moesim;
 
@@ -21,6 +22,24 @@ struct Case {
   std::vector<double> load;
   BalanceTask task;
 };
+
+/// A task whose slots divide by ranks, and its experts often not; groups divide by nodes, or all is one node.
+Case random_uneven_case(RandomStream& random) {
+  Case made;
+  const auto below = [&](int bound) {
+    return static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(bound)));
+  };
+  made.task.nodes = 1 + below(4);
+  made.task.ranks = made.task.nodes * (1 + below(8));
+  made.task.groups = below(2) == 0 ? made.task.nodes * (1 + below(2)) : 1;
+  const std::int64_t experts = made.task.groups * (1 + below(24));
+  const std::int64_t slots = (experts + made.task.ranks - 1) / made.task.ranks + below(3);
+  made.task.redundant = slots * made.task.ranks - experts;
+  const double steepness = 2 * random.uniform();
+  for (std::int64_t e = 0; e < experts; ++e)
+    made.load.push_back(std::floor(100 * std::pow(1 - random.uniform(), -steepness)));
+  return made;
+}
 
 /// A task whose experts divide by ranks, and often, but not always, whose groups divide by nodes.
 Case random_case(RandomStream& random, std::int64_t most_redundant) {
@@ -139,6 +158,35 @@ TEST_CASE("Experts, copies and pairs on a GPU are those of EPLB's published exam
     CHECK(busiest(layer.load, placement) ==
           Approx(busiest(layer.load, {.ranks = 8, .expert_of_slot = layer.slots})));
   }
+}
+
+TEST_CASE(
+    "Placement is never more than 1 % busier than EPLB's, but where EPLB puts copies on their own rank") {
+  RandomStream random = Random(25).stream("placement");
+  int compared = 0;
+  for (int round = 0; round < 3000; ++round) {
+    Case at = random_uneven_case(random);
+    at.task.load = at.load;
+    const auto experts = static_cast<std::int64_t>(at.load.size());
+    const EplbResult theirs = eplb({.load = at.load,
+                                    .slots = experts + at.task.redundant,
+                                    .groups = at.task.groups,
+                                    .nodes = at.task.nodes,
+                                    .ranks = at.task.ranks});
+    if (theirs.is_doubled) continue;
+    ++compared;
+    INFO(round << ": " << experts << " experts, " << at.task.redundant << " copies, " << at.task.ranks
+               << " ranks, " << at.task.nodes << " nodes, " << at.task.groups << " groups");
+    REQUIRE(busiest(at.load, place_balanced(at.task)) <= 1.01 * theirs.busiest);
+  }
+  CHECK(compared > 500);
+}
+
+TEST_CASE("The reference of EPLB answers its published example") {
+  const std::vector<double> load{90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86};
+  const EplbResult result = eplb({.load = load, .slots = 16, .groups = 4, .nodes = 2, .ranks = 8});
+  CHECK(result.busiest == Approx(90 + 132 / 2));  // expert 0 beside a copy of 1
+  CHECK_FALSE(result.is_doubled);
 }
 
 TEST_CASE("Groups that do not divide by nodes are placed over all ranks at once") {

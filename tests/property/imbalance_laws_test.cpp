@@ -353,7 +353,7 @@ TEST_CASE("Copies and spread that cannot be are refused with the reason") {
     return std::string("nothing is wrong");
   };
   CHECK(refusal(zipf(1, R"(, "placement": "balanced", "redundant": 4)"))
-            .ends_with("routing.redundant: 4 redundant slots do not divide by expert 8"));
+            .ends_with("routing.redundant: 32 experts + 4 redundant = 36 slots do not divide by expert 8"));
   CHECK(refusal(zipf(1, R"(, "redundant": 8)"))
             .ends_with("routing.redundant: is 8, but in_order placement makes no copies"));
   CHECK(refusal(R"({"kind": "switch", "placement": "balanced", "redundant": 8})", 1)

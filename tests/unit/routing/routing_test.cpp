@@ -53,6 +53,8 @@ TEST_CASE("A choice of one reaches one block, a choice of all reaches all") {
   CHECK(even_reach(64, 1, 8) == Approx(1).epsilon(1e-12));
   CHECK(even_reach(64, 64, 8) == Approx(8).epsilon(1e-12));
   CHECK(even_reach(256, 8, 1) == 1);
+  CHECK(even_reach(5, 2, 2) == Approx((1 - 3.0 / 10) + (1 - 1.0 / 10)));  // blocks of 2 and 3
+  CHECK(even_reach(4, 2, 8) == Approx(2));                                // more blocks than experts
 }
 
 TEST_CASE("A group-limited token reaches no more than the chosen groups, with distinct experts") {
