@@ -35,7 +35,7 @@ void run(const RunOptions& options) {
                            : options.common.format == "csv" ? write_csv(report)
                                                             : write_text(report);
   if (!options.trace.empty()) {
-    const std::vector<std::string> actors = actor_names(scenario, simulation.graph.actor_count);
+    const std::vector<std::string> actors = actor_names(scenario, simulation.graph);
     write_file(options.trace, write_trace(actors, simulation.graph, simulation.timeline));
   }
   const bool is_taken = options.trace == "-" && options.common.out == "-";
