@@ -39,7 +39,7 @@ void run(const RunOptions& options) {
                            : options.common.format == "csv" ? write_csv(report)
                                                             : write_text(report);
   if (!options.trace.empty()) {
-    const std::vector<std::string> actors = actor_names(scenario, simulation.graph.actor_count);
+    const std::vector<std::string> actors = actor_names(scenario, simulation.graph);
     const std::string title = report.title.empty() ? report.plan : report.title + ": " + report.plan;
     write_file(options.trace, write_trace(title, actors, simulation.graph, simulation.timeline));
   }

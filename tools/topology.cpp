@@ -75,10 +75,11 @@ Time time_alone(const Fabric& fabric, std::string_view algorithm, Request reques
   std::vector<DeviceId> group(fabric.device_count());
   std::iota(group.begin(), group.end(), 0U);
   request.group = group;
+  const Call call{request, group};
   GraphBuilder builder(1);
   const ActorId actor = 0;
   const PatternId pattern =
-      PatternMaker(fabric).make(builder, *(*member)->make(no_keys), {&request, 1}, {&actor, 1});
+      PatternMaker(fabric).make(builder, *(*member)->make(no_keys), {&call, 1}, {&actor, 1});
   builder.add_coflow(pattern, {});
   std::vector<Rate> rates;
   for (const Link& link : fabric.links()) rates.push_back(link.rate);

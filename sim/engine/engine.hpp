@@ -30,6 +30,8 @@ class Engine {
   virtual Timeline run(const TaskGraph& graph) const = 0;
   /// What a graph for this engine has to tell apart. Flows take memory: parts are in a graph only on demand.
   virtual FlowGrain flows() const { return FlowGrain::coflow; }
+  /// Whether communications that use one link at a time get in each other's way.
+  virtual bool shares_links() const { return true; }
 };
 
 /// Throws RunError: a task that starts at `now` and takes `span` ends beyond the longest time.

@@ -1,5 +1,6 @@
 // The ideal engine: no contention. Every task takes as long as alone, so a task ends at the length of the
-// longest path to it. The oracle of the others, and the fastest estimate.
+// longest path to it. Groups that one communication stands for do not contend either: each takes as long as
+// alone. The oracle of the others, and the fastest estimate.
 #include <algorithm>
 
 #include "sim/engine/engine.hpp"
@@ -12,9 +13,11 @@ namespace {
 
 class Ideal final : public Engine {
  public:
+  bool shares_links() const override { return false; }
+
   Timeline run(const TaskGraph& graph) const override {
     std::vector<Time> coflow_times;
-    const std::vector<RealTime> alone = alone_times(graph);
+    const std::vector<RealTime> alone = group_times(graph);
     for (std::size_t i = 0; i < alone.size(); ++i) {
       coflow_times.push_back(after(graph.pattern_table[i].latency, rounded(alone[i])));
     }

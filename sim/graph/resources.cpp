@@ -87,9 +87,9 @@ bool same_uses(std::span<const Use> a, std::span<const Use> b) {
                             [](const Use& x, const Use& y) { return x.list == y.list && x.need == y.need; });
 }
 
-/// Marks the links that become resources: of links with the same uses the first. Unused links are none.
-std::vector<bool> keep_distinct(const Uses& uses, std::uint32_t link_count) {
-  std::vector<bool> kept(link_count, false);
+/// For each link the first one with the same uses; nothing for unused links.
+std::vector<std::uint32_t> first_alike(const Uses& uses, std::uint32_t link_count) {
+  std::vector<std::uint32_t> first_of(link_count, nothing);
   std::unordered_map<std::uint64_t, std::uint32_t> known;
   for (std::uint32_t link = 0; link < link_count; ++link) {
     if (uses.of(link).empty()) continue;
@@ -97,8 +97,16 @@ std::vector<bool> keep_distinct(const Uses& uses, std::uint32_t link_count) {
     for (const Use& use : uses.of(link))
       hash = hash_with(hash_with(hash, use.list), std::bit_cast<std::uint64_t>(use.need));
     const auto [first, is_new] = known.try_emplace(hash, link);
-    kept[link] = is_new || !same_uses(uses.of(first->second), uses.of(link));
+    const bool is_first = is_new || !same_uses(uses.of(first->second), uses.of(link));
+    first_of[link] = is_first ? link : first->second;
   }
+  return first_of;
+}
+
+/// Marks the links that become resources: of those that are alike the first.
+std::vector<bool> keep_distinct(std::span<const std::uint32_t> first_of) {
+  std::vector<bool> kept(first_of.size(), false);
+  for (std::uint32_t link = 0; link < first_of.size(); ++link) kept[link] = first_of[link] == link;
   return kept;
 }
 
@@ -154,7 +162,8 @@ class Domination {
 /// Writes capacities and loads of the kept links.
 void write_resources(TaskGraph& graph, std::span<const Rate> link_rates, const std::vector<bool>& kept,
                      std::vector<LoadList>& lists) {
-  std::vector<std::uint32_t> resource_of(kept.size(), nothing);
+  std::vector<std::uint32_t>& resource_of = graph.resource_of_link;
+  resource_of.assign(kept.size(), nothing);
   for (std::uint32_t link = 0; link < kept.size(); ++link) {
     if (!kept[link]) continue;
     resource_of[link] = static_cast<std::uint32_t>(graph.capacities.size());
@@ -177,9 +186,14 @@ void add_resources(TaskGraph& graph, std::span<const Rate> link_rates) {
   std::vector<std::uint32_t> list_of;
   std::vector<LoadList> lists = find_lists(graph, list_of);
   const Uses uses(graph, lists, link_rates);
-  std::vector<bool> kept = keep_distinct(uses, static_cast<std::uint32_t>(link_rates.size()));
+  const std::vector<std::uint32_t> first_of =
+      first_alike(uses, static_cast<std::uint32_t>(link_rates.size()));
+  std::vector<bool> kept = keep_distinct(first_of);
   Domination(graph, uses, lists).thin(kept);
   write_resources(graph, link_rates, kept, lists);
+  for (std::uint32_t link = 0; link < first_of.size(); ++link) {
+    if (first_of[link] != nothing) graph.resource_of_link[link] = graph.resource_of_link[first_of[link]];
+  }
   for (std::size_t i = 0; i < list_of.size(); ++i) {
     if (list_of[i] == nothing) continue;
     graph.pattern_table[i].first_load = lists[list_of[i]].first_load;

@@ -137,13 +137,21 @@ std::vector<RealTime> alone_times(const TaskGraph& graph) {
   return times;
 }
 
-std::vector<RealTime> slowed_times(const TaskGraph& graph) {
+std::vector<RealTime> group_times(const TaskGraph& graph) {
   std::vector<RealTime> times = alone_times(graph);
   for (std::size_t i = 0; i < times.size(); ++i) {
     const Pattern& pattern = graph.pattern_table[i];
-    const double group = pattern.group_alone > 0 ? pattern.group_alone : times[i].count;
-    times[i].count = std::max(times[i].count, group * pattern.slowdown);
+    if (pattern.group_alone > 0)
+      times[i].count = std::max(static_cast<double>(pattern.at_least.count), pattern.group_alone);
   }
+  return times;
+}
+
+std::vector<RealTime> slowed_times(const TaskGraph& graph) {
+  std::vector<RealTime> times = alone_times(graph);
+  const std::vector<RealTime> groups = group_times(graph);
+  for (std::size_t i = 0; i < times.size(); ++i)
+    times[i].count = std::max(times[i].count, groups[i].count * graph.pattern_table[i].slowdown);
   for (std::size_t i = 0; i < times.size(); ++i) {
     const Pattern& whole = graph.pattern_table[i];
     for (std::uint32_t part = 0; part < whole.part_count; ++part) times[whole.first_part + part] = times[i];

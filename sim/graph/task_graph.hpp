@@ -110,8 +110,9 @@ struct Pattern {
       1;  ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
   double nvlink_efficiency = 1;  ///< the same on NVLink
   double slowdown = 1;           ///< its bytes take this much longer while a member computes
-  /// Picoseconds that the bytes of one of the groups that it stands for take alone, where groups share links:
-  /// that is what gets longer then, and not what they take together. 0: no group meets another.
+  /// Picoseconds that the bytes of one of the groups that it stands for take alone, where groups share links
+  /// and an engine needs to know: that is what gets longer while a member computes, and all that there is
+  /// without contention, not what they take together. 0: no group meets another.
   double group_alone = 0;
   std::int64_t messages = 0;
   std::int64_t bytes_sent = 0, bytes_received = 0;  ///< summed over ranks; equal, or the graph is wrong
@@ -126,8 +127,10 @@ struct Slowness {
 /// The graph. Arrays with one entry a task have the same length; edges are successors in compressed rows.
 struct TaskGraph {
   std::uint32_t actor_count = 0;
-  std::vector<std::uint32_t> devices;  ///< that each actor stands for; empty: as many each
-  std::vector<Slowness> slownesses;    ///< of actors; empty: none
+  std::vector<std::uint32_t> devices;          ///< that each actor stands for; empty: as many each
+  std::vector<std::uint32_t> representatives;  ///< by position of a pipeline rank: which of its actors stands
+                                               ///< for it; empty where actors are no positions
+  std::vector<Slowness> slownesses;            ///< of actors; empty: none
   std::vector<TaskKind> kinds;
   std::vector<ActorId> actors;      ///< compute: where it runs; else nothing
   std::vector<Time> durations;      ///< compute: time alone on a device that nothing slows; else zero
@@ -143,6 +146,7 @@ struct TaskGraph {
   std::vector<LinkLoad> link_loads;
   std::vector<ActorId> members;
   std::vector<Rate> capacities;  ///< of the resources: links, merged where no traffic tells them apart
+  std::vector<std::uint32_t> resource_of_link;  ///< nothing where no traffic goes, or where it never binds
 
   std::size_t size() const { return kinds.size(); }
   /// Of a compute task that starts at that time, alone on its device.
@@ -182,6 +186,9 @@ inline Time rounded(RealTime time) {
 /// For each pattern, how long its bytes take with all its resources to itself: the longest of `at_least` and
 /// bytes / capacity over its loads; latency not included.
 std::vector<RealTime> alone_times(const TaskGraph& graph);
+
+/// The same for one of the groups that a pattern stands for.
+std::vector<RealTime> group_times(const TaskGraph& graph);
 
 /// For each pattern, the least that its bytes take while a member computes: slowdown x what a group takes
 /// alone, and never less than all take together; for a part that of the whole it belongs to.

@@ -41,18 +41,19 @@ Request request_of(const OneCommunication& communication, std::span<const Device
 
 }  // namespace
 
-TaskGraph lower_alone(const OneCommunication& communication, const Fabric& fabric) {
+TaskGraph lower_alone(const OneCommunication& communication, const Fabric& fabric, const Detail& detail) {
   std::vector<DeviceId> devices(fabric.device_count());
   std::iota(devices.begin(), devices.end(), DeviceId{0});
   const auto size = static_cast<std::size_t>(communication.group_size);
-  std::vector<Request> requests;
+  std::vector<Call> calls;
   for (std::size_t first = 0; first < devices.size(); first += size) {
-    requests.push_back(request_of(communication, std::span(devices).subspan(first, size), fabric));
+    const std::span<const DeviceId> group = std::span(devices).subspan(first, size);
+    calls.push_back({request_of(communication, group, fabric), group});
   }
   GraphBuilder builder(1);
-  PatternMaker patterns(fabric);
+  PatternMaker patterns(fabric, detail);
   const ActorId everybody = 0;
-  const PatternId pattern = patterns.make(builder, *communication.collective, requests, {&everybody, 1});
+  const PatternId pattern = patterns.make(builder, *communication.collective, calls, {&everybody, 1});
   builder.add_coflow(pattern, {.work = phase_of(communication.operation)});
   std::vector<Rate> rates;
   for (const Link& link : fabric.links()) rates.push_back(link.rate);

@@ -25,7 +25,7 @@ Traffic traffic_of(const Collective& collective, const Request& request, const F
 
 }  // namespace
 
-Communicators::Communicators(const Scenario& scenario, Loading loading) : fold_(fold_of(scenario, loading)) {
+Communicators::Communicators(const Scenario& scenario, const Fold& fold) : fold_(fold) {
   const Sizes& sizes = scenario.layout.sizes();
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
     for (std::uint32_t position = 0; position < fold_.count; ++position)
@@ -116,22 +116,27 @@ void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ra
   }
 }
 
-PatternMaker::PatternMaker(const Fabric& fabric, FlowGrain grain)
+PatternMaker::PatternMaker(const Fabric& fabric, const Detail& detail)
     : fabric_(fabric),
       load_of_link_(fabric.links().size()),
-      request_of_link_(fabric.links().size()),
+      group_of_link_(fabric.links().size()),
       routes_{Routes(fabric), Routes(fabric)},
-      parts_(grain) {
+      parts_(detail.grain),
+      shares_links_(detail.shares_links) {
   for (const Link& link : fabric.links()) is_nvlink_.push_back(link.link_class == LinkClass::nvlink ? 1 : 0);
 }
 
 void PatternMaker::load(LinkId link, double bytes) {
   if (load_of_link_[link] == 0) {
     touched_.push_back(link);
-    request_of_link_[link] = request_;
-  } else if (request_of_link_[link] != request_) {
-    requests_meet_ = true;
+  } else if (group_of_link_[link] == group_) {
+    load_of_link_[link] += bytes;
+    return;
+  } else {
+    groups_meet_ = true;
   }
+  group_of_link_[link] = group_;
+  if (stands_for_several_) footprints_.links.push_back(link);
   load_of_link_[link] += bytes;
 }
 
@@ -158,7 +163,7 @@ void PatternMaker::add_way(const Flow& flow, double share, const Route& route, c
   route_loads_.clear();
   for (const LinkId link : route.links)
     route_loads_.push_back({link, is_nvlink_[link] != 0 ? on_nvlink : on_other});
-  parts_.add(flow, 1.0 / route.ways, route_loads_);
+  parts_.add(flow, 1.0 / route.ways, route_loads_, group_);
 }
 
 /// By the fabric's own arithmetic where it has one for the group, else flow by flow.
@@ -204,38 +209,80 @@ void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Patte
   pattern.flow_bytes = std::max(pattern.flow_bytes, sums.flows == 0 ? 0.0 : sums.sent / sums.flows);
 }
 
-/// The picoseconds that the bytes of one of the requests take by themselves: the longest.
-double PatternMaker::longest_alone(const Collective& collective, std::span<const Request> requests,
-                                   const Interplay& interplay) const {
-  double longest = 0;
-  PatternMaker one(fabric_);
-  for (const Request& request : requests) {
-    Pattern ignored;
-    one.route_ = one.routes_.data();
-    one.add(traffic_of(collective, request, fabric_, interplay.rounds), interplay, ignored);
-    for (const LinkId link : one.touched_) {
-      longest = std::max(longest, one.load_of_link_[link] * 1e12 / fabric_.link(link).rate.count);
-      one.load_of_link_[link] = 0;
-    }
-    one.touched_.clear();
+void PatternMaker::begin_group(std::span<const DeviceId> devices) {
+  const auto first = static_cast<std::uint32_t>(footprints_.links.size());
+  if (stands_for_several_) footprints_.groups.push_back({.devices = devices, .first_link = first});
+}
+
+void PatternMaker::end_group(const Pattern& own, Pattern& whole) {
+  whole.efficiency = own.efficiency;
+  whole.nvlink_efficiency = own.nvlink_efficiency;
+  whole.latency = std::max(whole.latency, own.latency);
+  whole.flow_bytes = std::max(whole.flow_bytes, own.flow_bytes);
+  whole.messages += own.messages;
+  whole.bytes_sent += own.bytes_sent;
+  whole.bytes_received += own.bytes_received;
+  ++group_;
+  if (!stands_for_several_) return;
+  Footprint& group = footprints_.groups.back();
+  group.link_count = static_cast<std::uint32_t>(footprints_.links.size()) - group.first_link;
+  group.latency = own.latency;
+  group.flow_bytes = own.flow_bytes;
+}
+
+/// Group by group.
+void PatternMaker::add_groups(const Collective& collective, std::span<const Call> calls,
+                              const Interplay& interplay, Pattern& pattern) {
+  group_ = 0;
+  groups_meet_ = false;
+  for (std::size_t i = 0; i < calls.size();) {
+    const std::span<const DeviceId> devices = calls[i].group;
+    Pattern own;
+    begin_group(devices);
+    for (; i < calls.size() && calls[i].group.data() == devices.data(); ++i)
+      add(traffic_of(collective, calls[i].request, fabric_, interplay.rounds), interplay, own);
+    end_group(own, pattern);
   }
+}
+
+/// The picoseconds that the bytes on the busiest link take; forgets them.
+double PatternMaker::take_longest() {
+  double longest = 0;
+  for (const LinkId link : touched_) {
+    longest = std::max(longest, load_of_link_[link] * 1e12 / fabric_.link(link).rate.count);
+    load_of_link_[link] = 0;
+  }
+  touched_.clear();
   return longest;
 }
 
-PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective,
-                             std::span<const Request> requests, std::span<const ActorId> members,
-                             const Interplay& interplay) {
-  Pattern pattern;
-  pattern.holds_multiprocessors = interplay.holds_multiprocessors;
-  pattern.slowdown = interplay.slowed_by_compute;
-  route_ = &routes_[interplay.returns ? 1 : 0];
-  route_->restart();
-  requests_meet_ = false;
-  for (request_ = 0; request_ < requests.size(); ++request_) {
-    add(traffic_of(collective, requests[request_], fabric_, interplay.rounds), interplay, pattern);
+/// What each of the newest groups takes alone; where they meet, also the longest of these.
+void PatternMaker::find_times_alone(const Collective& collective, std::span<const Call> calls,
+                                    const Interplay& interplay, Pattern& pattern) {
+  const std::span<Footprint> groups = std::span(footprints_.groups).last(group_);
+  if (!groups_meet_) {
+    for (Footprint& group : groups) {
+      for (const LinkId link : std::span(footprints_.links).subspan(group.first_link, group.link_count))
+        group.alone = std::max(group.alone, load_of_link_[link] * 1e12 / fabric_.link(link).rate.count);
+    }
+    return;
   }
-  if (requests_meet_ && pattern.slowdown > 1)
-    pattern.group_alone = longest_alone(collective, requests, interplay);
+  PatternMaker one(fabric_);
+  auto first = calls.begin();
+  for (Footprint& group : groups) {
+    const auto end = std::find_if(
+        first, calls.end(), [&](const Call& call) { return call.group.data() != group.devices.data(); });
+    Pattern ignored;
+    one.route_ = one.routes_.data();
+    one.add_groups(collective, {first, end}, interplay, ignored);
+    group.alone = one.take_longest();
+    pattern.group_alone = std::max(pattern.group_alone, group.alone);
+    first = end;
+  }
+}
+
+/// The loads of all links in their order; forgets them.
+std::vector<LinkLoad> PatternMaker::take_loads() {
   std::sort(touched_.begin(), touched_.end());
   std::vector<LinkLoad> loads;
   for (const std::uint32_t link : touched_) {
@@ -243,8 +290,30 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
     load_of_link_[link] = 0;
   }
   touched_.clear();
-  const PatternId id = builder.add_pattern(pattern, loads, members);
-  parts_.write(builder, id);
+  return loads;
+}
+
+PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective, std::span<const Call> calls,
+                             std::span<const ActorId> members, const Interplay& interplay) {
+  Pattern pattern;
+  pattern.holds_multiprocessors = interplay.holds_multiprocessors;
+  pattern.slowdown = interplay.slowed_by_compute;
+  route_ = &routes_[interplay.returns ? 1 : 0];
+  route_->restart();
+  stands_for_several_ = !calls.empty() && calls.front().group.data() != calls.back().group.data();
+  add_groups(collective, calls, interplay, pattern);
+  if (stands_for_several_ && (pattern.slowdown > 1 || !shares_links_))
+    find_times_alone(collective, calls, interplay, pattern);
+  const PatternId id = builder.add_pattern(pattern, take_loads(), members);
+  if (stands_for_several_) {
+    const std::size_t first_group = footprints_.groups.size() - group_;
+    footprints_.wholes.push_back(
+        {.pattern = id,
+         .first_group = static_cast<std::uint32_t>(first_group),
+         .group_count = group_,
+         .first_part = static_cast<std::uint32_t>(footprints_.group_of_part.size())});
+  }
+  parts_.write(builder, id, stands_for_several_ ? &footprints_.group_of_part : nullptr);
   return id;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
+#include "sim/lower/likeness.hpp"
 #include "sim/lower/parts.hpp"
 #include "sim/lower/routes.hpp"
 #include "sim/scenario/fold.hpp"
@@ -43,7 +44,7 @@ struct ActorPlace {
 /// All actors and communicators of a scenario.
 class Communicators {
  public:
-  Communicators(const Scenario& scenario, Loading loading);
+  Communicators(const Scenario& scenario, const Fold& fold);
 
   const std::vector<ActorPlace>& actors() const { return actors_; }
   const Fold& fold() const { return fold_; }
@@ -80,14 +81,29 @@ struct Interplay {
   std::int64_t rounds = 1;  ///< the same traffic so many times, one after the other
 };
 
+/// A request, and the devices of the group that makes it: what goes as one communication if every device is
+/// simulated. A group may make several.
+struct Call {
+  Request request;
+  std::span<const DeviceId> group{};  ///< as long as the footprints are used
+};
+
+/// What an engine wants to know of a communication.
+struct Detail {
+  FlowGrain grain = FlowGrain::coflow;  ///< how fine flows are told apart
+  bool shares_links = true;             ///< else what each group takes alone is all that counts
+};
+
 /// Adds traffic to a pattern: flows over the links of the fabric, summed per link.
 class PatternMaker {
  public:
-  /// `grain`: how fine the engine wants to tell flows apart.
-  explicit PatternMaker(const Fabric& fabric, FlowGrain grain = FlowGrain::coflow);
-  /// One pattern for requests that go at the same time. `members` are the actors that take part.
-  PatternId make(GraphBuilder& builder, const Collective& collective, std::span<const Request> requests,
+  explicit PatternMaker(const Fabric& fabric, const Detail& detail = {});
+  /// One pattern for calls that go at the same time, those of a group one after another. `members` are the
+  /// actors that take part.
+  PatternId make(GraphBuilder& builder, const Collective& collective, std::span<const Call> calls,
                  std::span<const ActorId> members, const Interplay& interplay = {});
+  /// Of the patterns so far that stand for several groups.
+  const Footprints& footprints() const { return footprints_; }
 
  private:
   /// What the flows of a pattern come to.
@@ -97,8 +113,14 @@ class PatternMaker {
   };
 
   void add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern);
-  double longest_alone(const Collective& collective, std::span<const Request> requests,
-                       const Interplay& interplay) const;
+  void add_groups(const Collective& collective, std::span<const Call> calls, const Interplay& interplay,
+                  Pattern& pattern);
+  void begin_group(std::span<const DeviceId> devices);
+  void end_group(const Pattern& own, Pattern& whole);
+  void find_times_alone(const Collective& collective, std::span<const Call> calls, const Interplay& interplay,
+                        Pattern& pattern);
+  double take_longest();
+  std::vector<LinkLoad> take_loads();
   /// Shares of the links' rates that the implementation reaches.
   struct Efficiency {
     double nvlink = 1, other = 1;
@@ -113,14 +135,17 @@ class PatternMaker {
   std::vector<double> load_of_link_;
   std::vector<double> load_of_exchange_;
   std::vector<std::uint32_t> touched_;
-  std::vector<std::uint32_t> request_of_link_;  // the first one that loads it
-  std::uint32_t request_ = 0;                   // that is being added
-  bool requests_meet_ = false;                  // on some link
-  std::vector<std::uint8_t> is_nvlink_;         // by link
-  std::array<Routes, 2> routes_;                // of flows, and of flows that return
-  Routes* route_ = nullptr;                     // those of the pattern that is being made
+  std::vector<std::uint32_t> group_of_link_;  // the last one that loads it
+  std::uint32_t group_ = 0;                   // of the pattern, that is being added
+  bool groups_meet_ = false;                  // on some link
+  bool stands_for_several_ = false;           // groups: their footprints are kept
+  std::vector<std::uint8_t> is_nvlink_;       // by link
+  std::array<Routes, 2> routes_;              // of flows, and of flows that return
+  Routes* route_ = nullptr;                   // those of the pattern that is being made
   std::vector<LinkLoad> route_loads_;
   Parts parts_;
+  bool shares_links_;
+  Footprints footprints_;
 };
 
 }  // namespace moesim

@@ -36,12 +36,6 @@ void vary_durations(TaskGraph& graph, const Scenario& scenario, const Fold& fold
 }  // namespace
 
 void disturb(TaskGraph& graph, const Scenario& scenario, const Fold& fold) {
-  std::vector<std::uint32_t> positions(fold.count, 0);
-  for (const std::uint32_t representative : fold.representatives) ++positions[representative];
-  if (std::any_of(positions.begin(), positions.end(), [&](auto count) { return count != positions[0]; })) {
-    for (ActorId actor = 0; actor < graph.actor_count; ++actor)
-      graph.devices.push_back(positions[actor % fold.count]);
-  }
   if (!scenario.faults.stragglers.empty()) graph.slownesses.resize(graph.actor_count);
   for (const Straggler& straggler : scenario.faults.stragglers) {
     const DevicePlace place = place_of(scenario, straggler.device);

@@ -1,17 +1,45 @@
 #include "sim/lower/lower.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "models/base/error.hpp"
 #include "sim/lower/alone.hpp"
 #include "sim/lower/disturb.hpp"
 #include "sim/lower/fixed.hpp"
+#include "sim/lower/likeness.hpp"
 #include "sim/lower/passes.hpp"
+#include "sim/lower/servers.hpp"
 #include "sim/lower/step.hpp"
 
 namespace moesim {
 
 namespace {
 
-TaskGraph lower_passes(const Scenario& scenario, Loading loading, Fold& fold) {
-  Step step(scenario, loading);
+/// Servers do what the ranks that they serve do not.
+Fold with_servers_apart(const Step& step) {
+  const Scenario& scenario = step.scenario();
+  const Fold& fold = step.communicators().fold();
+  if (scenario.gradient_sync.updater != Updater::server || fold.count == fold.representatives.size())
+    return fold;
+  const std::vector<std::uint32_t> positions = positions_of_devices(scenario);
+  std::vector<std::set<std::uint32_t>> roles(fold.representatives.size());
+  for (const Scope scope : {Scope::data, Scope::expert_data}) {
+    for (ActorId actor = 0; actor < step.communicators().actors().size(); ++actor) {
+      for (const DeviceId server : servers_of(scenario, step.communicators().of(scope, actor).groups))
+        roles[positions[server]].insert(static_cast<std::uint32_t>(scope));
+    }
+  }
+  std::vector<std::vector<std::uint32_t>> signatures;
+  for (const std::set<std::uint32_t>& role : roles) signatures.emplace_back(role.begin(), role.end());
+  return split(scenario, fold, std::move(signatures));
+}
+
+void lower_actors(Step& step) {
+  const Scenario& scenario = step.scenario();
   Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
   for (ActorId actor = 0; actor < actors.size(); ++actor) {
@@ -27,17 +55,60 @@ TaskGraph lower_passes(const Scenario& scenario, Loading loading, Fold& fold) {
     }
     sync.update(actor);
   }
-  fold = step.communicators().fold();
-  return std::move(step).finish();
+}
+
+/// Splitting multiplies tasks.
+void fit_tasks(const TaskGraph& graph, const Fold& before, const Fold& after) {
+  const double tasks = static_cast<double>(graph.size()) * after.count / before.count;
+  if (tasks <= most_tasks) return;
+  throw RunError(
+      fmt::format("{} of {} devices of a pipeline rank differ on this fabric, which comes to about "
+                  "{:.2g} tasks, more than {:.2g}",
+                  after.count, after.representatives.size(), tasks, most_tasks));
+}
+
+/// Folded as far as the fabric treats ranks alike.
+TaskGraph lower_passes(const Scenario& scenario, Fold& fold, Loading loading) {
+  for (;;) {
+    Step step(scenario, loading, fold);
+    Fold finer = with_servers_apart(step);
+    if (finer.count == fold.count) {
+      lower_actors(step);
+      TaskGraph graph = step.finish();
+      finer = split_unlike(scenario, fold, graph, step.footprints());
+      if (finer.count == fold.count) return graph;
+      fit_tasks(graph, fold, finer);
+    }
+    fold = std::move(finer);
+  }
+}
+
+/// How many devices each actor stands for, where these are not as many each.
+void count_devices(TaskGraph& graph, const Fold& fold) {
+  graph.representatives = fold.representatives;
+  std::vector<std::uint32_t> positions(fold.count, 0);
+  for (const std::uint32_t representative : fold.representatives) ++positions[representative];
+  if (std::all_of(positions.begin(), positions.end(), [&](auto count) { return count == positions[0]; }))
+    return;
+  for (ActorId actor = 0; actor < graph.actor_count; ++actor)
+    graph.devices.push_back(positions[actor % fold.count]);
 }
 
 }  // namespace
 
 TaskGraph lower(const Scenario& scenario, Loading loading) {
-  if (scenario.communication) return lower_alone(*scenario.communication, scenario.fabric());
-  Fold fold{.count = 1, .representatives = {0}};
-  TaskGraph graph =
-      scenario.fixed ? lower_fixed(scenario.order, *scenario.fixed) : lower_passes(scenario, loading, fold);
+  if (scenario.communication) {
+    return lower_alone(*scenario.communication, scenario.fabric(),
+                       {.shares_links = scenario.engine->shares_links()});
+  }
+  if (scenario.fixed) {
+    TaskGraph graph = lower_fixed(scenario.order, *scenario.fixed);
+    if (scenario.faults.change_steps()) disturb(graph, scenario, {.count = 1, .representatives = {0}});
+    return graph;
+  }
+  Fold fold = fold_of(scenario, loading);
+  TaskGraph graph = lower_passes(scenario, fold, loading);
+  count_devices(graph, fold);
   if (scenario.faults.change_steps()) disturb(graph, scenario, fold);
   return graph;
 }

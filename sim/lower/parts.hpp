@@ -18,15 +18,17 @@ class Parts {
   explicit Parts(FlowGrain grain) : grain_(grain) {}
   bool wants_flows() const { return grain_ != FlowGrain::coflow; }
   /// A share of a flow, with what it puts on each link of its route.
-  void add(const Flow& flow, double share, std::span<const LinkLoad> loads);
-  /// Adds the parts to the pattern that was added last, and forgets them. One part alone is none.
-  void write(GraphBuilder& builder, PatternId whole);
+  void add(const Flow& flow, double share, std::span<const LinkLoad> loads, std::uint32_t group);
+  /// Adds the parts to the pattern that was added last, and forgets them. One part alone is none. Appends the
+  /// group of each part to `groups`, which may be null.
+  void write(GraphBuilder& builder, PatternId whole, std::vector<std::uint32_t>* groups);
 
  private:
   struct Part {
     double bytes = 0;
     double flows = 0;
-    std::vector<LinkLoad> loads;
+    std::uint32_t group = 0;
+    std::vector<LinkLoad> loads = {};
   };
 
   FlowGrain grain_;

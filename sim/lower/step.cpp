@@ -1,6 +1,7 @@
 #include "sim/lower/step.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "models/base/error.hpp"
@@ -10,13 +11,13 @@
 
 namespace moesim {
 
-Step::Step(const Scenario& scenario, Loading loading)
+Step::Step(const Scenario& scenario, Loading loading, const Fold& fold)
     : scenario_(scenario),
       loads_(loading == Loading::as_routed && scenario.loads ? &*scenario.loads : nullptr),
       times_(scenario),
-      communicators_(scenario, loading),
+      communicators_(scenario, fold),
       builder_(static_cast<std::uint32_t>(communicators_.actors().size())),
-      patterns_(scenario.fabric(), scenario.engine->flows()),
+      patterns_(scenario.fabric(), {scenario.engine->flows(), scenario.engine->shares_links()}),
       streams_(communicators_.actors().size()),
       calls_(communicators_.count()),
       calls_issued_(communicators_.actors().size()),
@@ -24,6 +25,8 @@ Step::Step(const Scenario& scenario, Loading loading)
       uneven_(communicators_.count()) {
   const Sizes& sizes = scenario.layout.sizes();
   positions_ = communicators_.fold().count;
+  devices_.resize(scenario.fabric().device_count());
+  std::iota(devices_.begin(), devices_.end(), DeviceId{0});
   const auto per_direction =
       static_cast<std::size_t>(scenario.order.model_stages() * scenario.microbatches()) * positions_;
   arrivals_.assign(2 * per_direction, nothing);
@@ -121,23 +124,28 @@ PatternId Step::send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::
   PatternId& pattern = send_patterns_[pair * positions_ + position];
   if (pattern != nothing) return pattern;
   std::vector<std::array<DeviceId, 2>> pairs;
+  std::vector<std::span<const DeviceId>> senders;  // each is a group of its own, in memory that stays
   for (std::uint32_t p = 0; p < scenario_.layout.sizes().stage_devices(); ++p) {
     if (communicators_.fold().of(p) != position) continue;
     pairs.push_back({scenario_.layout.device(from_rank, p), scenario_.layout.device(to_rank, p)});
+    senders.push_back(std::span(devices_).subspan(pairs.back()[0], 1));
   }
-  std::vector<Request> sends;
-  for (const auto& pair_of_devices : pairs) {
-    sends.push_back({.operation = Operation::point_to_point,
-                     .group = pair_of_devices,
-                     .bytes = sent_to_stage(scenario_)});
+  std::vector<Call> sends;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    sends.push_back(
+        {{.operation = Operation::point_to_point, .group = pairs[i], .bytes = sent_to_stage(scenario_)},
+         senders[i]});
   }
   const auto receiver = static_cast<ActorId>(to_rank * positions_ + position);
   return pattern = patterns_.make(builder_, *scenario_.collectives.pipeline, sends, {&receiver, 1});
 }
 
-std::vector<Request> Step::requests(const Communicator& communicator, const Request& prototype) const {
-  std::vector<Request> all(communicator.groups.size(), prototype);
-  for (std::size_t i = 0; i < all.size(); ++i) all[i].group = communicator.groups[i];
+std::vector<Call> Step::calls(const Communicator& communicator, const Request& prototype) const {
+  std::vector<Call> all(communicator.groups.size(), Call{prototype});
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i].request.group = communicator.groups[i];
+    all[i].group = communicator.groups[i];
+  }
   return all;
 }
 
@@ -227,10 +235,10 @@ PatternId Step::make_exchange(const Communicator& communicator, std::size_t laye
     prototype.rows = rows->sent;
     prototype.tokens = static_cast<double>(tokens_per_device(scenario_));
   }
-  std::vector<Request> of_groups = requests(communicator, prototype);
+  std::vector<Call> of_groups = calls(communicator, prototype);
   for (std::size_t i = 0; i < of_groups.size(); ++i) {  // groups may lie on unequal numbers of nodes
     const std::int64_t nodes = nodes_of(communicator.groups[i], scenario_.fabric());
-    of_groups[i].reached_rows_per_node = reached(ranks % nodes == 0 ? nodes : ranks);
+    of_groups[i].request.reached_rows_per_node = reached(ranks % nodes == 0 ? nodes : ranks);
   }
   const Collective& collective = outward ? *scenario_.collectives.dispatch : *scenario_.collectives.combine;
   return patterns_.make(builder_, collective, of_groups, communicator.members,
@@ -246,18 +254,19 @@ PatternId Step::copies_pattern(ActorId actor) {
   return find_or_make(communicators_.index_of(Scope::expert, actor), key, [&] {
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
     const std::vector<CopySum> sums = copy_sums(scenario_, communicators_.actors()[actor].pipeline_rank);
-    std::vector<std::vector<DeviceId>> holders;  // of each sum in each group
-    for (const CopySum& sum : sums) {
-      for (const std::vector<DeviceId>& group : communicator.groups) {
+    std::vector<std::vector<DeviceId>> holders;  // of each sum, group by group
+    for (const std::vector<DeviceId>& group : communicator.groups) {
+      for (const CopySum& sum : sums) {
         std::vector<DeviceId>& devices = holders.emplace_back();
         for (const std::int64_t rank : sum.ranks) devices.push_back(group[static_cast<std::size_t>(rank)]);
       }
     }
-    std::vector<Request> requests;
+    std::vector<Call> requests;
     for (std::size_t i = 0; i < holders.size(); ++i) {
-      requests.push_back({.operation = Operation::all_reduce,
-                          .group = holders[i],
-                          .bytes = sums[i / communicator.groups.size()].gradients});
+      requests.push_back({{.operation = Operation::all_reduce,
+                           .group = holders[i],
+                           .bytes = sums[i % sums.size()].gradients},
+                          communicator.groups[i / sums.size()]});
     }
     if (requests.empty()) return PatternId{nothing};
     // What brings gradients to a server cannot sum them in place; what servers use among themselves can.
@@ -276,7 +285,7 @@ PatternId Step::tensor_pattern(ActorId actor, Operation operation) {
     const std::int64_t tokens = share_of(scenario_).tokens();
     const Request prototype{.operation = operation,
                             .bytes = size_of(Precision::bf16) * (tokens * scenario_.model.hidden)};
-    return patterns_.make(builder_, *scenario_.collectives.tensor, requests(communicator, prototype),
+    return patterns_.make(builder_, *scenario_.collectives.tensor, calls(communicator, prototype),
                           communicator.members,
                           {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
   });
@@ -287,10 +296,14 @@ PatternId Step::sync_pattern(ActorId actor, Scope scope, Operation operation, co
   const auto key = static_cast<std::uint64_t>(bytes.count) * 8 + static_cast<std::uint64_t>(operation);
   return find_or_make(communicators_.index_of(scope, actor), key, [&] {
     const Communicator& communicator = communicators_.of(scope, actor);
-    std::vector<Request> requests;
-    const auto groups = concerned(scenario_, operation, communicator.groups);
-    for (const std::vector<DeviceId>& group : groups) {
-      if (group.size() > 1) requests.push_back({.operation = operation, .group = group, .bytes = bytes});
+    std::vector<std::vector<std::vector<DeviceId>>> concerned_of;
+    std::vector<Call> requests;
+    for (const std::vector<DeviceId>& whole : communicator.groups) {
+      for (const std::vector<DeviceId>& group :
+           concerned_of.emplace_back(concerned(scenario_, operation, {whole}))) {
+        if (group.size() > 1)
+          requests.push_back({{.operation = operation, .group = group, .bytes = bytes}, whole});
+      }
     }
     return patterns_.make(builder_, collective, requests, communicator.members,
                           {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
@@ -322,9 +335,11 @@ PatternId Step::ring_pattern(ActorId actor, Bytes bytes, std::int64_t rounds) {
       for (std::size_t i = 0; i < group.size(); ++i)
         pairs.push_back({group[i], group[(i + 1) % group.size()]});
     }
-    std::vector<Request> sends;
-    for (const auto& pair : pairs)
-      sends.push_back({.operation = Operation::point_to_point, .group = pair, .bytes = bytes});
+    const auto size = static_cast<std::size_t>(communicator.group_size());
+    std::vector<Call> sends;
+    for (std::size_t i = 0; i < pairs.size(); ++i)
+      sends.push_back({{.operation = Operation::point_to_point, .group = pairs[i], .bytes = bytes},
+                       communicator.groups[i / size]});
     return patterns_.make(
         builder_, *scenario_.collectives.context, sends, communicator.members,
         {.holds_multiprocessors = scenario_.collectives.communication_sms > 0, .rounds = rounds});
@@ -348,14 +363,13 @@ PatternId Step::expert_tensor_pattern(ActorId actor, std::int64_t layer, std::in
   return find_or_make(communicators_.index_of(Scope::expert_tensor, actor), key, [&] {
     const Communicator& communicator = communicators_.of(Scope::expert_tensor, actor);
     return patterns_.make(builder_, *scenario_.collectives.expert_tensor,
-                          requests(communicator, {.operation = operation, .bytes = whole}),
-                          communicator.members,
+                          calls(communicator, {.operation = operation, .bytes = whole}), communicator.members,
                           {.holds_multiprocessors = scenario_.collectives.communication_sms > 0,
                            .busiest = scenario_.busiest_over_mean()});
   });
 }
 
-TaskGraph Step::finish() && {
+TaskGraph Step::finish() {
   std::vector<Rate> rates;
   for (const Link& link : scenario_.fabric().links()) rates.push_back(link.rate);
   return std::move(builder_).finish(rates);

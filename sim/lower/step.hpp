@@ -31,7 +31,7 @@ struct Streams {
 /// call of each is one task.
 class Step {
  public:
-  Step(const Scenario& scenario, Loading loading);
+  Step(const Scenario& scenario, Loading loading, const Fold& fold);
 
   const Scenario& scenario() const { return scenario_; }
   const WorkTimes& times() const { return times_; }
@@ -78,7 +78,11 @@ class Step {
   PatternId sync_pattern(ActorId actor, Scope scope, Operation operation, const Collective& collective,
                          Bytes bytes);
 
-  TaskGraph finish() &&;
+  /// What the groups of each communication so far do by themselves.
+  const Footprints& footprints() const { return patterns_.footprints(); }
+
+  /// The graph; nothing can be added any more.
+  TaskGraph finish();
 
  private:
   struct CachedReach {
@@ -103,7 +107,7 @@ class Step {
   PatternId make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
                           const RankRows* rows);
   PatternId send_pattern(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position);
-  std::vector<Request> requests(const Communicator& communicator, const Request& prototype) const;
+  std::vector<Call> calls(const Communicator& communicator, const Request& prototype) const;
 
   const Scenario& scenario_;
   const ExpertLoads* loads_ = nullptr;  // where ranks differ
@@ -120,6 +124,7 @@ class Step {
   std::vector<std::vector<PatternId>> uneven_;      // by communicator: of 2 x the number of the loads
   std::vector<Experts> exchanged_;                  // shapes of layers whose tokens are exchanged
   std::vector<CachedReach> reaches_;
+  std::vector<DeviceId> devices_;  // all of them, in order
   std::uint32_t positions_ = 1;
 };
 

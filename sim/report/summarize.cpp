@@ -133,7 +133,9 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
     std::int64_t count = 0;
     for (std::size_t i = 0; i < links.size(); ++i) {
       if (links[i].link_class != row.link_class) continue;
-      const double utilization = bytes[i] / (links[i].rate.count * to_seconds(report.step_time));
+      // Without contention a link may be asked for more than it carries: it is then used all the time.
+      const double utilization =
+          std::min(1.0, bytes[i] / (links[i].rate.count * to_seconds(report.step_time)));
       row.max_utilization = std::max(row.max_utilization, utilization);
       sum += utilization;
       total += bytes[i];

@@ -11,7 +11,6 @@
 
 #include "models/base/error.hpp"
 #include "models/config/value.hpp"
-#include "sim/scenario/fold.hpp"
 
 namespace moesim {
 namespace {
@@ -190,15 +189,16 @@ void write_stream(std::span<const Slice> slices, TraceWriter& writer) {
   }
 }
 
-/// Classes of unequal sizes go by their first device.
-std::vector<std::string> names_of_classes(const Scenario& scenario) {
-  const Fold fold = fold_of(scenario, Loading::as_routed);
+/// Classes that are no ranks of an expert group go by their first device.
+std::vector<std::string> names_of_classes(const Scenario& scenario,
+                                          const std::vector<std::uint32_t>& representatives) {
+  const std::uint32_t classes = *std::max_element(representatives.begin(), representatives.end()) + 1;
   std::vector<std::string> names;
   for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
-    for (std::uint32_t representative = 0; representative < fold.count; ++representative) {
-      const auto first = std::find(fold.representatives.begin(), fold.representatives.end(), representative);
-      const auto count = std::count(first, fold.representatives.end(), representative);
-      const auto position = static_cast<std::uint32_t>(first - fold.representatives.begin());
+    for (std::uint32_t representative = 0; representative < classes; ++representative) {
+      const auto first = std::find(representatives.begin(), representatives.end(), representative);
+      const auto count = std::count(first, representatives.end(), representative);
+      const auto position = static_cast<std::uint32_t>(first - representatives.begin());
       names.push_back(fmt::format("device {}{}: pipeline rank {}", scenario.layout.device(rank, position),
                                   count > 1 ? fmt::format(" and {} alike", count - 1) : "", rank));
     }
@@ -206,18 +206,28 @@ std::vector<std::string> names_of_classes(const Scenario& scenario) {
   return names;
 }
 
+/// Whether each actor stands for one rank of all expert groups.
+bool are_expert_ranks(const Scenario& scenario, const std::vector<std::uint32_t>& representatives) {
+  for (const Group& group : scenario.layout.expert_groups()) {
+    for (std::uint32_t rank = 0; rank < group.size(); ++rank) {
+      if (representatives[group[rank]] != rank) return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
-std::vector<std::string> actor_names(const Scenario& scenario, std::size_t actors) {
-  const auto ranks = static_cast<std::size_t>(scenario.order.ranks.size());
-  const std::size_t positions = actors / ranks;
+std::vector<std::string> actor_names(const Scenario& scenario, const TaskGraph& graph) {
+  const std::size_t positions = graph.actor_count / scenario.order.ranks.size();
+  const bool are_ranks = positions > 1 && are_expert_ranks(scenario, graph.representatives);
+  if (positions > 1 && !are_ranks) return names_of_classes(scenario, graph.representatives);
   const std::int64_t devices = scenario.layout.sizes().stage_devices();
+  const std::int64_t stands_for = devices / static_cast<std::int64_t>(positions);
   std::vector<std::string> names;
-  if (scenario.faults.change_steps() && positions > 1 && !scenario.fixed) return names_of_classes(scenario);
-  for (std::size_t actor = 0; actor < actors; ++actor) {
+  for (std::size_t actor = 0; actor < graph.actor_count; ++actor) {
     const auto rank = static_cast<std::int64_t>(actor / positions);
     std::string name = fmt::format("pipeline rank {}", rank);
-    const std::int64_t stands_for = devices / static_cast<std::int64_t>(positions);
     if (positions > 1 && stands_for > 1) name += fmt::format(", expert rank {}", actor % positions);
     if (stands_for > 1) name += fmt::format(" ({} devices)", stands_for);
     if (positions > 1 && stands_for == 1) {

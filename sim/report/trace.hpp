@@ -12,8 +12,9 @@
 namespace moesim {
 
 /// What the actors of a scenario's graph are called: "pipeline rank 3 (128 devices)" for a folded class,
-/// "device 384: pipeline rank 3" where every device is an actor.
-std::vector<std::string> actor_names(const Scenario& scenario, std::size_t actors);
+/// "device 384: pipeline rank 3" where every device is an actor, "device 384 and 3 alike: pipeline rank 3"
+/// where the classes of a pipeline rank are of all sorts.
+std::vector<std::string> actor_names(const Scenario& scenario, const TaskGraph& graph);
 
 /// JSON in the Trace Event Format: a process for each actor; a lane (thread) for each of its streams
 /// (compute, exchange, pipeline receive, gradients), and further ones ("exchange 2") where tasks of one

@@ -92,19 +92,34 @@ std::vector<Group> node_groups(const Scenario& scenario) {
   return groups;
 }
 
+std::vector<std::vector<Group>> groups_of(const Layout& layout) {
+  return {layout.tensor_groups(), layout.context_groups(),     layout.data_groups(),
+          layout.expert_groups(), layout.expert_data_groups(), layout.expert_tensor_groups()};
+}
+
 std::uint32_t number_in(std::map<std::vector<std::uint32_t>, std::uint32_t>& known,
                         std::vector<std::uint32_t> key) {
   const auto next = static_cast<std::uint32_t>(known.size());
   return known.try_emplace(std::move(key), next).first->second;
 }
 
+/// Positions stay in one class where their signatures are equal. Classes are numbered by their first
+/// position.
+void classify(Fold& fold, std::vector<std::vector<std::uint32_t>> signatures) {
+  std::map<std::vector<std::uint32_t>, std::uint32_t> classes;
+  for (std::size_t p = 0; p < signatures.size(); ++p) {
+    signatures[p].push_back(fold.representatives[p]);
+    fold.representatives[p] = number_in(classes, std::move(signatures[p]));
+  }
+  fold.count = static_cast<std::uint32_t>(classes.size());
+}
+
 /// Splits classes until each position of a class has groups that hold as many of each class: colour
-/// refinement (Weisfeiler and Leman, 1968). Classes are numbered by their first position.
+/// refinement (Weisfeiler and Leman, 1968).
 void refine(Fold& fold, const std::vector<std::vector<Group>>& kinds) {
   for (std::uint32_t before = 0; before != fold.count;) {
     before = fold.count;
-    std::vector<std::vector<std::uint32_t>> signatures;
-    for (const std::uint32_t own : fold.representatives) signatures.push_back({own});
+    std::vector<std::vector<std::uint32_t>> signatures(fold.representatives.size());
     std::map<std::vector<std::uint32_t>, std::uint32_t> crowds;
     for (const std::vector<Group>& groups : kinds) {
       for (const Group& group : groups) {
@@ -115,10 +130,7 @@ void refine(Fold& fold, const std::vector<std::vector<Group>>& kinds) {
         for (const std::uint32_t position : group) signatures[position].push_back(number);
       }
     }
-    std::map<std::vector<std::uint32_t>, std::uint32_t> classes;
-    for (std::size_t p = 0; p < signatures.size(); ++p)
-      fold.representatives[p] = number_in(classes, std::move(signatures[p]));
-    fold.count = static_cast<std::uint32_t>(classes.size());
+    classify(fold, std::move(signatures));
   }
 }
 
@@ -156,9 +168,15 @@ Fold fold_of(const Scenario& scenario, Loading loading) {
   if (!scenario.faults.change_steps() || scenario.fixed) return fold;
   const std::size_t positions = fold.representatives.size();
   if (fold.count == positions || !mark_touched(scenario, fold)) return every_position(positions);
-  const Layout& layout = scenario.layout;
-  refine(fold, {layout.tensor_groups(), layout.context_groups(), layout.data_groups(), layout.expert_groups(),
-                layout.expert_data_groups(), layout.expert_tensor_groups(), node_groups(scenario)});
+  std::vector<std::vector<Group>> kinds = groups_of(scenario.layout);
+  kinds.push_back(node_groups(scenario));
+  refine(fold, kinds);
+  return fold;
+}
+
+Fold split(const Scenario& scenario, Fold fold, std::vector<std::vector<std::uint32_t>> signatures) {
+  classify(fold, std::move(signatures));
+  refine(fold, groups_of(scenario.layout));
   return fold;
 }
 

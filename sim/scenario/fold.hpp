@@ -37,6 +37,16 @@ DevicePlace place_of(const Scenario& scenario, DeviceId device);
 /// positions stay together if their groups of every kind, and their nodes, hold as many of each class. A link
 /// of one node does the same with all devices of that node; one between switches, and jitter, unfold
 /// everything.
+///
+/// That much is known before there is traffic. Whether the fabric treats the groups of a class alike is seen
+/// once it is lowered (sim/lower/likeness.hpp), which then asks for `split`.
 Fold fold_of(const Scenario& scenario, Loading loading);
+
+/// Splits classes: positions stay together where their signatures are equal and their groups of every kind
+/// hold as many of each class.
+Fold split(const Scenario& scenario, Fold fold, std::vector<std::vector<std::uint32_t>> signatures);
+
+/// A graph with more tasks than that is an error of the sizes, not of the machine: 70 bytes each.
+inline constexpr double most_tasks = 2e8;
 
 }  // namespace moesim

@@ -410,18 +410,16 @@ double buckets(const Scenario& scenario) {
   return times * bytes / static_cast<double>(bucket.count);
 }
 
-/// A graph that no machine holds is an error of the sizes, not of the machine. About ten tasks a layer, 70
-/// bytes each.
+/// About ten tasks a layer.
 void fit_tasks(const Reader& reader, const Scenario& scenario) {
-  constexpr double most = 2e8;
   const double ranks = static_cast<double>(fold_of(scenario, Loading::as_routed).count);
   const double tasks = ranks * (10.0 * static_cast<double>(scenario.microbatches()) *
                                     static_cast<double>(scenario.model.layers.size()) +
                                 buckets(scenario));
-  if (tasks <= most) return;
+  if (tasks <= most_tasks) return;
   reader.fail("batch.sequences",
               fmt::format("come to about {:.2g} tasks ({} microbatches), expected at most {:.2g}", tasks,
-                          scenario.microbatches(), most));
+                          scenario.microbatches(), most_tasks));
 }
 
 /// Rows of experts that 64 bits hold with room to add them up. Each token may be sent, or a place kept for

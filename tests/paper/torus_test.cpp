@@ -34,12 +34,13 @@ double seconds(const Fabric& fabric, const std::string& algorithm, Operation ope
                         .group = group,
                         .bytes = Bytes{bytes},
                         .rows_per_rank = 1.0 / static_cast<double>(group.size())};
+  const Call call{request, group};
   const Value keys = parse_json(fmt::format(R"({{"kind": "{}"}})", algorithm), "collective");
   Reader reader(keys, "collective");
   const auto collective = make_member(reader, collectives(), "collective");
   GraphBuilder builder(1);
   const ActorId actor = 0;
-  const PatternId pattern = PatternMaker(fabric).make(builder, *collective, {&request, 1}, {&actor, 1});
+  const PatternId pattern = PatternMaker(fabric).make(builder, *collective, {&call, 1}, {&actor, 1});
   builder.add_coflow(pattern, {});
   std::vector<Rate> rates;
   for (const Link& link : fabric.links()) rates.push_back(link.rate);

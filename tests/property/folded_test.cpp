@@ -1,9 +1,14 @@
 // One rank for its symmetric peers is exact: folded and full give the same step, the same shares of it and
-// the same bytes, over small clusters, layouts and schedules.
+// the same bytes, over small clusters, layouts and schedules, and over whatever is drawn.
 #include <fmt/format.h>
-#include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstdlib>
+
+#include "sim/lower/lower.hpp"
 #include "sim/run/simulate.hpp"
+#include "tests/support/drawn.hpp"
 
 using namespace moesim;
 
@@ -28,6 +33,44 @@ Scenario scenario_of(const Case& c, const char* resolution) {
            "resolution": "{}"}})",
       c.cluster, c.devices, c.sequences, c.pipeline, c.tensor, c.expert, c.placement, c.schedule, resolution);
   return read_scenario(load_document_text(text, MOESIM_SOURCE "/scenarios/case.json"));
+}
+
+Scenario read(const std::string& text, const std::string& resolution) {
+  return read_scenario(load_document_text(text, MOESIM_SOURCE "/scenarios/case.json",
+                                          {parse_override("resolution=" + resolution)}));
+}
+
+Report report_of(const std::string& text, const char* resolution) {
+  return simulate(read(text, resolution)).report;
+}
+
+/// Sums in another order end a picosecond earlier or later, and communications that then share a link for
+/// that long carry it on: a few picoseconds, or one in ten million of a step of many thousand tasks.
+bool are_equal(Time one, Time other) {
+  return std::abs(one.count - other.count) <= std::max<std::int64_t>(3, one.count / 10'000'000);
+}
+
+/// 64 devices on a ring, eight pipeline ranks of four pairs that exchange tokens: sends to the next rank
+/// cross the links between some pairs more often than those between others.
+std::string ring_of_64(const std::string& more) {
+  return fmt::format(
+      R"({{"model": {{"extends": "configs/models/tiny.json", "layers": 8, "moe": {{"experts": 8}}}},
+           "cluster": {{"extends": "configs/clusters/two-gpus.json", "devices": 64, "topology":
+             {{"kind": "torus", "link_rate": "70 GB/s", "dimensions": [64]}}}},
+           "batch": {{"sequences": 128, "sequence_length": 1024}},
+           "parallelism": {{"pipeline": 8, "expert": 2}}, "schedule": {{"kind": "1f1b"}}{}}})",
+      more);
+}
+
+/// Two nodes whose eight devices share two NICs.
+std::string few_nics(const std::string& engine) {
+  return fmt::format(
+      R"({{"model": "configs/models/tiny.json",
+           "cluster": {{"extends": "configs/clusters/h100-64.json", "devices": 16,
+             "topology": {{"nics_per_node": 2}}}},
+           "batch": {{"sequences": 64, "sequence_length": 1024}},
+           "parallelism": {{"tensor": 2, "expert": 2}}, "engine": {{"kind": "{}"}}}})",
+      engine);
 }
 
 constexpr const char* usual = R"(["tensor", "context", "expert", "data", "pipeline"])";
@@ -63,4 +106,53 @@ TEST_CASE("A folded run equals the full run to the picosecond") {
     CHECK(folded.link_classes[i].max_utilization ==
           Approx(full.link_classes[i].max_utilization).epsilon(1e-6));
   }
+}
+
+TEST_CASE("A folded run equals the full run whatever the fabric, the layout and the engine") {
+  int compared = 0;
+  for (std::uint64_t number = 0; number < 120; ++number) {
+    testing::Drawn drawn = testing::draw(Random(7).stream("folded", number));
+    const std::optional<Scenario> scenario = testing::read_drawn(drawn);
+    if (!scenario) continue;
+    CAPTURE(drawn.text());
+    const Report folded = simulate(*scenario).report;
+    drawn.resolution = "full";
+    const Report full = simulate(*testing::read_drawn(drawn)).report;
+    CHECK(are_equal(folded.step_time, full.step_time));
+    CHECK(folded.tasks <= full.tasks);
+    for (const LinkClassReport& links : folded.link_classes) CHECK(links.max_utilization <= 1);
+    ++compared;
+  }
+  CHECK(compared > 60);
+}
+
+TEST_CASE("Ranks that a ring does not treat alike are not folded") {
+  const Report folded = report_of(ring_of_64(""), "folded"), full = report_of(ring_of_64(""), "full");
+  CHECK(folded.step_time == full.step_time);
+}
+
+TEST_CASE("A straggler on a ring gains nothing by being simulated by itself") {
+  // It may gain by sharing: some of its communications move out of the way of others (slower_test.cpp). The
+  // full run says how much, and never is a step shorter than without contention.
+  const char* straggler = R"(, "faults": {"stragglers": [{"device": 0, "slowdown": 1.01}]})";
+  const Time folded = report_of(ring_of_64(straggler), "folded").step_time;
+  CHECK(are_equal(folded, report_of(ring_of_64(straggler), "full").step_time));
+  const char* ideal = R"(, "engine": {"kind": "ideal"})";
+  CHECK(folded > report_of(ring_of_64(ideal), "folded").step_time);
+}
+
+TEST_CASE("Groups that share a NIC do not contend without contention") {
+  const Report folded = report_of(few_nics("ideal"), "folded"), full = report_of(few_nics("ideal"), "full");
+  CHECK(folded.step_time == full.step_time);
+  CHECK(folded.tasks < full.tasks);
+  CHECK(report_of(few_nics("fluid"), "folded").step_time > folded.step_time);
+}
+
+TEST_CASE("Ranks that a fat tree treats alike stay folded") {
+  const auto actors = [](const std::vector<Override>& overrides) {
+    return lower(load_scenario(MOESIM_SOURCE "/scenarios/deepseek-v3-h800.json", overrides)).actor_count;
+  };
+  CHECK(actors({}) == 16);
+  CHECK(actors({parse_override("cluster.topology.taper=2")}) == 16);
+  CHECK(actors({parse_override("engine.kind=ideal")}) == 16);
 }

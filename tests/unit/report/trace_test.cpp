@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "sim/lower/lower.hpp"
 #include "sim/report/occupancy.hpp"
 #include "sim/run/simulate.hpp"
 #include "tests/support/graphs.hpp"
@@ -76,7 +77,7 @@ std::string trace_of(const TaskGraph& graph, const Timeline& timeline) {
 void require_same_busy_times(const Scenario& scenario) {
   const Simulation run = simulate(scenario);
   const std::vector<Event> events =
-      events_of(write_trace("", actor_names(scenario, run.graph.actor_count), run.graph, run.timeline));
+      events_of(write_trace("", actor_names(scenario, run.graph), run.graph, run.timeline));
   require_lanes_without_overlap(events);
   const std::vector<Occupancy> expected = occupancy(run.graph, run.timeline);
   std::int64_t last = 0;
@@ -175,12 +176,17 @@ TEST_CASE("The trace of a scenario gives its busy times and its step time back")
 }
 
 TEST_CASE("A trace names ranks by what they stand for") {
-  const auto names = [](const std::string& file, std::size_t actors, const std::string& set) {
-    return actor_names(load_scenario(file, {parse_override(set)}), actors);
+  const auto names = [](const std::string& file, const std::string& set) {
+    const Scenario scenario = load_scenario(file, {parse_override(set)});
+    return actor_names(scenario, lower(scenario));
   };
-  CHECK(names("scenarios/mixtral-8x7b-h100.json", 4, "about=x").back() == "pipeline rank 3 (16 devices)");
-  CHECK(names("scenarios/two-gpus.json", 2, "resolution=full").back() == "device 1: pipeline rank 0");
-  CHECK(names("scenarios/mixtral-8x7b-h100.json", 32, "routing.kind=top_k").back() ==
-        "pipeline rank 3, expert rank 7 (2 devices)");
-  CHECK(names("scenarios/dualpipe-8x20.json", 8, "about=x").back() == "pipeline rank 7");
+  CHECK(names("scenarios/mixtral-8x7b-h100.json", "about=x").back() == "pipeline rank 3 (16 devices)");
+  CHECK(names("scenarios/two-gpus.json", "resolution=full").back() == "device 1: pipeline rank 0");
+  CHECK(names("scenarios/mixtral-8x7b-h100.json",
+              R"(routing={"kind": "top_k", "skew": {"kind": "zipf", "exponent": 0.5}})")
+            .back() == "pipeline rank 3, expert rank 7 (2 devices)");
+  const std::vector<std::string> servers = names("scenarios/gradient-parameter-server.json", "about=x");
+  CHECK(servers.front() == "device 0: pipeline rank 0");
+  CHECK(servers.back().find(" alike: pipeline rank 0") != std::string::npos);
+  CHECK(names("scenarios/dualpipe-8x20.json", "about=x").back() == "pipeline rank 7");
 }
