@@ -2,6 +2,7 @@
 #include "sim/run/sweep_plot.hpp"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 
 #include "models/base/error.hpp"
 #include "tests/support/folder.hpp"
@@ -57,7 +58,8 @@ TEST_CASE("Quantities with one unit are numbers, and the axis says the unit") {
 TEST_CASE("Keys that change together are one axis under the first of them, and about names curves") {
   const Folder folder("sweep-names");
   const std::string scenario =
-      folder.write("x.json", R"({"extends": ")" MOESIM_SOURCE R"(/scenarios/two-gpus.json",
+      folder.write("x.json", R"({"extends": ")" + std::filesystem::absolute(MOESIM_SOURCE).string() +
+                                 R"(/scenarios/two-gpus.json",
     "sweep": [{"about": ["even", "skewed"], "routing.kind": ["balanced", "top_k"]}, {"batch.microbatch": [1, 2, 4]}]})");
   const Outcome outcome = run_moesim({"sweep", scenario, "--svg", "-"});
   INFO(outcome.err);
