@@ -35,8 +35,9 @@ GemmBehaviour read_gemm(Reader& reader) {
                                    .at_least = 0.01,
                                    .at_most = widest});
   gemm.sustained = reader.number({.name = "sustained",
-                                  .help = "share of the peak at which the power limit holds the whole chip",
-                                  .fallback = gemm.efficiency,
+                                  .help = "share of the peak at which the power limit holds the whole chip "
+                                          "(default: efficiency)",
+                                  .fallback = reader.is_describing() ? 1 : gemm.efficiency,
                                   .at_least = 0.01,
                                   .at_most = widest});
   gemm.feed =
@@ -116,26 +117,42 @@ void read_memory(Reader& reader, Device& device) {
                                     .help = "until the memory pipeline is full; half speed before",
                                     .fallback = Time{},
                                     .at_least = Time{}});
-  device.cache = reader.bytes({.name = "cache", .help = "last-level cache", .at_least = Bytes{}});
+  device.cache =
+      reader.bytes({.name = "cache",
+                    .help = "last-level cache: partial sums of split products stay in it as far as they fit",
+                    .at_least = Bytes{}});
   device.cache_bandwidth = reader.rate({.name = "cache_bandwidth", .help = "of the last-level cache"});
+}
+
+void read_fused_attention(Reader reader, Device& device) {
+  device.attention_tile_rows =
+      reader.integer({.name = "tile_rows", .help = "queries of one tile", .at_least = 1});
+  device.attention_forward = read_attention(reader.part("forward", "scores, softmax, weighted values"));
+  device.attention_backward = read_attention(reader.part("backward", "the five products of the gradient"));
+  reader.finish();
+}
+
+/// A point of the curve that comes after `before`.
+ContentionPoint read_contention_point(Reader& reader, const ContentionPoint& before,
+                                      std::int64_t multiprocessors) {
+  ContentionPoint point;
+  point.communication_sms = reader.integer({.name = "communication_sms",
+                                            .help = "multiprocessors held",
+                                            .at_least = before.communication_sms + 1,
+                                            .at_most = multiprocessors - 1});
+  point.slowdown = reader.number({.name = "slowdown",
+                                  .help = "time over that on as many free multiprocessors",
+                                  .at_least = before.slowdown});
+  reader.finish();
+  return point;
 }
 
 std::vector<ContentionPoint> read_contention(Reader& reader, std::int64_t multiprocessors) {
   std::vector<ContentionPoint> curve;
   for (Reader& item : reader.items(
-           "contention", "interference of communication with matrix kernels, by multiprocessors held")) {
-    ContentionPoint point;
-    point.communication_sms =
-        item.integer({.name = "communication_sms",
-                      .help = "multiprocessors held",
-                      .at_least = curve.empty() ? 1 : curve.back().communication_sms + 1,
-                      .at_most = multiprocessors - 1});
-    point.slowdown = item.number({.name = "slowdown",
-                                  .help = "time over that on as many free multiprocessors",
-                                  .at_least = curve.empty() ? 1.0 : curve.back().slowdown});
-    item.finish();
-    curve.push_back(point);
-  }
+           "contention", "interference of communication with matrix kernels, by multiprocessors held"))
+    curve.push_back(
+        read_contention_point(item, curve.empty() ? ContentionPoint{} : curve.back(), multiprocessors));
   return curve;
 }
 
@@ -169,15 +186,54 @@ Device read_device(Reader& reader) {
     if (behaviour) device.gemm[i] = read_gemm(*behaviour);
   }
   gemm.finish();
-  Reader attention = reader.part("attention", "fused attention in bf16");
-  device.attention_tile_rows =
-      attention.integer({.name = "tile_rows", .help = "queries of one tile", .at_least = 1});
-  device.attention_forward = read_attention(attention.part("forward", "scores, softmax, weighted values"));
-  device.attention_backward = read_attention(attention.part("backward", "the five products of the gradient"));
-  attention.finish();
+  read_fused_attention(reader.part("attention", "fused attention in bf16"), device);
   device.contention = read_contention(reader, device.multiprocessors);
   reader.finish();
   return device;
+}
+
+std::vector<DevicePart> describe_device() {
+  std::vector<DevicePart> parts;
+  const auto describe = [&parts](std::string name, std::string sentence, auto read) {
+    parts.push_back({std::move(name), std::move(sentence), {}});
+    read(Reader::describing(parts.back().keys));
+  };
+  describe("device", "an accelerator, inside a cluster",
+           [](Reader reader) { static_cast<void>(read_device(reader)); });
+  describe("gemm", "\"fp32\", \"bf16\" or \"fp8\" in \"gemm\" of a device",
+           [](Reader reader) { static_cast<void>(read_gemm(reader)); });
+  describe("fused_attention", "part \"attention\" of a device", [](Reader reader) {
+    Device unused;
+    read_fused_attention(std::move(reader), unused);
+  });
+  describe("attention_pass", "\"forward\" or \"backward\" in \"attention\" of a device",
+           [](Reader reader) { static_cast<void>(read_attention(std::move(reader))); });
+  describe("contention_point", "one of \"contention\" in a device, by rising communication_sms",
+           [](Reader reader) { static_cast<void>(read_contention_point(reader, {}, 100'000)); });
+  return parts;
+}
+
+std::vector<std::string_view> differing_physics(const Device& a, const Device& b) {
+  std::vector<std::string_view> keys;
+  const auto compare = [&keys](std::string_view key, bool same) {
+    if (!same) keys.push_back(key);
+  };
+  compare("multiprocessors", a.multiprocessors == b.multiprocessors);
+  compare("memory_bandwidth", a.memory_bandwidth == b.memory_bandwidth);
+  compare("memory_efficiency", a.memory_efficiency == b.memory_efficiency);
+  compare("memory_ramp", a.memory_ramp == b.memory_ramp);
+  compare("cache", a.cache == b.cache);
+  compare("cache_bandwidth", a.cache_bandwidth == b.cache_bandwidth);
+  compare("launch_overhead", a.launch_overhead == b.launch_overhead);
+  compare("kernel_floor", a.kernel_floor == b.kernel_floor);
+  static constexpr std::string_view products[] = {"gemm.fp32", "gemm.bf16", "gemm.fp8"};
+  static_assert(std::size(products) == precision_count);
+  for (std::size_t i = 0; i < precision_count; ++i) compare(products[i], a.gemm[i] == b.gemm[i]);
+  compare("attention.tile_rows", a.attention_tile_rows == b.attention_tile_rows);
+  compare("attention.forward", a.attention_forward == b.attention_forward);
+  compare("attention.backward", a.attention_backward == b.attention_backward);
+  compare("contention", a.contention == b.contention);
+  return keys;
 }
 
 double interference(const Device& device, std::int64_t communication_sms) {

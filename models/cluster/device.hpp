@@ -17,6 +17,7 @@ namespace moesim {
 struct Tile {
   std::int64_t rows = 128;
   std::int64_t columns = 128;
+  friend bool operator==(const Tile&, const Tile&) = default;
 };
 
 /// How matrix kernels of one precision behave on the device.
@@ -31,6 +32,7 @@ struct GemmBehaviour {
   Time split_overhead;      ///< once per kernel for adding up the parts
   double unhidden = 0;      ///< share of the shorter of arithmetic and traffic that the longer does not hide
   std::vector<Tile> tiles;  ///< the kernel takes the one that finishes first
+  friend bool operator==(const GemmBehaviour&, const GemmBehaviour&) = default;
 };
 
 /// One direction of fused attention.
@@ -39,6 +41,7 @@ struct AttentionBehaviour {
   double score_rate = 1e10;  ///< scores a second that one multiprocessor takes through softmax
   Time tile_overhead;        ///< per tile of queries: loading it, writing it
   Time kernel_overhead;      ///< once per call beyond a kernel's floor
+  friend bool operator==(const AttentionBehaviour&, const AttentionBehaviour&) = default;
 };
 
 /// A point of the interference curve: with this many multiprocessors held by communication, matrix kernels on
@@ -46,6 +49,7 @@ struct AttentionBehaviour {
 struct ContentionPoint {
   std::int64_t communication_sms = 0;
   double slowdown = 1;
+  friend bool operator==(const ContentionPoint&, const ContentionPoint&) = default;
 };
 
 /// A device as its file gives it. Every number there has a source.
@@ -58,8 +62,8 @@ struct Device {
   Rate memory_bandwidth;             ///< data sheet
   double memory_efficiency = 1;      ///< share of it that streaming kernels reach
   Time memory_ramp;                  ///< until the memory pipeline is full; half speed before
-  Bytes cache;                       ///< last-level cache
-  Rate cache_bandwidth;              ///< of the last-level cache: partial sums of split products
+  Bytes cache;                       ///< last-level cache: partial sums of split products stay in it
+  Rate cache_bandwidth;              ///< of the last-level cache
   Time launch_overhead;              ///< gap between two kernels of one stream, launches queued ahead
   Time kernel_floor;                 ///< shortest run of any kernel, launch excluded
   double spread = 0;                 ///< between devices of this kind: standard deviation of time over mean
@@ -77,6 +81,17 @@ struct Device {
 
 /// Reads a device file.
 Device read_device(Reader& reader);
+
+/// A part of a device file with its keys, as `moesim describe` lists it.
+struct DevicePart {
+  std::string name, sentence;
+  std::vector<Declaration> keys;
+};
+std::vector<DevicePart> describe_device();
+
+/// The keys of a device file that times of ops come from and in which two devices differ: not what devices
+/// are called, hold or differ among themselves.
+std::vector<std::string_view> differing_physics(const Device& a, const Device& b);
 
 /// What communication on `communication_sms` multiprocessors does to matrix kernels on the others, beyond
 /// having taken them: at least 1. Linear between the points of the curve, constant beyond the last; 1 without

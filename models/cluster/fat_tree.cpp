@@ -172,14 +172,14 @@ void read_nics(Reader& reader, FatTree& tree) {
   tree.switch_latency = reader.time({.name = "switch_latency",
                                      .help = "of each switch after the first, its cable included",
                                      .fallback = Time{450'000}});
-  if (tree.nics_per_node == tree.devices_per_node && reader.has("pcie_rate")) {
-    reader.fail("pcie_rate", "is given, but no NIC is shared (nics_per_node equals devices_per_node)");
-  }
   // PCI Express 4.0 x16 at 80 % (as SimAI's A100_PCIE_BW has it); the latency is part of nic_latency.
+  constexpr Rate usual{25.6e9};
   const Rate pcie =
       reader.rate({.name = "pcie_rate",
                    .help = "from a device to the NIC it shares, per direction, as traffic reaches it",
-                   .fallback = Rate{25.6e9}});
+                   .fallback = usual});
+  if (tree.nics_per_node == tree.devices_per_node && pcie != usual)
+    reader.fail("pcie_rate", "is given, but no NIC is shared (nics_per_node equals devices_per_node)");
   tree.pcie = cable_of(LinkClass::pcie, pcie, Time{});
 }
 

@@ -16,10 +16,10 @@ std::unique_ptr<const Topology> make(Reader& reader) {
                       .at_least = 2,
                       .at_most = 3});
   tree.spines = levels == 2 ? Spines::shared : Spines::per_pod;
-  if (levels == 2 && reader.has("core_taper"))
-    reader.fail("core_taper", "is given, but a tree of 2 levels has no core");
   tree.core_taper = read_taper(reader, "core_taper",
                                "capacity of a pod's spines towards leaves over that towards the core");
+  if (levels == 2 && tree.core_taper != 1)
+    reader.fail("core_taper", "is given, but a tree of 2 levels has no core");
   static constexpr std::string_view ways[] = {"forward", "spine"};
   const std::size_t way = reader.choice(
       {.name = "cross_rail",

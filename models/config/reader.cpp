@@ -31,6 +31,10 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+std::string joined(const std::string& path, std::string_view step) {
+  return path.empty() || step.empty() ? path + std::string(step) : path + "." + std::string(step);
+}
+
 std::string show(std::int64_t value) { return fmt::format("{}", value); }
 std::string show(double value) { return fmt::format("{}", value); }
 std::string show(bool value) { return value ? "true" : "false"; }
@@ -117,9 +121,21 @@ Reader Reader::describing(std::vector<Declaration>& declarations) {
   return reader;
 }
 
+Reader Reader::noting(const Value& value, std::vector<Declaration>& notes) {
+  Reader reader(value, "");
+  reader.notes_ = &notes;
+  return reader;
+}
+
+Reader Reader::of_part(const Value& value, std::string path, std::string_view step) const {
+  Reader reader(value, std::move(path));
+  reader.notes_ = notes_;
+  reader.noted_path_ = joined(noted_path_, step);
+  return reader;
+}
+
 std::string Reader::where(std::string_view name) const {
-  const std::string joined =
-      path_.empty() || name.empty() ? path_ + std::string(name) : path_ + "." + std::string(name);
+  const std::string place = joined(path_, name);
   std::string origin = value_ == nullptr ? "" : value_->origin;
   const Value* at = value_;
   for (std::size_t begin = 0; at != nullptr && begin < name.size();) {  // a dotted name leads through parts
@@ -128,8 +144,8 @@ std::string Reader::where(std::string_view name) const {
     if (at != nullptr) origin = at->origin;
     begin = dot + 1;
   }
-  if (origin.empty()) return joined;
-  return joined.empty() ? origin : origin + ": " + joined;
+  if (origin.empty()) return place;
+  return place.empty() ? origin : origin + ": " + place;
 }
 
 void Reader::fail(std::string_view name, const std::string& what, std::string hint) const {
@@ -148,9 +164,10 @@ const Value* Reader::take(std::string_view name) {
 
 void Reader::declare(std::string_view name, std::string_view help, std::string type, std::string fallback,
                      std::string bounds, bool required) {
-  if (declarations_ == nullptr) return;
-  declarations_->push_back({std::string(name), std::string(help), std::move(type), std::move(fallback),
-                            std::move(bounds), required});
+  std::vector<Declaration>* const list = declarations_ != nullptr ? declarations_ : notes_;
+  if (list == nullptr) return;
+  list->push_back({joined(noted_path_, name), std::string(help), std::move(type), std::move(fallback),
+                   std::move(bounds), required});
 }
 
 template <class T>
@@ -283,8 +300,7 @@ std::optional<Reader> Reader::optional_part(std::string_view name, std::string_v
   const Value* given = take(name);
   declare(name, help, "an object or a file name", "", "", false);
   if (given == nullptr) return std::nullopt;
-  const std::string path = path_.empty() ? std::string(name) : path_ + "." + std::string(name);
-  if (given->kind == Value::Kind::object) return Reader(*given, path);
+  if (given->kind == Value::Kind::object) return of_part(*given, joined(path_, name), name);
   if (given->kind != Value::Kind::text)
     fail(name, fmt::format("{} is neither an object nor a file name", print(*given)));
   std::string file;
@@ -294,7 +310,7 @@ std::optional<Reader> Reader::optional_part(std::string_view name, std::string_v
     fail(name, fmt::format("'{}' is no file here or in a folder above, nor an object", given->text));
   }
   auto opened = std::make_unique<Value>(load_document(file));
-  Reader reader(*opened, "");
+  Reader reader = of_part(*opened, "", name);
   reader.owned_ = std::move(opened);
   return reader;
 }
@@ -318,9 +334,10 @@ std::vector<Reader> Reader::items(std::string_view name, std::string_view help) 
   std::vector<Reader> readers;
   if (given == nullptr) return readers;
   if (given->kind != Value::Kind::list) fail(name, fmt::format("{} is not a list", print(*given)));
-  const std::string path = path_.empty() ? std::string(name) : path_ + "." + std::string(name);
-  for (std::size_t i = 0; i < given->items.size(); ++i)
-    readers.emplace_back(given->items[i], fmt::format("{}.{}", path, i));
+  for (std::size_t i = 0; i < given->items.size(); ++i) {
+    const std::string item = fmt::format("{}.{}", name, i);
+    readers.push_back(of_part(given->items[i], joined(path_, item), item));
+  }
   return readers;
 }
 

@@ -40,6 +40,9 @@ class Reader {
   Reader(const Value& value, std::string path);
   /// Reads nothing: collects what is declared, and answers every key with its fallback or a legal value.
   static Reader describing(std::vector<Declaration>& declarations);
+  /// Reads `value`, and notes each key that it or a part of it is asked for, given or not. A note's name is
+  /// the whole path from `value`, through parts that are files too.
+  static Reader noting(const Value& value, std::vector<Declaration>& notes);
 
   std::int64_t integer(const Key<std::int64_t>& key);
   double number(const Key<double>& key);  ///< a ratio or count without dimension
@@ -89,12 +92,16 @@ class Reader {
   std::vector<T> read_list(const Key<T>& key, std::string_view type, Convert convert);
   template <class T>
   void check_bounds(const Key<T>& key, const T& value) const;
+  /// A reader of a part, whose notes go where this one's go.
+  Reader of_part(const Value& value, std::string path, std::string_view step) const;
 
   const Value* value_ = nullptr;
   std::unique_ptr<Value> owned_;  // a part that was opened from its file
   std::string path_;
   std::vector<std::string> known_;
   std::vector<Declaration>* declarations_ = nullptr;
+  std::vector<Declaration>* notes_ = nullptr;
+  std::string noted_path_;  // through files, where `path_` begins anew
   std::unique_ptr<std::vector<Declaration>>
       discarded_;  // of a described part: it is described where it lives
 };

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "models/base/error.hpp"
 #include "models/cost/family_model.hpp"
@@ -18,7 +19,10 @@ namespace {
 class Calibrated final : public Cost {
  public:
   Calibrated(const Calibration& calibration, double streaming_passes)
-      : device_(calibration.device), physical_(make_roofline(1)), passes_(streaming_passes) {
+      : device_(calibration.device),
+        described_(calibration.described),
+        physical_(make_roofline(1)),
+        passes_(streaming_passes) {
     for (const FamilyFit& fit : calibration.families)
       families_.emplace_back(fit, *physical_, device_, calibration.grid);
   }
@@ -29,6 +33,7 @@ class Calibrated final : public Cost {
                        fmt::format("calibrates {}, but the cluster is made of {}", device_.name, device.name),
                        "moesim calibrate measures the GPUs of the machine it runs on");
     }
+    const Device* const before = unchanged(device);
     if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
     const Op op = simplified(asked);
     OpTime answer = physical_->time(op, device_, communication_sms);
@@ -41,11 +46,38 @@ class Calibrated final : public Cost {
       answer.extrapolated = found.is_far;
       factor *= found.factor;
     }
+    if (before != nullptr) {
+      factor *= seconds(op, device, communication_sms) / seconds(op, *before, communication_sms);
+      answer.extrapolated = true;
+    }
     answer.time = from_seconds(std::max(1e-12, to_seconds(answer.time) * factor));
     return answer;
   }
 
  private:
+  /// The account of the measured device that `device` is a change of: the nearer of the fitted one and of the
+  /// device file that the fit began with; null where it is one of the two.
+  const Device* unchanged(const Device& device) const {
+    const std::vector<std::string_view> fitted = differing_physics(device, device_);
+    if (fitted.empty()) return nullptr;
+    if (!described_) {
+      throw InputError(
+          "cost.table",
+          fmt::format("does not say from which device file it was fitted, and cluster.device has another {} "
+                      "than what it has fitted: what a change of that does cannot be told",
+                      fitted.front()),
+          "moesim calibrate --measurements FILE --out FILE fits it again and says so");
+    }
+    const std::vector<std::string_view> file = differing_physics(device, *described_);
+    if (file.empty()) return nullptr;
+    return file.size() <= fitted.size() ? &*described_ : &device_;
+  }
+
+  /// What the physical model says.
+  double seconds(const Op& op, const Device& device, std::int64_t communication_sms) const {
+    return std::max(1e-12, to_seconds(physical_->time(op, device, communication_sms).time));
+  }
+
   const FamilyModel* model_of(const Family& family) const {
     for (const FamilyModel& model : families_)
       if (model.family() == family) return &model;
@@ -55,6 +87,7 @@ class Calibrated final : public Cost {
   }
 
   Device device_;
+  std::optional<Device> described_;
   std::unique_ptr<const Cost> physical_;
   double passes_;
   std::vector<FamilyModel> families_;

@@ -291,6 +291,10 @@ Calibration read_calibration(Reader& reader) {
   Reader device = reader.part("device", "the physical model, as a device file");
   calibration.device_file = device.value();
   calibration.device = read_device(device);
+  if (std::optional<Reader> described = reader.optional_part("described", "the device file of the fit")) {
+    calibration.described_file = described->value();
+    calibration.described = read_device(*described);
+  }
   for (Reader& item : reader.items("families", "what corrects the physical model"))
     calibration.families.push_back(read_fit(item, calibration.device));
   if (std::optional<Reader> judged = reader.optional_part("held_out", "errors over all shapes off the grid"))
@@ -305,11 +309,13 @@ Calibration read_calibration(Reader& reader) {
 }
 
 std::string write_calibration(const Calibration& c) {
+  const std::string described =
+      c.described ? fmt::format("  \"described\": {},\n", print(c.described_file, whole)) : "";
   return fmt::format(
-      "{{\n  \"schema\": \"{}\",\n  \"measured\": {},\n  \"device\": {},\n  \"families\": {},\n  "
+      "{{\n  \"schema\": \"{}\",\n  \"measured\": {},\n  \"device\": {},\n{}  \"families\": {},\n  "
       "\"held_out\": {},\n  \"measurements\": {},\n"
       "  \"also_measured\": {}\n}}\n",
-      calibration_schema, print(c.about, whole), print(c.device_file, whole),
+      calibration_schema, print(c.about, whole), print(c.device_file, whole), described,
       lines(c.families, [](const FamilyFit& f) { return write(f); }), write(c.held_out),
       lines(c.grid, [](const Measured& m) { return print(m.line, whole); }), print(c.rest, whole));
 }

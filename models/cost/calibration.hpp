@@ -79,6 +79,9 @@ struct Calibration {
   Value about;  ///< device, driver, clocks, date, as measured
   Device device;
   Value device_file;  ///< the same as a device file would hold it
+  /// The device file that the fit began with, where it is known: another account of the same device.
+  std::optional<Device> described;
+  Value described_file;  ///< as it was read
   std::vector<FamilyFit> families;
   Errors held_out;  ///< over all shapes that are not in the grid
   std::vector<Measured> grid;

@@ -161,6 +161,8 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   Calibration calibration;
   Reader base_reader(base, "");
   calibration.device = read_device(base_reader);
+  calibration.described = calibration.device;
+  calibration.described_file = base;
   Device& device = calibration.device;
   if (raw.name.find(device.name) == std::string::npos || raw.multiprocessors != device.multiprocessors) {
     devices[index].fail(

@@ -53,14 +53,20 @@ struct Tiling {
   double outputs = 0;  ///< elements of the result
 };
 
+/// Partial sums in fp32 are written to the cache and read back; what does not fit goes to memory.
+double reduction_time(double bytes, const Device& device) {
+  const double cached = std::min(bytes, real(device.cache.count));
+  return 2 * (cached / device.cache_bandwidth.count +
+              (bytes - cached) / (device.memory_bandwidth.count * device.memory_efficiency));
+}
+
 double split_time(const Tiling& tiling, std::int64_t parts, const Device& device, const GemmBehaviour& gemm,
                   const Share& share) {
   const std::int64_t waves = divide_up(product_of({tiling.tiles, parts}), share.multiprocessors);
   const double wave = tiling.step * real(divide_up(tiling.depth, parts)) + to_seconds(gemm.tile_overhead);
   if (parts == 1) return real(waves) * wave;
-  // Partial sums in fp32 are written to the cache and read back.
-  const double reduction = 8 * real(parts) * tiling.outputs / device.cache_bandwidth.count;
-  return real(waves) * wave + to_seconds(gemm.split_overhead) + reduction;
+  return real(waves) * wave + to_seconds(gemm.split_overhead) +
+         reduction_time(4 * real(parts) * tiling.outputs, device);
 }
 
 /// The best split of the depth. A split that needs a second wave gains nothing.

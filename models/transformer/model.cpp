@@ -203,6 +203,26 @@ void add_layers(Model& model, const Pattern& pattern) {
   }
 }
 
+/// What says something of layers that the model has none of. A model that says how many layers are dense may
+/// say none, and keep what these were.
+void check_pattern(const Reader& reader, const Model& model, const Pattern& pattern) {
+  if (reader.is_describing()) return;
+  const auto count = std::count_if(model.layers.begin(), model.layers.end(),
+                                   [](const Layer& layer) { return layer.is_moe; });
+  if (pattern.experts && count == 0) {
+    reader.fail("moe",
+                fmt::format("is given, but none of {} layers has experts (dense_layers {}, moe_every {})",
+                            pattern.layers, pattern.dense_layers, pattern.moe_every));
+  }
+  const bool has_switch = reader.has("dense_layers") || reader.has("moe_every");
+  if (pattern.feed_forward && count == std::ssize(model.layers) && !has_switch)
+    reader.fail("feed_forward", "is given, but every layer has experts, whose width is that of moe");
+  if (!pattern.experts && pattern.dense_layers > 0)
+    reader.fail("dense_layers", fmt::format("is {}, but without moe every layer is", pattern.dense_layers));
+  if (!pattern.experts && pattern.moe_every > 1)
+    reader.fail("moe_every", fmt::format("is {}, but without moe no layer has experts", pattern.moe_every));
+}
+
 void check_model(const Reader& reader, const Model& model) {
   if (reader.is_describing()) return;
   double parameters = 0;
@@ -288,6 +308,7 @@ Model read_model(Reader& reader) {
   add_layers(model, pattern);
   check_model(reader, model);
   reader.finish();
+  check_pattern(reader, model, pattern);
   return model;
 }
 

@@ -1,7 +1,10 @@
 // Every rank sends to every other directly, as an all-to-all of NCCL does; also a plain send, and all to one
 // or one to all over one port.
+#include <fmt/format.h>
+
 #include <utility>
 
+#include "models/base/error.hpp"
 #include "sim/collective/settings.hpp"
 
 namespace moesim {
@@ -15,6 +18,11 @@ class Pairwise final : public Collective {
   Traffic plan(const Request& request, const Fabric& fabric) const override {
     if (request.operation == Operation::all_to_all)
       return with_settings(sends_to_all(request, fabric, deduplicate_));
+    if (deduplicate_) {
+      throw InputError("collectives",
+                       fmt::format("'deduplicate' is of tokens with several experts, and {} has none",
+                                   operation_names[static_cast<std::size_t>(request.operation)]));
+    }
     Traffic traffic{
         .flows = {}, .latency = longest_latency(request.group, fabric), .efficiency = 1, .messages = 0};
     if (request.operation == Operation::point_to_point) {

@@ -317,7 +317,7 @@ PatternId Step::embedding_pattern(ActorId actor, Bytes bytes) {
     const bool to_server = scenario_.gradient_sync.updater == Updater::server;
     const Collectives& collectives = scenario_.collectives;
     return patterns_.make(builder_, to_server ? *collectives.servers : *collectives.gradients,
-                          requests(communicator, {.operation = Operation::all_reduce, .bytes = bytes}),
+                          calls(communicator, {.operation = Operation::all_reduce, .bytes = bytes}),
                           communicator.members,
                           {.holds_multiprocessors = scenario_.collectives.communication_sms > 0});
   });

@@ -23,7 +23,8 @@ std::vector<DescribedPart> describe_scenario() {
                      part.name.empty() ? "the transformer" : "a part of the model", std::move(part.keys)});
   }
   describe("cluster", "devices and fabric", [](Reader r) { static_cast<void>(read_cluster(r)); });
-  describe("device", "an accelerator, inside a cluster", [](Reader r) { static_cast<void>(read_device(r)); });
+  for (DevicePart& part : describe_device())
+    parts.push_back({std::move(part.name), std::move(part.sentence), std::move(part.keys)});
   describe("batch", "the work of one step", [](Reader r) { static_cast<void>(read_batch(std::move(r))); });
   describe("parallelism", "how the model is spread over devices",
            [](Reader r) { static_cast<void>(read_parallelism(std::move(r))); });

@@ -216,6 +216,18 @@ void read_about(Reader& reader, Scenario& scenario) {
   if (!reader.is_describing()) scenario.words.title = title_of(reader.value());
 }
 
+/// What is computed again must be there to be computed.
+void fit_recompute(const Reader& reader, const Scenario& scenario) {
+  const auto lacks = [&](auto has) {
+    return std::none_of(scenario.model.layers.begin(), scenario.model.layers.end(), has);
+  };
+  const std::string& name = scenario.model.name;
+  if (scenario.recompute.latent && lacks([](const Layer& layer) { return layer.attention.is_latent(); }))
+    reader.fail("recompute", fmt::format("names latent, but the model '{}' has no latent attention", name));
+  if (scenario.recompute.experts && lacks([](const Layer& layer) { return layer.is_moe; }))
+    reader.fail("recompute", fmt::format("names experts, but the model '{}' has none", name));
+}
+
 void read_schedule(Reader& reader, Scenario& scenario) {
   Reader schedule = part_or_empty(reader, "schedule", "the order of passes on each pipeline rank");
   scenario.schedule = make_member(schedule, schedules(), "pipeline schedule", "1f1b");
@@ -364,6 +376,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
   scenario.recompute = read_recompute(reader);
   scenario.words.recompute = recompute_words(reader);
+  if (!reader.is_describing()) fit_recompute(reader, scenario);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
   scenario.dropout = reader.flag({.name = "dropout",

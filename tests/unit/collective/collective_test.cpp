@@ -331,6 +331,16 @@ TEST_CASE("An even matrix is the even exchange") {
   }
 }
 
+TEST_CASE("What is no exchange of tokens has none to send once") {
+  const Fabric fabric = nodes_of(8, 4);
+  const std::vector<DeviceId> group{0, 1};
+  const auto once = algorithm(R"({"kind": "pairwise", "deduplicate": true})");
+  for (const Operation operation : {Operation::point_to_point, Operation::reduce, Operation::broadcast}) {
+    CHECK_THROWS_WITH(once->plan({.operation = operation, .group = group, .bytes = Bytes{1}}, fabric),
+                      Catch::Contains("'deduplicate' is of tokens with several experts"));
+  }
+}
+
 TEST_CASE("A reduce brings every buffer to the first of the group, a broadcast takes one to each other") {
   const Fabric fabric = nodes_of(8, 4);
   const std::vector<DeviceId> group{2, 0, 5, 7};

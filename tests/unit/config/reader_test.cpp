@@ -219,6 +219,24 @@ TEST_CASE("A part is an object in place or a file, and errors inside name the pl
   CHECK_FALSE(cluster.optional_part("none", "h").has_value());
 }
 
+TEST_CASE("A reader that notes tells each key it was asked for by its whole path, through lists and files") {
+  const Folder folder("reader-notes");
+  folder.write("device.json", R"({"memory": "80 GB"})");
+  folder.write("cluster.json", R"({"device": "device.json", "list": [{"n": 1}], "part": {"flag": true}})");
+  const Value document = load_document(folder.at("cluster.json"));
+  std::vector<Declaration> notes;
+  Reader reader = Reader::noting(document, notes);
+  CHECK(reader.integer({.name = "absent", .help = "h", .fallback = 7}) == 7);
+  CHECK(reader.part("device", "h").bytes({.name = "memory", .help = "h"}) == Bytes{80'000'000'000});
+  for (Reader& item : reader.items("list", "h")) item.integer({.name = "n", .help = "h"});
+  CHECK(reader.part("part", "h").flag({.name = "flag", .help = "h"}));
+  std::vector<std::string> names;
+  for (const Declaration& note : notes) names.push_back(note.name);
+  CHECK(names == std::vector<std::string>{"absent", "device", "device.memory", "list", "list.0.n", "part",
+                                          "part.flag"});
+  CHECK(notes[0].fallback == "7");
+}
+
 TEST_CASE("A described reader answers legally and records each key once") {
   std::vector<Declaration> keys;
   Reader reader = Reader::describing(keys);

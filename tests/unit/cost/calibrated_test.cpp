@@ -148,13 +148,14 @@ TEST_CASE("A calibration read back predicts what it predicted, and times follow 
   Reader reader(document, "");
   const Calibration again = read_calibration(reader);
   const auto before = make_calibrated(calibration, 1), after = make_calibrated(again, 1);
-  const auto slowed = make_calibrated(fitted(measurements(slower(), 1.2)), 1);
+  const Calibration slow = fitted(measurements(slower(), 1.2));
+  const auto slowed = make_calibrated(slow, 1);
   std::vector<double> ratios;
   for (const std::string& question : questions()) {
     const Op op = op_of("{" + question + "}");
     const double time = to_seconds(before->time(op, calibration.device, 0).time);
     CHECK(to_seconds(after->time(op, again.device, 0).time) == Approx(time).epsilon(1e-3));
-    ratios.push_back(to_seconds(slowed->time(op, calibration.device, 0).time) / time);
+    ratios.push_back(to_seconds(slowed->time(op, slow.device, 0).time) / time);
   }
   std::sort(ratios.begin(), ratios.end());
   CHECK(ratios[ratios.size() / 2] == Approx(1.2).epsilon(0.02));
@@ -175,6 +176,52 @@ TEST_CASE("A calibration answers for its own device alone") {
   other.name = "H800";
   CHECK_THROWS_WITH(cost->time(op_of(R"({"op": "copy", "bytes": 4096})"), other, 0),
                     Contains("calibrates H200, but the cluster is made of H800"));
+}
+
+TEST_CASE("What a cluster changes of a measured device changes times as the physical model says") {
+  const auto cost = make_calibrated(real_calibration(), 1);
+  const auto physical = make_roofline(1);
+  const Device told = h200();
+  const Device& own = real_calibration().device;
+  REQUIRE_FALSE(differing_physics(told, own).empty());
+  for (const std::string& question : questions()) {
+    const Op op = op_of("{" + question + "}");
+    INFO(question);
+    const Time measured = cost->time(op, own, 0).time;
+    CHECK(cost->time(op, told, 0).time == measured);
+    for (const Device& account : {told, own}) {
+      Device changed = account;
+      changed.memory_bandwidth = account.memory_bandwidth * 1.5;
+      changed.kernel_floor = account.kernel_floor * 4;
+      const double ratio = physical->time(op, changed, 0).time / physical->time(op, account, 0).time;
+      const OpTime answer = cost->time(op, changed, 0);
+      CHECK(answer.time / measured == Approx(ratio).epsilon(1e-6));
+      CHECK(answer.extrapolated);
+    }
+  }
+}
+
+TEST_CASE("A calibration that does not say what it was fitted from serves the fitted device alone") {
+  Calibration calibration = real_calibration();
+  calibration.described.reset();
+  const auto cost = make_calibrated(calibration, 1);
+  const Op op = op_of(R"({"op": "copy", "bytes": 4096})");
+  CHECK(cost->time(op, calibration.device, 0).time > Time{});
+  CHECK_THROWS_WITH(
+      cost->time(op, h200(), 0),
+      Contains("does not say from which device file it was fitted") && Contains("another memory_efficiency"));
+}
+
+TEST_CASE("The calibrations here describe the devices of configs as their files do") {
+  for (const char* name : {"h100.json", "h200.json"}) {
+    const Value document = load_document(std::string(MOESIM_SOURCE "/configs/calibration/") + name);
+    Reader reader(document, "");
+    const Calibration calibration = read_calibration(reader);
+    INFO(name << ": its \"described\" is to be what configs/devices has");
+    REQUIRE(calibration.described);
+    CHECK(differing_physics(*calibration.described, testing::device(name)) ==
+          std::vector<std::string_view>{});
+  }
 }
 
 TEST_CASE("More multiprocessors held by communication never make a calibrated product faster") {

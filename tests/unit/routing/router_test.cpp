@@ -148,7 +148,7 @@ TEST_CASE("One rank stands for all where nothing is skewed or drawn, or where bu
       {R"("kind": "switch", "skew": {"kind": "zipf"})", 1, true, true},
       {R"("kind": "switch", "padded": false)", 1, false, true},
       {R"("kind": "gshard")", 2, true, true},
-      {R"("kind": "gshard", "padded": false, "balance": 1)", 2, false, true},
+      {R"("kind": "gshard", "padded": false, "skew": {"kind": "none"}, "balance": 1)", 2, false, true},
   };
   for (const Case& at : cases) {
     INFO(at.keys);

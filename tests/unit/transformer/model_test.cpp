@@ -28,7 +28,7 @@ Model read(const std::string& text, const std::vector<Override>& changes = {}) {
 
 const std::string small = R"({"name": "small", "hidden": 8, "vocabulary": 10, "layers": 4,
   "attention": {"kind": "grouped_query", "heads": 4, "kv_heads": 2},
-  "feed_forward": {"width": 16}, "moe": {"experts": 4, "top_k": 2, "width": 6}})";
+  "moe": {"experts": 4, "top_k": 2, "width": 6}})";
 
 void check_error(const std::string& change, const std::string& message) {
   INFO(change);
@@ -229,6 +229,33 @@ TEST_CASE("A model file that cannot be is refused with its reason") {
                                 {"kind": "multi_head", "heads": 2},
                                 "moe": {"experts": 1000000, "top_k": 1, "width": 1000000}})"),
       InputError, Message("m.json: layers: come to 3.0e+22 parameters, expected at most 9e16"));
+}
+
+TEST_CASE("Words about layers that a model has none of are refused") {
+  const auto problem = [](const std::string& more) {
+    try {
+      read(R"({"name": "x", "hidden": 8, "vocabulary": 10, "layers": 2,
+               "attention": {"kind": "multi_head", "heads": 2}, )" +
+           more + "}");
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  const std::string dense = R"("feed_forward": {"width": 8})",
+                    moe = R"("moe": {"experts": 2, "top_k": 1, "width": 8})";
+  CHECK(problem(dense) == "no error");
+  CHECK(problem(dense + R"(, "dense_layers": 0, "moe_every": 1)") == "no error");
+  CHECK(problem(dense + ", " + moe + R"(, "dense_layers": 1)") == "no error");
+  CHECK(problem(dense + ", " + moe) ==
+        "m.json: feed_forward: is given, but every layer has experts, whose width is that of moe");
+  CHECK(problem(dense + ", " + moe + R"(, "dense_layers": 0)") == "no error");
+  CHECK(problem(dense + ", " + moe + R"(, "dense_layers": 2)") ==
+        "m.json: moe: is given, but none of 2 layers has experts (dense_layers 2, moe_every 1)");
+  CHECK(problem(dense + R"(, "dense_layers": 1)") ==
+        "m.json: dense_layers: is 1, but without moe every layer is");
+  CHECK(problem(dense + R"(, "moe_every": 2)") ==
+        "m.json: moe_every: is 2, but without moe no layer has experts");
 }
 
 TEST_CASE("The reference lists the keys of every part of a model file") {
