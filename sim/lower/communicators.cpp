@@ -105,86 +105,10 @@ void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ra
 }
 
 PatternMaker::PatternMaker(const Fabric& fabric, FlowGrain grain)
-    : fabric_(fabric),
-      load_of_link_(fabric.links().size()),
-      request_of_link_(fabric.links().size()),
-      routes_{Routes(fabric), Routes(fabric)},
-      parts_(grain) {
-  for (const Link& link : fabric.links()) is_nvlink_.push_back(link.link_class == LinkClass::nvlink ? 1 : 0);
-}
+    : fabric_(fabric), loads_(fabric), parts_(grain) {}
 
-void PatternMaker::load(LinkId link, double bytes) {
-  if (load_of_link_[link] == 0) {
-    touched_.push_back(link);
-    request_of_link_[link] = request_;
-  } else if (request_of_link_[link] != request_) {
-    requests_meet_ = true;
-  }
-  load_of_link_[link] += bytes;
-}
-
-void PatternMaker::add(const Flow& flow, const Efficiency& efficiency, Sums& sums) {
-  ++sums.flows;
-  if (flow.from == flow.to) return;
-  std::uint32_t ways = 1;  // also of a flow without bytes: routes are remembered by their place in the order
-  for (std::uint32_t way = 0; way < ways; ++way) {
-    const Route route = route_->next(flow.from, flow.to, way);
-    ways = route.ways;
-    if (flow.bytes <= 0) continue;
-    const double share = flow.bytes / ways;
-    if (route.leaves) sums.sent += share;
-    if (route.arrives) sums.received += share;
-    add_way(flow, share, route, efficiency);
-  }
-}
-
-void PatternMaker::add_way(const Flow& flow, double share, const Route& route, const Efficiency& efficiency) {
-  const double on_nvlink = share / efficiency.nvlink;
-  const double on_other = share / efficiency.other;
-  for (const LinkId link : route.links) load(link, is_nvlink_[link] != 0 ? on_nvlink : on_other);
-  if (!parts_.wants_flows()) return;
-  route_loads_.clear();
-  for (const LinkId link : route.links)
-    route_loads_.push_back({link, is_nvlink_[link] != 0 ? on_nvlink : on_other});
-  parts_.add(flow, 1.0 / route.ways, route_loads_);
-}
-
-/// By the fabric's own arithmetic where it has one for the group, else flow by flow.
-void PatternMaker::add(const Exchange& exchange, const Efficiency& efficiency, Sums& sums) {
-  if (exchange.bytes <= 0) {
-    sums.flows += static_cast<double>(exchange.flow_count());
-    return;
-  }
-  load_of_exchange_.assign(load_of_link_.size(), 0);
-  if (!parts_.wants_flows() && efficiency.nvlink == efficiency.other &&
-      fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency.other, load_of_exchange_)) {
-    for (LinkId link = 0; link < load_of_exchange_.size(); ++link) {
-      if (load_of_exchange_[link] > 0) load(link, load_of_exchange_[link]);
-    }
-    const auto flows = static_cast<double>(exchange.flow_count());
-    sums.flows += flows;
-    sums.sent += flows * exchange.bytes;
-    sums.received += flows * exchange.bytes;
-    return;
-  }
-  for (const DeviceId from : exchange.group) {
-    for (const DeviceId to : exchange.group) {
-      if (from != to) add(Flow{from, to, exchange.bytes}, efficiency, sums);
-    }
-  }
-}
-
-void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern) {
-  const double nvlink = traffic.nvlink_efficiency > 0 ? traffic.nvlink_efficiency : traffic.efficiency;
-  const Efficiency efficiency{nvlink / interplay.busiest, traffic.efficiency / interplay.busiest};
-  pattern.efficiency = efficiency.other;
-  pattern.nvlink_efficiency = efficiency.nvlink;
-  Sums sums;
-  for (const Flow& flow : traffic.flows) {
-    const Flow back{flow.to, flow.from, flow.bytes};
-    add(interplay.returns ? back : flow, efficiency, sums);
-  }
-  for (const Exchange& exchange : traffic.exchanges) add(exchange, efficiency, sums);
+void PatternMaker::add(const Traffic& traffic, const Journey& journey, Pattern& pattern) {
+  const LinkLoads::Sums sums = loads_.add(traffic, journey, parts_.wants_flows() ? &parts_ : nullptr);
   pattern.latency = std::max(pattern.latency, traffic.latency);
   pattern.messages += traffic.messages;
   pattern.bytes_sent += std::llround(sums.sent);
@@ -196,16 +120,12 @@ void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Patte
 double PatternMaker::longest_alone(const Collective& collective, std::span<const Request> requests,
                                    const Interplay& interplay) const {
   double longest = 0;
-  PatternMaker one(fabric_);
+  LinkLoads one(fabric_);
   for (const Request& request : requests) {
-    Pattern ignored;
-    one.route_ = one.routes_.data();
-    one.add(traffic_of(collective, request, fabric_, interplay.rounds), interplay, ignored);
-    for (const LinkId link : one.touched_) {
-      longest = std::max(longest, one.load_of_link_[link] * 1e12 / fabric_.link(link).rate.count);
-      one.load_of_link_[link] = 0;
-    }
-    one.touched_.clear();
+    one.add(traffic_of(collective, request, fabric_, interplay.rounds), interplay.journey());
+    for (const LinkId link : one.links())
+      longest = std::max(longest, one.load(link) * 1e12 / fabric_.link(link).rate.count);
+    one.clear();
   }
   return longest;
 }
@@ -216,21 +136,13 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
   Pattern pattern;
   pattern.holds_multiprocessors = interplay.holds_multiprocessors;
   pattern.slowdown = interplay.slowed_by_compute;
-  route_ = &routes_[interplay.returns ? 1 : 0];
-  route_->restart();
-  requests_meet_ = false;
-  for (request_ = 0; request_ < requests.size(); ++request_) {
-    add(traffic_of(collective, requests[request_], fabric_, interplay.rounds), interplay, pattern);
-  }
-  if (requests_meet_ && pattern.slowdown > 1)
+  for (const Request& request : requests)
+    add(traffic_of(collective, request, fabric_, interplay.rounds), interplay.journey(), pattern);
+  if (loads_.meets() && pattern.slowdown > 1)
     pattern.group_alone = longest_alone(collective, requests, interplay);
-  std::sort(touched_.begin(), touched_.end());
+  loads_.take(works_);
   std::vector<LinkLoad> loads;
-  for (const std::uint32_t link : touched_) {
-    loads.push_back({link, load_of_link_[link]});
-    load_of_link_[link] = 0;
-  }
-  touched_.clear();
+  for (const LinkWork& work : works_) loads.push_back({work.link, work.load, work.bytes});
   const PatternId id = builder.add_pattern(pattern, loads, members);
   parts_.write(builder, id);
   return id;

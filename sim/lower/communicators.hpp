@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/collective/link_loads.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/parts.hpp"
-#include "sim/lower/routes.hpp"
 #include "sim/scenario/fold.hpp"
 #include "sim/scenario/scenario.hpp"
 
@@ -74,6 +74,7 @@ struct Interplay {
   double busiest = 1;       ///< what the most loaded member carries over the mean: everybody waits for it
   bool returns = false;     ///< every flow goes the other way: rows go back where they came from
   std::int64_t rounds = 1;  ///< the same traffic so many times, one after the other
+  Journey journey() const { return {.busiest = busiest, .returns = returns}; }
 };
 
 /// Adds traffic to a pattern: flows over the links of the fabric, summed per link.
@@ -86,36 +87,13 @@ class PatternMaker {
                  std::span<const ActorId> members, const Interplay& interplay = {});
 
  private:
-  /// What the flows of a pattern come to.
-  struct Sums {
-    double sent = 0, received = 0;  ///< over the first and the last link of each
-    double flows = 0;
-  };
-
-  void add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern);
+  void add(const Traffic& traffic, const Journey& journey, Pattern& pattern);
   double longest_alone(const Collective& collective, std::span<const Request> requests,
                        const Interplay& interplay) const;
-  /// Shares of the links' rates that the implementation reaches.
-  struct Efficiency {
-    double nvlink = 1, other = 1;
-  };
-
-  void add(const Flow& flow, const Efficiency& efficiency, Sums& sums);
-  void add_way(const Flow& flow, double share, const Route& route, const Efficiency& efficiency);
-  void add(const Exchange& exchange, const Efficiency& efficiency, Sums& sums);
-  void load(LinkId link, double bytes);
 
   const Fabric& fabric_;
-  std::vector<double> load_of_link_;
-  std::vector<double> load_of_exchange_;
-  std::vector<std::uint32_t> touched_;
-  std::vector<std::uint32_t> request_of_link_;  // the first one that loads it
-  std::uint32_t request_ = 0;                   // that is being added
-  bool requests_meet_ = false;                  // on some link
-  std::vector<std::uint8_t> is_nvlink_;         // by link
-  std::array<Routes, 2> routes_;                // of flows, and of flows that return
-  Routes* route_ = nullptr;                     // those of the pattern that is being made
-  std::vector<LinkLoad> route_loads_;
+  LinkLoads loads_;
+  std::vector<LinkWork> works_;  // scratch
   Parts parts_;
 };
 

@@ -6,19 +6,18 @@
 #include <unordered_map>
 #include <vector>
 
-#include "sim/collective/collective.hpp"
+#include "sim/collective/link_loads.hpp"
 #include "sim/engine/engine.hpp"
 #include "sim/graph/task_graph.hpp"
 
 namespace moesim {
 
 /// Collects the flows of one pattern into parts as fine as an engine asks for; keeps nothing for `coflow`.
-class Parts {
+class Parts final : public FlowWatcher {
  public:
   explicit Parts(FlowGrain grain) : grain_(grain) {}
   bool wants_flows() const { return grain_ != FlowGrain::coflow; }
-  /// A share of a flow, with what it puts on each link of its route.
-  void add(const Flow& flow, double share, std::span<const LinkLoad> loads);
+  void way(const Flow& flow, double share, std::span<const LinkWork> works) override;
   /// Adds the parts to the pattern that was added last, and forgets them. One part alone is none.
   void write(GraphBuilder& builder, PatternId whole);
 

@@ -41,6 +41,7 @@ struct LayerCost {
   double compute() const { return forward + backward_input + backward_weight; }
   double total() const { return compute() + forward_sent + backward_sent; }
   double parameters() const { return replicated + experts; }
+  friend bool operator==(const LayerCost&, const LayerCost&) = default;
 };
 
 /// A plan's way to divide layers, before its schedule is known.
@@ -63,6 +64,7 @@ struct MicrobatchCost {
   double exchange_buffer = 0, context_buffer = 0, send_buffer = 0;  ///< bytes
   double send = 0;                                                  ///< seconds from stage to stage
   std::vector<double> paces;                                        ///< Scenario::paces of the division
+  friend bool operator==(const MicrobatchCost&, const MicrobatchCost&) = default;
 };
 
 /// Tables of one scenario. What is asked again is remembered. Not for several threads.
@@ -97,9 +99,9 @@ class SearchTables {
   };
   using Key = std::array<std::int64_t, 6>;
 
-  /// The spread of rows that makes the busiest of so many ranks as busy as the scenario's loads make it, in
-  /// the mean layer; 0 where loads are even.
-  double spread_of(std::int64_t ranks);
+  /// The spread of rows that makes the busiest rank of the layout and microbatch as busy as the scenario's
+  /// loads make it, in the mean layer.
+  double spread_of_layout();
   void become(const Division& division, std::int64_t microbatch, const Recompute& recompute);
   BlockCost cost_of(const BlockOps& ops) const;
   const std::vector<BlockCost>& attention(const Key& key);
@@ -122,7 +124,7 @@ class SearchTables {
   Scenario scenario_;
   TrafficTimes traffic_;
   bool is_uneven_ = false;
-  std::map<std::int64_t, double> spreads_;  // by ranks of an expert group
+  std::map<std::array<std::int64_t, 3>, double> spreads_;  // by expert ranks, tokens of a device and nodes
   std::vector<std::size_t> shape_of_layer_, layer_of_shape_;
   std::map<Key, std::vector<BlockCost>> attention_, feed_forward_;
   std::map<Key, std::array<BlockCost, 2>> ends_;

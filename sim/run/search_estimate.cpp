@@ -54,7 +54,7 @@ std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_lay
     const std::size_t begin = next;
     const auto more_to_come = [&] { return static_cast<std::int64_t>(weights.size() - next) > left - 1; };
     while (next < weights.size() && more_to_come() &&
-           (needed[next] > left - 1 || (sum + weights[next] / 2 <= even && sum + weights[next] <= cap)))
+           (next == begin || needed[next] > left - 1 || (sum + weights[next] / 2 <= even && sum + weights[next] <= cap)))
       sum += weights[next++];
     rest -= sum;
     split.push_back(static_cast<std::int64_t>(next - begin));
@@ -62,12 +62,31 @@ std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_lay
   return split;
 }
 
-std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages) {
+std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages, bool may_be_empty) {
   const std::int64_t each = (layers + stages - 1) / stages;
   std::vector<std::int64_t> split;
-  for (std::int64_t left = layers; static_cast<std::int64_t>(split.size()) < stages; left -= split.back())
-    split.push_back(std::min(left, each));
+  for (std::int64_t left = layers; static_cast<std::int64_t>(split.size()) < stages; left -= split.back()) {
+    const std::int64_t after = stages - static_cast<std::int64_t>(split.size()) - 1;
+    split.push_back(std::min(may_be_empty ? left : left - after, each));
+  }
   return split;
+}
+
+namespace {
+
+/// Seconds an element of a long stream that moves that many bytes for each.
+double streaming(double bytes, const Scenario& scenario) {
+  if (bytes == 0) return 0;
+  constexpr std::int64_t many = 1'000'000'000;
+  const Op op = make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, many, 1, bytes);
+  return to_seconds(time_of({op}, scenario).time) / static_cast<double>(many);
+}
+
+}  // namespace
+
+UpdateSeconds update_seconds(const Scenario& scenario) {
+  const UpdateTraffic traffic = update_traffic(scenario);
+  return {streaming(traffic.held, scenario), streaming(traffic.updated, scenario)};
 }
 
 std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
