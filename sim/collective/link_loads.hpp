@@ -1,5 +1,5 @@
-// What traffic puts on the links of a fabric. Said once: lowering, the estimate of a search and algorithms that
-// choose by time all ask here.
+// What traffic puts on the links of a fabric. Said once: lowering, the estimate of a search and algorithms
+// that choose by time all ask here.
 #pragma once
 
 #include <array>

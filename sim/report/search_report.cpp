@@ -121,10 +121,10 @@ std::string contrast(std::string_view called, const FoundPlan& winner, const Fou
 std::string own_plan(const SearchResult& result) {
   const OwnPlan& own = result.own;
   if (!own.plan.report) return fmt::format("\nThe scenario's own plan cannot run: {}\n", own.plan.error);
-  std::string text = fmt::format("\nThe scenario's own plan{}: {}\n",
-                                 own.place > 0 ? fmt::format(", number {} of those simulated", own.place)
-                                               : std::string(),
-                                 print(own.plan));
+  std::string text =
+      fmt::format("\nThe scenario's own plan{}: {}\n",
+                  own.place > 0 ? fmt::format(", number {} of those simulated", own.place) : std::string(),
+                  print(own.plan));
   if (!own.outside.empty())
     text += fmt::format("  outside of what is tried: {}\n", fmt::join(own.outside, ", "));
   if (!fits(result, own.plan))
@@ -142,9 +142,8 @@ void judge(SearchResult& result) {
   drop_same(result);
   const auto own = std::find_if(result.simulated.begin(), result.simulated.end(),
                                 [&](const FoundPlan& plan) { return is_same(plan, result.own.plan); });
-  result.own.place = own == result.simulated.end()
-                         ? 0
-                         : static_cast<std::size_t>(own - result.simulated.begin()) + 1;
+  result.own.place =
+      own == result.simulated.end() ? 0 : static_cast<std::size_t>(own - result.simulated.begin()) + 1;
   result.fitting =
       static_cast<std::size_t>(std::count_if(result.simulated.begin(), result.simulated.end(),
                                              [&](const FoundPlan& plan) { return fits(result, plan); }));

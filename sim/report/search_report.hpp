@@ -33,8 +33,9 @@ enum class CutRule : std::uint8_t {
 };
 inline constexpr std::size_t cut_rule_count = 15;
 inline constexpr std::array<std::string_view, cut_rule_count> cut_rule_names{
-    "devices",         "data",  "model",    "sequence", "batch",         "stages",     "placement",
-    "placement_again", "tasks", "schedule", "one_rank", "plan_again", "gradient_sync", "collective", "memory"};
+    "devices",  "data",       "model",           "sequence",   "batch",
+    "stages",   "placement",  "placement_again", "tasks",      "schedule",
+    "one_rank", "plan_again", "gradient_sync",   "collective", "memory"};
 inline constexpr std::array<std::string_view, cut_rule_count> cut_rule_sentences{
     "sizes do not divide the devices",
     "the data-parallel size is not one of search.data",
@@ -92,13 +93,13 @@ struct SearchResult {
   std::size_t fitting = 0;           ///< of them: that many did not fail and fit
   std::size_t same = 0;              ///< simulated ones that turned out to be one of them, and are left out
   OwnPlan own;
-  std::vector<std::size_t> front;    ///< of the simulated: none is both faster and smaller; by time
+  std::vector<std::size_t> front;  ///< of the simulated: none is both faster and smaller; by time
   Agreement agreement;
   double estimate_seconds = 0, simulate_seconds = 0;  ///< of wall time; not part of the result
 };
 
-/// Orders the simulated plans, each once, and sets `same`, `fitting`, `front`, `agreement` and the place of the
-/// scenario's own.
+/// Orders the simulated plans, each once, and sets `same`, `fitting`, `front`, `agreement` and the place of
+/// the scenario's own.
 void judge(SearchResult& result);
 
 /// "pipeline 16, expert 64, dualpipe, ..."; sizes of 1 are left out.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "models/base/error.hpp"
 
@@ -54,7 +55,8 @@ std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_lay
     const std::size_t begin = next;
     const auto more_to_come = [&] { return static_cast<std::int64_t>(weights.size() - next) > left - 1; };
     while (next < weights.size() && more_to_come() &&
-           (next == begin || needed[next] > left - 1 || (sum + weights[next] / 2 <= even && sum + weights[next] <= cap)))
+           (next == begin || needed[next] > left - 1 ||
+            (sum + weights[next] / 2 <= even && sum + weights[next] <= cap)))
       sum += weights[next++];
     rest -= sum;
     split.push_back(static_cast<std::int64_t>(next - begin));
@@ -104,23 +106,34 @@ std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector
 
 namespace {
 
-/// Time of a forward beside a backward over that of one after the other, of the mean stage.
-double overlapped_share(const SearchTables& tables, const PipelineProfile& profile,
-                        const std::vector<LayerCost>& stages) {
-  const bool overlaps = std::any_of(profile.work.begin(), profile.work.end(),
-                                    [](const PassCounts& work) { return work.overlapped > 0; });
-  if (!overlaps) return 1;
-  LayerCost mean;
-  for (const LayerCost& stage : stages) mean += stage;
-  const auto count = static_cast<double>(stages.size());
-  mean *= 1 / count;
-  const auto layers = static_cast<double>(tables.shape_of_layer().size());
-  const double slowed = tables.scenario().collectives.slowed_by_compute;
-  const auto context = static_cast<double>(tables.scenario().layout.sizes().context);
-  const bool is_ring = tables.scenario().context_exchange == ContextExchange::ring;
-  const double beside = is_ring ? (context - 1) / context : 0;
-  return overlapped_seconds(mean, layers / count, slowed, beside) / mean.total();
-}
+/// Time of a forward beside a backward over that of one after the other, by what a rank holds: most ranks of
+/// a pipeline hold the same.
+class OverlappedShares {
+ public:
+  OverlappedShares(const SearchTables& tables, std::size_t stages)
+      : layers_(static_cast<double>(tables.shape_of_layer().size()) / static_cast<double>(stages)),
+        slowed_(tables.scenario().collectives.slowed_by_compute) {
+    const auto context = static_cast<double>(tables.scenario().layout.sizes().context);
+    if (tables.scenario().context_exchange == ContextExchange::ring) beside_ = (context - 1) / context;
+  }
+
+  /// Of a rank whose stages, so many, add up to `sum`.
+  double of(const LayerCost& sum, std::size_t stages) {
+    for (const auto& [known, share] : known_) {
+      if (known == sum) return share;
+    }
+    LayerCost mean = sum;
+    mean *= 1 / static_cast<double>(stages);
+    const double share =
+        mean.total() <= 0 ? 1 : overlapped_seconds(mean, layers_, slowed_, beside_) / mean.total();
+    known_.emplace_back(sum, share);
+    return share;
+  }
+
+ private:
+  double layers_, slowed_, beside_ = 0;
+  std::vector<std::pair<LayerCost, double>> known_;
+};
 
 }  // namespace
 
@@ -130,7 +143,7 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
   buffers_ = cost.exchange_buffer + cost.context_buffer + cost.send_buffer;
   send_ = cost.send;
   const auto chunks = static_cast<double>(profile.chunks);
-  const double beside = overlapped_share(tables, profile, stages);
+  OverlappedShares shares(tables, stages.size());
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
     Rank& rank = ranks_[r];
     LayerCost sum;
@@ -141,10 +154,12 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
     }
     const double pace = cost.paces[r];
     rank.passes.forward = (pace * sum.forward + sum.forward_sent) / chunks;
-    const double hidden = profile.weights_apart || beside != 1 ? 0 : sum.hidden;
+    const bool overlaps = profile.work[r].overlapped > 0;
+    const double hidden = profile.weights_apart || overlaps ? 0 : sum.hidden;
     rank.passes.backward_input = (pace * sum.backward_input + sum.backward_sent - hidden) / chunks;
     rank.passes.backward_weight = pace * sum.backward_weight / chunks;
-    rank.passes.overlapped = beside * (sum.total() + (pace - 1) * sum.compute()) / chunks;
+    const double share = overlaps ? shares.of(sum, held.size()) : 1;
+    rank.passes.overlapped = share * (sum.total() + (pace - 1) * sum.compute()) / chunks;
     rank.gathered = sum.gathered / chunks;
     rank.scattered = sum.scattered / chunks;
     rank.replicated = sum.replicated;

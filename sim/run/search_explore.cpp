@@ -253,8 +253,8 @@ class Explorer {
     }
   }
 
-  /// Whether a way of synchronisation before does the same: where nobody holds the same parameters, nothing is
-  /// sent and nothing is divided.
+  /// Whether a way of synchronisation before does the same: where nobody holds the same parameters, nothing
+  /// is sent and nothing is divided.
   bool is_known_sync(std::size_t number, const DivisionGroups& groups, bool is_bidirectional) {
     const std::size_t both = is_bidirectional ? 1 : 0;
     if (number == 0 || tables_.traffic().group_size(groups.data[both]) > 1 ||
@@ -293,7 +293,7 @@ class Explorer {
   Explored& explored_;
   UpdateSeconds optimizer_;
   bool has_experts_;
-  Ranked at_;  // the candidate under way
+  Ranked at_;                          // the candidate under way
   std::vector<MicrobatchCost> costs_;  // of recomputations before
   std::vector<std::uint64_t> orders_;  // of schedules before
   std::vector<const PipelineProfile*> of_schedule_;

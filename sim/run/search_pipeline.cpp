@@ -145,8 +145,8 @@ void add_alive(const std::vector<Slot>& slots, std::size_t chunks, std::vector<d
 }
 
 std::uint64_t hash_of(const Order& order, bool is_bidirectional) {
-  std::uint64_t hash = hash_with(hash_with(hash_of_nothing, is_bidirectional ? 1 : 0),
-                                 order.flows_into_next_step ? 1 : 0);
+  std::uint64_t hash =
+      hash_with(hash_with(hash_of_nothing, is_bidirectional ? 1 : 0), order.flows_into_next_step ? 1 : 0);
   for (const std::vector<Place>& chain : order.chains) {
     hash = hash_with(hash, chain.size());
     for (const Place& place : chain)
@@ -189,9 +189,8 @@ PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t
     }
   }
   for (const std::vector<Slot>& slots : order.ranks) {
-    profile.weights_apart |= std::any_of(slots.begin(), slots.end(), [](const Slot& slot) {
-      return slot.pass == Pass::backward_weight;
-    });
+    profile.weights_apart |= std::any_of(slots.begin(), slots.end(),
+                                         [](const Slot& slot) { return slot.pass == Pass::backward_weight; });
     profile.work.push_back(work_of(slots));
     add_alive(slots, profile.chunks, profile.alive);
   }

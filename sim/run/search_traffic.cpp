@@ -7,7 +7,7 @@
 namespace moesim {
 namespace {
 
-// At which times that grow evenly are taken: always the same, so that no answer depends on what was asked before.
+// At which times that grow evenly are taken: always the same, so that none depends on what was asked before.
 constexpr double some_bytes = 1 << 30, some_rows = 4096;
 
 /// Whether the algorithm takes latency, and bytes over a rate, however much there is.
@@ -106,9 +106,8 @@ double TrafficTimes::exchange(GroupSet number, const Experts& experts, bool outw
 }
 
 std::vector<Request> TrafficTimes::requests_of(const Set& set, const Exchange& exchange, double rows) {
-  const ExchangedRows sent{.rows = rows,
-                           .tokens = rows / static_cast<double>(exchange.experts.top_k),
-                           .padded = exchange.padded};
+  const ExchangedRows sent{
+      .rows = rows, .tokens = rows / static_cast<double>(exchange.experts.top_k), .padded = exchange.padded};
   return exchange_requests(scenario_, exchange.experts, exchange.outward, sent, set.groups, reaches_);
 }
 

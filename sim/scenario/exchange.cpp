@@ -28,7 +28,8 @@ std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& 
   std::vector<Request> requests;
   for (const std::vector<DeviceId>& group : groups) {
     const auto ranks = static_cast<std::int64_t>(group.size());
-    const std::int64_t nodes = nodes_of(group, scenario.fabric());  // groups may lie on unequal numbers of them
+    const std::int64_t nodes =
+        nodes_of(group, scenario.fabric());  // groups may lie on unequal numbers of them
     requests.push_back({.operation = Operation::all_to_all,
                         .group = group,
                         .bytes = row_bytes(scenario.model.hidden, precision),

