@@ -7,6 +7,7 @@
 #include <cmath>
 #include <vector>
 
+#include "sim/collective/link_loads.hpp"
 #include "sim/collective/ring.hpp"
 #include "sim/collective/settings.hpp"
 
@@ -59,20 +60,11 @@ constexpr std::array<Generation, 3> generations{
     Generation{.most_polled = {282e9, 90e9, 70e9}, .switch_share = 0.74, .channels = 24}};
 constexpr Time switch_latency = 25_us;
 
-/// Seconds that the flows take with all links to themselves.
+/// Seconds that the flows take with all links to themselves, at their full rates.
 double alone(const std::vector<Flow>& flows, const Fabric& fabric) {
-  std::vector<double> loads(fabric.links().size());
-  std::vector<LinkId> route;
-  double longest = 0;
-  for (const Flow& flow : flows) {
-    route.clear();
-    fabric.route(flow.from, flow.to, route);
-    for (const LinkId link : route) {
-      loads[link] += flow.bytes;
-      longest = std::max(longest, loads[link] / fabric.link(link).rate.count);
-    }
-  }
-  return longest;
+  LinkLoads loads(fabric);
+  loads.add({.flows = flows, .latency = {}});
+  return loads.seconds();
 }
 
 /// Data goes through the switch in chunks: copied in, reduced and spread, copied out. The last chunk leaves

@@ -35,6 +35,7 @@ struct GradientPlan {
   /// Megatron-LM's (core/distributed/distributed_data_parallel.py): 40,000,000 gradients, and in groups of
   /// more than 40 ranks 1,000,000 a rank, so that latency does not rule.
   Bytes bucket_for(std::int64_t ranks, Bytes gradient) const;
+  friend bool operator==(const GradientPlan&, const GradientPlan&) = default;
 };
 
 /// A way of synchronisation. A family.

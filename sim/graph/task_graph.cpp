@@ -21,6 +21,7 @@ std::uint64_t hash_of(std::span<const LinkLoad> loads) {
   std::uint64_t hash = hash_of_nothing;
   for (const LinkLoad& load : loads) {
     hash = hash_with(hash_with(hash, load.link), std::bit_cast<std::uint64_t>(load.bytes));
+    hash = hash_with(hash, std::bit_cast<std::uint64_t>(load.carried));
   }
   return hash;
 }
@@ -43,6 +44,7 @@ void sort_traffic(std::span<const LinkLoad> loads, std::vector<LinkLoad>& sorted
   for (const LinkLoad& load : sorted) {
     if (kept > 0 && sorted[kept - 1].link == load.link) {
       sorted[kept - 1].bytes += load.bytes;
+      sorted[kept - 1].carried += load.carried;
     } else {
       sorted[kept++] = load;
     }
@@ -223,7 +225,7 @@ PatternId GraphBuilder::add_pattern(Pattern pattern, std::span<const LinkLoad> l
       known_traffic_.try_emplace(hash_of(std::span<const LinkLoad>(sorted_)), id);
   if (!new_traffic) like = &graph_.pattern_table[traffic->second];
   const auto same_load = [](const LinkLoad& a, const LinkLoad& b) {
-    return a.link == b.link && a.bytes == b.bytes;
+    return a.link == b.link && a.bytes == b.bytes && a.carried == b.carried;
   };
   if (!new_traffic && std::ranges::equal(graph_.link_loads_of(*like), sorted_, same_load)) {
     pattern.first_link_load = like->first_link_load;
@@ -253,8 +255,6 @@ void GraphBuilder::add_part(PatternId whole, double flow_bytes, std::span<const 
   part.flow_bytes = flow_bytes;
   part.at_least = graph_.pattern_table[whole].at_least;
   part.slowdown = graph_.pattern_table[whole].slowdown;
-  part.efficiency = graph_.pattern_table[whole].efficiency;
-  part.nvlink_efficiency = graph_.pattern_table[whole].nvlink_efficiency;
   const PatternId id = add_pattern(part, link_loads, {});
   Pattern& owner = graph_.pattern_table[whole];
   if (owner.part_count == 0) owner.first_part = id;

@@ -89,10 +89,11 @@ struct Load {
   double bytes = 0;            ///< over the whole task
 };
 
-/// Load of a coflow on one link of the fabric, for the report.
+/// Load of a coflow on one link of the fabric.
 struct LinkLoad {
   std::uint32_t link = 0;
-  double bytes = 0;
+  double bytes = 0;    ///< that take as long at the link's full rate: what engines share
+  double carried = 0;  ///< bytes that go over it, for the report
 };
 
 /// The traffic that coflows of one shape have in common.
@@ -106,10 +107,7 @@ struct Pattern {
   std::uint32_t first_part = 0,
                 part_count = 0;        ///< into TaskGraph::pattern_table; none: bytes go at one rate
   bool holds_multiprocessors = false;  ///< its kernels take part of the device while they run
-  double efficiency =
-      1;  ///< share of the links' rates that its bytes reach; its loads are bytes / efficiency
-  double nvlink_efficiency = 1;  ///< the same on NVLink
-  double slowdown = 1;           ///< its bytes take this much longer while a member computes
+  double slowdown = 1;                 ///< its bytes take this much longer while a member computes
   /// Picoseconds that the bytes of one of the groups that it stands for take alone, where groups share links
   /// and an engine needs to know: that is what gets longer while a member computes, and all that there is
   /// without contention, not what they take together. 0: no group meets another.

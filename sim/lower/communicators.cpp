@@ -117,91 +117,10 @@ void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ra
 }
 
 PatternMaker::PatternMaker(const Fabric& fabric, const Detail& detail)
-    : fabric_(fabric),
-      load_of_link_(fabric.links().size()),
-      group_of_link_(fabric.links().size()),
-      routes_{Routes(fabric), Routes(fabric)},
-      parts_(detail.grain),
-      shares_links_(detail.shares_links) {
-  for (const Link& link : fabric.links()) is_nvlink_.push_back(link.link_class == LinkClass::nvlink ? 1 : 0);
-}
+    : fabric_(fabric), loads_(fabric), parts_(detail.grain), shares_links_(detail.shares_links) {}
 
-void PatternMaker::load(LinkId link, double bytes) {
-  if (load_of_link_[link] == 0) {
-    touched_.push_back(link);
-  } else if (group_of_link_[link] == group_) {
-    load_of_link_[link] += bytes;
-    return;
-  } else {
-    groups_meet_ = true;
-  }
-  group_of_link_[link] = group_;
-  if (stands_for_several_) footprints_.links.push_back(link);
-  load_of_link_[link] += bytes;
-}
-
-void PatternMaker::add(const Flow& flow, const Efficiency& efficiency, Sums& sums) {
-  ++sums.flows;
-  if (flow.from == flow.to) return;
-  std::uint32_t ways = 1;  // also of a flow without bytes: routes are remembered by their place in the order
-  for (std::uint32_t way = 0; way < ways; ++way) {
-    const Route route = route_->next(flow.from, flow.to, way);
-    ways = route.ways;
-    if (flow.bytes <= 0) continue;
-    const double share = flow.bytes / ways;
-    if (route.leaves) sums.sent += share;
-    if (route.arrives) sums.received += share;
-    add_way(flow, share, route, efficiency);
-  }
-}
-
-void PatternMaker::add_way(const Flow& flow, double share, const Route& route, const Efficiency& efficiency) {
-  const double on_nvlink = share / efficiency.nvlink;
-  const double on_other = share / efficiency.other;
-  for (const LinkId link : route.links) load(link, is_nvlink_[link] != 0 ? on_nvlink : on_other);
-  if (!parts_.wants_flows()) return;
-  route_loads_.clear();
-  for (const LinkId link : route.links)
-    route_loads_.push_back({link, is_nvlink_[link] != 0 ? on_nvlink : on_other});
-  parts_.add(flow, 1.0 / route.ways, route_loads_, group_);
-}
-
-/// By the fabric's own arithmetic where it has one for the group, else flow by flow.
-void PatternMaker::add(const Exchange& exchange, const Efficiency& efficiency, Sums& sums) {
-  if (exchange.bytes <= 0) {
-    sums.flows += static_cast<double>(exchange.flow_count());
-    return;
-  }
-  load_of_exchange_.assign(load_of_link_.size(), 0);
-  if (!parts_.wants_flows() && efficiency.nvlink == efficiency.other &&
-      fabric_.add_all_to_all(exchange.group, exchange.bytes / efficiency.other, load_of_exchange_)) {
-    for (LinkId link = 0; link < load_of_exchange_.size(); ++link) {
-      if (load_of_exchange_[link] > 0) load(link, load_of_exchange_[link]);
-    }
-    const auto flows = static_cast<double>(exchange.flow_count());
-    sums.flows += flows;
-    sums.sent += flows * exchange.bytes;
-    sums.received += flows * exchange.bytes;
-    return;
-  }
-  for (const DeviceId from : exchange.group) {
-    for (const DeviceId to : exchange.group) {
-      if (from != to) add(Flow{from, to, exchange.bytes}, efficiency, sums);
-    }
-  }
-}
-
-void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern) {
-  const double nvlink = traffic.nvlink_efficiency > 0 ? traffic.nvlink_efficiency : traffic.efficiency;
-  const Efficiency efficiency{nvlink / interplay.busiest, traffic.efficiency / interplay.busiest};
-  pattern.efficiency = efficiency.other;
-  pattern.nvlink_efficiency = efficiency.nvlink;
-  Sums sums;
-  for (const Flow& flow : traffic.flows) {
-    const Flow back{flow.to, flow.from, flow.bytes};
-    add(interplay.returns ? back : flow, efficiency, sums);
-  }
-  for (const Exchange& exchange : traffic.exchanges) add(exchange, efficiency, sums);
+void PatternMaker::add(const Traffic& traffic, const Journey& journey, Pattern& pattern) {
+  const LinkLoads::Sums sums = loads_.add(traffic, journey, parts_.wants_flows() ? &parts_ : nullptr);
   pattern.latency = std::max(pattern.latency, traffic.latency);
   pattern.messages += traffic.messages;
   pattern.bytes_sent = (Bytes{pattern.bytes_sent} + from_bytes(sums.sent)).count;
@@ -210,13 +129,14 @@ void PatternMaker::add(const Traffic& traffic, const Interplay& interplay, Patte
 }
 
 void PatternMaker::begin_group(std::span<const DeviceId> devices) {
+  loads_.begin_group();
+  parts_.begin_group(group_);
+  if (!stands_for_several_) return;
   const auto first = static_cast<std::uint32_t>(footprints_.links.size());
-  if (stands_for_several_) footprints_.groups.push_back({.devices = devices, .first_link = first});
+  footprints_.groups.push_back({.devices = devices, .first_link = first});
 }
 
 void PatternMaker::end_group(const Pattern& own, Pattern& whole) {
-  whole.efficiency = own.efficiency;
-  whole.nvlink_efficiency = own.nvlink_efficiency;
   whole.latency = std::max(whole.latency, own.latency);
   whole.flow_bytes = std::max(whole.flow_bytes, own.flow_bytes);
   whole.messages += own.messages;
@@ -224,8 +144,10 @@ void PatternMaker::end_group(const Pattern& own, Pattern& whole) {
   whole.bytes_received += own.bytes_received;
   ++group_;
   if (!stands_for_several_) return;
+  const std::span<const LinkId> links = loads_.links_of_group();
+  footprints_.links.insert(footprints_.links.end(), links.begin(), links.end());
   Footprint& group = footprints_.groups.back();
-  group.link_count = static_cast<std::uint32_t>(footprints_.links.size()) - group.first_link;
+  group.link_count = static_cast<std::uint32_t>(links.size());
   group.latency = own.latency;
   group.flow_bytes = own.flow_bytes;
 }
@@ -234,62 +156,48 @@ void PatternMaker::end_group(const Pattern& own, Pattern& whole) {
 void PatternMaker::add_groups(const Collective& collective, std::span<const Call> calls,
                               const Interplay& interplay, Pattern& pattern) {
   group_ = 0;
-  groups_meet_ = false;
   for (std::size_t i = 0; i < calls.size();) {
     const std::span<const DeviceId> devices = calls[i].group;
     Pattern own;
     begin_group(devices);
     for (; i < calls.size() && calls[i].group.data() == devices.data(); ++i)
-      add(traffic_of(collective, calls[i].request, fabric_, interplay.rounds), interplay, own);
+      add(traffic_of(collective, calls[i].request, fabric_, interplay.rounds), interplay.journey(), own);
     end_group(own, pattern);
   }
 }
 
-/// The picoseconds that the bytes on the busiest link take; forgets them.
-double PatternMaker::take_longest() {
-  double longest = 0;
-  for (const LinkId link : touched_) {
-    longest = std::max(longest, load_of_link_[link] * 1e12 / fabric_.link(link).rate.count);
-    load_of_link_[link] = 0;
-  }
-  touched_.clear();
-  return longest;
+/// The picoseconds that what a link has to do takes.
+double PatternMaker::alone(LinkId link, const LinkLoads& loads) const {
+  return loads.load(link) * 1e12 / fabric_.link(link).rate.count;
 }
 
 /// What each of the newest groups takes alone; where they meet, also the longest of these.
 void PatternMaker::find_times_alone(const Collective& collective, std::span<const Call> calls,
                                     const Interplay& interplay, Pattern& pattern) {
   const std::span<Footprint> groups = std::span(footprints_.groups).last(group_);
-  if (!groups_meet_) {
+  if (!loads_.meets()) {
     for (Footprint& group : groups) {
       for (const LinkId link : std::span(footprints_.links).subspan(group.first_link, group.link_count))
-        group.alone = std::max(group.alone, load_of_link_[link] * 1e12 / fabric_.link(link).rate.count);
+        group.alone = std::max(group.alone, alone(link, loads_));
     }
     return;
   }
-  PatternMaker one(fabric_);
-  auto first = calls.begin();
+  LinkLoads one(fabric_);
+  std::size_t i = 0;
   for (Footprint& group : groups) {
-    const auto end = std::find_if(
-        first, calls.end(), [&](const Call& call) { return call.group.data() != group.devices.data(); });
-    Pattern ignored;
-    one.route_ = one.routes_.data();
-    one.add_groups(collective, {first, end}, interplay, ignored);
-    group.alone = one.take_longest();
+    for (; i < calls.size() && calls[i].group.data() == group.devices.data(); ++i)
+      one.add(traffic_of(collective, calls[i].request, fabric_, interplay.rounds), interplay.journey());
+    for (const LinkId link : one.links()) group.alone = std::max(group.alone, alone(link, one));
+    one.clear();
     pattern.group_alone = std::max(pattern.group_alone, group.alone);
-    first = end;
   }
 }
 
 /// The loads of all links in their order; forgets them.
 std::vector<LinkLoad> PatternMaker::take_loads() {
-  std::sort(touched_.begin(), touched_.end());
+  loads_.take(works_);
   std::vector<LinkLoad> loads;
-  for (const std::uint32_t link : touched_) {
-    loads.push_back({link, load_of_link_[link]});
-    load_of_link_[link] = 0;
-  }
-  touched_.clear();
+  for (const LinkWork& work : works_) loads.push_back({work.link, work.load, work.bytes});
   return loads;
 }
 
@@ -298,8 +206,6 @@ PatternId PatternMaker::make(GraphBuilder& builder, const Collective& collective
   Pattern pattern;
   pattern.holds_multiprocessors = interplay.holds_multiprocessors;
   pattern.slowdown = interplay.slowed_by_compute;
-  route_ = &routes_[interplay.returns ? 1 : 0];
-  route_->restart();
   stands_for_several_ = !calls.empty() && calls.front().group.data() != calls.back().group.data();
   add_groups(collective, calls, interplay, pattern);
   if (stands_for_several_ && (pattern.slowdown > 1 || !shares_links_))

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/collective/link_loads.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/likeness.hpp"
 #include "sim/lower/parts.hpp"
-#include "sim/lower/routes.hpp"
 #include "sim/scenario/fold.hpp"
 #include "sim/scenario/scenario.hpp"
 
@@ -79,6 +79,7 @@ struct Interplay {
   double busiest = 1;       ///< what the most loaded member carries over the mean: everybody waits for it
   bool returns = false;     ///< every flow goes the other way: rows go back where they came from
   std::int64_t rounds = 1;  ///< the same traffic so many times, one after the other
+  Journey journey() const { return {.busiest = busiest, .returns = returns}; }
 };
 
 /// A request, and the devices of the group that makes it: what goes as one communication if every device is
@@ -106,43 +107,21 @@ class PatternMaker {
   const Footprints& footprints() const { return footprints_; }
 
  private:
-  /// What the flows of a pattern come to.
-  struct Sums {
-    double sent = 0, received = 0;  ///< over the first and the last link of each
-    double flows = 0;
-  };
-
-  void add(const Traffic& traffic, const Interplay& interplay, Pattern& pattern);
+  void add(const Traffic& traffic, const Journey& journey, Pattern& pattern);
   void add_groups(const Collective& collective, std::span<const Call> calls, const Interplay& interplay,
                   Pattern& pattern);
   void begin_group(std::span<const DeviceId> devices);
   void end_group(const Pattern& own, Pattern& whole);
   void find_times_alone(const Collective& collective, std::span<const Call> calls, const Interplay& interplay,
                         Pattern& pattern);
-  double take_longest();
+  double alone(LinkId link, const LinkLoads& loads) const;
   std::vector<LinkLoad> take_loads();
-  /// Shares of the links' rates that the implementation reaches.
-  struct Efficiency {
-    double nvlink = 1, other = 1;
-  };
-
-  void add(const Flow& flow, const Efficiency& efficiency, Sums& sums);
-  void add_way(const Flow& flow, double share, const Route& route, const Efficiency& efficiency);
-  void add(const Exchange& exchange, const Efficiency& efficiency, Sums& sums);
-  void load(LinkId link, double bytes);
 
   const Fabric& fabric_;
-  std::vector<double> load_of_link_;
-  std::vector<double> load_of_exchange_;
-  std::vector<std::uint32_t> touched_;
-  std::vector<std::uint32_t> group_of_link_;  // the last one that loads it
-  std::uint32_t group_ = 0;                   // of the pattern, that is being added
-  bool groups_meet_ = false;                  // on some link
-  bool stands_for_several_ = false;           // groups: their footprints are kept
-  std::vector<std::uint8_t> is_nvlink_;       // by link
-  std::array<Routes, 2> routes_;              // of flows, and of flows that return
-  Routes* route_ = nullptr;                   // those of the pattern that is being made
-  std::vector<LinkLoad> route_loads_;
+  LinkLoads loads_;
+  std::vector<LinkWork> works_;      // scratch
+  std::uint32_t group_ = 0;          // of the pattern, that is being added
+  bool stands_for_several_ = false;  // groups: their footprints are kept
   Parts parts_;
   bool shares_links_;
   Footprints footprints_;

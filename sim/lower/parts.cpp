@@ -2,16 +2,16 @@
 
 namespace moesim {
 
-void Parts::add(const Flow& flow, double share, std::span<const LinkLoad> loads, std::uint32_t group) {
-  if (!wants_flows() || loads.empty()) return;
+void Parts::way(const Flow& flow, double share, std::span<const LinkWork> works) {
+  if (!wants_flows() || works.empty()) return;
   const std::uint64_t receiver = grain_ == FlowGrain::pair ? flow.to : 0;
   const std::uint64_t ends = std::uint64_t{flow.from} << 32 | receiver;
   const auto [known, is_new] = part_of_.try_emplace(ends, parts_.size());
-  if (is_new) parts_.push_back({.group = group});
+  if (is_new) parts_.push_back({.group = group_});
   Part& part = parts_[known->second];
   part.bytes += share * flow.bytes;
   part.flows += share;
-  part.loads.insert(part.loads.end(), loads.begin(), loads.end());
+  for (const LinkWork& work : works) part.loads.push_back({work.link, work.load, work.bytes});
 }
 
 void Parts::write(GraphBuilder& builder, PatternId whole, std::vector<std::uint32_t>* groups) {

@@ -6,19 +6,20 @@
 #include <unordered_map>
 #include <vector>
 
-#include "sim/collective/collective.hpp"
+#include "sim/collective/link_loads.hpp"
 #include "sim/engine/engine.hpp"
 #include "sim/graph/task_graph.hpp"
 
 namespace moesim {
 
 /// Collects the flows of one pattern into parts as fine as an engine asks for; keeps nothing for `coflow`.
-class Parts {
+class Parts final : public FlowWatcher {
  public:
   explicit Parts(FlowGrain grain) : grain_(grain) {}
   bool wants_flows() const { return grain_ != FlowGrain::coflow; }
-  /// A share of a flow, with what it puts on each link of its route.
-  void add(const Flow& flow, double share, std::span<const LinkLoad> loads, std::uint32_t group);
+  /// What comes from now on is of that group of the pattern.
+  void begin_group(std::uint32_t group) { group_ = group; }
+  void way(const Flow& flow, double share, std::span<const LinkWork> works) override;
   /// Adds the parts to the pattern that was added last, and forgets them. One part alone is none. Appends the
   /// group of each part to `groups`, which may be null.
   void write(GraphBuilder& builder, PatternId whole, std::vector<std::uint32_t>* groups);
@@ -32,6 +33,7 @@ class Parts {
   };
 
   FlowGrain grain_;
+  std::uint32_t group_ = 0;
   std::vector<Part> parts_;
   std::unordered_map<std::uint64_t, std::size_t> part_of_;  // by sender, or by sender and receiver
 };

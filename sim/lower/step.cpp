@@ -22,7 +22,8 @@ Step::Step(const Scenario& scenario, Loading loading, const Fold& fold)
       calls_(communicators_.count()),
       calls_issued_(communicators_.actors().size()),
       cached_(communicators_.count()),
-      uneven_(communicators_.count()) {
+      uneven_(communicators_.count()),
+      reaches_(scenario) {
   const Sizes& sizes = scenario.layout.sizes();
   positions_ = communicators_.fold().count;
   devices_.resize(scenario.fabric().device_count());
@@ -158,20 +159,6 @@ PatternId Step::find_or_make(std::size_t communicator, std::uint64_t key, auto m
   return made;
 }
 
-double Step::reached_rows(const Experts& experts, std::int64_t blocks) {
-  const auto known = std::find_if(reaches_.begin(), reaches_.end(), [&](const CachedReach& c) {
-    return c.blocks == blocks && c.experts == experts;
-  });
-  const auto rows = [&](double reach) {
-    return static_cast<double>(tokens_per_device(scenario_)) * reach / static_cast<double>(blocks);
-  };
-  if (known != reaches_.end()) return rows(known->reach);
-  const Router& router = scenario_.router;
-  const double reach = router.routing->reach(gate_of(experts), blocks, Random(router.seed));
-  reaches_.push_back({experts, blocks, reach});
-  return rows(reach);
-}
-
 std::uint32_t Step::load_number(ActorId actor, std::int64_t layer, std::int64_t microbatch) const {
   return loads_->number_of(layer, microbatch, communicators_.actors()[actor].expert_group);
 }
@@ -191,9 +178,9 @@ PatternId Step::exchange_pattern(ActorId actor, std::int64_t layer, std::int64_t
 }
 
 PatternId Step::even_exchange_pattern(ActorId actor, std::size_t layer, bool outward) {
-  const Experts& experts = scenario_.model.layers[layer].experts;
-  auto known = std::find(exchanged_.begin(), exchanged_.end(), experts);
-  if (known == exchanged_.end()) known = exchanged_.insert(known, experts);
+  const std::pair exchanged{scenario_.model.layers[layer].experts, dispatched_rows(scenario_, layer)};
+  auto known = std::find(exchanged_.begin(), exchanged_.end(), exchanged);
+  if (known == exchanged_.end()) known = exchanged_.insert(known, exchanged);
   const auto key = static_cast<std::uint64_t>(known - exchanged_.begin()) * 2 + (outward ? 0 : 1);
   return find_or_make(communicators_.index_of(Scope::expert, actor), key, [&] {
     return make_exchange(communicators_.of(Scope::expert, actor), layer, outward, nullptr);
@@ -218,27 +205,17 @@ PatternId Step::uneven_exchange_pattern(ActorId actor, std::size_t layer, std::u
 PatternId Step::make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
                               const RankRows* rows) {
   const Layer& shape = scenario_.model.layers[layer];
-  const std::int64_t ranks = communicator.group_size();
-  const Precision precision = outward ? scenario_.precision.dispatch : scenario_.precision.combine;
-  const auto sent = static_cast<double>(dispatched_rows(scenario_, layer));
-  // Padded buffers go whole: no row of them stands for several.
-  const bool is_padded = padded_capacity(scenario_, shape) > 0;
-  const auto reached = [&](std::int64_t blocks) {
-    const double each = sent / static_cast<double>(blocks);
-    return is_padded ? each : std::min(each, reached_rows(shape.experts, blocks));
-  };
-  Request prototype{.operation = Operation::all_to_all,
-                    .bytes = row_bytes(scenario_.model.hidden, precision),
-                    .rows_per_rank = sent / static_cast<double>(ranks),
-                    .reached_rows_per_rank = reached(ranks)};
-  if (rows != nullptr) {
-    prototype.rows = rows->sent;
-    prototype.tokens = static_cast<double>(tokens_per_device(scenario_));
-  }
-  std::vector<Call> of_groups = calls(communicator, prototype);
-  for (std::size_t i = 0; i < of_groups.size(); ++i) {  // groups may lie on unequal numbers of nodes
-    const std::int64_t nodes = nodes_of(communicator.groups[i], scenario_.fabric());
-    of_groups[i].request.reached_rows_per_node = reached(ranks % nodes == 0 ? nodes : ranks);
+  const ExchangedRows sent{.rows = static_cast<double>(dispatched_rows(scenario_, layer)),
+                           .tokens = static_cast<double>(tokens_per_device(scenario_)),
+                           .padded = padded_capacity(scenario_, shape) > 0};
+  const std::vector<Request> requests =
+      exchange_requests(scenario_, shape.experts, outward, sent, communicator.groups, reaches_);
+  std::vector<Call> of_groups;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    Request& request = of_groups.emplace_back(Call{requests[i], communicator.groups[i]}).request;
+    if (rows == nullptr) continue;
+    request.rows = rows->sent;
+    request.tokens = sent.tokens;
   }
   const Collective& collective = outward ? *scenario_.collectives.dispatch : *scenario_.collectives.combine;
   return patterns_.make(builder_, collective, of_groups, communicator.members,

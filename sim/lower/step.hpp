@@ -3,10 +3,12 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/communicators.hpp"
+#include "sim/scenario/exchange.hpp"
 #include "sim/scenario/scenario.hpp"
 #include "sim/scenario/work_times.hpp"
 
@@ -85,11 +87,6 @@ class Step {
   TaskGraph finish();
 
  private:
-  struct CachedReach {
-    Experts experts;
-    std::int64_t blocks;
-    double reach;
-  };
   struct CachedPattern {
     std::uint64_t key;
     std::int64_t rounds;
@@ -98,8 +95,6 @@ class Step {
 
   /// The actor's next call of a channel: the task that its communicator's members share.
   TaskId next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag);
-  /// Rows that a device sends to each of `blocks` blocks of experts when those for one block are sent once.
-  double reached_rows(const Experts& experts, std::int64_t blocks);
   PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make, std::int64_t rounds = 1);
   std::uint32_t load_number(ActorId actor, std::int64_t layer, std::int64_t microbatch) const;
   PatternId even_exchange_pattern(ActorId actor, std::size_t layer, bool outward);
@@ -122,8 +117,8 @@ class Step {
   std::vector<PatternId> send_patterns_;
   std::vector<std::vector<CachedPattern>> cached_;  // by communicator
   std::vector<std::vector<PatternId>> uneven_;      // by communicator: of 2 x the number of the loads
-  std::vector<Experts> exchanged_;                  // shapes of layers whose tokens are exchanged
-  std::vector<CachedReach> reaches_;
+  std::vector<std::pair<Experts, std::int64_t>> exchanged_;  // shapes of layers, and rows that they send
+  Reaches reaches_;
   std::vector<DeviceId> devices_;  // all of them, in order
   std::uint32_t positions_ = 1;
 };

@@ -29,8 +29,10 @@ Value plan_of(const SearchResult& result, const FoundPlan& plan) {
   row.set("gradient_sync", of(plan.gradient_sync));
   row.set("placement", list_of(plan.placement));
   row.set("layers_per_stage", list_of(plan.layers_per_stage));
-  row.set("estimated_step_time_s", of(plan.estimated_seconds));
-  row.set("estimated_memory", of(plan.estimated_memory));
+  if (plan.estimated_seconds > 0) {  // else there is no estimate
+    row.set("estimated_step_time_s", of(plan.estimated_seconds));
+    row.set("estimated_memory", of(plan.estimated_memory));
+  }
   if (!plan.report) {
     row.set("error", of(plan.error));
     return row;
@@ -48,6 +50,14 @@ Value plan_of(const SearchResult& result, const FoundPlan& plan) {
   row.set("bubble_s", of(to_seconds(report.breakdown.bubble)));
   row.set("optimizer_s", of(to_seconds(report.breakdown.optimizer)));
   row.set("fingerprint", of(report.fingerprint));
+  return row;
+}
+
+/// The scenario's own plan: `place` among the plans, from 1, where it is one of them.
+Value own_of(const SearchResult& result) {
+  Value row = plan_of(result, result.own.plan);
+  if (result.own.place > 0) row.set("place", of(static_cast<std::int64_t>(result.own.place)));
+  row.set("outside", list_of(result.own.outside));
   return row;
 }
 
@@ -80,6 +90,8 @@ std::string write_json(const SearchResult& result) {
   Value front = of(Value::Kind::list);
   for (const std::size_t i : result.front) front.items.push_back(of(static_cast<std::int64_t>(i)));
   root.set("front", front);
+  root.set("same", of(static_cast<std::int64_t>(result.same)));
+  root.set("own", own_of(result));
   return write_json(root);
 }
 

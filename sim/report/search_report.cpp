@@ -29,6 +29,20 @@ void order(SearchResult& result) {
   });
 }
 
+/// Whether two plans are one under two names: every task at the same time, and as much memory.
+bool is_same(const FoundPlan& a, const FoundPlan& b) {
+  return a.report && b.report && a.report->fingerprint == b.report->fingerprint &&
+         a.report->step_time == b.report->step_time && a.report->memory_peak() == b.report->memory_peak();
+}
+
+/// Leaves out plans that are one before them; they stand side by side.
+void drop_same(SearchResult& result) {
+  const std::size_t before = result.simulated.size();
+  const auto end = std::unique(result.simulated.begin(), result.simulated.end(), is_same);
+  result.simulated.erase(end, result.simulated.end());
+  result.same = before - result.simulated.size();
+}
+
 /// Over all pairs of plans that differ in both: in order less out of order.
 double kendall(const std::vector<const FoundPlan*>& plans) {
   std::int64_t in_order = 0;
@@ -90,26 +104,48 @@ std::string cuts(const SearchResult& result) {
          fmt::format("  {:>18}  ranked by the estimate\n", grouped(static_cast<double>(result.ranked)));
 }
 
-/// The runner-up's parts against the winner's.
-std::string why(std::size_t place, const FoundPlan& winner, const FoundPlan& second) {
-  const auto line = [](std::string_view name, Time first, Time other) {
-    return fmt::format("  {:<22}{:>10}  {:>10}  {:>+9.1f} ms\n", name, print(first), print(other),
-                       to_seconds(other - first) * 1e3);
+/// Another plan's parts against the winner's.
+std::string contrast(std::string_view called, const FoundPlan& winner, const FoundPlan& other) {
+  const auto line = [](std::string_view name, Time first, Time second) {
+    return fmt::format("  {:<22}{:>10}  {:>10}  {:>+9.1f} ms\n", name, print(first), print(second),
+                       to_seconds(second - first) * 1e3);
   };
   const Breakdown& a = winner.report->breakdown;
-  const Breakdown& b = second.report->breakdown;
-  return fmt::format("Why number {} lost: {}\n", place, print(second)) +
-         fmt::format("  {:<22}{:>10}  {:>10}  {:>12}\n", "", "winner", "loser", "more") +
+  const Breakdown& b = other.report->breakdown;
+  return fmt::format("  {:<22}{:>10}  {:>10}  {:>12}\n", "", "winner", called, "more") +
          line("compute", a.compute, b.compute) +
          line("exposed communication", a.exposed_communication, b.exposed_communication) +
          line("bubble", a.bubble, b.bubble) + line("optimizer", a.optimizer, b.optimizer) +
-         line("step", winner.report->step_time, second.report->step_time);
+         line("step", winner.report->step_time, other.report->step_time);
+}
+
+/// Where the scenario's own plan stands, and what is between it and the winner.
+std::string own_plan(const SearchResult& result) {
+  const OwnPlan& own = result.own;
+  if (!own.plan.report) return fmt::format("\nThe scenario's own plan cannot run: {}\n", own.plan.error);
+  std::string text =
+      fmt::format("\nThe scenario's own plan{}: {}\n",
+                  own.place > 0 ? fmt::format(", number {} of those simulated", own.place) : std::string(),
+                  print(own.plan));
+  if (!own.outside.empty())
+    text += fmt::format("  outside of what is tried: {}\n", fmt::join(own.outside, ", "));
+  if (!fits(result, own.plan))
+    text += fmt::format("  does not fit: {}, the limit is {}\n", print(own.plan.report->memory_peak()),
+                        print(result.memory_limit));
+  if (own.place == 1) return text;
+  if (result.fitting > 0) return text + contrast("own", result.simulated.front(), own.plan);
+  return text + fmt::format("  step {}\n", print(own.plan.report->step_time));
 }
 
 }  // namespace
 
 void judge(SearchResult& result) {
   order(result);
+  drop_same(result);
+  const auto own = std::find_if(result.simulated.begin(), result.simulated.end(),
+                                [&](const FoundPlan& plan) { return is_same(plan, result.own.plan); });
+  result.own.place =
+      own == result.simulated.end() ? 0 : static_cast<std::size_t>(own - result.simulated.begin()) + 1;
   result.fitting =
       static_cast<std::size_t>(std::count_if(result.simulated.begin(), result.simulated.end(),
                                              [&](const FoundPlan& plan) { return fits(result, plan); }));
@@ -141,7 +177,7 @@ std::string write_text(const SearchResult& result, std::size_t top) {
                       grouped(static_cast<double>(result.candidates)), print(result.memory_limit));
   for (const std::string& axis : result.tried) text += fmt::format("  {}\n", axis);
   text += "\nCut, each by the first rule that holds\n" + cuts(result);
-  if (result.simulated.empty()) return text;
+  if (result.simulated.empty()) return text + own_plan(result);
   text += fmt::format("\nThe best of {} that were simulated\n{}", result.simulated.size(), plan_header);
   for (std::size_t i = 0; i < std::min(top, result.fitting); ++i)
     text += plan_line(i + 1, result.simulated[i]);
@@ -152,7 +188,9 @@ std::string write_text(const SearchResult& result, std::size_t top) {
   if (failed > 0)
     text += fmt::format("     {} more failed, the first: {}\n", failed,
                         result.simulated[result.fitting + over].error);
-  if (result.fitting == 0) return text;
+  if (result.same > 0)
+    text += fmt::format("     {} more turned out to be one of these under another name\n", result.same);
+  if (result.fitting == 0) return text + own_plan(result);
   text += fmt::format("\nTime against memory: no simulated plan is both faster and smaller\n{}", plan_header);
   for (const std::size_t i : result.front) text += plan_line(i + 1, result.simulated[i]);
   const Agreement& agreement = result.agreement;
@@ -163,9 +201,11 @@ std::string write_text(const SearchResult& result, std::size_t top) {
   for (std::size_t i = 1; i < result.fitting; ++i) {  // a plan that is as fast, or nearly, did not lose
     constexpr double as_fast = 1.0005;
     if (result.simulated[i].report->step_time / result.simulated[0].report->step_time < as_fast) continue;
-    text += "\n" + why(i + 1, result.simulated[0], result.simulated[i]);
+    text += fmt::format("\nWhy number {} lost: {}\n", i + 1, print(result.simulated[i])) +
+            contrast("loser", result.simulated[0], result.simulated[i]);
     break;
   }
+  text += own_plan(result);
   text += fmt::format("\nLayers of each stage of the winner: {}\n",
                       fmt::join(result.simulated[0].layers_per_stage, " "));
   return text;
@@ -175,14 +215,16 @@ std::string write_csv(const SearchResult& result) {
   std::string text =
       "pipeline,tensor,context,data,expert,expert_tensor,microbatch,schedule,chunks,recompute,gradient_sync,"
       "placement,estimated_step_time_s,estimated_memory,step_time_s,mfu,bubble_fraction,peak_memory,fits,"
-      "error,bubble_mean,plan\n";
-  for (const FoundPlan& plan : result.simulated) {
+      "error,bubble_mean,plan,own\n";
+  const auto add = [&](const FoundPlan& plan, bool is_own) {
     const Sizes& s = plan.sizes;
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{:.0f},", s.pipeline, s.tensor, s.context,
-                        s.data, s.expert, s.expert_tensor, plan.microbatch, plan.schedule,
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},", s.pipeline, s.tensor, s.context, s.data,
+                        s.expert, s.expert_tensor, plan.microbatch, plan.schedule,
                         plan.chunks > 0 ? fmt::format("{}", plan.chunks) : "", fmt::join(plan.recompute, "+"),
-                        plan.gradient_sync, fmt::join(plan.placement, "+"), plan.estimated_seconds,
-                        plan.estimated_memory);
+                        plan.gradient_sync, fmt::join(plan.placement, "+"));
+    text += plan.estimated_seconds > 0
+                ? fmt::format("{},{:.0f},", plan.estimated_seconds, plan.estimated_memory)
+                : std::string(",,");
     std::string error = plan.error;
     std::replace(error.begin(), error.end(), '"', '\'');
     text += plan.report
@@ -190,8 +232,11 @@ std::string write_csv(const SearchResult& result) {
                               plan.report->bubble_fraction, plan.report->memory_peak().count,
                               fits(result, plan) ? "true" : "false", plan.report->bubble_mean)
                 : fmt::format(",,,,,\"{}\",,", error);
-    text += csv_cell(print(plan)) + "\n";
-  }
+    text += csv_cell(print(plan)) + (is_own ? ",true\n" : ",false\n");
+  };
+  for (std::size_t i = 0; i < result.simulated.size(); ++i)
+    add(result.simulated[i], i + 1 == result.own.place);
+  if (result.own.place == 0) add(result.own.plan, true);
   return text;
 }
 

@@ -26,14 +26,16 @@ enum class CutRule : std::uint8_t {
   tasks,
   schedule,
   one_rank,
+  same_plan,
   gradient_sync,
   collective,
   memory,
 };
-inline constexpr std::size_t cut_rule_count = 14;
+inline constexpr std::size_t cut_rule_count = 15;
 inline constexpr std::array<std::string_view, cut_rule_count> cut_rule_names{
-    "devices",         "data",  "model",    "sequence", "batch",         "stages",     "placement",
-    "placement_again", "tasks", "schedule", "one_rank", "gradient_sync", "collective", "memory"};
+    "devices",  "data",       "model",           "sequence",   "batch",
+    "stages",   "placement",  "placement_again", "tasks",      "schedule",
+    "one_rank", "plan_again", "gradient_sync",   "collective", "memory"};
 inline constexpr std::array<std::string_view, cut_rule_count> cut_rule_sentences{
     "sizes do not divide the devices",
     "the data-parallel size is not one of search.data",
@@ -46,6 +48,7 @@ inline constexpr std::array<std::string_view, cut_rule_count> cut_rule_sentences
     "too many tasks or microbatches to simulate",
     "the schedule cannot serve ranks and microbatches",
     "on one pipeline rank the schedule does what one before it does",
+    "a plan before it has the same passes, recomputation and synchronisation under other names",
     "gradient synchronisation does not go with the schedule or the collectives",
     "a collective cannot serve the groups",
     "memory is above the limit"};
@@ -61,6 +64,13 @@ struct FoundPlan {
   double estimated_seconds = 0, estimated_memory = 0;
   std::optional<Report> report;  ///< of the simulation
   std::string error;             ///< where it failed
+};
+
+/// The plan that the scenario itself has.
+struct OwnPlan {
+  FoundPlan plan;                    ///< no report where it cannot run; seconds of 0: no estimate
+  std::vector<std::string> outside;  ///< what the search was not to try, as "pipeline 3"
+  std::size_t place = 0;             ///< from 1, where it is among the simulated; else 0
 };
 
 /// How far estimate and simulation lie apart.
@@ -84,12 +94,15 @@ struct SearchResult {
   Bytes memory_limit;
   std::vector<FoundPlan> simulated;  ///< fastest first, then those over the limit, then those that failed
   std::size_t fitting = 0;           ///< of them: that many did not fail and fit
-  std::vector<std::size_t> front;    ///< of the simulated: none is both faster and smaller; by time
+  std::size_t same = 0;              ///< simulated ones that turned out to be one of them, and are left out
+  OwnPlan own;
+  std::vector<std::size_t> front;  ///< of the simulated: none is both faster and smaller; by time
   Agreement agreement;
   double estimate_seconds = 0, simulate_seconds = 0;  ///< of wall time; not part of the result
 };
 
-/// Orders the simulated plans and sets `fitting`, `front` and `agreement`.
+/// Orders the simulated plans, each once, and sets `same`, `fitting`, `front`, `agreement` and the place of
+/// the scenario's own.
 void judge(SearchResult& result);
 
 /// "PP 16 x EP 64 x DP 128, dualpipe, ..."; sizes of 1 are left out.

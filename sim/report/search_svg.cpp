@@ -28,6 +28,10 @@ class FrontDrawing {
       times.push_back(to_seconds(plan.report->step_time));
       sizes.push_back(gigabytes(plan.report->memory_peak()));
     }
+    if (const auto& own = result.own.plan.report) {
+      times.push_back(to_seconds(own->step_time));
+      sizes.push_back(gigabytes(own->memory_peak()));
+    }
     if (!times.empty()) unit_ = unit_of(*std::max_element(times.begin(), times.end()));
     for (double& time : times) time *= unit_.scale;
     across_ = scale_of(times, false);
@@ -38,6 +42,7 @@ class FrontDrawing {
     Svg svg(left + width + right, top_ + height + below,
             ".grid{stroke:#ddd;stroke-width:1}\n.frame{stroke:#555;stroke-width:1;fill:none}\n"
             ".plan{fill:#56b4e9}\n.front{fill:#d55e00}\n.way{fill:none;stroke:#d55e00;stroke-width:1.6}\n"
+            ".own{fill:none;stroke:#000;stroke-width:1.4}\n"
             ".limit{stroke:#000;stroke-width:1.4;stroke-dasharray:6 4}\n");
     svg.title(left, 22, title_, below_title_);
     axes(svg);
@@ -46,6 +51,7 @@ class FrontDrawing {
       if (plan.report) dot(svg, plan, "plan", 3);
     }
     front(svg);
+    own(svg);
     return std::move(svg).finish();
   }
 
@@ -119,6 +125,14 @@ class FrontDrawing {
       free_from = x + 4;
       svg.text(x, y_of(plan.report->memory_peak()) + 15, number, "end");
     }
+  }
+
+  /// A ring around the scenario's own plan.
+  void own(Svg& svg) const {
+    const FoundPlan& plan = result_.own.plan;
+    if (!plan.report) return;
+    dot(svg, plan, "own", 7);
+    svg.text(x_of(plan) + 10, y_of(plan.report->memory_peak()) - 6, "own", "start");
   }
 
   const SearchResult& result_;

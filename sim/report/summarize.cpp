@@ -120,11 +120,8 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
   std::vector<double> bytes(links.size());
   for (std::size_t p = 0; p < runs.size(); ++p) {
     const Pattern& pattern = graph.pattern_table[p];
-    for (const LinkLoad& load : graph.link_loads_of(pattern)) {
-      const bool is_nvlink = links[load.link].link_class == LinkClass::nvlink;
-      const double efficiency = is_nvlink ? pattern.nvlink_efficiency : pattern.efficiency;
-      bytes[load.link] += load.bytes * efficiency * static_cast<double>(runs[p]);
-    }
+    for (const LinkLoad& load : graph.link_loads_of(pattern))
+      bytes[load.link] += load.carried * static_cast<double>(runs[p]);
   }
   for (std::size_t c = 0; c < link_class_count; ++c) {
     LinkClassReport row{.link_class = static_cast<LinkClass>(c)};

@@ -9,7 +9,7 @@
 #include "models/base/file.hpp"
 #include "sim/report/plan.hpp"
 #include "sim/run/in_parallel.hpp"
-#include "sim/run/search_space.hpp"
+#include "sim/run/search_own.hpp"
 #include "sim/run/simulate.hpp"
 #include "sim/scenario/parts.hpp"
 
@@ -153,9 +153,10 @@ Explored explore_all(const Value& document, const Batch& batch, const SearchSpac
   return all;
 }
 
+/// The plan of the document.
 void simulate_plan(const Value& document, FoundPlan& plan) {
   try {
-    plan.report = simulate(read_scenario(with_plan(document, plan))).report;
+    plan.report = simulate(read_scenario(document)).report;
   } catch (const InputError& error) {
     plan.error = error.what();
   } catch (const RunError& error) {
@@ -190,8 +191,12 @@ Search search(const SearchRequest& request) {
   result.ranked = explored.ranked;
   result.simulated = chosen(space, explored.best, request.simulate);
   start = std::chrono::steady_clock::now();
-  in_parallel(result.simulated.size(), request.jobs,
-              [&](std::size_t i, std::size_t) { simulate_plan(document, result.simulated[i]); });
+  result.own = own_plan_of(document, space, base_of(document, batch));
+  const std::size_t others = result.simulated.size();
+  in_parallel(others + 1, request.jobs, [&](std::size_t i, std::size_t) {
+    if (i < others) return simulate_plan(with_plan(document, result.simulated[i]), result.simulated[i]);
+    if (result.own.plan.error.empty()) simulate_plan(document, result.own.plan);
+  });
   result.simulate_seconds = seconds_since(start);
   judge(result);
   if (result.fitting == 0) return search;

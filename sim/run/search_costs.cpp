@@ -1,6 +1,7 @@
 #include "sim/run/search_costs.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 
 #include "sim/scenario/outside.hpp"
@@ -119,33 +120,23 @@ std::array<std::array<std::array<double, 2>, 2>, 2> SearchTables::outside(const 
   return bytes;
 }
 
-double SearchTables::spread_of(std::int64_t ranks) {
-  const auto [place, is_new] = spreads_.try_emplace(ranks, 0);
-  if (!is_new || ranks == 1) return place->second;
-  const ExpertLoads loads(scenario_);
-  double busiest = 0;
-  double layers = 0;
-  for (std::size_t layer = 0; layer < scenario_.model.layers.size(); ++layer) {
-    if (!scenario_.model.layers[layer].is_moe) continue;
-    std::int64_t most = 0;
-    std::int64_t all = 0;
-    for (std::int64_t rank = 0; rank < ranks; ++rank) {
-      const std::int64_t rows =
-          loads.work(loads.number_of(static_cast<std::int64_t>(layer), 0, 0), rank).rows;
-      most = std::max(most, rows);
-      all += rows;
-    }
-    busiest += static_cast<double>(most * ranks) / static_cast<double>(std::max<std::int64_t>(all, 1));
-    ++layers;
-  }
-  return place->second = std::max(0.0, busiest / layers - 1) / (largest_over_mean(1, ranks) - 1);
+double SearchTables::spread_of_layout() {
+  const std::int64_t ranks = scenario_.layout.sizes().expert;
+  if (ranks == 1) return 0;
+  const bool nodes_count = scenario_.placement == Placement::balanced;
+  const std::array<std::int64_t, 3> key{ranks, tokens_per_device(scenario_),
+                                        nodes_count ? even_nodes(scenario_) : 1};
+  const auto known = spreads_.find(key);
+  if (known != spreads_.end()) return known->second;
+  const double more = busiest_over_mean_rows(scenario_) - 1;
+  return spreads_[key] = std::max(0.0, more) / (largest_over_mean(1, ranks) - 1);
 }
 
 void SearchTables::become(const Division& division, std::int64_t microbatch, const Recompute& recompute) {
   scenario_.layout = Layout(division.sizes, division.placement);
   scenario_.batch.microbatch = microbatch;
   scenario_.recompute = recompute;
-  if (is_uneven_) scenario_.routing_spread = spread_of(division.sizes.expert);
+  if (is_uneven_) scenario_.routing_spread = spread_of_layout();
 }
 
 SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
@@ -194,6 +185,7 @@ const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key
     };
     place->second.push_back(cost_with(expert_rows(scenario_, layer)));
     // The busiest rank differs from layer to layer, so none holds as much as all the busiest together.
+    const double spread = scenario_.routing_spread;
     if (is_uneven_) scenario_.routing_spread = 0;
     const std::vector<std::int64_t> rows = expert_rows(scenario_, layer);
     if (is_uneven_) {
@@ -201,7 +193,7 @@ const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key
       place->second.back().activations = even.activations;
       place->second.back().for_weight = even.for_weight;
     }
-    if (is_uneven_) scenario_.routing_spread = spread_of(scenario_.layout.sizes().expert);
+    scenario_.routing_spread = spread;
     if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
     const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
                       row_bytes(scenario_.model.hidden, scenario_.precision.combine);
@@ -280,7 +272,8 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
   const std::vector<BlockCost>& attentions =
       attention({sizes.tensor, sizes.context, microbatch, again, 0, 0});
   const std::vector<BlockCost>& feed_forwards =
-      feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor, 0});
+      feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor,
+                    std::bit_cast<std::int64_t>(scenario_.routing_spread)});
   const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
   MicrobatchCost cost;
   cost.paces = paces();

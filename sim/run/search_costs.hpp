@@ -42,6 +42,7 @@ struct LayerCost {
   double compute() const { return forward + backward_input + backward_weight; }
   double total() const { return compute() + forward_sent + backward_sent; }
   double parameters() const { return replicated + experts; }
+  friend bool operator==(const LayerCost&, const LayerCost&) = default;
 };
 
 /// A plan's way to divide layers, before its schedule is known.
@@ -71,6 +72,7 @@ struct MicrobatchCost {
   double send = 0;                                                  ///< seconds from stage to stage
   double gather_sent = 0;     ///< seconds in which the receiving group gathers what was sent in parts
   std::vector<double> paces;  ///< Scenario::paces of the division
+  friend bool operator==(const MicrobatchCost&, const MicrobatchCost&) = default;
 };
 
 /// Tables of one scenario. What is asked again is remembered. Not for several threads.
@@ -104,9 +106,9 @@ class SearchTables {
   };
   using Key = std::array<std::int64_t, 6>;
 
-  /// The spread of rows that makes the busiest of so many ranks as busy as the scenario's loads make it, in
-  /// the mean layer; 0 where loads are even.
-  double spread_of(std::int64_t ranks);
+  /// The spread of rows that makes the busiest rank of the layout and microbatch as busy as the scenario's
+  /// loads make it, in the mean layer.
+  double spread_of_layout();
   /// DivisionGroups::outside.
   std::array<std::array<std::array<double, 2>, 2>, 2> outside(const Layout& layout) const;
   void become(const Division& division, std::int64_t microbatch, const Recompute& recompute);
@@ -132,7 +134,7 @@ class SearchTables {
   Scenario scenario_;
   TrafficTimes traffic_;
   bool is_uneven_ = false;
-  std::map<std::int64_t, double> spreads_;  // by ranks of an expert group
+  std::map<std::array<std::int64_t, 3>, double> spreads_;  // by expert ranks, tokens of a device and nodes
   std::vector<std::size_t> shape_of_layer_, layer_of_shape_;
   std::map<Key, std::vector<BlockCost>> attention_, feed_forward_;
   std::map<Key, std::array<BlockCost, 2>> ends_;

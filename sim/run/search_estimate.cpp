@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "models/base/error.hpp"
 
@@ -54,7 +55,8 @@ std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_lay
     const std::size_t begin = next;
     const auto more_to_come = [&] { return static_cast<std::int64_t>(weights.size() - next) > left - 1; };
     while (next < weights.size() && more_to_come() &&
-           (needed[next] > left - 1 || (sum + weights[next] / 2 <= even && sum + weights[next] <= cap)))
+           (next == begin || needed[next] > left - 1 ||
+            (sum + weights[next] / 2 <= even && sum + weights[next] <= cap)))
       sum += weights[next++];
     rest -= sum;
     split.push_back(static_cast<std::int64_t>(next - begin));
@@ -62,12 +64,31 @@ std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_lay
   return split;
 }
 
-std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages) {
+std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages, bool may_be_empty) {
   const std::int64_t each = (layers + stages - 1) / stages;
   std::vector<std::int64_t> split;
-  for (std::int64_t left = layers; static_cast<std::int64_t>(split.size()) < stages; left -= split.back())
-    split.push_back(std::min(left, each));
+  for (std::int64_t left = layers; static_cast<std::int64_t>(split.size()) < stages; left -= split.back()) {
+    const std::int64_t after = stages - static_cast<std::int64_t>(split.size()) - 1;
+    split.push_back(std::min(may_be_empty ? left : left - after, each));
+  }
   return split;
+}
+
+namespace {
+
+/// Seconds an element of a long stream that moves that many bytes for each.
+double streaming(double bytes, const Scenario& scenario) {
+  if (bytes == 0) return 0;
+  constexpr std::int64_t many = 1'000'000'000;
+  const Op op = make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, many, 1, bytes);
+  return to_seconds(time_of({op}, scenario).time) / static_cast<double>(many);
+}
+
+}  // namespace
+
+UpdateSeconds update_seconds(const Scenario& scenario) {
+  const UpdateTraffic traffic = update_traffic(scenario);
+  return {streaming(traffic.held, scenario), streaming(traffic.updated, scenario)};
 }
 
 std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
@@ -101,23 +122,34 @@ double most_alive(const PipelineProfile& profile, std::size_t rank, const std::v
   return most;
 }
 
-/// Time of a forward beside a backward over that of one after the other, of the mean stage.
-double overlapped_share(const SearchTables& tables, const PipelineProfile& profile,
-                        const std::vector<LayerCost>& stages) {
-  const bool overlaps = std::any_of(profile.work.begin(), profile.work.end(),
-                                    [](const PassCounts& work) { return work.overlapped > 0; });
-  if (!overlaps) return 1;
-  LayerCost mean;
-  for (const LayerCost& stage : stages) mean += stage;
-  const auto count = static_cast<double>(stages.size());
-  mean *= 1 / count;
-  const auto layers = static_cast<double>(tables.shape_of_layer().size());
-  const double slowed = tables.scenario().collectives.slowed_by_compute;
-  const auto context = static_cast<double>(tables.scenario().layout.sizes().context);
-  const bool is_ring = tables.scenario().context_exchange == ContextExchange::ring;
-  const double beside = is_ring ? (context - 1) / context : 0;
-  return overlapped_seconds(mean, layers / count, slowed, beside) / mean.total();
-}
+/// Time of a forward beside a backward over that of one after the other, by what a rank holds: most ranks of
+/// a pipeline hold the same.
+class OverlappedShares {
+ public:
+  OverlappedShares(const SearchTables& tables, std::size_t stages)
+      : layers_(static_cast<double>(tables.shape_of_layer().size()) / static_cast<double>(stages)),
+        slowed_(tables.scenario().collectives.slowed_by_compute) {
+    const auto context = static_cast<double>(tables.scenario().layout.sizes().context);
+    if (tables.scenario().context_exchange == ContextExchange::ring) beside_ = (context - 1) / context;
+  }
+
+  /// Of a rank whose stages, so many, add up to `sum`.
+  double of(const LayerCost& sum, std::size_t stages) {
+    for (const auto& [known, share] : known_) {
+      if (known == sum) return share;
+    }
+    LayerCost mean = sum;
+    mean *= 1 / static_cast<double>(stages);
+    const double share =
+        mean.total() <= 0 ? 1 : overlapped_seconds(mean, layers_, slowed_, beside_) / mean.total();
+    known_.emplace_back(sum, share);
+    return share;
+  }
+
+ private:
+  double layers_, slowed_, beside_ = 0;
+  std::vector<std::pair<LayerCost, double>> known_;
+};
 
 }  // namespace
 
@@ -153,7 +185,7 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
   stages.back() += cost.heads[profile.is_head_apart ? 1 : 0];
   if (profile.is_head_apart) embedding_copy_ = cost.embedding_copy;
   const auto chunks = static_cast<double>(profile.chunks);
-  const double beside = overlapped_share(tables, profile, stages);
+  OverlappedShares shares(tables, stages.size());
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
     Rank& rank = ranks_[r];
     LayerCost sum;
@@ -165,12 +197,14 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
     const double gathers = cost.gather_sent * arrive;
     const double gathers_back = cost.gather_sent * come_back;
     rank.passes.forward = (pace * sum.forward + sum.forward_sent + gathers) / chunks;
-    const double hidden = profile.weights_apart || beside != 1 ? 0 : sum.hidden;
+    const bool overlaps = profile.work[r].overlapped > 0;
+    const double hidden = profile.weights_apart || overlaps ? 0 : sum.hidden;
     rank.passes.backward_input =
         (pace * sum.backward_input + sum.backward_sent - hidden + gathers_back) / chunks;
     rank.passes.backward_weight = pace * sum.backward_weight / chunks;
+    const double share = overlaps ? shares.of(sum, held.size()) : 1;
     rank.passes.overlapped =
-        (beside * (sum.total() + (pace - 1) * sum.compute()) + gathers + gathers_back) / chunks;
+        (share * (sum.total() + (pace - 1) * sum.compute()) + gathers + gathers_back) / chunks;
     rank.gathered = sum.gathered / chunks;
     rank.scattered = sum.scattered / chunks;
     rank.replicated = sum.replicated;

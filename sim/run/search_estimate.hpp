@@ -20,12 +20,17 @@ struct UpdateSeconds {
   double held = 0, updated = 0;
 };
 
-/// Layers of each stage, so that the slowest stage is as fast as can be and the others are alike.
+/// Layers of each stage, at least one, so that the slowest stage is as fast as can be and the others are
+/// alike. There are no more stages than layers.
 std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_layer, double embedding,
                                        double head, std::int64_t stages);
 
-/// Layers of each stage, as many on each, and the last ones what is left.
-std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages);
+/// Layers of each stage, as many on each, and the last ones what is left: one at least, where `may_be_empty`
+/// maybe none.
+std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages, bool may_be_empty = false);
+
+/// Of an update on the scenario's device.
+UpdateSeconds update_seconds(const Scenario& scenario);
 
 /// Embedding and layers of each stage, summed; the head is PipelineEstimate's to add.
 std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
@@ -56,7 +61,8 @@ class PipelineEstimate {
   double update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
                 const UpdateSeconds& each) const;
   double memory(const Rank& rank, const GradientPlan& plan, double replicas, double expert_replicas) const;
-  double sum_of_embeddings(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic) const;
+  double sum_of_embeddings(const GradientPlan& plan, const DivisionGroups& groups,
+                           TrafficTimes& traffic) const;
 
   const Scenario& scenario_;
   const PipelineProfile& profile_;

@@ -27,10 +27,13 @@ bool beats(const Estimate& a, std::uint64_t number_a, const Estimate& b, std::ui
 class Explorer {
  public:
   Explorer(const SearchSpace& space, Profiles& profiles, SearchTables& tables, Explored& explored)
-      : space_(space), profiles_(profiles), tables_(tables), explored_(explored) {
-    const UpdateTraffic traffic = update_traffic(tables.scenario());
-    optimizer_ = {streaming(traffic.held), streaming(traffic.updated)};
-  }
+      : space_(space),
+        profiles_(profiles),
+        tables_(tables),
+        explored_(explored),
+        optimizer_(update_seconds(tables.scenario())),
+        has_experts_(std::any_of(tables.scenario().model.layers.begin(), tables.scenario().model.layers.end(),
+                                 [](const Layer& layer) { return layer.is_moe; })) {}
 
   void sizes(std::size_t tensor, std::size_t context) {
     std::uint64_t number = tensor * space_.context.size() + context;
@@ -44,13 +47,6 @@ class Explorer {
   }
 
  private:
-  /// Seconds an element of a long stream that moves that many bytes for each.
-  double streaming(double bytes) const {
-    if (bytes == 0) return 0;
-    constexpr std::int64_t many = 1'000'000'000;
-    const Op op = make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, many, 1, bytes);
-    return to_seconds(time_of({op}, scenario()).time) / static_cast<double>(many);
-  }
   const Scenario& scenario() const { return tables_.scenario(); }
   std::uint64_t below_placement() const { return space_.microbatch.size() * below_microbatch(); }
   std::uint64_t below_microbatch() const { return space_.recomputes.size() * below_recompute(); }
@@ -94,6 +90,7 @@ class Explorer {
     const Sizes& sizes = at_.sizes;
     if (sizes.stage_devices() % (sizes.expert * sizes.expert_tensor) != 0)
       return rule = CutRule::devices, true;
+    if (!has_experts_ && sizes.expert * sizes.expert_tensor > 1) return rule = CutRule::model, true;
     for (const Layer& layer : scenario().model.layers) {
       if (!layer.is_moe) continue;
       const std::int64_t slots = layer.experts.count + scenario().redundant_experts;
@@ -106,46 +103,28 @@ class Explorer {
   void division(std::uint64_t number) {
     CutRule rule{};
     if (cuts_experts(rule)) return cut(rule, space_.placements.size() * below_placement());
-    std::vector<std::vector<Axis>> before;
+    std::vector<Layout> before;
     for (std::size_t p = 0; p < space_.placements.size(); ++p) {
       at_.placement = p;
       const Division division{at_.sizes, space_.placements[p]};
-      const std::vector<Axis> effect = effect_of(division);
-      if (std::find(before.begin(), before.end(), effect) != before.end()) {
+      const Layout layout(division.sizes, division.placement);
+      const auto is_same = [&](const Layout& other) { return layout.lays_as(other, has_experts_); };
+      if (std::any_of(before.begin(), before.end(), is_same)) {
         cut(CutRule::same_placement, below_placement());
-      } else if (!fits(division)) {
+      } else if (!fits(layout)) {
         cut(CutRule::placement, below_placement());
       } else {
-        before.push_back(effect);
+        before.push_back(layout);
         microbatches(division, number * space_.placements.size() + p);
       }
     }
   }
 
-  /// The order of those dimensions that have more than one rank.
-  static std::vector<Axis> effect_of(const Division& division) {
-    const Sizes& sizes = division.sizes;
-    std::vector<Axis> effect;
-    for (const Axis axis : division.placement) {
-      const std::int64_t ranks = axis == Axis::tensor          ? sizes.tensor
-                                 : axis == Axis::context       ? sizes.context
-                                 : axis == Axis::expert        ? sizes.expert
-                                 : axis == Axis::expert_tensor ? sizes.expert_tensor
-                                 : axis == Axis::pipeline      ? sizes.pipeline
-                                                               : std::max(sizes.data, sizes.expert_data());
-      if (ranks > 1) effect.push_back(axis);
-    }
-    return effect;
-  }
-
-  bool fits(const Division& division) const {
-    const Layout layout(division.sizes, division.placement);
+  bool fits(const Layout& layout) const {
     if (layout.misfit()) return false;
-    const bool is_moe = std::any_of(scenario().model.layers.begin(), scenario().model.layers.end(),
-                                    [](const Layer& layer) { return layer.is_moe; });
-    if (scenario().divides_tokens(division.sizes) || !is_moe) return true;
-    return division.sizes.expert_tensor == division.sizes.tensor &&
-           layout.expert_tensor_groups() == layout.tensor_groups();
+    const Sizes& sizes = layout.sizes();
+    if (scenario().divides_tokens(sizes) || !has_experts_) return true;
+    return sizes.expert_tensor == sizes.tensor && layout.expert_tensor_groups() == layout.tensor_groups();
   }
 
   void microbatches(const Division& division, std::uint64_t number) {
@@ -166,6 +145,7 @@ class Explorer {
         continue;
       }
       find_profiles(count);
+      costs_.clear();
       for (std::size_t r = 0; r < space_.recomputes.size(); ++r) {
         at_.recompute = r;
         recompute(division, groups, (number * space_.microbatch.size() + i) * space_.recomputes.size() + r);
@@ -186,7 +166,11 @@ class Explorer {
     } catch (const InputError&) {
       return cut(CutRule::collective, below_recompute());
     }
+    if (std::find(costs_.begin(), costs_.end(), cost) != costs_.end())
+      return cut(CutRule::same_plan, below_recompute());
+    costs_.push_back(cost);
     stages_.clear();
+    orders_.clear();
     bool has_one = false;
     for (std::size_t s = 0; s < space_.schedules.size(); ++s) {
       const PipelineProfile& profile = *of_schedule_[s];
@@ -198,6 +182,8 @@ class Explorer {
         rule = CutRule::stages;
       } else if (at_.sizes.pipeline == 1 && has_one) {
         rule = CutRule::one_rank;
+      } else if (is_known_order(profile)) {
+        rule = CutRule::same_plan;
       } else {
         has_one = true;
         at_.schedule = s;
@@ -206,6 +192,14 @@ class Explorer {
       }
       cut(rule, space_.syncs.size());
     }
+  }
+
+  /// Whether a schedule before has the same passes in the same order. Remembers it where none has.
+  bool is_known_order(const PipelineProfile& profile) {
+    if (profile.order == 0) return false;
+    if (std::find(orders_.begin(), orders_.end(), profile.order) != orders_.end()) return true;
+    orders_.push_back(profile.order);
+    return false;
   }
 
   /// One way to cut the model into stages.
@@ -232,7 +226,7 @@ class Explorer {
       stages.splits.push_back({std::move(layers), std::move(costs)});
     };
     add(split_layers(weights_, cost.embedding.total(), cost.heads.front().total(), count));
-    add(fill_layers(static_cast<std::int64_t>(shapes.size()), count));
+    add(fill_layers(static_cast<std::int64_t>(shapes.size()), count, space_.empty_stages));
     return stages;
   }
 
@@ -249,10 +243,31 @@ class Explorer {
         cut(CutRule::gradient_sync, 1);
         continue;
       }
+      if (is_known_sync(i, groups, profile.is_bidirectional)) {
+        cut(CutRule::same_plan, 1);
+        continue;
+      }
       at_.number = number * space_.syncs.size() + i;
       at_.sync = i;
       candidate(plan, groups, all);
     }
+  }
+
+  /// Whether a way of synchronisation before does the same: where nobody holds the same parameters, nothing
+  /// is sent and nothing is divided.
+  bool is_known_sync(std::size_t number, const DivisionGroups& groups, bool is_bidirectional) {
+    const std::size_t both = is_bidirectional ? 1 : 0;
+    if (number == 0 || tables_.traffic().group_size(groups.data[both]) > 1 ||
+        tables_.traffic().group_size(groups.expert_data[both]) > 1)
+      return false;
+    const auto all_here = [](const GradientPlan& plan) {
+      return plan.updater != Updater::server && !plan.shards_parameters;
+    };
+    return all_here(space_.syncs[number].plan) &&
+           std::any_of(space_.syncs.begin(), space_.syncs.begin() + static_cast<std::ptrdiff_t>(number),
+                       [&](const SyncChoice& sync) {
+                         return all_here(sync.plan) && !(is_bidirectional && sync.plan.shards_gradients);
+                       });
   }
 
   /// Of the ways to cut the model, the fastest that fits.
@@ -277,7 +292,10 @@ class Explorer {
   SearchTables& tables_;
   Explored& explored_;
   UpdateSeconds optimizer_;
-  Ranked at_;  // the candidate under way
+  bool has_experts_;
+  Ranked at_;                          // the candidate under way
+  std::vector<MicrobatchCost> costs_;  // of recomputations before
+  std::vector<std::uint64_t> orders_;  // of schedules before
   std::vector<const PipelineProfile*> of_schedule_;
   std::vector<Stages> stages_;
   std::vector<PipelineEstimate> pipelines_;

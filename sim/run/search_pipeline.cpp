@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "models/base/error.hpp"
+#include "models/base/hash.hpp"
 #include "sim/schedule/replay.hpp"
 #include "sim/schedule/stage.hpp"
 
@@ -145,6 +146,27 @@ void add_alive(const std::vector<Slot>& slots, std::size_t chunks, double kept,
   alive.insert(alive.end(), most.begin(), most.end());
 }
 
+std::uint64_t hash_of(const Order& order, bool is_bidirectional) {
+  std::uint64_t hash =
+      hash_with(hash_with(hash_of_nothing, is_bidirectional ? 1 : 0), order.flows_into_next_step ? 1 : 0);
+  for (const std::vector<Place>& chain : order.chains) {
+    hash = hash_with(hash, chain.size());
+    for (const Place& place : chain)
+      hash = hash_with(hash_with(hash, static_cast<std::uint64_t>(place.rank)),
+                       static_cast<std::uint64_t>(place.chunk));
+  }
+  for (const std::uint8_t chain : order.chain_of_microbatch) hash = hash_with(hash, chain);
+  for (const std::vector<Slot>& slots : order.ranks) {
+    hash = hash_with(hash, slots.size());
+    for (const Slot& slot : slots) {
+      const std::uint64_t what = static_cast<std::uint64_t>(slot.pass) * 2 + (slot.overlapped ? 1 : 0);
+      hash = hash_with(hash_with(hash, what << 16 | static_cast<std::uint64_t>(slot.chunk)),
+                       static_cast<std::uint64_t>(slot.microbatch));
+    }
+  }
+  return hash;
+}
+
 PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t microbatches) {
   PipelineProfile profile;
   Order order;
@@ -154,6 +176,7 @@ PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t
     profile.refusal = error.what();
     return profile;
   }
+  profile.order = hash_of(order, schedule.is_bidirectional());
   profile.stages = order.model_stages();
   profile.is_bidirectional = schedule.is_bidirectional();
   for (const std::vector<Place>& chain : order.chains) {
@@ -201,6 +224,7 @@ PipelineProfile profile_of(const Schedule& schedule, std::int64_t ranks, std::in
   if (microbatches <= full + period) return exact(schedule, ranks, microbatches);
   PipelineProfile profile = exact(schedule, ranks, full);
   if (!profile.refusal.empty()) return profile;
+  profile.order = 0;  // of fewer microbatches
   const PipelineProfile more = exact(schedule, ranks, full + period);
   const double factor = static_cast<double>(microbatches - full) / static_cast<double>(period);
   for (std::size_t i = 0; i < profile.work.size(); ++i) go_on(profile.work[i], more.work[i], factor);

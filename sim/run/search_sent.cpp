@@ -80,10 +80,9 @@ void SearchTables::add_sent(std::size_t number, const DivisionGroups& groups, La
 void SearchTables::add_exchanged(std::size_t number, const DivisionGroups& groups, LayerCost& cost) {
   const Layer& shape = scenario_.model.layers[number];
   const auto rows = static_cast<double>(dispatched_rows(scenario_, number));
-  const auto tokens = static_cast<double>(tokens_per_device(scenario_));
   const bool padded = padded_capacity(scenario_, shape) > 0;
-  cost.dispatch = traffic_.exchange(groups.expert, shape.experts, true, rows, tokens, padded);
-  cost.combine = traffic_.exchange(groups.expert, shape.experts, false, rows, tokens, padded);
+  cost.dispatch = traffic_.exchange(groups.expert, shape.experts, true, rows, padded);
+  cost.combine = traffic_.exchange(groups.expert, shape.experts, false, rows, padded);
   double before = 0;
   double after = 0;
   if (scenario_.layout.sizes().expert_tensor > 1) {

@@ -41,17 +41,16 @@ Value part_with_kind(Value document, const std::string& part, const std::string&
 /// Names, and the scenario's own behind them.
 std::vector<std::string> with_own(std::vector<std::string> names, const Value& document,
                                   const std::string& part) {
-  Value copy = document;
-  const Value* place = copy.find(part);
-  if (place == nullptr) return names;
-  if (place->kind == Value::Kind::text) {  // a file: opened in place
-    apply_override(copy, {.key = part + ".about", .value = text("")});
-    place = copy.find(part);
-  }
-  const Value* kind = place->find("kind");
-  if (kind != nullptr && std::find(names.begin(), names.end(), kind->text) == names.end())
-    names.push_back(kind->text);
+  const std::string own = kind_of(document, part, names.front());
+  if (std::find(names.begin(), names.end(), own) == names.end()) names.push_back(own);
   return names;
+}
+
+/// Each once, in the order of the first.
+void drop_repeated(auto& values) {
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values.erase(std::remove(values.begin() + static_cast<std::ptrdiff_t>(i) + 1, values.end(), values[i]),
+                 values.end());
 }
 
 void add_schedules(const Value& document, const SearchBounds& bounds, SearchSpace& space) {
@@ -61,10 +60,12 @@ void add_schedules(const Value& document, const SearchBounds& bounds, SearchSpac
                      document, "schedule");
     std::erase(kinds, "zb_auto");
   }
+  drop_repeated(kinds);
   for (const std::string& kind : kinds) {
     std::vector<std::int64_t> chunks{0};
     if (kind == "interleaved")
       chunks = bounds.chunks.empty() ? std::vector<std::int64_t>{2, 3, 4} : bounds.chunks;
+    drop_repeated(chunks);
     for (const std::int64_t count : chunks) {
       Value part = part_with_kind(document, "schedule", kind);
       if (count > 0) {
@@ -85,9 +86,14 @@ void add_syncs(const Value& document, const SearchBounds& bounds, SearchSpace& s
   for (const std::string& kind : kinds) {
     const Value part = part_with_kind(document, "gradient_sync", kind);
     Reader reader(part, "gradient_sync");
-    space.syncs.push_back({kind, make_member(reader, gradient_syncs(), "gradient_sync")->plan()});
+    const GradientPlan plan = make_member(reader, gradient_syncs(), "gradient_sync")->plan();
+    const bool is_known = std::any_of(space.syncs.begin(), space.syncs.end(),
+                                      [&](const SyncChoice& known) { return known.plan == plan; });
+    if (!is_known) space.syncs.push_back({kind, plan});
   }
 }
+
+}  // namespace
 
 std::vector<std::string> names_of(const Recompute& recompute) {
   std::vector<std::string> names;
@@ -101,9 +107,21 @@ std::vector<std::string> names_of(const Recompute& recompute) {
   return names;
 }
 
+std::string kind_of(const Value& document, const std::string& part, std::string otherwise) {
+  Value copy = document;
+  const Value* place = copy.find(part);
+  if (place == nullptr) return otherwise;
+  if (place->kind == Value::Kind::text) {  // a file: opened in place
+    apply_override(copy, {.key = part + ".about", .value = text("")});
+    place = copy.find(part);
+  }
+  const Value* kind = place->find("kind");
+  return kind != nullptr ? kind->text : otherwise;
+}
+
+namespace {
+
 void add_recomputes(const Scenario& base, const SearchBounds& bounds, SearchSpace& space) {
-  space.recomputes = bounds.recomputes;
-  if (!space.recomputes.empty()) return;
   const auto add = [&](const Recompute& recompute) {
     std::vector<std::string> names = names_of(recompute);
     for (const RecomputeChoice& known : space.recomputes) {
@@ -111,6 +129,8 @@ void add_recomputes(const Scenario& base, const SearchBounds& bounds, SearchSpac
     }
     space.recomputes.push_back({std::move(names), recompute});
   };
+  for (const RecomputeChoice& choice : bounds.recomputes) add(choice.recompute);
+  if (!space.recomputes.empty()) return;
   add({});
   add({.norm = true, .activation = true});
   add({.full = true});
@@ -118,13 +138,13 @@ void add_recomputes(const Scenario& base, const SearchBounds& bounds, SearchSpac
 }
 
 void add_placements(const Scenario& base, const SearchBounds& bounds, SearchSpace& space) {
-  space.placements = bounds.placements;
-  if (!space.placements.empty()) return;
   const auto add = [&](const std::vector<Axis>& placement) {
     const std::vector<Axis> whole = Layout(Sizes{}, placement).placement();
     if (std::find(space.placements.begin(), space.placements.end(), whole) == space.placements.end())
       space.placements.push_back(whole);
   };
+  for (const std::vector<Axis>& placement : bounds.placements) add(placement);
+  if (!space.placements.empty()) return;
   add({Axis::tensor, Axis::expert, Axis::data, Axis::pipeline});
   add({Axis::tensor, Axis::expert, Axis::pipeline, Axis::data});
   add(base.layout.placement());
@@ -202,6 +222,7 @@ SearchSpace search_space(const Value& document, const Scenario& base) {
   add_schedules(document, bounds, space);
   add_syncs(document, bounds, space);
   const Bytes has = base.cluster->device.memory;
+  space.empty_stages = bounds.empty_stages;
   space.memory_limit = bounds.memory_limit.count > 0 ? std::min(bounds.memory_limit, has) : has;
   return space;
 }

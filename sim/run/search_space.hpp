@@ -38,6 +38,7 @@ struct SearchSpace {
   std::vector<ScheduleChoice> schedules;
   std::vector<SyncChoice> syncs;
   Bytes memory_limit;
+  bool empty_stages = false;  ///< stages may be without layers
   std::uint64_t candidates() const;
   /// Each axis with its values, for people.
   std::vector<std::string> describe() const;
@@ -45,6 +46,11 @@ struct SearchSpace {
 
 /// The space of a scenario document; `base` is the same scenario, made.
 SearchSpace search_space(const Value& document, const Scenario& base);
+
+/// The kind of a part of the document that is a family.
+std::string kind_of(const Value& document, const std::string& part, std::string otherwise);
+/// As a scenario says it.
+std::vector<std::string> names_of(const Recompute& recompute);
 
 /// A candidate that no rule cut.
 struct Ranked {

@@ -1,13 +1,25 @@
 #include "sim/run/search_traffic.hpp"
 
 #include <algorithm>
-#include <cmath>
 
-#include "sim/scenario/share.hpp"
+#include "models/base/spread.hpp"
 
 namespace moesim {
+namespace {
 
-TrafficTimes::TrafficTimes(const Scenario& scenario) : scenario_(scenario) {}
+// At which times that grow evenly are taken: always the same, so that none depends on what was asked before.
+constexpr double some_bytes = 1 << 30, some_rows = 4096;
+
+/// Whether the algorithm takes latency, and bytes over a rate, however much there is.
+bool grows_evenly(const Traffic& little, const Traffic& much) {
+  return little.latency == much.latency && little.efficiency == much.efficiency &&
+         little.nvlink_efficiency == much.nvlink_efficiency;
+}
+
+}  // namespace
+
+TrafficTimes::TrafficTimes(const Scenario& scenario)
+    : scenario_(scenario), loads_(scenario.fabric()), reaches_(scenario) {}
 
 GroupSet TrafficTimes::add(std::vector<std::vector<DeviceId>> groups) {
   const Fabric& fabric = scenario_.fabric();
@@ -32,10 +44,11 @@ double TrafficTimes::seconds(GroupSet number, Operation operation, const Collect
   Set& set = sets_[number];
   if (set.size == 1 || bytes <= 0) return 0;
   Curve& known = curve(set, operation, collective);
+  if (known.grows_evenly) return known.always.latency + known.always.transfer * (bytes / some_bytes);
   std::size_t power = 1;
-  double high = 64;
-  for (; high < bytes && power + 2 < powers; ++power) high *= 8;
-  const double low = high / 8;
+  double high = 4;
+  for (; high < bytes && power + 2 < powers; ++power) high *= 2;
+  const double low = high / 2;
   const double below = at_power(set, known, power);
   const double above = at_power(set, known, power + 1);
   return std::max(0.0, below + (above - below) * (bytes - low) / (high - low));
@@ -45,104 +58,86 @@ TrafficTimes::Curve& TrafficTimes::curve(Set& set, Operation operation, const Co
   for (Curve& known : set.curves) {
     if (known.operation == operation && known.collective == &collective) return known;
   }
-  Curve& fresh = set.curves.emplace_back(Curve{operation, &collective, {}});
+  Curve fresh{.operation = operation, .collective = &collective};
   fresh.seconds.fill(-1);
-  return fresh;
+  const auto planned = [&](std::int64_t bytes) {
+    return collective.plan(requests_of(set, operation, bytes).front(), scenario_.fabric());
+  };
+  fresh.grows_evenly = grows_evenly(planned(1), planned(std::int64_t{1} << 40));
+  if (fresh.grows_evenly)
+    fresh.always = alone(requests_of(set, operation, static_cast<std::int64_t>(some_bytes)), collective);
+  return set.curves.emplace_back(fresh);
 }
 
-/// At 8^power bytes.
-double TrafficTimes::at_power(Set& set, Curve& curve, std::size_t power) {
-  double& seconds = curve.seconds[power];
-  if (seconds >= 0) return seconds;
-  const Bytes bytes{static_cast<std::int64_t>(std::pow(8.0, static_cast<double>(power)))};
+std::vector<Request> TrafficTimes::requests_of(const Set& set, Operation operation, std::int64_t bytes) {
   std::vector<Request> requests;
   for (const std::vector<DeviceId>& group : set.groups)
-    requests.push_back({.operation = curve.operation, .group = group, .bytes = bytes});
-  const Alone one = alone(requests, *curve.collective);
+    requests.push_back({.operation = operation, .group = group, .bytes = Bytes{bytes}});
+  return requests;
+}
+
+/// At 2^power bytes.
+double TrafficTimes::at_power(const Set& set, Curve& curve, std::size_t power) {
+  double& seconds = curve.seconds[power];
+  if (seconds >= 0) return seconds;
+  const Alone one = alone(requests_of(set, curve.operation, std::int64_t{1} << power), *curve.collective);
   return seconds = one.latency + one.transfer;
 }
 
 double TrafficTimes::exchange(GroupSet number, const Experts& experts, bool outward, double rows,
-                              double tokens, bool padded) {
+                              bool padded) {
   Set& set = sets_[number];
-  if (set.size == 1) return 0;
+  if (set.size == 1 || rows <= 0) return 0;
   auto known = std::find_if(set.exchanges.begin(), set.exchanges.end(), [&](const Exchange& e) {
     return e.outward == outward && e.padded == padded && e.experts == experts;
   });
   if (known == set.exchanges.end()) {
-    set.exchanges.push_back(make_exchange(set, experts, outward, rows, tokens, padded));
+    set.exchanges.push_back({.experts = experts, .outward = outward, .padded = padded});
     known = set.exchanges.end() - 1;
+    known->grows_evenly = grows_evenly(planned(set, *known, 1), planned(set, *known, 1e9));
   }
-  return known->latency + known->seconds_per_row * rows;
-}
-
-/// As Step::make_exchange has it for even loads.
-TrafficTimes::Exchange TrafficTimes::make_exchange(const Set& set, const Experts& experts, bool outward,
-                                                   double rows, double tokens, bool padded) {
-  const Precision precision = outward ? scenario_.precision.dispatch : scenario_.precision.combine;
-  const auto reached = [&](std::int64_t blocks) {
-    const double each = rows / static_cast<double>(blocks);
-    if (padded) return each;
-    return std::min(each, tokens * reach(experts, blocks) / static_cast<double>(blocks));
-  };
-  std::vector<Request> requests;
-  for (const std::vector<DeviceId>& group : set.groups) {
-    const std::int64_t nodes = nodes_of(group, scenario_.fabric());
-    requests.push_back({.operation = Operation::all_to_all,
-                        .group = group,
-                        .bytes = row_bytes(scenario_.model.hidden, precision),
-                        .rows_per_rank = rows / static_cast<double>(set.size),
-                        .reached_rows_per_rank = reached(set.size),
-                        .reached_rows_per_node = reached(set.size % nodes == 0 ? nodes : set.size)});
-  }
-  const Collectives& all = scenario_.collectives;
-  const Alone one = alone(requests, outward ? *all.dispatch : *all.combine);
   const double busiest = largest_over_mean(scenario_.routing_spread, set.size);
-  return {experts, outward, padded, one.latency, one.transfer * busiest / rows};
+  if (!known->grows_evenly) {
+    const Alone one = exchange_of(set, *known, rows);
+    return one.latency + one.transfer * busiest;
+  }
+  const Alone one = exchange_of(set, *known, some_rows);
+  return one.latency + one.transfer * busiest * (rows / some_rows);
 }
 
-double TrafficTimes::reach(const Experts& experts, std::int64_t blocks) {
-  for (const Reach& known : reaches_) {
-    if (known.blocks == blocks && known.experts == experts) return known.reach;
-  }
-  const Router& router = scenario_.router;
-  reaches_.push_back({experts, blocks, router.routing->reach(gate_of(experts), blocks, Random(router.seed))});
-  return reaches_.back().reach;
+std::vector<Request> TrafficTimes::requests_of(const Set& set, const Exchange& exchange, double rows) {
+  const ExchangedRows sent{
+      .rows = rows, .tokens = rows / static_cast<double>(exchange.experts.top_k), .padded = exchange.padded};
+  return exchange_requests(scenario_, exchange.experts, exchange.outward, sent, set.groups, reaches_);
+}
+
+const Collective& TrafficTimes::collective_of(const Exchange& exchange) const {
+  const Collectives& all = scenario_.collectives;
+  return exchange.outward ? *all.dispatch : *all.combine;
+}
+
+Traffic TrafficTimes::planned(const Set& set, const Exchange& exchange, double rows) {
+  const std::vector<Request> requests = requests_of(set, exchange, rows);
+  return collective_of(exchange).plan(requests.front(), scenario_.fabric());
+}
+
+const TrafficTimes::Alone& TrafficTimes::exchange_of(const Set& set, Exchange& exchange, double rows) {
+  const auto known = exchange.known.find(rows);
+  if (known != exchange.known.end()) return known->second;
+  const Alone one = alone(requests_of(set, exchange, rows), collective_of(exchange));
+  return exchange.known.emplace(rows, one).first->second;
 }
 
 TrafficTimes::Alone TrafficTimes::alone(const std::vector<Request>& requests, const Collective& collective) {
-  const Fabric& fabric = scenario_.fabric();
-  loads_.assign(fabric.links().size(), 0);
   Alone result;
+  loads_.clear();  // of requests before one that was refused
   for (const Request& request : requests) {
-    const Traffic traffic = collective.plan(request, fabric);
+    const Traffic traffic = collective.plan(request, scenario_.fabric());
     result.latency = std::max(result.latency, to_seconds(traffic.latency));
-    load(traffic);
+    loads_.add(traffic);
   }
-  for (std::size_t link = 0; link < loads_.size(); ++link)
-    result.transfer = std::max(result.transfer, loads_[link] / fabric.links()[link].rate.count);
+  result.transfer = loads_.seconds();
   return result;
-}
-
-void TrafficTimes::load(const Traffic& traffic) {
-  const Fabric& fabric = scenario_.fabric();
-  const auto add_flow = [&](const Flow& flow) {
-    if (flow.bytes <= 0 || flow.from == flow.to) return;
-    const std::uint32_t ways = fabric.ways(flow.from, flow.to);
-    for (std::uint32_t way = 0; way < ways; ++way) {
-      route_.clear();
-      fabric.route(flow.from, flow.to, route_, way);
-      for (const LinkId link : route_) loads_[link] += flow.bytes / ways / traffic.efficiency;
-    }
-  };
-  for (const Flow& flow : traffic.flows) add_flow(flow);
-  for (const auto& exchange : traffic.exchanges) {
-    if (exchange.bytes <= 0) continue;
-    if (fabric.add_all_to_all(exchange.group, exchange.bytes / traffic.efficiency, loads_)) continue;
-    for (const DeviceId from : exchange.group) {
-      for (const DeviceId to : exchange.group) add_flow({from, to, exchange.bytes});
-    }
-  }
 }
 
 }  // namespace moesim

@@ -6,7 +6,8 @@
 #include <map>
 #include <vector>
 
-#include "sim/collective/collective.hpp"
+#include "sim/collective/link_loads.hpp"
+#include "sim/scenario/exchange.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
@@ -22,25 +23,30 @@ class TrafficTimes {
   /// Remembers groups, as device lists. Of many, those that share a node with the first stand for all.
   GroupSet add(std::vector<std::vector<DeviceId>> groups);
   std::int64_t group_size(GroupSet set) const { return sets_[set].size; }
-  /// An operation on that many bytes. Between powers of eight times are interpolated: exact wherever the
-  /// algorithm takes latency and bytes over a rate.
+  /// An operation on that many bytes: exact where the algorithm takes latency and bytes over a rate, else
+  /// interpolated between powers of two.
   double seconds(GroupSet set, Operation operation, const Collective& collective, double bytes);
-  /// A dispatch (`outward`) or combine of a layer, every rank sending for `tokens` tokens. Of the layer's
-  /// routing only its gate counts. Throws InputError where the algorithm cannot serve the groups.
-  double exchange(GroupSet set, const Experts& experts, bool outward, double rows, double tokens,
-                  bool padded);
+  /// A dispatch (`outward`) or combine of a layer, every rank sending that many rows, and the busiest more.
+  /// Throws InputError where the algorithm cannot serve the groups.
+  double exchange(GroupSet set, const Experts& experts, bool outward, double rows, bool padded);
 
  private:
-  static constexpr std::size_t powers = 21;  // of eight: to 2^60
+  static constexpr std::size_t powers = 61;  // of two
+  struct Alone {
+    double latency = 0, transfer = 0;
+  };
   struct Curve {
     Operation operation;
     const Collective* collective;
-    std::array<double, powers> seconds;  // below 0: not known
+    bool grows_evenly = true;
+    Alone always = {};                        ///< where it does: of some bytes
+    std::array<double, powers> seconds = {};  ///< where it does not; below 0: not known
   };
   struct Exchange {
     Experts experts;
     bool outward, padded;
-    double latency, seconds_per_row;
+    bool grows_evenly = true;
+    std::map<double, Alone> known = {};  ///< by rows
   };
   struct Set {
     std::vector<std::vector<DeviceId>> groups;
@@ -48,29 +54,21 @@ class TrafficTimes {
     std::vector<Curve> curves;
     std::vector<Exchange> exchanges;
   };
-  struct Alone {
-    double latency = 0, transfer = 0;
-  };
 
   Curve& curve(Set& set, Operation operation, const Collective& collective);
-  double at_power(Set& set, Curve& curve, std::size_t power);
-  Exchange make_exchange(const Set& set, const Experts& experts, bool outward, double rows, double tokens,
-                         bool padded);
-  double reach(const Experts& experts, std::int64_t blocks);
+  double at_power(const Set& set, Curve& curve, std::size_t power);
+  static std::vector<Request> requests_of(const Set& set, Operation operation, std::int64_t bytes);
+  std::vector<Request> requests_of(const Set& set, const Exchange& exchange, double rows);
+  const Collective& collective_of(const Exchange& exchange) const;
+  Traffic planned(const Set& set, const Exchange& exchange, double rows);
+  const Alone& exchange_of(const Set& set, Exchange& exchange, double rows);
   Alone alone(const std::vector<Request>& requests, const Collective& collective);
-  void load(const Traffic& traffic);
 
   const Scenario& scenario_;
   std::vector<Set> sets_;
   std::map<std::vector<DeviceId>, GroupSet> known_;
-  struct Reach {
-    Experts experts;
-    std::int64_t blocks;
-    double reach;
-  };
-  std::vector<Reach> reaches_;
-  std::vector<double> loads_;  // by link
-  std::vector<LinkId> route_;
+  LinkLoads loads_;
+  Reaches reaches_;
 };
 
 }  // namespace moesim

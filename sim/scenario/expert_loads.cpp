@@ -10,15 +10,6 @@
 namespace moesim {
 namespace {
 
-/// The nodes of an expert group where it fills each of them alike, else one: placement then ignores nodes.
-std::int64_t even_nodes(const Scenario& scenario) {
-  const std::vector<Group> groups = scenario.layout.expert_groups();
-  std::vector<DeviceId> group;
-  for (const std::uint32_t position : groups.front()) group.push_back(scenario.layout.device(0, position));
-  const std::int64_t nodes = nodes_of(group, scenario.fabric());
-  return static_cast<std::int64_t>(group.size()) % nodes == 0 ? nodes : 1;
-}
-
 /// For each expert group, the first of those whose ranks share experts with its ranks: they get the same
 /// loads.
 std::vector<std::int64_t> draws_of_groups(const Scenario& scenario) {
@@ -149,6 +140,38 @@ RankRows ExpertLoads::rows(const Scenario& scenario, std::uint32_t number) const
   Loads loads;
   route(scenario, origins_[number], loads);
   return rank_rows(loads, placement(origins_[number].layer));
+}
+
+std::int64_t even_nodes(const Scenario& scenario) {
+  const std::vector<Group> groups = scenario.layout.expert_groups();
+  std::vector<DeviceId> group;
+  for (const std::uint32_t position : groups.front()) group.push_back(scenario.layout.device(0, position));
+  const std::int64_t nodes = nodes_of(group, scenario.fabric());
+  return static_cast<std::int64_t>(group.size()) % nodes == 0 ? nodes : 1;
+}
+
+double busiest_over_mean_rows(const Scenario& scenario) {
+  const std::int64_t nodes = even_nodes(scenario);
+  double sum = 0;
+  double layers = 0;
+  Loads loads;
+  for (std::size_t i = 0; i < scenario.model.layers.size(); ++i) {
+    const auto layer = static_cast<std::int64_t>(i);
+    if (!scenario.model.layers[i].is_moe) continue;
+    scenario.router.fill(loads, gate_of(scenario.model.layers[i].experts), layer, 0, 0,
+                         scenario.layout.sizes().expert, tokens_per_device(scenario));
+    const RankRows rows = rank_rows(loads, place(scenario, layer, nodes));
+    std::int64_t most = 0;
+    std::int64_t all = 0;
+    for (std::int64_t rank = 0; rank < rows.ranks; ++rank) {
+      most = std::max(most, rows.of_rank(rank));
+      all += rows.of_rank(rank);
+    }
+    sum += static_cast<double>(most) * static_cast<double>(rows.ranks) /
+           static_cast<double>(std::max<std::int64_t>(all, 1));
+    ++layers;
+  }
+  return layers == 0 ? 1 : sum / layers;
 }
 
 bool has_uneven_loads(const Scenario& scenario) {

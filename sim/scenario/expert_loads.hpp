@@ -88,5 +88,10 @@ class ExpertLoads {
 
 /// Whether any layer's loads differ between the ranks of an expert group.
 bool has_uneven_loads(const Scenario& scenario);
+/// Nodes that an expert group fills alike, among which placement may choose; else one.
+std::int64_t even_nodes(const Scenario& scenario);
+/// Rows of the busiest rank over those of the mean rank, in the mean layer of the first microbatch. Of the
+/// layout only the expert-parallel size and even_nodes() count, of a microbatch a device's tokens.
+double busiest_over_mean_rows(const Scenario& scenario);
 
 }  // namespace moesim

@@ -112,6 +112,23 @@ std::optional<std::string> Layout::misfit() const {
   return std::nullopt;
 }
 
+bool Layout::lays_as(const Layout& other, bool experts) const {
+  const auto divide_alike = [](const std::vector<Digit>& a, const std::vector<Digit>& b) {
+    const auto has_other = [&](const Digit& digit) {  // an axis of one rank lies anywhere
+      return digit.size > 1 && std::none_of(b.begin(), b.end(), [&](const Digit& same) {
+               return same.axis == digit.axis && same.size == digit.size && same.stride == digit.stride;
+             });
+    };
+    return std::none_of(a.begin(), a.end(), has_other);
+  };
+  const Sizes& o = other.sizes_;
+  const bool same_sizes = sizes_.pipeline == o.pipeline && sizes_.tensor == o.tensor &&
+                          sizes_.context == o.context && sizes_.data == o.data && sizes_.expert == o.expert &&
+                          sizes_.expert_tensor == o.expert_tensor;
+  return same_sizes && (sizes_.pipeline == 1 || inside_pipeline_ == other.inside_pipeline_) &&
+         divide_alike(attention_, other.attention_) && (!experts || divide_alike(experts_, other.experts_));
+}
+
 DeviceId Layout::device(std::int64_t pipeline_rank, std::uint32_t position) const {
   const std::int64_t block = position / inside_pipeline_;
   const std::int64_t within = position % inside_pipeline_;

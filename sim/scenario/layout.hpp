@@ -39,6 +39,8 @@ class Layout {
   const std::vector<Axis>& placement() const { return placement_; }
   /// Why the two divisions of a stage do not fit this order, in words; nothing where they do.
   std::optional<std::string> misfit() const;
+  /// Whether every rank of attention, and of experts where `experts`, has the same device in both.
+  bool lays_as(const Layout& other, bool experts) const;
   /// The device at a position of a pipeline rank.
   DeviceId device(std::int64_t pipeline_rank, std::uint32_t position) const;
   /// Ranks that hold parts of the same matrices.

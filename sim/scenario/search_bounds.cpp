@@ -107,6 +107,10 @@ SearchBounds read_search_bounds(Reader reader) {
        .help = "ways of gradient synchronisation to try (default: zero1, zero2, zero3 and the scenario's)"},
       gradient_syncs());
   bounds.placements = read_placements(reader);
+  bounds.empty_stages = reader.flag({.name = "empty_stages",
+                                     .help = "plans may have stages without layers, where the others then "
+                                             "have as many each",
+                                     .fallback = false});
   reader.finish();
   return bounds;
 }

@@ -26,6 +26,7 @@ struct SearchBounds {
   std::vector<std::string> schedules, gradient_syncs;
   std::vector<RecomputeChoice> recomputes;
   std::vector<std::vector<Axis>> placements;
+  bool empty_stages = false;  ///< stages may be without layers
 };
 
 /// Reads the part. Throws InputError for names that nobody knows.

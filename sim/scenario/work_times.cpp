@@ -51,6 +51,19 @@ Piece core_of(const std::vector<Op>& kernels, const Scenario& scenario) {
   return core;
 }
 
+/// For each layer, the first one of the same shape to which as many rows go.
+std::vector<std::size_t> first_alike(const Scenario& scenario) {
+  const std::vector<std::size_t> shapes = first_of_shape(scenario.model);
+  std::vector<std::size_t> first;
+  for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
+    const std::int64_t rows = dispatched_rows(scenario, layer);
+    std::size_t same = shapes[layer];
+    while (shapes[same] != shapes[layer] || dispatched_rows(scenario, same) != rows) ++same;
+    first.push_back(same);
+  }
+  return first;
+}
+
 }  // namespace
 
 std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario) {
@@ -91,7 +104,7 @@ BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
                      time_of(ops.backward_weight, scenario)}};
 }
 
-WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_of_shape(scenario.model)) {
+WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_alike(scenario)) {
   shapes_.resize(shape_of_layer_.size());
   for (std::size_t layer = 0; layer < shapes_.size(); ++layer) {
     if (shape_of_layer_[layer] != layer) continue;

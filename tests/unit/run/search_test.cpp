@@ -142,6 +142,83 @@ TEST_CASE("A split of layers holds every layer, and makes no stage slower than i
   CHECK(*std::max_element(split.begin(), split.end()) <= 5);
   CHECK(split.back() <= 3);  // the head stands there
   CHECK(fill_layers(62, 16) == std::vector<std::int64_t>{4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 2});
+  CHECK(fill_layers(10, 8) == std::vector<std::int64_t>{2, 2, 1, 1, 1, 1, 1, 1});
+  CHECK(fill_layers(10, 8, true) == std::vector<std::int64_t>{2, 2, 2, 2, 2, 0, 0, 0});
+}
+
+TEST_CASE("A split leaves no stage without layers, however much they differ") {
+  for (std::int64_t layers = 1; layers < 12; ++layers) {
+    for (std::int64_t stages = 1; stages <= layers; ++stages) {
+      CAPTURE(layers, stages);
+      std::vector<double> weights(static_cast<std::size_t>(layers), 1.0);
+      weights[static_cast<std::size_t>(layers / 2)] = 40;
+      for (const double embedding : {0.0, 30.0}) {
+        for (const std::vector<std::int64_t>& split :
+             {split_layers(weights, embedding, 20, stages), fill_layers(layers, stages)}) {
+          CHECK(split.size() == static_cast<std::size_t>(stages));
+          CHECK(std::accumulate(split.begin(), split.end(), std::int64_t{0}) == layers);
+          CHECK(*std::min_element(split.begin(), split.end()) > 0);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("A search proposes stages without layers only where it is asked to") {
+  const std::vector<std::string> sets{"model.layers=5", "cluster.devices=4", "search.pipeline=[4]",
+                                      R"(search.schedule=["1f1b", "zb_h1"])"};
+  const auto has_empty = [](const SearchResult& result) {
+    return std::any_of(result.simulated.begin(), result.simulated.end(), [](const FoundPlan& plan) {
+      const std::vector<std::int64_t>& layers = plan.layers_per_stage;
+      return std::find(layers.begin(), layers.end(), 0) != layers.end();
+    });
+  };
+  CHECK_FALSE(has_empty(search(request_of(sets, 200, "two-gpus")).result));
+  std::vector<std::string> asked = sets;
+  asked.emplace_back("search.empty_stages=true");
+  CHECK(search(request_of(asked, 200, "two-gpus")).result.ranked > 0);
+}
+
+TEST_CASE("A search simulates the scenario's own plan, and says where it stands") {
+  const auto own_of = [](std::vector<std::string> sets) {
+    sets.insert(sets.end(), small.begin(), small.end());
+    return search(request_of(sets, 3)).result;
+  };
+  const SearchResult result = own_of({});
+  const Scenario scenario = load_scenario(MOESIM_SOURCE "/scenarios/mixtral-8x7b-h100.json");
+  REQUIRE(result.own.plan.report);
+  CHECK(result.own.plan.report->fingerprint == simulate(scenario).report.fingerprint);
+  CHECK(result.own.outside.empty());
+  CHECK(result.own.plan.estimated_seconds ==
+        Approx(to_seconds(result.own.plan.report->step_time)).epsilon(0.05));
+  CHECK(write_text(result, 3).find("The scenario's own plan") != std::string::npos);
+  CHECK(write_json(result).find("\"own\": {") != std::string::npos);
+  CHECK(write_csv(result).find(",true\n") != std::string::npos);
+  CHECK(draw_svg(result).find("class=\"own\"") != std::string::npos);
+
+  const SearchResult outside =
+      own_of({"search.pipeline=[1,2]", R"(search.schedule=["zb_h1"])", "search.memory_limit=20 GB"});
+  CHECK(outside.own.outside == std::vector<std::string>{"pipeline 4", "1f1b"});
+  CHECK(outside.own.place == 0);
+  CHECK(write_text(outside, 3).find("outside of what is tried: pipeline 4, 1f1b") != std::string::npos);
+  CHECK(write_text(outside, 3).find("does not fit") != std::string::npos);
+
+  const SearchResult failed = own_of({"parallelism.pipeline=5"});
+  CHECK_FALSE(failed.own.plan.report);
+  CHECK(failed.own.plan.error.find("do not divide") != std::string::npos);
+  CHECK(write_text(failed, 3).find("own plan cannot run") != std::string::npos);
+}
+
+TEST_CASE("The scenario's own plan is found among the plans where the search tries it") {
+  const SearchResult result =
+      search(request_of({"search.pipeline=[1]", "search.context=[1]", "search.expert_tensor=[1]",
+                         "search.microbatch=[1]", R"(search.recompute=["none"])"},
+                        200, "two-gpus"))
+          .result;
+  REQUIRE(result.own.place > 0);
+  const FoundPlan& plan = result.simulated[result.own.place - 1];
+  CHECK(print(plan) == print(result.own.plan));
+  CHECK(plan.estimated_seconds == result.own.plan.estimated_seconds);
 }
 
 TEST_CASE("What a search cannot do is an error that says why") {

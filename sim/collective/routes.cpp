@@ -1,4 +1,4 @@
-#include "sim/lower/routes.hpp"
+#include "sim/collective/routes.hpp"
 
 namespace moesim {
 namespace {

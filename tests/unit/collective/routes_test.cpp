@@ -1,5 +1,5 @@
 // Remembered routes are those of the fabric, in whatever order they are asked for.
-#include "sim/lower/routes.hpp"
+#include "sim/collective/routes.hpp"
 
 #include <catch2/catch.hpp>
 #include <vector>

@@ -1,0 +1,43 @@
+// The requests of a dispatch or combine: what each rank of an expert group sends to each other in one layer.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sim/collective/collective.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace moesim {
+
+/// Of the mean rank.
+struct ExchangedRows {
+  double rows = 0;      ///< that it sends out
+  double tokens = 0;    ///< that they are of
+  bool padded = false;  ///< buffers go whole: no row of them stands for several
+};
+
+/// Blocks of experts that a token reaches, remembered.
+class Reaches {
+ public:
+  explicit Reaches(const Scenario& scenario) : scenario_(scenario) {}
+  /// The blocks that a token's choices lie in where a layer's experts are in that many equal blocks.
+  double of(const Experts& experts, std::int64_t blocks);
+
+ private:
+  struct Known {
+    Experts experts;
+    std::int64_t blocks;
+    double reach;
+  };
+  const Scenario& scenario_;
+  std::vector<Known> known_;
+};
+
+/// One request for each group, all going at once. `outward`: to the experts; else back. The groups must
+/// outlive the requests.
+std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& experts, bool outward,
+                                       const ExchangedRows& sent,
+                                       std::span<const std::vector<DeviceId>> groups, Reaches& reaches);
+
+}  // namespace moesim
