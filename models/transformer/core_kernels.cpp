@@ -57,7 +57,8 @@ std::vector<AttentionShape> shapes(const Share& share, const AttentionShape& who
   const std::int64_t queries = part_of(whole.sequence, share.context);
   if (!is_ring) return {of_size(whole, queries, whole.kv_sequence, false)};
   const std::int64_t keys = part_of(whole.kv_sequence, share.context);
-  return {static_cast<std::size_t>(share.context), of_size(whole, queries, keys, false)};
+  const auto blocks = static_cast<std::size_t>(share.context);
+  return std::vector<AttentionShape>(blocks, of_size(whole, queries, keys, false));
 }
 
 }  // namespace
