@@ -30,7 +30,7 @@ struct Share {
   bool sequence_parallel = true;     ///< norms and residuals also divided over the tensor group
   bool dropout = false;  ///< of the embedding, of attention's weights, and of each block's result before it
                          ///< is added to the residual stream
-  std::int64_t expert_tensor = 1;    ///< tensor-parallel size inside an expert
+  std::int64_t expert_tensor = 1;  ///< tensor-parallel size inside an expert
   std::span<const std::int64_t>
       expert_rows{};  ///< rows that arrive for each local expert (empty: dense layer)
   std::int64_t dispatched_rows =
@@ -48,8 +48,8 @@ struct Share {
   }
 };
 
-/// Ops of one block in the three passes, and the bytes it keeps between them. Recomputed ops stand at the head
-/// of backward_input; their own pass stays `forward`, which tells them apart and costs them right.
+/// Ops of one block in the three passes, and the bytes it keeps between them. Recomputed ops stand at the
+/// head of backward_input; their own pass stays `forward`, which tells them apart and costs them right.
 struct BlockOps {
   std::vector<Op> forward, backward_input, backward_weight;
   Bytes activations;  ///< from forward to backward
@@ -78,8 +78,9 @@ struct LayerOps {
 };
 
 /// Throws std::logic_error for sizes below 1. Activations kept follow Korthikanti et al., arXiv 2205.05198,
-/// equations 1-4. Fused attention keeps 4 a s b bytes of log-sum-exp in place of 5 a s^2 b for scores; without
-/// `dropout` its masks are missing (2 of the 34 s b h), and of 5 a s^2 b all but the output of softmax (2).
+/// equations 1-4. Fused attention keeps 4 a s b bytes of log-sum-exp in place of 5 a s^2 b for scores;
+/// without `dropout` its masks are missing (2 of the 34 s b h), and of 5 a s^2 b all but the output of
+/// softmax (2).
 LayerOps lower_layer(const Model& model, std::size_t layer, const Share& share, const Recompute& recompute);
 /// Its attention block alone: of the routing it depends on dispatched_rows only.
 BlockOps lower_attention(const Model& model, std::size_t layer, const Share& share,

@@ -61,8 +61,8 @@ class Synchronisation {
   /// Copies of an expert have each seen part of its tokens: their gradients are summed inside the expert
   /// group. Each then updates its own copy, so parameters need no traffic of their own.
   void sum_copies(ActorId actor);
-  /// The first and the last pipeline rank each have gradients of the embedding, and update a copy of their own
-  /// (Megatron-LM, core/distributed/finalize_model_grads.py).
+  /// The first and the last pipeline rank each have gradients of the embedding, and update a copy of their
+  /// own (Megatron-LM, core/distributed/finalize_model_grads.py).
   void sum_embeddings(ActorId actor);
   const Holdings& held_by(ActorId actor) const {
     return held_[static_cast<std::size_t>(step_.communicators().actors()[actor].pipeline_rank)];

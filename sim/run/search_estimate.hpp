@@ -56,7 +56,8 @@ class PipelineEstimate {
   double update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
                 const UpdateSeconds& each) const;
   double memory(const Rank& rank, const GradientPlan& plan, double replicas, double expert_replicas) const;
-  double sum_of_embeddings(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic) const;
+  double sum_of_embeddings(const GradientPlan& plan, const DivisionGroups& groups,
+                           TrafficTimes& traffic) const;
 
   const Scenario& scenario_;
   const PipelineProfile& profile_;

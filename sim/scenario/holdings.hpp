@@ -41,9 +41,9 @@ Holdings embedding_holdings(const Scenario& scenario);
 Holdings head_holdings(const Scenario& scenario);
 /// The same for a last stage that is apart from the first, or is not.
 Holdings head_holdings(const Scenario& scenario, bool is_apart);
-/// Elements on one device of the copy of the word embedding that a last stage needs where it does not stand on
-/// the rank of a first one: for a tied head, for multi-token prediction (Megatron-LM's embedding group), or for
-/// both; else 0.
+/// Elements on one device of the copy of the word embedding that a last stage needs where it does not stand
+/// on the rank of a first one: for a tied head, for multi-token prediction (Megatron-LM's embedding group),
+/// or for both; else 0.
 std::int64_t embedding_copy(const Scenario& scenario);
 /// The first and the last pipeline rank, where the latter has a copy of the embedding: the two sum its
 /// gradients.
