@@ -164,6 +164,23 @@ TEST_CASE(
   CHECK(held("dualpipe", tied) == 2 * copy);  // each stage is there twice
 }
 
+TEST_CASE("DeepSeek-V3's last rank has an embedding beside its head, and whole projections down to latents") {
+  const auto v3 = [](const std::vector<std::string>& sets) {
+    std::vector<Override> overrides;
+    for (const std::string& set : sets) overrides.push_back(parse_override(set));
+    return load_scenario(MOESIM_SOURCE "/scenarios/deepseek-v3-h800.json", overrides);
+  };
+  constexpr std::int64_t embedding = 926'679'040, down = 7168 * (1536 + 512 + 64);
+  for (const char* schedule : {"1f1b", "dualpipe"}) {
+    const Scenario scenario = v3({fmt::format("schedule.kind={}", schedule)});
+    CHECK(holdings(scenario, 15).of(HeldPart::embedding) == 2 * embedding);
+  }
+  const auto attention = [&](const char* tensor) {
+    return attention_holdings(v3({fmt::format("parallelism.tensor={}", tensor)}), 5).of(HeldPart::attention);
+  };
+  CHECK(attention("1") - attention("2") == (attention("1") - down) / 2);
+}
+
 TEST_CASE("Copies of the embedding sum their gradients between the first and the last stage, once a step") {
   constexpr std::int64_t copy = 512 * hidden;
   const auto run = [](const char* schedule, const char* more) {
