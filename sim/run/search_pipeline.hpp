@@ -53,7 +53,8 @@ struct PipelineProfile {
   std::vector<std::size_t> stage;  ///< of (rank, chunk)
   std::vector<PassCounts> work;    ///< by rank
   std::vector<PassCounts> paths;   ///< longest ones
-  /// Of (typical_kept, rank, chunk): when the rank holds most, chunks counted alike. The rank holds at least
+  /// Of (typical_kept, rank, chunk), or of the first ratio where no weight gradient is apart: when the rank
+  /// holds most, chunks counted alike. The rank holds at least
   /// these at once.
   std::vector<AliveCounts> alive;
 

@@ -320,10 +320,10 @@ TEST_CASE("Where the input is wrong no output file is written") {
 }
 
 TEST_CASE("A model that does not fit is reported, not refused") {
-  const Outcome outcome = run_moesim({"run", tiny, "--set", "cluster.device.memory=876 MB"});
+  const Outcome outcome = run_moesim({"run", tiny, "--set", "cluster.device.memory=2.24 GB"});
   CHECK(outcome.code == 0);
-  CHECK(outcome.out.find("876.9 MB of 876 MB: DOES NOT FIT\n") != std::string::npos);
-  const Value report = json_report(tiny, {"--set", "cluster.device.memory=876 MB"});
+  CHECK(outcome.out.find("2.241 GB of 2.24 GB: DOES NOT FIT\n") != std::string::npos);
+  const Value report = json_report(tiny, {"--set", "cluster.device.memory=2.24 GB"});
   CHECK(member(report, {"memory", "fits"}).kind == Value::Kind::boolean);
   CHECK(!member(report, {"memory", "fits"}).flag);
   // On the boundary: the last byte decides.

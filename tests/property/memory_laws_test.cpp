@@ -164,6 +164,23 @@ TEST_CASE(
   CHECK(held("dualpipe", tied) == 2 * copy);  // each stage is there twice
 }
 
+TEST_CASE("DeepSeek-V3's last rank has an embedding beside its head, and whole projections down to latents") {
+  const auto v3 = [](const std::vector<std::string>& sets) {
+    std::vector<Override> overrides;
+    for (const std::string& set : sets) overrides.push_back(parse_override(set));
+    return load_scenario(MOESIM_SOURCE "/scenarios/deepseek-v3-h800.json", overrides);
+  };
+  constexpr std::int64_t embedding = 926'679'040, down = 7168 * (1536 + 512 + 64);
+  for (const char* schedule : {"1f1b", "dualpipe"}) {
+    const Scenario scenario = v3({fmt::format("schedule.kind={}", schedule)});
+    CHECK(holdings(scenario, 15).of(HeldPart::embedding) == 2 * embedding);
+  }
+  const auto attention = [&](const char* tensor) {
+    return attention_holdings(v3({fmt::format("parallelism.tensor={}", tensor)}), 5).of(HeldPart::attention);
+  };
+  CHECK(attention("1") - attention("2") == (attention("1") - down) / 2);
+}
+
 TEST_CASE("Copies of the embedding sum their gradients between the first and the last stage, once a step") {
   constexpr std::int64_t copy = 512 * hidden;
   const auto run = [](const char* schedule, const char* more) {
@@ -221,8 +238,9 @@ TEST_CASE("What no tensor holds is the driver's part, and a buffer for each chan
     return outside_tensors(read_scenario(load_document_text(text, MOESIM_SOURCE "/scenarios/case.json")));
   };
   constexpr std::int64_t mib = 1 << 20, one = 12 * mib, channels = 16;
-  CHECK(outside("{}", 1).channels.count == 0);
-  CHECK(outside("{}", 1).driver.count == 558345748);  // 0.52 GiB
+  const OutsideTensors alone = outside_tensors(scenario_of({}));
+  CHECK(alone.channels.count == 0);
+  CHECK(alone.driver.count == 558345748);  // 0.52 GiB
   // All devices: a tree for small sums. Replicated parameters and experts: a ring each.
   CHECK(outside("{}", 8).channels.count == one * channels * (2 + 1 + 1));
   const std::string all_reduce = R"(, "gradient_sync": {"kind": "all_reduce"})";

@@ -39,7 +39,7 @@ TEST_CASE(
   const Outcome map = drawn({"--over", "batch.microbatch=1,2", "--over", "batch.sequence_length=512,1024",
                              "--plot", "peak_memory"});
   CHECK(has(map, "class=\"cell\""));
-  CHECK(has(map, ">peak memory (MB)<"));
+  CHECK(has(map, ">peak memory (GB)<"));
   const Outcome names = drawn({"--over", "routing.kind=balanced,top_k"});
   CHECK(has(names, ">top_k<"));
   CHECK(!has(names, "class=\"curve\""));  // names have no way between them
