@@ -113,21 +113,6 @@ void add_cross_queries(Block& block, const Context& c, std::int64_t source_rows)
   block.keep(held(c.tokens, c.heads * a.head_dim) + held(source_rows, key_value));
 }
 
-/// What the core's kernels write for backward besides its output. Fused: log-sum-exp in fp32. One by one
-/// (arXiv 2205.05198, section 4.1): the output of softmax, with dropout its mask and output too; and keys and
-/// values once for each head that shares them (Megatron-LM, core/transformer/dot_product_attention.py).
-double kept_by_core(const Context& c, const AttentionShape& shape) {
-  if (c.share.kernels.fused_attention) return 4.0 * static_cast<double>(c.tokens * c.heads);
-  const double rows = static_cast<double>(shape.batch * shape.sequence);
-  const double keys = static_cast<double>(shape.batch * shape.kv_sequence);
-  const double scores = rows * static_cast<double>(shape.kv_sequence * shape.heads);
-  const double kept = scores * (c.share.dropout ? bf16_bytes + 1 + bf16_bytes : bf16_bytes);
-  if (shape.heads == shape.kv_heads) return kept;
-  const double width = static_cast<double>(shape.head_dim + shape.value_head_dim);
-  const double own = keys / static_cast<double>(c.share.context) * static_cast<double>(shape.kv_heads);
-  return kept + bf16_bytes * width * (keys * static_cast<double>(shape.heads) - own);
-}
-
 /// The core's kernels, each called as the core is.
 std::vector<Op> named_kernels(const Context& c, OpPass pass, const AttentionShape& whole,
                               std::string_view name) {
@@ -136,17 +121,33 @@ std::vector<Op> named_kernels(const Context& c, OpPass pass, const AttentionShap
   return kernels;
 }
 
+/// What the core's kernels write for backward besides its output. Fused: log-sum-exp in fp32. One by one
+/// (arXiv 2205.05198, section 4.1): the output of softmax, with dropout its mask and output too; and keys and
+/// values once for each head that shares them (Megatron-LM, core/transformer/dot_product_attention.py).
+double kept_by_core(const Context& c, const AttentionShape& whole, const std::vector<Op>& kernels) {
+  if (c.share.kernels.fused_attention) return 4.0 * real(c.tokens) * real(c.heads);
+  const double keys = real(whole.batch) * real(whole.kv_sequence);
+  double scores = 0;
+  for (const Op& kernel : kernels)
+    scores += real(kernel.batch) * real(kernel.heads) * real(kernel.sequence) * real(kernel.kv_sequence);
+  const double kept = scores * (c.share.dropout ? bf16_bytes + 1 + bf16_bytes : bf16_bytes);
+  if (whole.heads == whole.kv_heads) return kept;
+  const double width = real(whole.head_dim) + real(whole.value_head_dim);
+  const double own = keys / real(c.share.context) * real(whole.kv_heads);
+  return kept + bf16_bytes * width * (keys * real(whole.heads) - own);
+}
+
 /// The core, the output projection and the residual.
 void add_core(Block& block, const Context& c, const AttentionShape& whole, std::string_view name) {
-  for (Op& kernel : named_kernels(c, OpPass::forward, whole, name))
-    block.forward(std::move(kernel), c.recompute.attention);
+  std::vector<Op> forward = named_kernels(c, OpPass::forward, whole, name);
+  if (!c.recompute.attention) block.keep(kept_by_core(c, whole, forward));
+  for (Op& kernel : forward) block.forward(std::move(kernel), c.recompute.attention);
   std::vector<Op> backward = named_kernels(c, OpPass::backward_input, whole, name);
   std::reverse(backward.begin(), backward.end());  // a block takes the last to run first
   for (Op& kernel : backward) block.backward(std::move(kernel));
   const std::int64_t output = c.heads * c.attention.value_head_dim;
   // The output is the next product's input too, and stays bf16 for the core's backward.
   block.keep(held(c.tokens, output));
-  if (!c.recompute.attention) block.keep(kept_by_core(c, shape));
   block.project(projection(c, "output projection", c.tokens, c.hidden, output, false));
   const Dropout dropout = dropout_of(c.share);
   block.stream(OpKind::elementwise, "attention residual", c.residual, c.hidden, 6 + dropout.forward,
