@@ -249,7 +249,7 @@ TEST_CASE("A point whose process is killed is tried again by the next start, the
       run_shell(std::string("bash -c 'ulimit -t 1; exec \"$0\" \"$@\"' ") + MOESIM_PROGRAM + line);
   INFO(killed.out << killed.err);
   CHECK(killed.code == 0);
-  CHECK(lines_of(killed.out).at(2) == "1000000,,,,,,,,the worker ended by signal 9");
+  CHECK(lines_of(killed.out).at(2) == "1000000,,,,,,,,the worker ended by signal 9,,");
   const SweepRequest request{.path = MOESIM_SOURCE "/" + pipeline,
                              .overrides = {parse_override("schedule.kind=gpipe")},
                              .axes = {{parse_swept_key(microbatches + "16,1000000,18")}}};
