@@ -108,7 +108,7 @@ OutsideTensors outside_tensors(const Scenario& scenario, const Communicating& of
   Channels channels(scenario);
   channels.add_tree(sizes.pipeline * sizes.stage_devices());
   for (const std::int64_t ranks : {sizes.tensor, sizes.expert_tensor})
-    scenario.sequence_parallel ? channels.add_ring(ranks) : channels.add_all_reduce(ranks);
+    scenario.divides_tokens() ? channels.add_ring(ranks) : channels.add_all_reduce(ranks);
   if (scenario.context_exchange == ContextExchange::ring) {
     channels.add_sends(first_of(layout, layout.context_groups()), 2);
   } else {

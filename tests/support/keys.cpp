@@ -110,7 +110,7 @@ void drop(Value& report, std::string_view name) {
 
 std::string facts(const std::string& json) {
   Value report = parse_json(json, "report");
-  for (const std::string_view name : {"about", "scenario", "ran", "estimate_s", "simulate_s"})
+  for (const std::string_view name : {"about", "plan", "scenario", "estimate_s", "simulate_s"})
     drop(report, name);
   if (Value* engine = report.find("engine")) {
     drop(*engine, "wall_s");

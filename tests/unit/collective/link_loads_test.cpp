@@ -93,6 +93,7 @@ TEST_CASE("Groups meet where they load a common link") {
   const Fabric fabric = two_nodes();
   LinkLoads loads(fabric);
   const auto add = [&](DeviceId from, DeviceId to) {
+    loads.begin_group();
     loads.add({.flows = {{from, to, 1}}, .latency = {}});
     return loads.meets();
   };
@@ -101,4 +102,7 @@ TEST_CASE("Groups meet where they load a common link") {
   CHECK(add(0, 1));
   loads.clear();
   CHECK_FALSE(add(0, 1));
+  loads.add({.flows = {{0, 1, 1}}, .latency = {}});  // more of the same group
+  CHECK_FALSE(loads.meets());
+  CHECK(loads.links_of_group().size() == loads.links().size());
 }

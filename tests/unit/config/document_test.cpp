@@ -184,7 +184,7 @@ TEST_CASE("Extending is a merge patch") {
   }
 }
 
-TEST_CASE("--set KEY=null takes a key away, in parts that are files too") {
+TEST_CASE("An override with null takes a key away, in parts that are files too") {
   const Folder folder("set-null");
   folder.write("part.json", R"({"x": 1, "y": {"z": 2, "w": 3}})");
   const std::string file = folder.write("a.json", R"({"a": 1, "part": "part.json", "list": [1, {"b": 2}]})");
