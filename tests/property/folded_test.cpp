@@ -46,8 +46,23 @@ Report report_of(const std::string& text, const char* resolution) {
 
 /// Sums in another order end a picosecond earlier or later, and communications that then share a link for
 /// that long carry it on: a few picoseconds, or one in ten million of a step of many thousand tasks.
+std::int64_t distance(Time one, Time other) { return std::abs(one.count - other.count); }
 bool are_equal(Time one, Time other) {
-  return std::abs(one.count - other.count) <= std::max<std::int64_t>(3, one.count / 10'000'000);
+  return distance(one, other) <= std::max<std::int64_t>(3, one.count / 10'000'000);
+}
+
+/// How far a device that is slower by one in ten million moves the step of a full run. Where one
+/// communication leaves another little of a link, a picosecond earlier or later is several at its end, and
+/// many of these in a row make a step that hangs on single picoseconds: about one of three thousand that are
+/// drawn.
+std::int64_t moves_by(testing::Drawn drawn, Time step) {
+  std::int64_t furthest = 0;
+  for (const int device : {0, 1}) {
+    drawn.faults = fmt::format(R"({{"stragglers": [{{"device": {}, "slowdown": 1.0000001}}]}})", device);
+    const Time moved = simulate(*testing::read_drawn(drawn)).report.step_time;
+    furthest = std::max(furthest, distance(moved, step));
+  }
+  return furthest;
 }
 
 /// 64 devices on a ring, eight pipeline ranks of four pairs that exchange tokens: sends to the next rank
@@ -118,7 +133,9 @@ TEST_CASE("A folded run equals the full run whatever the fabric, the layout and 
     const Report folded = simulate(*scenario).report;
     drawn.resolution = "full";
     const Report full = simulate(*testing::read_drawn(drawn)).report;
-    CHECK(are_equal(folded.step_time, full.step_time));
+    CAPTURE(folded.step_time.count, full.step_time.count);
+    const bool is_equal = are_equal(folded.step_time, full.step_time);
+    CHECK((is_equal || moves_by(drawn, full.step_time) >= distance(folded.step_time, full.step_time)));
     CHECK(folded.tasks <= full.tasks);
     for (const LinkClassReport& links : folded.link_classes) CHECK(links.max_utilization <= 1);
     ++compared;
