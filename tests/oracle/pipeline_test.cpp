@@ -127,7 +127,7 @@ TEST_CASE("ZB-V has no bubble in its own span when F = B = W and there are 2p - 
 // end with a flush: GPipe (arXiv 1811.06965), 1F1B and interleaving (arXiv 2104.04473), Chimera (arXiv
 // 2107.06925), DualPipe (arXiv 2412.19437).
 TEST_CASE(
-    "Ranks flow into the next step where the schedule's paper says so; elsewhere a rank spans the step") {
+    "Ranks flow into the next step where the schedule's paper says so, elsewhere a rank spans the step") {
   const std::vector<std::string> flowing{"zb_h2", "zb_v", "zb_auto"};
   for (const auto* entry : schedules()) {
     const std::string kind(entry->name);
