@@ -1,4 +1,5 @@
-// Names of tests travel through CMake lists and command lines: some signs would make tests vanish without a word.
+// Names of tests travel through CMake lists and command lines: some signs would make tests vanish without a
+// word.
 #include <catch2/catch.hpp>
 
 #include <filesystem>
