@@ -25,8 +25,9 @@ void search(const SearchOptions& options) {
        .overrides = overrides_of(options.common),
        .simulate = options.simulate,
        .jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency(),
-       .sees_files = output_check({.inputs = {{"SCENARIO", options.scenario}},
-                                   .outputs = {{"--svg", options.svg}, {"--out", options.common.out}}})});
+       .sees_files = output_check(
+           {.inputs = {{"SCENARIO", options.scenario}},
+            .outputs = {{"standard output", "-"}, {"--svg", options.svg}, {"--out", options.common.out}}})});
   const SearchResult& result = found.result;
   if (!options.common.quiet) {
     const auto estimated = result.ranked + result.cut[static_cast<std::size_t>(CutRule::memory)];

@@ -164,7 +164,8 @@ void run_points(const SweepOptions& options, const SweepPlan& plan, Workers& wor
 
 void check_files(const SweepOptions& options, const SweepPlan& plan) {
   const SeesFiles check = output_check({.inputs = {{"SCENARIO", options.scenario}},
-                                        .outputs = {{"--out", options.out == ":memory:" ? "" : options.out},
+                                        .outputs = {{"standard output", "-"},
+                                                    {"--out", options.out == ":memory:" ? "" : options.out},
                                                     {"--csv", options.csv},
                                                     {"--json-lines", options.json_lines},
                                                     {"--svg", options.svg}}});

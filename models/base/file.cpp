@@ -32,6 +32,15 @@ bool write_all(std::FILE* file, std::string_view content) {
   throw InputError(path, std::string("cannot be written: ") + std::strerror(errno));
 }
 
+/// Where links lead, to what is not there yet too; some lead in a circle.
+std::filesystem::path followed(const std::filesystem::path& path) {
+  std::error_code ignored;
+  std::filesystem::path place = std::filesystem::absolute(path);
+  for (int i = 0; i < 40 && std::filesystem::is_symlink(place, ignored); ++i)
+    place = place.parent_path() / std::filesystem::read_symlink(place, ignored);
+  return place;
+}
+
 /// Into what is there and is no file of its own, as /dev/null or a pipe: a rename would replace the device.
 void write_in_place(const std::string& path, std::string_view content) {
   const File file(std::fopen(path.c_str(), "wb"), &std::fclose);
@@ -78,11 +87,7 @@ bool is_same_file(const std::string& path, const std::string& other) {
   if (std::filesystem::exists(path, ignored) && std::filesystem::exists(other, ignored))
     return std::filesystem::equivalent(path, other, ignored);
   const auto name = [&](const std::filesystem::path& file) {
-    std::filesystem::path place = std::filesystem::absolute(file);
-    // A link to what is not there yet; some lead in a circle.
-    for (int i = 0; i < 40 && std::filesystem::is_symlink(place, ignored); ++i)
-      place = place.parent_path() / std::filesystem::read_symlink(place, ignored);
-    return std::filesystem::weakly_canonical(place, ignored).lexically_normal();
+    return std::filesystem::weakly_canonical(followed(file), ignored).lexically_normal();
   };
   return name(path) == name(other);
 }
@@ -97,12 +102,13 @@ void write_file(const std::string& path, std::string_view content) {
   if (std::filesystem::is_directory(there))
     throw InputError(path, "is a directory, expected the name of a file");
   if (std::filesystem::is_other(there)) return write_in_place(path, content);
-  const std::string temporary = path + "." + std::to_string(::getpid()) + ".tmp";
+  const std::string place = followed(path).string();  // a link stays a link
+  const std::string temporary = place + "." + std::to_string(::getpid()) + ".tmp";
   File file(std::fopen(temporary.c_str(), "wb"), &std::fclose);
   if (!file) fail_writing(path);
   const bool written = write_all(file.get(), content);
   const bool closed = std::fclose(file.release()) == 0;
-  if (!written || !closed || std::rename(temporary.c_str(), path.c_str()) != 0) {
+  if (!written || !closed || std::rename(temporary.c_str(), place.c_str()) != 0) {
     const int reason = errno;
     std::remove(temporary.c_str());
     errno = reason;

@@ -35,6 +35,20 @@ TEST_CASE("What is written is read back, and replaces what was there") {
   CHECK(files_in(folder) == 1);
 }
 
+TEST_CASE("A link that is written to stays a link, and what it leads to is new") {
+  const Folder folder("links");
+  namespace fs = std::filesystem;
+  folder.write("real", "old");
+  fs::create_symlink("real", folder.at("link"));
+  fs::create_symlink("to-come", folder.at("dangling"));
+  write_file(folder.at("link"), "new");
+  write_file(folder.at("dangling"), "there");
+  CHECK(fs::is_symlink(folder.at("link")));
+  CHECK(read_file(folder.at("real")) == "new");
+  CHECK(fs::is_symlink(folder.at("dangling")));
+  CHECK(read_file(folder.at("to-come")) == "there");
+}
+
 TEST_CASE("A file that cannot be written leaves nothing behind") {
   const Folder folder("unwritable");
   folder.write("sub/keep", "old");
