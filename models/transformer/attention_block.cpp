@@ -113,11 +113,19 @@ void add_cross_queries(Block& block, const Context& c, std::int64_t source_rows)
   block.keep(held(c.tokens, c.heads * a.head_dim) + held(source_rows, key_value));
 }
 
-/// The core's kernels, each called as the core is.
-std::vector<Op> named_kernels(const Context& c, OpPass pass, const AttentionShape& whole,
-                              std::string_view name) {
-  std::vector<Op> kernels = core_kernels(pass, c.share, whole);
-  for (Op& kernel : kernels) kernel.name = name;
+/// One of the cores of a block.
+struct Core {
+  std::uint8_t number = 0;
+  std::string_view name;
+  AttentionShape whole;  ///< before it is divided over context ranks
+};
+
+std::vector<Op> kernels_of(const Core& core, const Context& c, OpPass pass) {
+  std::vector<Op> kernels = core_kernels(pass, c.share, core.whole);
+  for (Op& kernel : kernels) {
+    kernel.name = core.name;
+    kernel.core = core.number;
+  }
   return kernels;
 }
 
@@ -138,11 +146,11 @@ double kept_by_core(const Context& c, const AttentionShape& whole, const std::ve
 }
 
 /// The core, the output projection and the residual.
-void add_core(Block& block, const Context& c, const AttentionShape& whole, std::string_view name) {
-  std::vector<Op> forward = named_kernels(c, OpPass::forward, whole, name);
-  if (!c.recompute.attention) block.keep(kept_by_core(c, whole, forward));
+void add_core(Block& block, const Context& c, const Core& core) {
+  std::vector<Op> forward = kernels_of(core, c, OpPass::forward);
+  if (!c.recompute.attention) block.keep(kept_by_core(c, core.whole, forward));
   for (Op& kernel : forward) block.forward(std::move(kernel), c.recompute.attention);
-  std::vector<Op> backward = named_kernels(c, OpPass::backward_input, whole, name);
+  std::vector<Op> backward = kernels_of(core, c, OpPass::backward_input);
   std::reverse(backward.begin(), backward.end());  // a block takes the last to run first
   for (Op& kernel : backward) block.backward(std::move(kernel));
   const std::int64_t output = c.heads * c.attention.value_head_dim;
@@ -168,6 +176,7 @@ void add_prediction_input(Block& block, const Context& c) {
 /// Gates stay bf16 (DeepSeek-V3, section 3.3.1); scores are kept in fp32. The permutation reads a row
 /// once and writes it for each destination; backward adds the copies' gradients up again.
 void add_routing(Block& block, const Context& c, const Experts& e) {
+  block.serve(LayerPart::router);
   block.project({.name = "router projection", .rows = c.residual, .width = e.count, .depth = c.hidden});
   const auto route = [&](OpPass pass) {
     // Weight and index of each choice, and in backward the weight's gradient.
@@ -182,11 +191,13 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
   block.keep(4.0 * real(c.residual) * real(e.count));
   const std::int64_t rows = c.share.dispatched_rows;
   if (rows == 0) return;
+  block.serve(LayerPart::attention);
   if (c.share.dispatch == Precision::fp8) {
     block.forward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::forward, c.residual, c.hidden,
                                  bf16_bytes + fp8_bytes));
   }
   const double summed = static_cast<double>(c.residual) / static_cast<double>(rows);
+  block.serve(LayerPart::dispatch);
   Op apart = make_streaming(OpKind::permute, "permute", OpPass::forward, rows, c.hidden,
                             element_bytes(c.share.dispatch) * (1 + summed));
   apart.top_k = e.top_k;
@@ -232,13 +243,13 @@ BlockOps lower_attention(const Model& model, std::size_t index, const Share& sha
   AttentionShape shape = core_shape(c, share.sequence_length);
   shape.window = a.window;
   shape.causal = layer.causal;
-  add_core(block, c, shape, "attention");
+  add_core(block, c, {.number = 0, .name = "attention", .whole = shape});
   if (layer.cross_attention) {
     const std::int64_t source = share.source_length > 0 ? share.source_length : share.sequence_length;
     add_cross_queries(block, c, share.sequences * source / share.context);
     shape = core_shape(c, source);
     shape.causal = false;
-    add_core(block, c, shape, "cross attention");
+    add_core(block, c, {.number = 1, .name = "cross attention", .whole = shape});
   }
   // The router reads bf16; a dense feed-forward reads what it multiplies with. The feed-forward block, whose
   // backward comes first, computes this norm again where that is chosen.

@@ -12,11 +12,13 @@ Op cast(OpPass pass, std::int64_t rows, std::int64_t width, double read) {
   return make_streaming(OpKind::elementwise, "fp8 cast", pass, rows, width, read + fp8_bytes);
 }
 
-void append(std::vector<Op>& to, Op op) {
-  if (op.bytes.count > 0) to.push_back(std::move(op));
-}
-
 }  // namespace
+
+void Block::append(std::vector<Op>& to, Op op) const {
+  if (op.bytes.count <= 0) return;
+  op.part = part_;
+  to.push_back(std::move(op));
+}
 
 void Block::forward(Op op, bool again) {
   if (again) append(again_, op);

@@ -59,6 +59,10 @@ struct Projection {
 /// Collects the ops of a block. Ops that move nothing are dropped.
 class Block {
  public:
+  explicit Block(LayerPart part = LayerPart::attention) : part_(part) {}
+
+  /// What comes from now on is for that part of the layer.
+  void serve(LayerPart part) { part_ = part; }
   /// Appends an op of the forward pass; `again` also runs it before the block's backward.
   void forward(Op op, bool again = false);
   /// Appends an op of a backward pass. Of the ops of one step, the last to run is given first.
@@ -87,11 +91,13 @@ class Block {
   BlockOps finish(bool full, double input_bytes);
 
  private:
+  void append(std::vector<Op>& to, Op op) const;
   void add_forward_cast(const Projection& projection);
   void add_input_cast(const Projection& projection);
   void add_weight_casts(const Projection& projection);
   void keep_for_weight(const Projection& projection);
 
+  LayerPart part_;
   std::vector<Op> forward_, again_;
   std::vector<Op> backward_input_, backward_weight_;  ///< last to run first
   double kept_ = 0, for_weight_ = 0;

@@ -60,8 +60,10 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
 /// Rows that came from several sources to several experts are brought into the order of experts, and back.
 void add_sort(Block& block, const Share& share, std::int64_t rows, std::int64_t hidden, bool before) {
   const double there = 2 * element_bytes(share.dispatch);
+  block.serve(before ? LayerPart::dispatch : LayerPart::combine);
   block.stream(OpKind::permute, before ? "rows to experts" : "rows from experts", rows, hidden,
                before ? there : 2 * bf16_bytes, before ? 2 * bf16_bytes : there);
+  block.serve(LayerPart::feed_forward);
 }
 
 void add_shared(Block& block, const Model& model, const Experts& e, const Share& share,
@@ -119,6 +121,7 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   if (rows == 0) return;
   const std::int64_t tokens = share.residual_rows();
   const double summed = static_cast<double>(tokens) / static_cast<double>(rows);
+  block.serve(LayerPart::combine);
   Op sum =
       make_streaming(OpKind::unpermute, "unpermute", OpPass::forward, rows, model.hidden, 2 + 2 * summed);
   sum.top_k = e.top_k;
@@ -129,6 +132,7 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
                              element_bytes(share.dispatch) * (1 + summed));
   spread.top_k = e.top_k;
   block.backward(std::move(spread));
+  block.serve(LayerPart::feed_forward);
   if (share.dispatch != Precision::fp8) return;
   block.backward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::backward_input, tokens, model.hidden,
                                 bf16_bytes + fp8_bytes));
@@ -153,7 +157,7 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   check_share(model, index, share);
   const Layer& layer = model.layers[index];
   const std::int64_t rows = share.residual_rows();
-  Block block;
+  Block block(LayerPart::feed_forward);
   if (recompute.norm) {
     block.run_again(
         make_streaming(OpKind::rms_norm, "feed-forward norm", OpPass::forward, rows, model.hidden, 4));

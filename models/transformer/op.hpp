@@ -33,11 +33,17 @@ inline constexpr std::array<std::string_view, op_kind_count> op_kind_names{
 /// Which part of training an op belongs to.
 enum class OpPass : std::uint8_t { forward, backward_input, backward_weight };
 
+/// What an op of a layer is for.
+enum class LayerPart : std::uint8_t { attention, router, dispatch, feed_forward, combine };
+inline constexpr std::size_t layer_part_count = 5;
+
 /// One operation. Fields that a kind does not use stay at their default.
 struct Op {
   OpKind kind = OpKind::gemm;
   std::string_view name;  ///< "q_a down-projection": static text, for tables
   OpPass pass = OpPass::forward;
+  LayerPart part = LayerPart::attention;
+  std::uint8_t core = 0;                  ///< attention: which of its block's cores the kernel belongs to
   Precision precision = Precision::bf16;  ///< of the operands of a product
   std::int64_t m = 0, n = 0, k = 0;       ///< product: rows, columns, depth; else m rows of n
   std::vector<std::int64_t> rows;         ///< grouped_gemm: rows (depth, for weight gradients) per expert

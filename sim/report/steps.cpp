@@ -9,32 +9,15 @@
 namespace moesim {
 namespace {
 
-/// What the ops of a layer are for.
-enum class Part : std::uint8_t { attention, router, dispatch, feed_forward, combine };
-constexpr std::size_t part_count = 5;
-using Parts = std::array<double, part_count>;
-
-/// Ops that stand in a block for the sake of another part.
-constexpr std::pair<std::string_view, Part> parts_of_ops[] = {
-    {"router projection", Part::router},  {"router", Part::router},
-    {"permute", Part::dispatch},          {"rows to experts", Part::dispatch},
-    {"rows from experts", Part::combine}, {"unpermute", Part::combine},
-};
-
-Part part_of_op(const Op& op, Part block) {
-  for (const auto& [name, part] : parts_of_ops) {
-    if (op.name == name) return part;
-  }
-  return block;
-}
+using Parts = std::array<double, layer_part_count>;
 
 /// Shares of the parts in the time of some ops of a block; all of it the block's where they take none.
-Parts split(const std::vector<Op>& ops, Part block, const Scenario& scenario) {
+Parts split(const std::vector<Op>& ops, LayerPart block, const Scenario& scenario) {
   Parts parts{};
   double sum = 0;
   for (const Op& op : ops) {
     const double time = to_seconds(time_of({op}, scenario).time);
-    parts[static_cast<std::size_t>(part_of_op(op, block))] += time;
+    parts[static_cast<std::size_t>(op.part)] += time;
     sum += time;
   }
   if (sum == 0) parts[static_cast<std::size_t>(block)] = sum = 1;
@@ -50,7 +33,7 @@ Splits splits_of_layer(const Scenario& scenario, std::size_t layer) {
   Splits splits;
   for (const bool feeds : {false, true}) {
     const BlockOps& block = feeds ? ops.feed_forward : ops.attention;
-    const Part part = feeds ? Part::feed_forward : Part::attention;
+    const LayerPart part = feeds ? LayerPart::feed_forward : LayerPart::attention;
     splits[feeds] = {split(block.forward, part, scenario), split(block.backward_input, part, scenario),
                      split(block.backward_weight, part, scenario)};
   }
@@ -80,11 +63,11 @@ class Sum {
         const auto layer = shape_[static_cast<std::size_t>(tag.layer)];
         const std::size_t pass = forward ? 0 : tag.pass == PassKind::backward_weight ? 2 : 1;
         const Parts& shares = splits_[layer][tag.work == Work::feed_forward][pass];
-        for (std::size_t part = 0; part < part_count; ++part) parts[part] += seconds * shares[part];
+        for (std::size_t part = 0; part < layer_part_count; ++part) parts[part] += seconds * shares[part];
         return;
       }
       case Work::embedding:
-        parts[static_cast<std::size_t>(Part::attention)] += seconds;
+        parts[static_cast<std::size_t>(LayerPart::attention)] += seconds;
         return;
       case Work::head:
         (forward ? sum_.loss : sum_.loss_backward) += seconds;
@@ -170,23 +153,23 @@ std::vector<StepReport> steps_of(const Scenario& scenario, const TaskGraph& grap
   const auto is_moe = [](const Layer& layer) { return layer.is_moe; };
   if (std::none_of(scenario.model.layers.begin(), scenario.model.layers.end(), is_moe)) return {};
   const Compute sum = compute_of(scenario, graph, timeline);
-  const auto forward = [&](Part part) { return sum.forward[static_cast<std::size_t>(part)]; };
-  const auto backward = [&](Part part) { return sum.backward[static_cast<std::size_t>(part)]; };
+  const auto forward = [&](LayerPart part) { return sum.forward[static_cast<std::size_t>(part)]; };
+  const auto backward = [&](LayerPart part) { return sum.backward[static_cast<std::size_t>(part)]; };
   double devices = 0;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) devices += graph.devices_of(actor);
   Rows rows(report, devices);
-  rows.add("attention", "", forward(Part::attention));
-  rows.add("router", "", forward(Part::router));
-  rows.add("dispatch", "", forward(Part::dispatch), Work::dispatch);
-  rows.add("experts", "", forward(Part::feed_forward));
-  rows.add("combine", "", forward(Part::combine), Work::combine);
+  rows.add("attention", "", forward(LayerPart::attention));
+  rows.add("router", "", forward(LayerPart::router));
+  rows.add("dispatch", "", forward(LayerPart::dispatch), Work::dispatch);
+  rows.add("experts", "", forward(LayerPart::feed_forward));
+  rows.add("combine", "", forward(LayerPart::combine), Work::combine);
   rows.add("loss", "", sum.loss);
   rows.add("backward", "loss", sum.loss_backward);
-  rows.add("backward", "combine", backward(Part::combine), Work::combine_backward);
-  rows.add("backward", "experts", backward(Part::feed_forward));
-  rows.add("backward", "dispatch", backward(Part::dispatch), Work::dispatch_backward);
-  rows.add("backward", "router", backward(Part::router));
-  rows.add("backward", "attention", backward(Part::attention));
+  rows.add("backward", "combine", backward(LayerPart::combine), Work::combine_backward);
+  rows.add("backward", "experts", backward(LayerPart::feed_forward));
+  rows.add("backward", "dispatch", backward(LayerPart::dispatch), Work::dispatch_backward);
+  rows.add("backward", "router", backward(LayerPart::router));
+  rows.add("backward", "attention", backward(LayerPart::attention));
   rows.add_gradients();
   rows.add("gradients", "optimizer", sum.optimizer);
   rows.add("gradients", "parameters", 0, Work::parameter);

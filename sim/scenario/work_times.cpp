@@ -26,7 +26,7 @@ BlockTimes sum(BlockTimes a, const BlockTimes& b) {
 
 /// Whether an op is the next kernel of the same attention core.
 bool continues(const Op& op, const Op& next) {
-  return next.kind == OpKind::attention && next.name == op.name && next.pass == op.pass;
+  return next.kind == OpKind::attention && next.core == op.core && next.pass == op.pass;
 }
 
 /// A kernel for each block of keys, or else kernels whose work is even over blocks.
