@@ -175,7 +175,7 @@ __device__ float2 found_in(const Words (&held)[S::vectors], const Words (&slope)
   return found;
 }
 
-/// Whether the copy engine serves rows of that width, and quicker than threads that read for themselves.
+/// Whether the copy engine serves such rows, and is quicker than threads that read for themselves.
 bool is_wide(Int width);
 bool is_wide_backward(Int rows, Int width);
 /// As rms_norm and rms_norm_backward, for such rows.

@@ -8,6 +8,7 @@
 namespace measure::norm {
 namespace {
 
+// Code for devices before Hopper is empty: a program that is built for Hopper is taken to run there.
 using Wide = Split<0, 4>;          // 32 elements a thread, and two blocks a multiprocessor
 using WideBackward = Split<0, 2>;  // 16, and one block
 constexpr int threads = 256, backward_threads = 640;
@@ -41,7 +42,7 @@ class Arrivals {
   }
   __device__ Int row(int n) const { return static_cast<Int>(chunk(n)) * at_.groups + at_.group; }
   /// This thread's part of its row of the n-th chunk; beyond the last row zero. Then sends for one more
-  /// chunk.
+  /// chunk, in the place of the one before, which other warps may still read: the sender waits for them.
   __device__ void take(int n, Words (&to)[Tensors][S::vectors]) {
     const int stage = n % Stages;
     hopper::wait(&barriers_.full[stage], n / Stages & 1);

@@ -4,8 +4,8 @@
 namespace measure {
 namespace {
 
-constexpr int threads =
-    64;  // of a block: small ones, so that most of a short call's blocks are there at once
+/// Of a block: small ones, so that most of a short call's blocks are there at once.
+constexpr int threads = 64;
 
 /// `Lanes` neighbouring lanes share a token. Each has `Own` experts: a chunk of every `Lanes`, so that what
 /// they read and write together is one piece. As many as `Most` experts are chosen.
@@ -90,7 +90,7 @@ __device__ void keep_largest(int* keys, const int* others) {
 /// other list, and the one whose part is 2^k further on, are each found by an exclusive or with a constant.
 template <int Most>
 struct MergedOverLanes {
-  /// From a lane to the one with the mirrored part, of lists that lie on `Lanes` lanes each.
+  /// From a lane to the one with the mirrored part, of lists that lie on `lanes_of_list` lanes each.
   __host__ __device__ static constexpr int mirror(int lanes_of_list) {
     return lanes_of_list + lanes_of_list / 2;
   }
@@ -213,7 +213,7 @@ __device__ void sort_own(int (&keys)[S::most], const unsigned (&words)[S::own / 
   for (int i = 0; i < most; ++i) keys[i] = all[i];
 }
 
-/// The largest two logits of a lane's even and odd experts.
+/// The largest logit of a lane's even experts, and that of its odd ones.
 template <class S>
 __device__ __nv_bfloat162 largest_of_lane(const unsigned (&words)[S::own / 2]) {
   const auto of = [](unsigned two) { return *reinterpret_cast<const __nv_bfloat162*>(&two); };
@@ -244,7 +244,7 @@ __device__ void merge_whole(int (&keys)[Most]) {
   }
 }
 
-/// The largest keys of a token: in the lane with the n-th part the n-th `kept` of them. Answers n; lanes
+/// The largest keys of a token: in the lane with the n-th part the n-th `kept` of them. Returns n; lanes
 /// beyond the last key have one too large. Merging whole lists takes more operations and fewer exchanges
 /// between lanes in a row: it is quicker where many lanes have much to sort.
 template <class S>

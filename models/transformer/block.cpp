@@ -1,7 +1,6 @@
 #include "models/transformer/block.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <utility>
 

@@ -1,7 +1,6 @@
 #include "sim/lower/communicators.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "models/base/error.hpp"

@@ -1,8 +1,5 @@
 #include "sim/lower/tiers.hpp"
 
-#include <algorithm>
-#include <utility>
-
 namespace moesim {
 namespace {
 

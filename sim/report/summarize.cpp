@@ -181,9 +181,7 @@ void check_work(const Scenario& scenario, const Report& report) {
   const GemmBehaviour& gemm = device.gemm_in(Precision::bf16);
   const double best = std::max(
       {1.0, gemm.sustained, device.attention_forward.efficiency, device.attention_backward.efficiency});
-  const Flops each = training_flops_per_token(scenario.model, scenario.batch.sequence_length, true,
-                                              scenario.model.prediction_layers > 0);
-  const double rate = each.count * report.tokens_per_second_per_device();
+  const double rate = report.flops_per_device(MfuAttention::causal).count;
   if (rate <= best * gemm.peak.count) return;
   throw RunError(
       fmt::format("the step comes to {:.0f} % of the device's peak in bf16, more than it can do: "

@@ -44,13 +44,10 @@ double utilization(const Scenario&, const Simulation& run) {
   return 100 * run.report.mfu();
 }
 
-/// The same with attention counted whole, as Megatron-LM did until Core 0.11: over all keys, as if none were
-/// masked.
-double whole_utilization(const Scenario& scenario, const Simulation& run) {
-  const Model& model = scenario.model;
-  const Flops whole =
-      training_flops_per_token(model, scenario.batch.sequence_length, false, model.prediction_layers > 0);
-  return 100 * whole.count * token_rate(scenario, run) / run.report.peak.count;
+/// The same with attention counted whole, whatever the scenario counts.
+double whole_utilization(const Scenario&, const Simulation& run) {
+  need_model(run.report);
+  return 100 * run.report.mfu(MfuAttention::whole);
 }
 
 /// Of tensors: published peaks are those of PyTorch's allocator.

@@ -151,10 +151,6 @@ class OverlappedShares {
   std::vector<std::pair<LayerCost, double>> known_;
 };
 
-}  // namespace
-
-namespace {
-
 /// Passes in which a rank gets something from another rank, one for each of its chunks: forwards or
 /// backwards.
 struct Arrivals {

@@ -25,8 +25,8 @@ struct UpdateSeconds {
 std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_layer, double embedding,
                                        double head, std::int64_t stages);
 
-/// Layers of each stage, as many on each, and the last ones what is left: one at least, where `may_be_empty`
-/// maybe none.
+/// Layers of each stage: as many on each, and on the last ones what is left. That is one at least, or with
+/// `may_be_empty` none.
 std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages, bool may_be_empty = false);
 
 /// Of an update on the scenario's device.

@@ -3,15 +3,11 @@
 
 #include "models/base/error.hpp"
 #include "sim/run/search_space.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/scenario/fit.hpp"
+#include "sim/scenario/fold.hpp"
 
 namespace moesim {
 namespace {
-
-/// As a scenario's own limits (sim/scenario/scenario.cpp).
-constexpr double most_tasks = 2e8;
-constexpr std::int64_t most_microbatches = 1'000'000;
-constexpr std::int64_t most_tokens = 1'000'000'000;
 
 bool is_before(const Ranked& a, const Ranked& b) {
   return a.estimate.seconds != b.estimate.seconds ? a.estimate.seconds < b.estimate.seconds

@@ -127,7 +127,8 @@ PassCounts work_of(const std::vector<Slot>& slots) {
   return work;
 }
 
-/// Microbatches of each chunk alive at the moment when the rank holds most.
+/// Microbatches of each chunk alive at the moment when the rank holds most, where one keeps `kept` after its
+/// input gradient of what it kept before.
 void add_alive(const std::vector<Slot>& slots, std::size_t chunks, double kept,
                std::vector<AliveCounts>& alive) {
   std::vector<AliveCounts> now(chunks), most(chunks);

@@ -53,9 +53,9 @@ struct PipelineProfile {
   std::vector<std::size_t> stage;  ///< of (rank, chunk)
   std::vector<PassCounts> work;    ///< by rank
   std::vector<PassCounts> paths;   ///< longest ones
-  /// Of (typical_kept, rank, chunk), or of the first ratio where no weight gradient is apart: when the rank
-  /// holds most, chunks counted alike. The rank holds at least
-  /// these at once.
+  /// Of (typical_kept, rank, chunk), or of the first ratio where no weight gradient is apart:
+  /// microbatches alive when the rank holds most, chunks counted alike. The rank holds at least these
+  /// at once.
   std::vector<AliveCounts> alive;
 
   std::span<const AliveCounts> alive_on(std::size_t rank, std::size_t kept) const {

@@ -48,17 +48,11 @@ struct PipelineSizes {
 PipelineSizes read_pipeline_sizes(Reader reader);
 /// Durations as given: of one chunk, or of one rank for schedules that split them over its chunks.
 PassDurations read_fixed_cost(Reader reader);
-/// Throws InputError for a collective that does not do the operation, and for a group that does not divide
-/// the devices.
-/// Says in `words` which collective it is.
+/// Says in `words` which collective it is. Throws InputError for one that does not do the operation, and for
+/// a group that does not divide the devices.
 OneCommunication read_communication(Reader reader, const Fabric& fabric, std::string& words);
 /// Reads the scenario's own key "recompute".
 Recompute read_recompute(Reader& reader);
-
-/// A part's kind with its other keys, as "interleaved (chunks=2)"; `usual` where it has no kind.
-std::string words_of(const Reader& part, std::string_view usual);
-/// The scenario's key "recompute" as "norm+activation".
-std::string recompute_words(const Reader& reader);
 
 /// The part of that name, or one without keys where it is not given.
 Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help);

@@ -20,7 +20,7 @@ struct Drawn {
   std::string text() const;
 };
 
-/// What is drawn may not fit: read_drawn() then answers nothing.
+/// What is drawn may not fit: read_drawn() then returns nothing.
 Drawn draw(RandomStream random);
 std::optional<Scenario> read_drawn(const Drawn& drawn);
 
