@@ -173,19 +173,25 @@ struct Launch {
   int lanes_of_row, groups, ring;
 };
 
+/// Built for others too, these kernels are empty there.
+bool has_copy_engine() {
 #ifdef MEASURE_HOPPER
-constexpr bool has_copy_engine = true;
+  int device = 0, major = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  return major >= 9;
 #else
-constexpr bool has_copy_engine = false;
+  return false;
 #endif
+}
 constexpr Int widest = 8192;
 
 }  // namespace
 
-bool is_wide(Int width) { return has_copy_engine && width > 6144 && width <= widest; }
+bool is_wide(Int width) { return width > 6144 && width <= widest && has_copy_engine(); }
 // Few rows are over before reading ahead has gained what its beginning costs.
 bool is_wide_backward(Int rows, Int width) {
-  return has_copy_engine && rows >= 2048 && width > 2048 && width <= widest;
+  return rows >= 2048 && width > 2048 && width <= widest && has_copy_engine();
 }
 
 void wide(const Half* x, const Half* weight, Half* out, Int rows, Int width, cudaStream_t stream) {
