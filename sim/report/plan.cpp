@@ -83,6 +83,22 @@ std::string communication_alone(const Scenario& scenario) {
                      print(one.bytes), groups, scenario.words.collective);
 }
 
+std::vector<std::string> parts_of(const std::string& text, const std::string& separator) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + separator.size();
+  }
+  return parts;
+}
+
+void keep_shared(std::vector<std::string>& parts, const std::vector<std::string>& others) {
+  std::erase_if(parts, [&](const std::string& part) {
+    return std::find(others.begin(), others.end(), part) == others.end();
+  });
+}
+
 }  // namespace
 
 std::string print(const PlanChoices& choices) {
@@ -112,23 +128,18 @@ std::string plan_line(const Scenario& scenario) {
 }
 
 std::string common_plan(const std::vector<std::string>& lines) {
-  const auto parts_of = [](const std::string& line) {
-    std::vector<std::string> parts;
-    for (std::size_t begin = 0; begin <= line.size();) {
-      const std::size_t end = std::min(line.find(", ", begin), line.size());
-      parts.push_back(line.substr(begin, end - begin));
-      begin = end + 2;
-    }
-    return parts;
-  };
   if (lines.empty()) return {};
-  std::vector<std::string> common = parts_of(lines.front());
+  std::vector<std::string> common = parts_of(lines.front(), ", ");
+  std::vector<std::string> sizes = parts_of(common.front(), " x ");
   for (const std::string& line : lines) {
-    const std::vector<std::string> parts = parts_of(line);
-    std::erase_if(common, [&](const std::string& part) {
-      return std::find(parts.begin(), parts.end(), part) == parts.end();
-    });
+    const std::vector<std::string> parts = parts_of(line, ", ");
+    keep_shared(sizes, parts_of(parts.front(), " x "));
+    keep_shared(common, parts);
   }
+  // Of layouts that differ, the sizes that they share.
+  const std::string shared_sizes = fmt::format("{}", fmt::join(sizes, " x "));
+  if (!sizes.empty() && (common.empty() || common.front() != shared_sizes))
+    common.insert(common.begin(), shared_sizes);
   return fmt::format("{}", fmt::join(common, ", "));
 }
 
