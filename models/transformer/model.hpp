@@ -1,6 +1,7 @@
 // A transformer as a value: its layers, how many parameters each has, and what each does.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -80,6 +81,10 @@ struct Model {
   /// Whether a layer belongs to multi-token prediction.
   bool is_prediction(std::size_t layer) const {
     return layer + static_cast<std::size_t>(prediction_layers) >= layers.size();
+  }
+  /// Whether some layer has experts.
+  bool has_experts() const {
+    return std::any_of(layers.begin(), layers.end(), [](const Layer& layer) { return layer.is_moe; });
   }
   friend bool operator==(const Model&, const Model&) = default;
 };

@@ -35,9 +35,8 @@ class Resources {
 
   /// From now on does without those.
   void leave_out(const std::vector<bool>& resources) {
-    std::replace_if(
-        seen_.begin(), seen_.end(),
-        [&, next = std::size_t{0}](std::uint32_t) mutable { return resources[next++]; }, always);
+    for (std::size_t resource = 0; resource < seen_.size(); ++resource)
+      if (resources[resource]) seen_[resource] = always;
   }
 
   std::vector<std::uint64_t> of(const Footprint& group) {

@@ -28,8 +28,7 @@ class Explorer {
         tables_(tables),
         explored_(explored),
         optimizer_(update_seconds(tables.scenario())),
-        has_experts_(std::any_of(tables.scenario().model.layers.begin(), tables.scenario().model.layers.end(),
-                                 [](const Layer& layer) { return layer.is_moe; })) {}
+        has_experts_(tables.scenario().model.has_experts()) {}
 
   void sizes(std::size_t tensor, std::size_t context) {
     std::uint64_t number = tensor * space_.context.size() + context;

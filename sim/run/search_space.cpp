@@ -206,10 +206,8 @@ SearchSpace search_space(const Value& document, const Scenario& base) {
   const auto given_or = [&](const std::vector<std::int64_t>& given, std::vector<std::int64_t> otherwise) {
     return given.empty() ? std::move(otherwise) : given;
   };
-  const bool has_experts = std::any_of(base.model.layers.begin(), base.model.layers.end(),
-                                       [](const Layer& layer) { return layer.is_moe; });
   const std::vector<std::int64_t> all = divisors(devices);
-  const std::vector<std::int64_t> of_experts = has_experts ? all : std::vector<std::int64_t>{1};
+  const std::vector<std::int64_t> of_experts = base.model.has_experts() ? all : std::vector<std::int64_t>{1};
   space.tensor = given_or(bounds.tensor, all);
   space.context = given_or(bounds.context, all);
   space.pipeline = given_or(bounds.pipeline, all);

@@ -22,10 +22,6 @@ constexpr std::int64_t most_ranks = 30'000;
   reader.fail(key, fmt::format("{} {} do not divide by {} {}", whole, what, by, parts));
 }
 
-bool has_experts(const Model& model) {
-  return std::any_of(model.layers.begin(), model.layers.end(), [](const Layer& l) { return l.is_moe; });
-}
-
 /// The product of the sizes against the devices.
 void fit_devices(const Reader& reader, std::int64_t devices, Sizes& sizes) {
   const std::int64_t product = sizes.pipeline * sizes.tensor * sizes.context;
@@ -60,7 +56,7 @@ void fit_model(const Reader& reader, const Model& model, const Sizes& sizes) {
   }
   for (const auto& [key, size] :
        {std::pair{"expert", sizes.expert}, std::pair{"expert_tensor", sizes.expert_tensor}}) {
-    if (size == 1 || has_experts(model)) continue;
+    if (size == 1 || model.has_experts()) continue;
     reader.fail(fmt::format("parallelism.{}", key),
                 fmt::format("is {}, but the model '{}' has no experts", size, model.name));
   }
@@ -89,7 +85,7 @@ void fit_groups(const Reader& reader, const Scenario& scenario) {
   if (const std::optional<std::string> misfit = layout.misfit())
     reader.fail("parallelism.placement", *misfit);
   const Sizes& sizes = layout.sizes();
-  if (scenario.divides_tokens() || !has_experts(scenario.model)) return;
+  if (scenario.divides_tokens() || !scenario.model.has_experts()) return;
   if (sizes.expert_tensor != sizes.tensor) {
     reader.fail("parallelism.expert_tensor",
                 fmt::format("is {}, expected {} as tensor: without sequence_parallel all ranks of a tensor "
@@ -147,7 +143,7 @@ void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism
                 fmt::format("is {}, expected at most {}", parallelism.sizes.pipeline, most_ranks));
   }
   if (devices % parallelism.sizes.pipeline == 0) {
-    apply_layout(reader, devices / parallelism.sizes.pipeline, has_experts(scenario.model), parallelism);
+    apply_layout(reader, devices / parallelism.sizes.pipeline, scenario.model.has_experts(), parallelism);
   }
   fit_devices(reader, devices, parallelism.sizes);
   fit_model(reader, scenario.model, parallelism.sizes);

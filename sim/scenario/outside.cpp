@@ -90,13 +90,11 @@ std::vector<DeviceId> first_of(const Layout& layout, const std::vector<Group>& g
 void add_synchronisation(const Scenario& scenario, const Communicating& of, Channels& channels) {
   const Sizes& sizes = of.layout.sizes();
   const std::int64_t holders = of.is_bidirectional ? 2 : 1;
-  const bool has_experts = std::any_of(scenario.model.layers.begin(), scenario.model.layers.end(),
-                                       [](const Layer& layer) { return layer.is_moe; });
   const auto add = [&](std::int64_t ranks) {
     of.plan.updater == Updater::every_rank ? channels.add_all_reduce(ranks) : channels.add_ring(ranks);
   };
   add(sizes.data * sizes.context * holders);
-  if (has_experts) add(sizes.expert_data() * holders);
+  if (scenario.model.has_experts()) add(sizes.expert_data() * holders);
   if (of.sums_embedding) channels.add_all_reduce(2);
 }
 
