@@ -7,8 +7,8 @@
 #include <memory>
 
 #include "models/base/file.hpp"
+#include "models/base/grouped.hpp"
 #include "models/transformer/model.hpp"
-#include "sim/report/grouped.hpp"
 #include "tools/command.hpp"
 
 namespace moesim {

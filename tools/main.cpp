@@ -6,7 +6,7 @@
 
 #include "models/base/error.hpp"
 #include "models/config/reader.hpp"
-#include "sim/run/ranks.hpp"
+#include "sim/sweep/ranks.hpp"
 #include "tools/command.hpp"
 
 namespace {

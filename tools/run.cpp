@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "models/base/file.hpp"
-#include "sim/report/trace.hpp"
 #include "sim/run/repeat.hpp"
+#include "sim/write/trace.hpp"
 #include "tools/command.hpp"
 
 namespace moesim {

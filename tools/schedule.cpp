@@ -8,7 +8,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
-#include "sim/report/diagram.hpp"
+#include "sim/picture/diagram.hpp"
 #include "sim/run/simulate.hpp"
 #include "tools/command.hpp"
 

@@ -6,7 +6,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
-#include "sim/run/search.hpp"
+#include "sim/search/search.hpp"
 #include "tools/command.hpp"
 
 namespace moesim {

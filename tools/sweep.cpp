@@ -12,11 +12,11 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
-#include "sim/run/crew.hpp"
-#include "sim/run/fleet.hpp"
-#include "sim/run/measure.hpp"
-#include "sim/run/sweep.hpp"
-#include "sim/run/sweep_plot.hpp"
+#include "sim/sweep/crew.hpp"
+#include "sim/sweep/fleet.hpp"
+#include "sim/sweep/measure.hpp"
+#include "sim/sweep/sweep.hpp"
+#include "sim/sweep/sweep_plot.hpp"
 #include "tools/command.hpp"
 
 namespace moesim {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 
-#include "sim/report/grouped.hpp"
+#include "models/base/grouped.hpp"
 
 namespace moesim {
 namespace {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "models/config/document.hpp"
-#include "sim/report/comparison.hpp"
 #include "sim/scenario/axes.hpp"
+#include "sim/write/comparison.hpp"
 
 namespace moesim {
 

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "models/config/document.hpp"
-#include "sim/report/validation.hpp"
 #include "sim/run/figures.hpp"
+#include "sim/write/validation.hpp"
 
 namespace moesim {
 

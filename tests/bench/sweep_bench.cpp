@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "sim/run/crew.hpp"
-#include "sim/run/sweep.hpp"
+#include "sim/sweep/crew.hpp"
+#include "sim/sweep/sweep.hpp"
 
 namespace {
 

@@ -5,12 +5,12 @@
 #include <catch2/catch.hpp>
 
 #include "sim/collective/collective.hpp"
-#include "sim/run/search.hpp"
 #include "sim/run/simulate.hpp"
 #include "sim/scenario/holdings.hpp"
 #include "sim/scenario/outside.hpp"
 #include "sim/scenario/share.hpp"
 #include "sim/schedule/stage.hpp"
+#include "sim/search/search.hpp"
 
 using namespace moesim;
 

@@ -9,7 +9,7 @@
 #include "models/base/error.hpp"
 #include "models/base/random.hpp"
 #include "sim/collective/collective.hpp"
-#include "sim/run/search.hpp"
+#include "sim/search/search.hpp"
 #include "tests/support/folder.hpp"
 
 using namespace moesim;

@@ -7,8 +7,8 @@
 #include <cmath>
 
 #include "models/base/random.hpp"
-#include "sim/run/search.hpp"
 #include "sim/run/simulate.hpp"
+#include "sim/search/search.hpp"
 
 using namespace moesim;
 

@@ -7,10 +7,10 @@
 
 #include "models/base/error.hpp"
 #include "models/routing/skew.hpp"
-#include "sim/report/search_report.hpp"
 #include "sim/run/repeat.hpp"
-#include "sim/run/search.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/search/report.hpp"
+#include "sim/search/search.hpp"
 
 namespace moesim::testing {
 namespace {

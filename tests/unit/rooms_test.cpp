@@ -18,12 +18,12 @@ namespace {
 
 /// Floors from the ground up. A room may include rooms of lower floors and itself.
 const std::map<std::string, int> floors{
-    {"models/base", 0},    {"models/config", 1},  {"models/transformer", 2},
-    {"models/cluster", 2}, {"models/routing", 2}, {"models/cost", 3},
-    {"sim/schedule", 4},   {"sim/graph", 4},      {"sim/gradient", 4},
-    {"sim/engine", 5},     {"sim/collective", 5}, {"sim/scenario", 6},
-    {"sim/lower", 7},      {"sim/report", 7},     {"sim/run", 8},
-    {"tools", 9}};
+    {"models/base", 0},    {"models/config", 1}, {"models/transformer", 2}, {"models/cluster", 2},
+    {"models/routing", 2}, {"models/cost", 3},   {"sim/schedule", 4},       {"sim/graph", 4},
+    {"sim/gradient", 4},   {"sim/engine", 5},    {"sim/collective", 5},     {"sim/scenario", 6},
+    {"sim/lower", 7},      {"sim/estimate", 7},  {"sim/report", 7},         {"sim/picture", 8},
+    {"sim/write", 8},      {"sim/run", 9},       {"sim/search", 10},        {"sim/sweep", 10},
+    {"tools", 11}};
 
 /// A library and the paths that may include it.
 struct Fence {
@@ -32,10 +32,10 @@ struct Fence {
 };
 
 const std::vector<Fence> fences{{"simgrid/", {"sim/engine/simgrid.cpp"}},
-                                {"sqlite3", {"sim/run/results.cpp"}},
-                                {"mpi.h", {"sim/run/mpi.cpp"}},
+                                {"sqlite3", {"sim/sweep/results.cpp"}},
+                                {"mpi.h", {"sim/sweep/mpi.cpp"}},
                                 {"boost/", {"models/cluster/*.cpp", "sim/graph/*.cpp"}},
-                                {"nlohmann/", {"models/config/*.cpp", "sim/report/*.cpp"}},
+                                {"nlohmann/", {"models/config/*.cpp", "sim/write/*.cpp"}},
                                 {"cuda", {"kernels/"}},
                                 {"cublas", {"kernels/"}},
                                 {"CLI/", {"tools/"}},

@@ -1,0 +1,301 @@
+#include "sim/estimate/costs.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+
+#include "sim/scenario/outside.hpp"
+#include "sim/scenario/share.hpp"
+
+namespace moesim {
+namespace {
+
+double count(Bytes bytes) { return static_cast<double>(bytes.count); }
+
+void add(const auto& block, LayerCost& cost) {
+  cost.forward += block.alone[0];
+  cost.backward_input += block.alone[1];
+  cost.backward_weight += block.alone[2];
+  cost.contended += block.contended[0] + block.contended[1] + block.contended[2];
+  cost.activations += block.activations;
+  cost.for_weight += block.for_weight;
+}
+
+}  // namespace
+
+LayerCost& LayerCost::operator+=(const LayerCost& more) {
+  forward += more.forward;
+  backward_input += more.backward_input;
+  backward_weight += more.backward_weight;
+  contended += more.contended;
+  forward_sent += more.forward_sent;
+  backward_sent += more.backward_sent;
+  attention_forward += more.attention_forward;
+  attention_input += more.attention_input;
+  attention_weight += more.attention_weight;
+  dispatch += more.dispatch;
+  context_forward += more.context_forward;
+  context_backward += more.context_backward;
+  combine += more.combine;
+  before_attention += more.before_attention;
+  after_attention += more.after_attention;
+  before_experts += more.before_experts;
+  after_experts += more.after_experts;
+  again += more.again;
+  hidden += more.hidden;
+  activations += more.activations;
+  for_weight += more.for_weight;
+  replicated += more.replicated;
+  experts += more.experts;
+  gathered += more.gathered;
+  scattered += more.scattered;
+  largest = std::max(largest, more.largest);
+  placeholders = std::max(placeholders, more.placeholders);
+  head_placeholders += more.head_placeholders;
+  return *this;
+}
+
+LayerCost& LayerCost::operator*=(double factor) {
+  for (double* seconds : {&forward, &backward_input, &backward_weight, &contended, &forward_sent,
+                          &backward_sent, &attention_forward, &attention_input, &attention_weight, &dispatch,
+                          &combine, &context_forward, &context_backward, &before_attention, &after_attention,
+                          &before_experts, &after_experts, &again, &hidden})
+    *seconds *= factor;
+  return *this;
+}
+
+SearchTables::SearchTables(Scenario scenario) : scenario_(std::move(scenario)), traffic_(scenario_) {
+  scenario_.loads.reset();  // the estimate knows how busy the busiest rank is, no more
+  is_uneven_ = has_uneven_loads(scenario_);
+  for (const std::size_t first : first_of_shape(scenario_.model)) {
+    auto known = std::find(layer_of_shape_.begin(), layer_of_shape_.end(), first);
+    if (known == layer_of_shape_.end()) known = layer_of_shape_.insert(known, first);
+    shape_of_layer_.push_back(static_cast<std::size_t>(known - layer_of_shape_.begin()));
+  }
+}
+
+DivisionGroups SearchTables::groups(const Division& division) {
+  const Layout layout(division.sizes, division.placement);
+  const std::int64_t last = division.sizes.pipeline - 1;
+  const auto add = [&](const std::vector<Group>& groups, bool both) {
+    std::vector<std::vector<DeviceId>> devices;
+    for (const Group& group : groups) {
+      std::vector<DeviceId>& members = devices.emplace_back();
+      for (const std::uint32_t position : group) members.push_back(layout.device(0, position));
+      if (!both) continue;
+      for (const std::uint32_t position : group) members.push_back(layout.device(last, position));
+    }
+    return traffic_.add(std::move(devices));
+  };
+  const std::vector<Group> data = layout.data_groups();
+  const std::vector<Group> expert_data = layout.expert_data_groups();
+  const bool can_be_both = last > 0;
+  std::vector<std::vector<DeviceId>> sends, ends;
+  for (std::uint32_t position = 0; position < division.sizes.stage_devices(); ++position) {
+    sends.push_back({layout.device(0, position), layout.device(std::min<std::int64_t>(1, last), position)});
+    ends.push_back({layout.device(0, position), layout.device(last, position)});
+  }
+  return {.expert = add(layout.expert_groups(), false),
+          .tensor = add(layout.tensor_groups(), false),
+          .context = add(layout.context_groups(), false),
+          .expert_tensor = add(layout.expert_tensor_groups(), false),
+          .data = {add(data, false), add(data, can_be_both)},
+          .expert_data = {add(expert_data, false), add(expert_data, can_be_both)},
+          .send = traffic_.add(std::move(sends)),
+          .ends = traffic_.add(std::move(ends)),
+          .outside = outside(layout)};
+}
+
+std::array<std::array<std::array<double, 2>, 2>, 2> SearchTables::outside(const Layout& layout) const {
+  std::array<std::array<std::array<double, 2>, 2>, 2> bytes{};
+  for (const bool both : {false, true}) {
+    for (const bool every : {false, true}) {
+      for (const bool sums : {false, true}) {
+        GradientPlan plan;
+        plan.updater = every ? Updater::every_rank : Updater::owner;
+        bytes[both][every][sums] = count(outside_tensors(scenario_, {layout, plan, both, sums}).total());
+      }
+    }
+  }
+  return bytes;
+}
+
+double SearchTables::spread_of_layout() {
+  const std::int64_t ranks = scenario_.layout.sizes().expert;
+  if (ranks == 1) return 0;
+  const bool nodes_count = scenario_.placement == Placement::balanced;
+  const std::array<std::int64_t, 3> key{ranks, tokens_per_device(scenario_),
+                                        nodes_count ? even_nodes(scenario_) : 1};
+  const auto known = spreads_.find(key);
+  if (known != spreads_.end()) return known->second;
+  const double more = busiest_over_mean_rows(scenario_) - 1;
+  return spreads_[key] = std::max(0.0, more) / (largest_over_mean(1, ranks) - 1);
+}
+
+void SearchTables::become(const Division& division, std::int64_t microbatch, const Recompute& recompute) {
+  scenario_.layout = Layout(division.sizes, division.placement);
+  scenario_.batch.microbatch = microbatch;
+  scenario_.recompute = recompute;
+  if (is_uneven_) scenario_.routing_spread = spread_of_layout();
+}
+
+SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
+  BlockCost cost;
+  const std::array<const std::vector<Op>*, 3> passes{&ops.forward, &ops.backward_input, &ops.backward_weight};
+  for (std::size_t pass = 0; pass < 3; ++pass) {
+    const Timed timed = time_of(*passes[pass], scenario_);
+    cost.alone[pass] = to_seconds(timed.time);
+    cost.contended[pass] = cost.alone[pass] * timed.slowdown;
+    const std::int64_t context = scenario_.layout.sizes().context;
+    if (context == 1) continue;
+    for (const Piece& piece : pieces_of(*passes[pass], scenario_)) {
+      if (!piece.is_core()) continue;
+      const bool is_ring = scenario_.context_exchange == ContextExchange::ring;
+      cost.context_buffer = std::max(cost.context_buffer, count(piece.keys_and_values) * 2 *
+                                                              (is_ring ? 2.0 : static_cast<double>(context)));
+      cost.cores.push_back({pass, piece});
+    }
+  }
+  cost.activations = count(ops.activations);
+  cost.for_weight = count(ops.for_weight);
+  if (scenario_.placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
+  return cost;
+}
+
+const std::vector<SearchTables::BlockCost>& SearchTables::attention(const Key& key) {
+  const auto [place, is_new] = attention_.try_emplace(key);
+  if (!is_new) return place->second;
+  for (const std::size_t layer : layer_of_shape_) {
+    Share share = share_of(scenario_);
+    share.dispatched_rows = dispatched_rows(scenario_, layer);
+    place->second.push_back(cost_of(lower_attention(scenario_.model, layer, share, scenario_.recompute)));
+  }
+  return place->second;
+}
+
+const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key& key) {
+  const auto [place, is_new] = feed_forward_.try_emplace(key);
+  if (!is_new) return place->second;
+  for (const std::size_t layer : layer_of_shape_) {
+    const auto cost_with = [&](const std::vector<std::int64_t>& rows) {
+      Share share = share_of(scenario_);
+      share.expert_rows = rows;
+      share.dispatched_rows = dispatched_rows(scenario_, layer);
+      return cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute));
+    };
+    place->second.push_back(cost_with(expert_rows(scenario_, layer)));
+    // The busiest rank differs from layer to layer, so none holds as much as all the busiest together.
+    const double spread = scenario_.routing_spread;
+    if (is_uneven_) scenario_.routing_spread = 0;
+    const std::vector<std::int64_t> rows = expert_rows(scenario_, layer);
+    if (is_uneven_) {
+      const BlockCost even = cost_with(rows);
+      place->second.back().activations = even.activations;
+      place->second.back().for_weight = even.for_weight;
+    }
+    scenario_.routing_spread = spread;
+    if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
+    const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
+                      row_bytes(scenario_.model.hidden, scenario_.precision.combine);
+    place->second.back().exchange_buffer =
+        count(row * std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
+  }
+  return place->second;
+}
+
+const std::array<SearchTables::BlockCost, 2>& SearchTables::ends(const Key& key) {
+  const auto [place, is_new] = ends_.try_emplace(key);
+  if (!is_new) return place->second;
+  const Share share = share_of(scenario_);
+  BlockCost embedding = cost_of(lower_embedding(scenario_.model, share));
+  BlockCost head = cost_of(lower_head(scenario_.model, share, scenario_.fused_loss));
+  const auto predictions = static_cast<double>(scenario_.model.prediction_layers);
+  for (std::size_t pass = 0; pass < 3; ++pass) {
+    head.alone[pass] += predictions * (head.alone[pass] + embedding.alone[pass]);
+    head.contended[pass] += predictions * (head.contended[pass] + embedding.contended[pass]);
+  }
+  head.activations += predictions * (head.activations + embedding.activations);
+  head.for_weight += predictions * (head.for_weight + embedding.for_weight);
+  place->second = {embedding, head};
+  return place->second;
+}
+
+void SearchTables::add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost) {
+  cost.replicated += static_cast<double>(held.replicated());
+  cost.experts += static_cast<double>(held.experts());
+  cost.largest = cost.parameters();
+  const Collectives& all = scenario_.collectives;
+  const auto both = [&](Operation operation, const Collective& collective, double element) {
+    return traffic_.seconds(groups.data[0], operation, collective, element * cost.replicated) +
+           traffic_.seconds(groups.expert_data[0], operation, collective, element * cost.experts);
+  };
+  if (scenario_.gradient_sync.updater == Updater::server) return;  // the collectives are of another kind
+  cost.gathered = both(Operation::all_gather, *all.parameters, 2);
+  cost.scattered =
+      both(Operation::reduce_scatter, *all.gradients, count(size_of(scenario_.precision.gradient)));
+}
+
+LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, const BlockCost& attention,
+                              const BlockCost& feed_forward) {
+  const std::size_t number = layer_of_shape_[shape];
+  LayerCost cost;
+  add(attention, cost);
+  add(feed_forward, cost);
+  cost.attention_forward = attention.alone[0];
+  cost.attention_input = attention.alone[1];
+  cost.attention_weight = attention.alone[2];
+  add_sent(number, groups, cost);
+  add_context(attention, groups, cost);
+  Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(number));
+  held += feed_forward_holdings(scenario_, static_cast<std::int64_t>(number));
+  add_held(held, groups, cost);
+  std::vector<WeightShape> weights = attention.weights;
+  weights.insert(weights.end(), feed_forward.weights.begin(), feed_forward.weights.end());
+  cost.placeholders = count(placeholder_bytes(std::move(weights)));
+  return cost;
+}
+
+const std::vector<double>& SearchTables::paces() {
+  std::vector<double>& known = paces_[scenario_.layout.sizes().pipeline];
+  if (known.empty()) known = paces_of(scenario_);
+  return known;
+}
+
+MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups& groups,
+                                  std::int64_t microbatch, const RecomputeChoice& recompute,
+                                  std::size_t recompute_number) {
+  become(division, microbatch, recompute.recompute);
+  const Sizes& sizes = division.sizes;
+  const auto again = static_cast<std::int64_t>(recompute_number);
+  // But for attention, tokens are alike whichever sequence they are from.
+  const std::int64_t tokens = share_of(scenario_).tokens();
+  const std::vector<BlockCost>& attentions =
+      attention({sizes.tensor, sizes.context, microbatch, again, 0, 0});
+  const std::vector<BlockCost>& feed_forwards =
+      feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor,
+                    std::bit_cast<std::int64_t>(scenario_.routing_spread)});
+  const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
+  MicrobatchCost cost;
+  cost.paces = paces();
+  for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
+    cost.layers.push_back(layer(shape, groups, attentions[shape], feed_forwards[shape]));
+    cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);
+    cost.context_buffer = std::max(cost.context_buffer, attentions[shape].context_buffer);
+  }
+  add(both_ends[0], cost.embedding);
+  LayerCost head;
+  add(both_ends[1], head);
+  head.head_placeholders = count(placeholder_bytes(both_ends[1].weights));
+  add_sent_at_ends(groups, cost.embedding, head);
+  add_held(embedding_holdings(scenario_), groups, cost.embedding);
+  for (const bool is_apart : {false, true}) {
+    cost.heads[is_apart] = head;
+    add_held(head_holdings(scenario_, is_apart), groups, cost.heads[is_apart]);
+  }
+  cost.embedding_copy = static_cast<double>(embedding_copy(scenario_));
+  cost.send_buffer = count(send_buffers(scenario_));
+  if (sizes.pipeline > 1) add_sends(groups, cost);
+  return cost;
+}
+
+}  // namespace moesim

@@ -1,0 +1,347 @@
+#include "sim/estimate/estimate.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "models/base/error.hpp"
+
+namespace moesim {
+namespace {
+
+/// Stages needed for the layers from each one to the end, none above `cap`. False where one layer alone is
+/// above it.
+bool count_stages(const std::vector<double>& weights, double cap, std::vector<std::int64_t>& needed) {
+  needed.assign(weights.size() + 1, 0);
+  std::size_t end = weights.size();
+  double sum = 0;
+  for (std::size_t begin = weights.size(); begin-- > 0;) {
+    sum += weights[begin];
+    while (sum > cap && end > begin) sum -= weights[--end];
+    if (end == begin) return false;
+    needed[begin] = needed[end] + 1;
+  }
+  return true;
+}
+
+double shard(double elements, double ranks) { return std::ceil(elements / ranks); }
+
+}  // namespace
+
+std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_layer, double embedding,
+                                       double head, std::int64_t stages) {
+  std::vector<double> weights = seconds_of_layer;
+  weights.front() += embedding;
+  weights.back() += head;
+  const double all = std::accumulate(weights.begin(), weights.end(), 0.0);
+  const double most = *std::max_element(weights.begin(), weights.end());
+  double low = std::max(most, all / static_cast<double>(stages)) * (1 - 1e-9);
+  double high = all / static_cast<double>(stages) + most;  // enough, whatever the order
+  std::vector<std::int64_t> needed;
+  while (high - low > 1e-4 * low) {
+    const double middle = (low + high) / 2;
+    const bool fits = count_stages(weights, middle, needed) && needed.front() <= stages;
+    (fits ? high : low) = middle;
+  }
+  const double cap = high * (1 + 1e-9);
+  ensure(count_stages(weights, cap, needed), "the slowest stage holds any layer");
+  std::vector<std::int64_t> split;
+  double rest = all;
+  std::size_t next = 0;
+  for (std::int64_t left = stages; left > 0; --left) {
+    const double even = rest / static_cast<double>(left);
+    double sum = 0;
+    const std::size_t begin = next;
+    const auto more_to_come = [&] { return static_cast<std::int64_t>(weights.size() - next) > left - 1; };
+    while (next < weights.size() && more_to_come() &&
+           (next == begin || needed[next] > left - 1 ||
+            (sum + weights[next] / 2 <= even && sum + weights[next] <= cap)))
+      sum += weights[next++];
+    rest -= sum;
+    split.push_back(static_cast<std::int64_t>(next - begin));
+  }
+  return split;
+}
+
+std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages, bool may_be_empty) {
+  const std::int64_t each = (layers + stages - 1) / stages;
+  std::vector<std::int64_t> split;
+  for (std::int64_t left = layers; static_cast<std::int64_t>(split.size()) < stages; left -= split.back()) {
+    const std::int64_t after = stages - static_cast<std::int64_t>(split.size()) - 1;
+    split.push_back(std::min(may_be_empty ? left : left - after, each));
+  }
+  return split;
+}
+
+namespace {
+
+/// Seconds an element of a long stream that moves that many bytes for each.
+double streaming(double bytes, const Scenario& scenario) {
+  if (bytes == 0) return 0;
+  constexpr std::int64_t many = 1'000'000'000;
+  const Op op = make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, many, 1, bytes);
+  return to_seconds(time_of({op}, scenario).time) / static_cast<double>(many);
+}
+
+}  // namespace
+
+UpdateSeconds update_seconds(const Scenario& scenario) {
+  const UpdateTraffic traffic = update_traffic(scenario);
+  return {streaming(traffic.held, scenario), streaming(traffic.updated, scenario)};
+}
+
+std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+                                   const std::vector<std::int64_t>& layers_per_stage) {
+  std::vector<LayerCost> stages(layers_per_stage.size());
+  std::size_t layer = 0;
+  for (std::size_t stage = 0; stage < stages.size(); ++stage) {
+    for (std::int64_t i = 0; i < layers_per_stage[stage]; ++i)
+      stages[stage] += cost.layers[shape_of_layer[layer++]];
+  }
+  stages.front() += cost.embedding;
+  return stages;
+}
+
+namespace {
+
+/// What the rank holds at the worst of the moments that the profile knows.
+double most_alive(const PipelineProfile& profile, std::size_t rank, const std::vector<LayerCost>& stages) {
+  const std::span<const std::size_t> held = profile.stages_of(rank);
+  double most = 0;
+  const std::size_t moments = profile.alive.size() / (profile.work.size() * profile.chunks);
+  for (std::size_t kept = 0; kept < moments; ++kept) {
+    const std::span<const AliveCounts> alive = profile.alive_on(rank, kept);
+    double sum = 0;
+    for (std::size_t chunk = 0; chunk < held.size(); ++chunk) {
+      const LayerCost& stage = stages[held[chunk]];
+      sum += alive[chunk].for_backward * stage.activations + alive[chunk].for_weight * stage.for_weight;
+    }
+    most = std::max(most, sum);
+  }
+  return most;
+}
+
+/// Time of a forward beside a backward over that of one after the other, by what a rank holds: most ranks of
+/// a pipeline hold the same.
+class OverlappedShares {
+ public:
+  OverlappedShares(const SearchTables& tables, std::size_t stages)
+      : layers_(static_cast<double>(tables.shape_of_layer().size()) / static_cast<double>(stages)),
+        slowed_(tables.scenario().collectives.slowed_by_compute) {
+    const auto context = static_cast<double>(tables.scenario().layout.sizes().context);
+    if (tables.scenario().context_exchange == ContextExchange::ring) beside_ = (context - 1) / context;
+  }
+
+  /// Of a rank whose stages, so many, add up to `sum`.
+  double of(const LayerCost& sum, std::size_t stages) {
+    for (const auto& [known, share] : known_) {
+      if (known == sum) return share;
+    }
+    LayerCost mean = sum;
+    mean *= 1 / static_cast<double>(stages);
+    const double share =
+        mean.total() <= 0 ? 1 : overlapped_seconds(mean, layers_, slowed_, beside_) / mean.total();
+    known_.emplace_back(sum, share);
+    return share;
+  }
+
+ private:
+  double layers_, slowed_, beside_ = 0;
+  std::vector<std::pair<LayerCost, double>> known_;
+};
+
+/// Passes in which a rank gets something from another rank, one for each of its chunks: forwards or
+/// backwards.
+struct Arrivals {
+  double forward = 0, backward = 0;
+};
+
+/// In a pipeline of one direction neighbouring stages may be on one rank, as at the turn of a V.
+Arrivals arrivals_of(const PipelineProfile& profile, std::size_t rank) {
+  const std::span<const std::size_t> held = profile.stages_of(rank);
+  const auto comes_from = [&](std::size_t stage) {
+    return profile.is_bidirectional || std::find(held.begin(), held.end(), stage) == held.end();
+  };
+  Arrivals arrivals;
+  for (const std::size_t stage : held) {
+    if (stage > 0 && comes_from(stage - 1)) ++arrivals.forward;
+    if (stage + 1 < static_cast<std::size_t>(profile.stages) && comes_from(stage + 1)) ++arrivals.backward;
+  }
+  return arrivals;
+}
+
+}  // namespace
+
+PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchCost& cost,
+                                   const PipelineProfile& profile, std::vector<LayerCost> stages)
+    : scenario_(tables.scenario()), profile_(profile), ranks_(profile.work.size()) {
+  buffers_ = cost.exchange_buffer + cost.context_buffer + cost.send_buffer;
+  send_ = cost.send;
+  stages.back() += cost.heads[profile.is_head_apart ? 1 : 0];
+  if (profile.is_head_apart) embedding_copy_ = cost.embedding_copy;
+  const auto chunks = static_cast<double>(profile.chunks);
+  OverlappedShares shares(tables, stages.size());
+  for (std::size_t r = 0; r < ranks_.size(); ++r) {
+    Rank& rank = ranks_[r];
+    LayerCost sum;
+    const std::span<const std::size_t> held = profile.stages_of(r);
+    for (const std::size_t stage : held) sum += stages[stage];
+    rank.activations = most_alive(profile, r, stages);
+    const double pace = cost.paces[r];
+    const auto [arrive, come_back] = arrivals_of(profile, r);
+    const double gathers = cost.gather_sent * arrive;
+    const double gathers_back = cost.gather_sent * come_back;
+    rank.passes.forward = (pace * sum.forward + sum.forward_sent + gathers) / chunks;
+    const bool overlaps = profile.work[r].overlapped > 0;
+    const double hidden = profile.weights_apart || overlaps ? 0 : sum.hidden;
+    rank.passes.backward_input =
+        (pace * sum.backward_input + sum.backward_sent - hidden + gathers_back) / chunks;
+    rank.passes.backward_weight = pace * sum.backward_weight / chunks;
+    const double share = overlaps ? shares.of(sum, held.size()) : 1;
+    rank.passes.overlapped =
+        (share * (sum.total() + (pace - 1) * sum.compute()) + gathers + gathers_back) / chunks;
+    rank.gathered = sum.gathered / chunks;
+    rank.scattered = sum.scattered / chunks;
+    rank.replicated = sum.replicated;
+    rank.experts = sum.experts;
+    rank.largest = sum.largest;
+    rank.placeholders = sum.placeholders + sum.head_placeholders;
+  }
+}
+
+namespace {
+
+/// Passes that gather parameters and reduce gradients: before and after what they compute, or beside it,
+/// which then takes as long as the longer of the two.
+PassSeconds synchronised(PassSeconds passes, double gathered, double scattered, bool is_beside) {
+  const auto more = [&](double seconds, double sent) {
+    return is_beside ? std::max(0.0, sent - seconds) : sent;
+  };
+  const double backward = passes.backward_input + passes.backward_weight;
+  passes.forward += more(passes.forward, gathered);
+  passes.overlapped += more(passes.overlapped, 2 * gathered + scattered);
+  const double gathered_more = more(passes.backward_input, gathered);
+  passes.backward_input += gathered_more;
+  passes.backward_weight += more(backward, gathered + scattered) - gathered_more;
+  return passes;
+}
+
+}  // namespace
+
+/// The slowest rank's work, and what the longest path has beyond a rank's work where all stages are alike.
+double PipelineEstimate::makespan(const GradientPlan& plan) const {
+  const double gathers = plan.shards_parameters && !plan.gathers_once ? 1 : 0;
+  const double scatters = plan.shards_gradients ? 1 : 0;
+  PassSeconds mean{.send = send_};
+  double slowest = 0;
+  const auto count = static_cast<double>(ranks_.size());
+  for (std::size_t r = 0; r < ranks_.size(); ++r) {
+    const PassSeconds passes = synchronised(ranks_[r].passes, gathers * ranks_[r].gathered,
+                                            scatters * ranks_[r].scattered, plan.overlap);
+    slowest = std::max(slowest, total(profile_.work[r], passes));
+    mean.forward += passes.forward / count;
+    mean.backward_input += passes.backward_input / count;
+    mean.backward_weight += passes.backward_weight / count;
+    mean.overlapped += passes.overlapped / count;
+  }
+  double even = 0;
+  for (const PassCounts& work : profile_.work) even = std::max(even, total(work, mean));
+  double longest = even;
+  for (const PassCounts& path : profile_.paths) longest = std::max(longest, total(path, mean));
+  return slowest + longest - even;
+}
+
+/// Of the rank with most parameters: gradients, optimizer and parameters, one after the other.
+double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
+                                const UpdateSeconds& each) const {
+  const Rank& rank = *std::max_element(ranks_.begin(), ranks_.end(), [](const Rank& a, const Rank& b) {
+    return a.replicated + a.experts < b.replicated + b.experts;
+  });
+  const std::size_t both = profile_.is_bidirectional ? 1 : 0;
+  const auto seconds = [&](Operation operation, const Collective& collective, double element) {
+    return traffic.seconds(groups.data[both], operation, collective, element * rank.replicated) +
+           traffic.seconds(groups.expert_data[both], operation, collective, element * rank.experts);
+  };
+  const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
+  double sum = 0;
+  if (!plan.shards_gradients) {
+    sum = seconds(gradient_operation(plan.updater), *scenario_.collectives.gradients, gradient);
+    const PassSeconds& last = rank.passes;  // the microbatch that gradients beside compute hide behind
+    if (plan.overlap) sum = std::max(0.0, sum - last.backward_input - last.backward_weight);
+  }
+  sum += sum_of_embeddings(plan, groups, traffic);
+  double elements = rank.replicated + rank.experts;
+  if (plan.updater == Updater::owner) {
+    elements = shard(rank.replicated, static_cast<double>(traffic.group_size(groups.data[both]))) +
+               shard(rank.experts, static_cast<double>(traffic.group_size(groups.expert_data[both])));
+  }
+  sum += elements * each.updated + (rank.replicated + rank.experts) * each.held;
+  const bool comes_back =
+      plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.shards_parameters);
+  if (comes_back || plan.gathers_once) {
+    const Operation operation =
+        plan.updater == Updater::server ? Operation::broadcast : Operation::all_gather;
+    sum += seconds(operation, *scenario_.collectives.parameters, 2);
+  }
+  return sum;
+}
+
+/// Of the gradients of the embedding's two copies, or of a rank's shard of them.
+double PipelineEstimate::sum_of_embeddings(const GradientPlan& plan, const DivisionGroups& groups,
+                                           TrafficTimes& traffic) const {
+  if (embedding_copy_ == 0) return 0;
+  const std::size_t both = profile_.is_bidirectional ? 1 : 0;
+  const auto replicas = static_cast<double>(traffic.group_size(groups.data[both]));
+  const double elements = plan.shards_gradients ? shard(embedding_copy_, replicas) : embedding_copy_;
+  const Collectives& all = scenario_.collectives;
+  const Collective& collective = plan.updater == Updater::server ? *all.servers : *all.gradients;
+  return traffic.seconds(groups.ends, Operation::all_reduce, collective,
+                         elements * static_cast<double>(size_of(scenario_.precision.gradient).count));
+}
+
+/// As memory_of_ranks() counts it, less what shards round up to.
+double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan, double replicas,
+                                double expert_replicas) const {
+  const double held = rank.replicated + rank.experts;
+  const double sharded = rank.replicated / replicas + rank.experts / expert_replicas;
+  const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
+  const double state = 4 + 2 * static_cast<double>(size_of(scenario_.precision.moments).count);
+  double sum = rank.activations + rank.placeholders + buffers_;
+  sum += 2 * (plan.shards_parameters ? sharded : held);
+  sum += gradient * (plan.shards_gradients ? sharded : held);
+  sum += state * (plan.updater == Updater::owner ? sharded : held);
+  const double at_once = plan.overlap ? 2 : 1;
+  const auto buckets = [&](double elements, double ranks, double count) {
+    if (ranks <= 1) return 0.0;
+    const Bytes bucket =
+        plan.bucket_for(static_cast<std::int64_t>(ranks), size_of(scenario_.precision.gradient));
+    return std::min(gradient * elements, static_cast<double>(bucket.count)) * count;
+  };
+  if (plan.shards_parameters) {
+    const double units = std::min(held, rank.largest * at_once);
+    return sum + 2 * (plan.gathers_once ? held : units) + gradient * units;
+  }
+  if (plan.shards_gradients)
+    return sum + buckets(rank.replicated, replicas, at_once) +
+           buckets(rank.experts, expert_replicas, at_once);
+  if (plan.updater != Updater::server) return sum;
+  return sum + buckets(rank.replicated, replicas, replicas - 1) +
+         buckets(rank.experts, expert_replicas, expert_replicas - 1);
+}
+
+Estimate PipelineEstimate::with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
+                                const UpdateSeconds& each) const {
+  const std::size_t both = profile_.is_bidirectional ? 1 : 0;
+  const auto replicas = static_cast<double>(traffic.group_size(groups.data[both]));
+  const auto expert_replicas = static_cast<double>(traffic.group_size(groups.expert_data[both]));
+  Estimate estimate;
+  for (const Rank& rank : ranks_)
+    estimate.memory = std::max(estimate.memory, memory(rank, plan, replicas, expert_replicas));
+  const std::size_t on_every_rank = plan.updater == Updater::every_rank ? 1 : 0;
+  estimate.memory += groups.outside[both][on_every_rank][embedding_copy_ > 0 ? 1 : 0];
+  estimate.seconds = makespan(plan) + update(plan, groups, traffic, each);
+  return estimate;
+}
+
+}  // namespace moesim

@@ -1,0 +1,241 @@
+#include "sim/estimate/pipeline.hpp"
+
+#include <algorithm>
+
+#include "models/base/error.hpp"
+#include "models/base/hash.hpp"
+#include "sim/schedule/replay.hpp"
+#include "sim/schedule/stage.hpp"
+
+namespace moesim {
+namespace {
+
+/// F : B : W : F with BW : send, from balanced passes over recomputation (long B) to small weight gradients.
+constexpr std::array<PassDurations, 5> typical{
+    PassDurations{Time{1000}, Time{1000}, Time{1000}, Time{3000}, Time{10}},
+    PassDurations{Time{1000}, Time{1300}, Time{700}, Time{2200}, Time{20}},
+    PassDurations{Time{1000}, Time{2000}, Time{900}, Time{3000}, Time{100}},
+    PassDurations{Time{1000}, Time{1500}, Time{300}, Time{2500}, Time{300}},
+    PassDurations{Time{1000}, Time{1000}, Time{500}, Time{2000}, Time{0}}};
+
+void count(PassCounts& counts, const Slot& slot, double times = 1) {
+  if (slot.overlapped) {
+    counts.overlapped += times;
+  } else if (slot.pass == Pass::forward) {
+    counts.forward += times;
+  } else if (slot.pass == Pass::backward_weight) {
+    counts.backward_weight += times;
+  } else {
+    counts.backward_input += times;
+    if (slot.pass == Pass::backward) counts.backward_weight += times;
+  }
+}
+
+/// Walks back from the last slot to end, each time to what it waited for.
+class LongestPath {
+ public:
+  LongestPath(const Order& order, const PassDurations& durations)
+      : order_(order), send_(durations.send), times_(replay(order, durations)) {
+    const auto cells = static_cast<std::size_t>(order.model_stages() * order.microbatches());
+    forwards_.resize(cells);
+    backwards_.resize(cells);
+    for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) {
+      for (std::size_t i = 0; i < order.ranks[rank].size(); ++i) {
+        const Slot& slot = order.ranks[rank][i];
+        if (slot.pass == Pass::backward_weight) continue;
+        (slot.pass == Pass::forward ? forwards_ : backwards_)[cell(stage(rank, slot), slot)] = {rank, i};
+      }
+    }
+  }
+
+  PassCounts counts() {
+    At at = last();
+    PassCounts counts;
+    while (true) {
+      if (is_second_half(at)) --at.slot;
+      count(counts, slot(at));
+      if (start(at).count == 0 || !step_back(at, counts)) return counts;
+    }
+  }
+
+ private:
+  struct At {
+    std::size_t rank = 0, slot = 0;
+  };
+
+  const Slot& slot(const At& at) const { return order_.ranks[at.rank][at.slot]; }
+  Time start(const At& at) const { return times_.starts[at.rank][at.slot]; }
+  Time end(const At& at) const { return times_.ends[at.rank][at.slot]; }
+  std::size_t stage(std::size_t rank, const Slot& s) const {
+    return stage_of(order_, static_cast<std::int64_t>(rank), s);
+  }
+  std::size_t cell(std::size_t stage, const Slot& s) const {
+    return stage * static_cast<std::size_t>(order_.microbatches()) + static_cast<std::size_t>(s.microbatch);
+  }
+  bool is_second_half(const At& at) const {
+    return at.slot > 0 && order_.ranks[at.rank][at.slot - 1].overlapped;
+  }
+
+  At last() const {
+    At latest;
+    for (std::size_t rank = 0; rank < order_.ranks.size(); ++rank) {
+      if (order_.ranks[rank].empty()) continue;
+      const At here{rank, order_.ranks[rank].size() - 1};
+      if (order_.ranks[latest.rank].empty() || end(here) > end(latest) || rank == 0) latest = here;
+    }
+    return latest;
+  }
+
+  bool step_back(At& at, PassCounts& counts) const {
+    const Time begin = start(at);
+    const bool is_pair = slot(at).overlapped;
+    for (std::size_t half = 0; half < (is_pair ? 2U : 1U); ++half) {
+      if (came_from_stage({at.rank, at.slot + half}, begin, at, counts)) return true;
+    }
+    if (at.slot == 0) return false;
+    --at.slot;
+    return true;
+  }
+
+  bool came_from_stage(const At& waiting, Time begin, At& at, PassCounts& counts) const {
+    const Slot& s = slot(waiting);
+    const std::size_t here = stage(waiting.rank, s);
+    const bool forward = s.pass == Pass::forward;
+    const std::size_t last_stage = static_cast<std::size_t>(order_.model_stages()) - 1;
+    if (s.pass == Pass::backward_weight || (forward && here == 0) || (!forward && here == last_stage))
+      return false;
+    const At from = (forward ? forwards_ : backwards_)[cell(forward ? here - 1 : here + 1, s)];
+    const bool sends = from.rank != waiting.rank;
+    if (end(from) + (sends ? send_ : Time{}) != begin) return false;
+    counts.send += sends ? 1 : 0;
+    at = from;
+    return true;
+  }
+
+  const Order& order_;
+  Time send_;
+  Replay times_;
+  std::vector<At> forwards_, backwards_;  // by stage and microbatch
+};
+
+PassCounts work_of(const std::vector<Slot>& slots) {
+  PassCounts work;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const bool is_second_half = i > 0 && slots[i - 1].overlapped;
+    if (!is_second_half) count(work, slots[i]);
+  }
+  return work;
+}
+
+/// Microbatches of each chunk alive at the moment when the rank holds most, where one keeps `kept` after its
+/// input gradient of what it kept before.
+void add_alive(const std::vector<Slot>& slots, std::size_t chunks, double kept,
+               std::vector<AliveCounts>& alive) {
+  std::vector<AliveCounts> now(chunks), most(chunks);
+  double highest = 0;
+  for (const Slot& slot : slots) {
+    AliveCounts& here = now[static_cast<std::size_t>(slot.chunk)];
+    here.for_backward += slot.pass == Pass::forward ? 1 : slot.pass == Pass::backward_weight ? 0 : -1;
+    if (slot.pass == Pass::backward_input) ++here.for_weight;
+    if (slot.pass == Pass::backward_weight) --here.for_weight;
+    double sum = 0;
+    for (const AliveCounts& chunk : now) sum += chunk.for_backward + kept * chunk.for_weight;
+    if (sum <= highest + 1e-9) continue;
+    highest = sum;
+    most = now;
+  }
+  alive.insert(alive.end(), most.begin(), most.end());
+}
+
+std::uint64_t hash_of(const Order& order, bool is_bidirectional) {
+  std::uint64_t hash =
+      hash_with(hash_with(hash_of_nothing, is_bidirectional ? 1 : 0), order.flows_into_next_step ? 1 : 0);
+  for (const std::vector<Place>& chain : order.chains) {
+    hash = hash_with(hash, chain.size());
+    for (const Place& place : chain)
+      hash = hash_with(hash_with(hash, static_cast<std::uint64_t>(place.rank)),
+                       static_cast<std::uint64_t>(place.chunk));
+  }
+  for (const std::uint8_t chain : order.chain_of_microbatch) hash = hash_with(hash, chain);
+  for (const std::vector<Slot>& slots : order.ranks) {
+    hash = hash_with(hash, slots.size());
+    for (const Slot& slot : slots) {
+      const std::uint64_t what = static_cast<std::uint64_t>(slot.pass) * 2 + (slot.overlapped ? 1 : 0);
+      hash = hash_with(hash_with(hash, what << 16 | static_cast<std::uint64_t>(slot.chunk)),
+                       static_cast<std::uint64_t>(slot.microbatch));
+    }
+  }
+  return hash;
+}
+
+PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t microbatches) {
+  PipelineProfile profile;
+  Order order;
+  try {
+    order = schedule.order({.ranks = ranks, .microbatches = microbatches});
+  } catch (const InputError& error) {
+    profile.refusal = error.what();
+    return profile;
+  }
+  profile.order = hash_of(order, schedule.is_bidirectional());
+  profile.stages = order.model_stages();
+  profile.is_bidirectional = schedule.is_bidirectional();
+  for (const std::vector<Place>& chain : order.chains) {
+    for (const Place& place : chain)
+      profile.chunks = std::max(profile.chunks, static_cast<std::size_t>(place.chunk) + 1);
+  }
+  profile.stage.resize(order.ranks.size() * profile.chunks);
+  for (const std::vector<Place>& chain : order.chains) {
+    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
+      profile.stage[static_cast<std::size_t>(chain[stage].rank) * profile.chunks +
+                    static_cast<std::size_t>(chain[stage].chunk)] = stage;
+    }
+  }
+  for (const std::vector<Slot>& slots : order.ranks) {
+    profile.weights_apart |= std::any_of(slots.begin(), slots.end(),
+                                         [](const Slot& slot) { return slot.pass == Pass::backward_weight; });
+    profile.work.push_back(work_of(slots));
+  }
+  profile.is_head_apart = is_head_apart(order);
+  for (const double kept : typical_kept) {
+    for (const std::vector<Slot>& slots : order.ranks) add_alive(slots, profile.chunks, kept, profile.alive);
+    if (!profile.weights_apart) break;  // then it does not matter
+  }
+  for (const PassDurations& durations : typical)
+    profile.paths.push_back(LongestPath(order, durations).counts());
+  return profile;
+}
+
+/// a + (b - a) x factor, and never below zero.
+double beyond(double a, double b, double factor) { return std::max(0.0, a + (b - a) * factor); }
+
+void go_on(PassCounts& a, const PassCounts& b, double factor) {
+  a.forward = beyond(a.forward, b.forward, factor);
+  a.backward_input = beyond(a.backward_input, b.backward_input, factor);
+  a.backward_weight = beyond(a.backward_weight, b.backward_weight, factor);
+  a.overlapped = beyond(a.overlapped, b.overlapped, factor);
+  a.send = beyond(a.send, b.send, factor);
+}
+
+}  // namespace
+
+PipelineProfile profile_of(const Schedule& schedule, std::int64_t ranks, std::int64_t microbatches) {
+  const std::int64_t period = 2 * ranks;  // orders repeat after one or two rounds of the ranks
+  const std::int64_t full = 4 * ranks + microbatches % period;
+  if (microbatches <= full + period) return exact(schedule, ranks, microbatches);
+  PipelineProfile profile = exact(schedule, ranks, full);
+  if (!profile.refusal.empty()) return profile;
+  profile.order = 0;  // of fewer microbatches
+  const PipelineProfile more = exact(schedule, ranks, full + period);
+  const double factor = static_cast<double>(microbatches - full) / static_cast<double>(period);
+  for (std::size_t i = 0; i < profile.work.size(); ++i) go_on(profile.work[i], more.work[i], factor);
+  for (std::size_t i = 0; i < profile.paths.size(); ++i) go_on(profile.paths[i], more.paths[i], factor);
+  for (std::size_t i = 0; i < profile.alive.size(); ++i) {
+    AliveCounts& alive = profile.alive[i];
+    alive.for_backward = beyond(alive.for_backward, more.alive[i].for_backward, factor);
+    alive.for_weight = beyond(alive.for_weight, more.alive[i].for_weight, factor);
+  }
+  return profile;
+}
+
+}  // namespace moesim

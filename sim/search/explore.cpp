@@ -1,0 +1,351 @@
+// Goes through the candidates of a search: rules cut whole branches where they can, the rest is estimated.
+#include <algorithm>
+
+#include "models/base/error.hpp"
+#include "sim/scenario/fit.hpp"
+#include "sim/scenario/fold.hpp"
+#include "sim/search/space.hpp"
+
+namespace moesim {
+namespace {
+
+bool is_before(const Ranked& a, const Ranked& b) {
+  return a.estimate.seconds != b.estimate.seconds ? a.estimate.seconds < b.estimate.seconds
+                                                  : a.number < b.number;
+}
+
+/// As fast and as small, and better in one; of equals the one that comes first.
+bool beats(const Estimate& a, std::uint64_t number_a, const Estimate& b, std::uint64_t number_b) {
+  if (a.seconds > b.seconds || a.memory > b.memory) return false;
+  return a.seconds < b.seconds || a.memory < b.memory || number_a < number_b;
+}
+
+class Explorer {
+ public:
+  Explorer(const SearchSpace& space, Profiles& profiles, SearchTables& tables, Explored& explored)
+      : space_(space),
+        profiles_(profiles),
+        tables_(tables),
+        explored_(explored),
+        optimizer_(update_seconds(tables.scenario())),
+        has_experts_(tables.scenario().model.has_experts()) {}
+
+  void sizes(std::size_t tensor, std::size_t context) {
+    std::uint64_t number = tensor * space_.context.size() + context;
+    for (std::size_t p = 0; p < space_.pipeline.size(); ++p) {
+      at_ = {};
+      at_.sizes.tensor = space_.tensor[tensor];
+      at_.sizes.context = space_.context[context];
+      at_.sizes.pipeline = space_.pipeline[p];
+      attention(number * space_.pipeline.size() + p);
+    }
+  }
+
+ private:
+  const Scenario& scenario() const { return tables_.scenario(); }
+  std::uint64_t below_placement() const { return space_.microbatch.size() * below_microbatch(); }
+  std::uint64_t below_microbatch() const { return space_.recomputes.size() * below_recompute(); }
+  std::uint64_t below_recompute() const { return space_.schedules.size() * space_.syncs.size(); }
+  void cut(CutRule rule, std::uint64_t count) { explored_.cut[static_cast<std::size_t>(rule)] += count; }
+
+  /// Whether a rule cuts all that have these sizes of attention.
+  bool cuts_attention(CutRule& rule) {
+    const std::int64_t devices = scenario().fabric().device_count();
+    const std::int64_t product = at_.sizes.pipeline * at_.sizes.tensor * at_.sizes.context;
+    const std::int64_t pieces = at_.sizes.tensor * (at_.sizes.context > 1 ? 2 * at_.sizes.context : 1);
+    const std::vector<Layer>& layers = scenario().model.layers;
+    const auto no_heads = [&](const Layer& layer) { return layer.attention.heads % at_.sizes.tensor != 0; };
+    if (devices % product != 0) return rule = CutRule::devices, true;
+    at_.sizes.data = devices / product;
+    const std::vector<std::int64_t>& data = space_.data;
+    if (!data.empty() && std::find(data.begin(), data.end(), at_.sizes.data) == data.end())
+      return rule = CutRule::data, true;
+    if (std::any_of(layers.begin(), layers.end(), no_heads)) return rule = CutRule::model, true;
+    if (scenario().batch.sequence_length % pieces != 0) return rule = CutRule::sequence, true;
+    if (at_.sizes.pipeline > static_cast<std::int64_t>(layers.size())) return rule = CutRule::stages, true;
+    return false;
+  }
+
+  void attention(std::uint64_t number) {
+    const std::size_t experts = space_.expert.size();
+    const std::size_t parts = space_.expert_tensor.size();
+    CutRule rule{};
+    if (cuts_attention(rule))
+      return cut(rule, experts * parts * space_.placements.size() * below_placement());
+    for (std::size_t e = 0; e < experts; ++e) {
+      for (std::size_t x = 0; x < parts; ++x) {
+        at_.sizes.expert = space_.expert[e];
+        at_.sizes.expert_tensor = space_.expert_tensor[x];
+        division((number * experts + e) * parts + x);
+      }
+    }
+  }
+
+  bool cuts_experts(CutRule& rule) const {
+    const Sizes& sizes = at_.sizes;
+    if (sizes.stage_devices() % (sizes.expert * sizes.expert_tensor) != 0)
+      return rule = CutRule::devices, true;
+    if (!has_experts_ && sizes.expert * sizes.expert_tensor > 1) return rule = CutRule::model, true;
+    for (const Layer& layer : scenario().model.layers) {
+      if (!layer.is_moe) continue;
+      const std::int64_t slots = layer.experts.count + scenario().redundant_experts;
+      if (slots % sizes.expert != 0 || layer.experts.width % sizes.expert_tensor != 0)
+        return rule = CutRule::model, true;
+    }
+    return false;
+  }
+
+  void division(std::uint64_t number) {
+    CutRule rule{};
+    if (cuts_experts(rule)) return cut(rule, space_.placements.size() * below_placement());
+    std::vector<Layout> before;
+    for (std::size_t p = 0; p < space_.placements.size(); ++p) {
+      at_.placement = p;
+      const Division division{at_.sizes, space_.placements[p]};
+      const Layout layout(division.sizes, division.placement);
+      const auto is_same = [&](const Layout& other) { return layout.lays_as(other, has_experts_); };
+      if (std::any_of(before.begin(), before.end(), is_same)) {
+        cut(CutRule::same_placement, below_placement());
+      } else if (!fits(layout)) {
+        cut(CutRule::placement, below_placement());
+      } else {
+        before.push_back(layout);
+        microbatches(division, number * space_.placements.size() + p);
+      }
+    }
+  }
+
+  bool fits(const Layout& layout) const {
+    if (layout.misfit()) return false;
+    const Sizes& sizes = layout.sizes();
+    if (scenario().divides_tokens(sizes) || !has_experts_) return true;
+    return sizes.expert_tensor == sizes.tensor && layout.expert_tensor_groups() == layout.tensor_groups();
+  }
+
+  void microbatches(const Division& division, std::uint64_t number) {
+    const DivisionGroups groups = tables_.groups(division);
+    for (std::size_t i = 0; i < space_.microbatch.size(); ++i) {
+      at_.microbatch = space_.microbatch[i];
+      const std::int64_t at_once = at_.sizes.data * at_.microbatch;
+      const Batch& batch = scenario().batch;
+      if (batch.sequences % at_once != 0 || at_.microbatch > most_tokens / batch.sequence_length) {
+        cut(CutRule::batch, below_microbatch());
+        continue;
+      }
+      const std::int64_t count = batch.sequences / at_once;
+      const double tasks =
+          10.0 * static_cast<double>(count) * static_cast<double>(scenario().model.layers.size());
+      if (count > most_microbatches || tasks > most_tasks) {
+        cut(CutRule::tasks, below_microbatch());
+        continue;
+      }
+      find_profiles(count);
+      costs_.clear();
+      for (std::size_t r = 0; r < space_.recomputes.size(); ++r) {
+        at_.recompute = r;
+        recompute(division, groups, (number * space_.microbatch.size() + i) * space_.recomputes.size() + r);
+      }
+    }
+  }
+
+  void find_profiles(std::int64_t microbatches) {
+    of_schedule_.clear();
+    for (std::size_t s = 0; s < space_.schedules.size(); ++s)
+      of_schedule_.push_back(&profiles_.of(s, at_.sizes.pipeline, microbatches));
+  }
+
+  void recompute(const Division& division, const DivisionGroups& groups, std::uint64_t number) {
+    MicrobatchCost cost;
+    try {
+      cost = tables_.cost(division, groups, at_.microbatch, space_.recomputes[at_.recompute], at_.recompute);
+    } catch (const InputError&) {
+      return cut(CutRule::collective, below_recompute());
+    }
+    if (std::find(costs_.begin(), costs_.end(), cost) != costs_.end())
+      return cut(CutRule::same_plan, below_recompute());
+    costs_.push_back(cost);
+    stages_.clear();
+    orders_.clear();
+    bool has_one = false;
+    for (std::size_t s = 0; s < space_.schedules.size(); ++s) {
+      const PipelineProfile& profile = *of_schedule_[s];
+      const auto layers = static_cast<std::int64_t>(scenario().model.layers.size());
+      CutRule rule{};
+      if (!profile.refusal.empty()) {
+        rule = CutRule::schedule;
+      } else if (profile.stages > layers) {
+        rule = CutRule::stages;
+      } else if (at_.sizes.pipeline == 1 && has_one) {
+        rule = CutRule::one_rank;
+      } else if (is_known_order(profile)) {
+        rule = CutRule::same_plan;
+      } else {
+        has_one = true;
+        at_.schedule = s;
+        schedule(cost, groups, profile, number * space_.schedules.size() + s);
+        continue;
+      }
+      cut(rule, space_.syncs.size());
+    }
+  }
+
+  /// Whether a schedule before has the same passes in the same order. Remembers it where none has.
+  bool is_known_order(const PipelineProfile& profile) {
+    if (profile.order == 0) return false;
+    if (std::find(orders_.begin(), orders_.end(), profile.order) != orders_.end()) return true;
+    orders_.push_back(profile.order);
+    return false;
+  }
+
+  /// One way to cut the model into stages.
+  struct Split {
+    std::vector<std::int64_t> layers;
+    std::vector<LayerCost> costs;
+  };
+  /// Those of a pipeline with that many stages: even in time, and even in number where that is another.
+  struct Stages {
+    std::int64_t count;
+    std::vector<Split> splits;
+  };
+  const Stages& stages(const MicrobatchCost& cost, std::int64_t count) {
+    for (const Stages& known : stages_) {
+      if (known.count == count) return known;
+    }
+    const std::vector<std::size_t>& shapes = tables_.shape_of_layer();
+    weights_.clear();
+    for (const std::size_t shape : shapes) weights_.push_back(cost.layers[shape].total());
+    Stages& stages = stages_.emplace_back(Stages{count, {}});
+    const auto add = [&](std::vector<std::int64_t> layers) {
+      if (!stages.splits.empty() && stages.splits.front().layers == layers) return;
+      std::vector<LayerCost> costs = stage_costs(cost, shapes, layers);
+      stages.splits.push_back({std::move(layers), std::move(costs)});
+    };
+    add(split_layers(weights_, cost.embedding.total(), cost.heads.front().total(), count));
+    add(fill_layers(static_cast<std::int64_t>(shapes.size()), count, space_.empty_stages));
+    return stages;
+  }
+
+  void schedule(const MicrobatchCost& cost, const DivisionGroups& groups, const PipelineProfile& profile,
+                std::uint64_t number) {
+    const Stages& all = stages(cost, profile.stages);
+    pipelines_.clear();
+    for (const Split& split : all.splits) pipelines_.emplace_back(tables_, cost, profile, split.costs);
+    for (std::size_t i = 0; i < space_.syncs.size(); ++i) {
+      const GradientPlan& plan = space_.syncs[i].plan;
+      const bool to_server = plan.updater == Updater::server;
+      if ((plan.shards_gradients && profile.is_bidirectional) ||
+          to_server != (scenario().gradient_sync.updater == Updater::server)) {
+        cut(CutRule::gradient_sync, 1);
+        continue;
+      }
+      if (is_known_sync(i, groups, profile.is_bidirectional)) {
+        cut(CutRule::same_plan, 1);
+        continue;
+      }
+      at_.number = number * space_.syncs.size() + i;
+      at_.sync = i;
+      candidate(plan, groups, all);
+    }
+  }
+
+  /// Whether a way of synchronisation before does the same: where nobody holds the same parameters, nothing
+  /// is sent and nothing is divided.
+  bool is_known_sync(std::size_t number, const DivisionGroups& groups, bool is_bidirectional) {
+    const std::size_t both = is_bidirectional ? 1 : 0;
+    if (number == 0 || tables_.traffic().group_size(groups.data[both]) > 1 ||
+        tables_.traffic().group_size(groups.expert_data[both]) > 1)
+      return false;
+    const auto all_here = [](const GradientPlan& plan) {
+      return plan.updater != Updater::server && !plan.shards_parameters;
+    };
+    return all_here(space_.syncs[number].plan) &&
+           std::any_of(space_.syncs.begin(), space_.syncs.begin() + static_cast<std::ptrdiff_t>(number),
+                       [&](const SyncChoice& sync) {
+                         return all_here(sync.plan) && !(is_bidirectional && sync.plan.shards_gradients);
+                       });
+  }
+
+  /// Of the ways to cut the model, the fastest that fits.
+  void candidate(const GradientPlan& plan, const DivisionGroups& groups, const Stages& all) {
+    const Split* best = nullptr;
+    for (std::size_t i = 0; i < pipelines_.size(); ++i) {
+      const Estimate estimate = pipelines_[i].with(plan, groups, tables_.traffic(), optimizer_);
+      if (estimate.memory > static_cast<double>(space_.memory_limit.count)) continue;
+      if (best != nullptr && estimate.seconds >= at_.estimate.seconds) continue;
+      best = &all.splits[i];
+      at_.estimate = estimate;
+    }
+    if (best == nullptr) return cut(CutRule::memory, 1);
+    ++explored_.ranked;
+    if (!explored_.best.wants(at_.estimate, at_.number)) return;
+    at_.layers_per_stage = best->layers;
+    explored_.best.add(at_);
+  }
+
+  const SearchSpace& space_;
+  Profiles& profiles_;
+  SearchTables& tables_;
+  Explored& explored_;
+  UpdateSeconds optimizer_;
+  bool has_experts_;
+  Ranked at_;                          // the candidate under way
+  std::vector<MicrobatchCost> costs_;  // of recomputations before
+  std::vector<std::uint64_t> orders_;  // of schedules before
+  std::vector<const PipelineProfile*> of_schedule_;
+  std::vector<Stages> stages_;
+  std::vector<PipelineEstimate> pipelines_;
+  std::vector<double> weights_;
+};
+
+}  // namespace
+
+bool BestOf::wants(const Estimate& estimate, std::uint64_t number) const {
+  if (fastest_.size() < most_ || estimate.seconds <= fastest_.back().estimate.seconds) return true;
+  return std::none_of(front_.begin(), front_.end(), [&](const Ranked& other) {
+    return beats(other.estimate, other.number, estimate, number);
+  });
+}
+
+void BestOf::add(Ranked ranked) {
+  const bool is_beaten = std::any_of(front_.begin(), front_.end(), [&](const Ranked& other) {
+    return other.number == ranked.number ||
+           beats(other.estimate, other.number, ranked.estimate, ranked.number);
+  });
+  if (!is_beaten) {
+    std::erase_if(front_, [&](const Ranked& other) {
+      return beats(ranked.estimate, ranked.number, other.estimate, other.number);
+    });
+    front_.insert(std::upper_bound(front_.begin(), front_.end(), ranked, is_before), ranked);
+  }
+  // Of plans with the same estimate the first stands for all.
+  for (auto same =
+           std::lower_bound(fastest_.begin(), fastest_.end(), ranked.estimate.seconds,
+                            [](const Ranked&a, double seconds) { return a.estimate.seconds < seconds; });
+       same != fastest_.end() && same->estimate.seconds == ranked.estimate.seconds; ++same) {
+    if (same->estimate.memory != ranked.estimate.memory) continue;
+    if (ranked.number >= same->number) return;
+    fastest_.erase(same);
+    break;
+  }
+  const auto place = std::upper_bound(fastest_.begin(), fastest_.end(), ranked, is_before);
+  if (place == fastest_.end() && fastest_.size() >= most_) return;
+  fastest_.insert(place, std::move(ranked));
+  if (fastest_.size() > most_) fastest_.pop_back();
+}
+
+void BestOf::add(BestOf other) {
+  for (std::vector<Ranked>* list : {&other.fastest_, &other.front_}) {
+    for (Ranked& ranked : *list) {
+      const bool is_known = std::any_of(fastest_.begin(), fastest_.end(),
+                                        [&](const Ranked& known) { return known.number == ranked.number; });
+      if (!is_known) add(std::move(ranked));
+    }
+  }
+}
+
+void explore(const SearchSpace& space, Profiles& profiles, SearchTables& tables, std::size_t tensor,
+             std::size_t context, Explored& explored) {
+  Explorer(space, profiles, tables, explored).sizes(tensor, context);
+}
+
+}  // namespace moesim

@@ -1,0 +1,209 @@
+#include "sim/search/search.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "models/base/error.hpp"
+#include "models/base/file.hpp"
+#include "sim/report/plan.hpp"
+#include "sim/run/in_parallel.hpp"
+#include "sim/run/simulate.hpp"
+#include "sim/scenario/parts.hpp"
+#include "sim/search/own.hpp"
+
+namespace moesim {
+namespace {
+
+Value text(const std::string& word) {
+  Value value{.kind = Value::Kind::text, .origin = "search"};
+  value.text = word;
+  return value;
+}
+
+Value integer(std::int64_t number) {
+  Value value{.kind = Value::Kind::integer, .origin = "search"};
+  value.integer = number;
+  value.number = static_cast<double>(number);
+  return value;
+}
+
+template <class T>
+Value list(const std::vector<T>& items, auto make) {
+  Value value{.kind = Value::Kind::list, .origin = "search"};
+  for (const T& item : items) value.items.push_back(make(item));
+  return value;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// The scenario with sizes that fit any cluster and batch, so that it can be made; tables overwrite them.
+Scenario base_of(Value document, const Batch& batch) {
+  for (const std::string key : {"pipeline", "tensor", "context", "expert", "expert_tensor"})
+    apply_override(document, {.key = "parallelism." + key, .value = integer(1)});
+  Value* parallelism = document.find("parallelism");
+  std::erase_if(parallelism->members, [](const auto& member) { return member.first == "layers_per_stage"; });
+  apply_override(document, {.key = "schedule.kind", .value = text("1f1b")});
+  apply_override(document, {.key = "batch.microbatch", .value = integer(1)});
+  const Value whole = document;
+  Reader reader(whole, "");
+  Reader cluster = reader.part("cluster", "devices and fabric");
+  const std::int64_t devices = read_cluster(cluster).fabric.device_count();
+  apply_override(document, {.key = "batch.sequences", .value = integer(devices)});
+  Scenario base = read_scenario(document);
+  base.batch = batch;
+  return base;
+}
+
+Batch batch_of(const Value& document) {
+  Reader reader(document, "");
+  for (const char* other : {"pipeline", "communication"}) {
+    if (reader.has(other))
+      reader.fail(other, "leaves nothing to search: a search needs a model, a cluster and a batch");
+  }
+  if (reader.has("parallelism")) {
+    Reader parallelism = reader.part("parallelism", "how the model is spread over devices");
+    if (parallelism.has("layout"))
+      parallelism.fail("layout", "decides the sizes that a search is to find", "leave it out");
+  }
+  return read_batch(reader.part("batch", "the work of one step"));
+}
+
+/// The document with the plan's choices.
+Value with_plan(Value document, const FoundPlan& plan) {
+  const auto set = [&](const std::string& key, Value value) {
+    apply_override(document, {.key = key, .value = std::move(value)});
+  };
+  const Sizes& sizes = plan.sizes;
+  set("parallelism.pipeline", integer(sizes.pipeline));
+  set("parallelism.tensor", integer(sizes.tensor));
+  set("parallelism.context", integer(sizes.context));
+  set("parallelism.expert", integer(sizes.expert));
+  set("parallelism.expert_tensor", integer(sizes.expert_tensor));
+  set("parallelism.placement", list(plan.placement, text));
+  set("parallelism.layers_per_stage", list(plan.layers_per_stage, integer));
+  set("batch.microbatch", integer(plan.microbatch));
+  set("schedule.kind", text(plan.schedule));
+  if (plan.chunks > 0) set("schedule.chunks", integer(plan.chunks));
+  set("recompute", list(plan.recompute, text));
+  set("gradient_sync.kind", text(plan.gradient_sync));
+  std::erase_if(document.members, [](const auto& member) { return member.first == "search"; });
+  return document;
+}
+
+FoundPlan found(const SearchSpace& space, const Ranked& ranked) {
+  FoundPlan plan{.number = ranked.number,
+                 .sizes = ranked.sizes,
+                 .microbatch = ranked.microbatch,
+                 .chunks = space.schedules[ranked.schedule].chunks,
+                 .schedule = space.schedules[ranked.schedule].kind,
+                 .gradient_sync = space.syncs[ranked.sync].kind,
+                 .recompute = space.recomputes[ranked.recompute].names,
+                 .placement = {},
+                 .layers_per_stage = ranked.layers_per_stage,
+                 .estimated_seconds = ranked.estimate.seconds,
+                 .estimated_memory = ranked.estimate.memory,
+                 .report = {},
+                 .error = {}};
+  for (const Axis axis : space.placements[ranked.placement])
+    plan.placement.emplace_back(axis_names[static_cast<std::size_t>(axis)]);
+  return plan;
+}
+
+/// A quarter of the plans to simulate may be from the front of time against memory, in even steps from the
+/// fastest to the smallest that takes at most twice as long; the others are the fastest.
+std::vector<FoundPlan> chosen(const SearchSpace& space, const BestOf& best, std::size_t most) {
+  std::vector<FoundPlan> plans;
+  const auto add = [&](const Ranked& ranked) {
+    const bool is_known = std::any_of(plans.begin(), plans.end(),
+                                      [&](const FoundPlan& plan) { return plan.number == ranked.number; });
+    if (!is_known && plans.size() < most) plans.push_back(found(space, ranked));
+  };
+  std::vector<Ranked> front = best.front();
+  const double fastest = front.empty() ? 0 : front.front().estimate.seconds;
+  std::erase_if(front, [&](const Ranked& ranked) { return ranked.estimate.seconds > 2 * fastest; });
+  const std::size_t from_front = std::min(front.size(), most / 4);
+  for (std::size_t i = 0; i < from_front; ++i)
+    add(front[from_front == 1 ? 0 : i * (front.size() - 1) / (from_front - 1)]);
+  for (const Ranked& ranked : best.fastest()) add(ranked);
+  return plans;
+}
+
+Explored explore_all(const Value& document, const Batch& batch, const SearchSpace& space,
+                     const SearchRequest& request) {
+  Profiles profiles(space);
+  const std::size_t parts = space.tensor.size() * space.context.size();
+  const std::size_t threads = std::min<std::size_t>(std::max(1U, request.jobs), parts);
+  std::vector<std::unique_ptr<SearchTables>> tables(threads);
+  std::vector<Explored> explored(parts, Explored(request.simulate));
+  in_parallel(parts, request.jobs, [&](std::size_t part, std::size_t thread) {
+    if (!tables[thread]) tables[thread] = std::make_unique<SearchTables>(base_of(document, batch));
+    explore(space, profiles, *tables[thread], part / space.context.size(), part % space.context.size(),
+            explored[part]);
+  });
+  Explored all(request.simulate);
+  for (Explored& part : explored) {
+    for (std::size_t rule = 0; rule < cut_rule_count; ++rule) all.cut[rule] += part.cut[rule];
+    all.ranked += part.ranked;
+    all.best.add(std::move(part.best));
+  }
+  return all;
+}
+
+/// The plan of the document.
+void simulate_plan(const Value& document, FoundPlan& plan) {
+  try {
+    plan.report = simulate(read_scenario(document)).report;
+  } catch (const InputError& error) {
+    plan.error = error.what();
+  } catch (const RunError& error) {
+    plan.error = error.what();
+  }
+}
+
+}  // namespace
+
+Search search(const SearchRequest& request) {
+  const std::string origin = request.path == "-" ? "standard input" : request.path;
+  const Value document = load_document_text(read_file(request.path), origin, request.overrides);
+  if (request.sees_files) request.sees_files(files_needed(document));
+  const Batch batch = batch_of(document);
+  const Scenario base = base_of(document, batch);
+  const SearchSpace space = search_space(document, base);
+  Search search;
+  SearchResult& result = search.result;
+  result.about = base.about;
+  result.title = title_of(document);
+  result.on = cluster_line(base);
+  result.scenario = one_line(whole_document(document));
+  result.model = base.model.name;
+  if (base.cluster) result.cluster = base.cluster->name;
+  result.tried = space.describe();
+  result.candidates = space.candidates();
+  result.memory_limit = space.memory_limit;
+  auto start = std::chrono::steady_clock::now();
+  const Explored explored = explore_all(document, batch, space, request);
+  result.estimate_seconds = seconds_since(start);
+  result.cut = explored.cut;
+  result.ranked = explored.ranked;
+  result.simulated = chosen(space, explored.best, request.simulate);
+  start = std::chrono::steady_clock::now();
+  result.own = own_plan_of(document, space, base_of(document, batch));
+  const std::size_t others = result.simulated.size();
+  in_parallel(others + 1, request.jobs, [&](std::size_t i, std::size_t) {
+    if (i < others) return simulate_plan(with_plan(document, result.simulated[i]), result.simulated[i]);
+    if (result.own.plan.error.empty()) simulate_plan(document, result.own.plan);
+  });
+  result.simulate_seconds = seconds_since(start);
+  judge(result);
+  if (result.fitting == 0) return search;
+  search.winner = whole_document(with_plan(document, result.simulated.front()));
+  search.winner.set("about", text(fmt::format("{}: {}", result.title.empty() ? "moesim search" : result.title,
+                                              print(result.simulated.front()))));
+  return search;
+}
+
+}  // namespace moesim

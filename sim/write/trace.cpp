@@ -1,0 +1,258 @@
+// Chrome's Trace Event Format (Google, "Trace Event Format", 2016): complete events "X", metadata events "M".
+#include "sim/write/trace.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <tuple>
+#include <utility>
+
+#include "models/base/error.hpp"
+#include "models/config/value.hpp"
+
+namespace moesim {
+namespace {
+
+/// The lanes of an actor, top down.
+enum class Stream : std::uint8_t { compute, exchange, pipeline, gradients };
+constexpr std::array<std::string_view, 4> stream_names{"compute", "exchange", "pipeline receive",
+                                                       "gradients"};
+/// Lanes of one stream, at most; beyond them numbers of threads would meet.
+constexpr std::uint32_t lanes_of_stream = 1'000'000;
+
+/// A task on an actor's stream.
+struct Slice {
+  ActorId actor;
+  Stream stream;
+  TaskId task;
+  Time start, end;
+};
+
+Stream stream_of(Work work) {
+  switch (work) {
+    case Work::dispatch:
+    case Work::combine:
+    case Work::dispatch_backward:
+    case Work::combine_backward:
+    case Work::tensor:
+    case Work::context:
+    case Work::expert_tensor:
+      return Stream::exchange;
+    case Work::pipeline:
+      return Stream::pipeline;
+    case Work::gradient:
+    case Work::parameter:
+      return Stream::gradients;
+    default:
+      return Stream::compute;
+  }
+}
+
+/// All slices, by actor, stream and start.
+std::vector<Slice> slices_of(const TaskGraph& graph, const Timeline& timeline) {
+  std::vector<Slice> slices;
+  slices.reserve(graph.size());
+  for (TaskId task = 0; task < graph.size(); ++task) {
+    const auto add = [&](ActorId actor, Stream stream) {
+      slices.push_back({actor, stream, task, timeline.starts[task], timeline.ends[task]});
+    };
+    if (graph.kinds[task] == TaskKind::compute) add(graph.actors[task], Stream::compute);
+    if (graph.kinds[task] != TaskKind::coflow) continue;
+    const Stream stream = std::max(stream_of(graph.tags[task].work), Stream::exchange);
+    for (const ActorId actor : graph.members_of(graph.pattern_table[graph.patterns[task]]))
+      add(actor, stream);
+  }
+  std::sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
+    return std::tuple(a.actor, a.stream, a.start, a.end, a.task) <
+           std::tuple(b.actor, b.stream, b.start, b.end, b.task);
+  });
+  return slices;
+}
+
+/// Writes events into one string.
+class TraceWriter {
+ public:
+  TraceWriter(const TaskGraph& graph, std::size_t slices) : graph_(graph) {
+    text_.reserve(slices * 240 + 1024);
+    text_ = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[";
+  }
+
+  void name_process(ActorId actor, std::string_view name) {
+    metadata(actor, 0, "process_name", fmt::format("\"name\":\"{}\"", name));
+    metadata(actor, 0, "process_sort_index", fmt::format("\"sort_index\":{}", actor));
+  }
+
+  void name_lane(ActorId actor, Stream stream, std::uint32_t lane) {
+    const std::uint64_t thread = thread_of(stream, lane);
+    const std::string_view name = stream_names[static_cast<std::size_t>(stream)];
+    metadata(
+        actor, thread, "thread_name",
+        lane == 0 ? fmt::format("\"name\":\"{}\"", name) : fmt::format("\"name\":\"{} {}\"", name, lane + 1));
+    metadata(actor, thread, "thread_sort_index", fmt::format("\"sort_index\":{}", thread));
+  }
+
+  void slice(const Slice& slice, std::uint32_t lane) {
+    const Tag& tag = graph_.tags[slice.task];
+    const std::string_view work = work_names[static_cast<std::size_t>(tag.work)];
+    next();
+    write("{{\"ph\":\"X\",\"pid\":{},\"tid\":{},\"ts\":", slice.actor + 1, thread_of(slice.stream, lane));
+    microseconds(slice.start);
+    write(",\"dur\":");
+    microseconds(slice.end - slice.start);
+    write(",\"cat\":\"{}\",\"name\":\"", work);
+    name(tag, work);
+    write("\",\"args\":{{");
+    arguments(slice.task);
+    write("}}}}");
+  }
+
+  std::string finish(const std::string& title) && {
+    const Value words{.kind = Value::Kind::text, .text = title};
+    write("\n],\"otherData\":{{\"title\":{}}}}}\n", one_line(words));
+    return std::move(text_);
+  }
+
+ private:
+  /// Threads are numbered so that no lane has its process' number, which would mark it as the main thread.
+  static std::uint64_t thread_of(Stream stream, std::uint32_t lane) {
+    return (static_cast<std::uint64_t>(stream) + 1) * lanes_of_stream + lane;
+  }
+
+  template <class... Arguments>
+  void write(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+    fmt::format_to(std::back_inserter(text_), format, std::forward<Arguments>(arguments)...);
+  }
+
+  void next() {
+    text_ += is_first_ ? "\n" : ",\n";
+    is_first_ = false;
+  }
+
+  void metadata(ActorId actor, std::uint64_t thread, std::string_view name, const std::string& argument) {
+    next();
+    write("{{\"ph\":\"M\",\"pid\":{},\"tid\":{},\"name\":\"{}\",\"args\":{{{}}}}}", actor + 1, thread, name,
+          argument);
+  }
+
+  void microseconds(Time time) { write("{}.{:06}", time.count / 1'000'000, time.count % 1'000'000); }
+
+  /// "F12 attention": short enough for a narrow slice; viewers colour by the name without its digits.
+  void name(const Tag& tag, std::string_view work) {
+    static constexpr std::array<std::string_view, pass_names.size()> letters{"", "F", "B", "W", "BW"};
+    if (tag.pass == PassKind::none) return write("{}", work);
+    write("{}", letters[static_cast<std::size_t>(tag.pass)]);
+    if (tag.microbatch >= 0) write("{}", tag.microbatch);
+    if (tag.work != Work::whole_pass) {
+      write(" {}", work);
+    } else if (tag.overlapped) {
+      write(" with a backward");
+    }
+  }
+
+  void arguments(TaskId task) {
+    const Tag& tag = graph_.tags[task];
+    const char* comma = "";
+    const auto number = [&](std::string_view key, std::int64_t value) {
+      write("{}\"{}\":{}", std::exchange(comma, ","), key, value);
+    };
+    if (tag.stage >= 0) number("stage", tag.stage);
+    if (tag.microbatch >= 0) number("microbatch", tag.microbatch);
+    if (tag.chunk >= 0) number("chunk", tag.chunk);
+    if (tag.layer >= 0) number("layer", tag.layer);
+    if (tag.pass != PassKind::none)
+      write("{}\"pass\":\"{}\"", std::exchange(comma, ","), pass_names[static_cast<std::size_t>(tag.pass)]);
+    if (tag.overlapped) write("{}\"overlapped\":true", std::exchange(comma, ","));
+    if (graph_.kinds[task] == TaskKind::coflow)
+      number("bytes", graph_.pattern_table[graph_.patterns[task]].bytes_sent);
+  }
+
+  const TaskGraph& graph_;
+  std::string text_;
+  bool is_first_ = true;
+};
+
+/// The slices of one stream of one actor, each on the first lane that is free: none overlap.
+void write_stream(std::span<const Slice> slices, TraceWriter& writer) {
+  std::vector<Time> free_at;
+  for (const Slice& slice : slices) {
+    const auto free =
+        std::find_if(free_at.begin(), free_at.end(), [&](Time end) { return end <= slice.start; });
+    const auto lane = static_cast<std::uint32_t>(free - free_at.begin());
+    if (free == free_at.end()) {
+      free_at.emplace_back();
+      writer.name_lane(slice.actor, slice.stream, lane);
+    }
+    free_at[lane] = slice.end;
+    writer.slice(slice, lane);
+  }
+}
+
+/// Classes that are no ranks of an expert group go by their first device.
+std::vector<std::string> names_of_classes(const Scenario& scenario,
+                                          const std::vector<std::uint32_t>& representatives) {
+  const std::uint32_t classes = *std::max_element(representatives.begin(), representatives.end()) + 1;
+  std::vector<std::string> names;
+  for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
+    for (std::uint32_t representative = 0; representative < classes; ++representative) {
+      const auto first = std::find(representatives.begin(), representatives.end(), representative);
+      const auto count = std::count(first, representatives.end(), representative);
+      const auto position = static_cast<std::uint32_t>(first - representatives.begin());
+      names.push_back(fmt::format("device {}{}: pipeline rank {}", scenario.layout.device(rank, position),
+                                  count > 1 ? fmt::format(" and {} alike", count - 1) : "", rank));
+    }
+  }
+  return names;
+}
+
+/// Whether each actor stands for one rank of all expert groups.
+bool are_expert_ranks(const Scenario& scenario, const std::vector<std::uint32_t>& representatives) {
+  for (const Group& group : scenario.layout.expert_groups()) {
+    for (std::uint32_t rank = 0; rank < group.size(); ++rank) {
+      if (representatives[group[rank]] != rank) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<std::string> actor_names(const Scenario& scenario, const TaskGraph& graph) {
+  const std::size_t positions = graph.actor_count / scenario.order.ranks.size();
+  const bool are_ranks = positions > 1 && are_expert_ranks(scenario, graph.representatives);
+  if (positions > 1 && !are_ranks) return names_of_classes(scenario, graph.representatives);
+  const std::int64_t devices = scenario.layout.sizes().stage_devices();
+  const std::int64_t stands_for = devices / static_cast<std::int64_t>(positions);
+  std::vector<std::string> names;
+  for (std::size_t actor = 0; actor < graph.actor_count; ++actor) {
+    const auto rank = static_cast<std::int64_t>(actor / positions);
+    std::string name = fmt::format("pipeline rank {}", rank);
+    if (positions > 1 && stands_for > 1) name += fmt::format(", expert rank {}", actor % positions);
+    if (stands_for > 1) name += fmt::format(" ({} devices)", stands_for);
+    if (positions > 1 && stands_for == 1) {
+      const auto position = static_cast<std::uint32_t>(actor % positions);
+      name = fmt::format("device {}: {}", scenario.layout.device(rank, position), name);
+    }
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
+std::string write_trace(const std::string& title, std::span<const std::string> actors, const TaskGraph& graph,
+                        const Timeline& timeline) {
+  ensure(actors.size() == graph.actor_count, "every actor has a name");
+  const std::vector<Slice> slices = slices_of(graph, timeline);
+  TraceWriter writer(graph, slices.size());
+  for (ActorId actor = 0; actor < actors.size(); ++actor) writer.name_process(actor, actors[actor]);
+  for (auto first = slices.begin(); first != slices.end();) {
+    const auto last = std::find_if(first, slices.end(), [&](const Slice& slice) {
+      return slice.actor != first->actor || slice.stream != first->stream;
+    });
+    write_stream({first, last}, writer);
+    first = last;
+  }
+  return std::move(writer).finish(title);
+}
+
+}  // namespace moesim

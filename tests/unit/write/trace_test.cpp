@@ -1,0 +1,192 @@
+#include "sim/write/trace.hpp"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "sim/lower/lower.hpp"
+#include "sim/report/occupancy.hpp"
+#include "sim/run/simulate.hpp"
+#include "tests/support/graphs.hpp"
+
+using namespace moesim;
+using namespace moesim::literals;
+
+namespace {
+
+using Json = nlohmann::json;
+
+std::int64_t picoseconds(const Json& microseconds) { return std::llround(microseconds.get<double>() * 1e6); }
+
+/// A complete event, read back.
+struct Event {
+  std::int64_t start, end;
+  std::int64_t actor, thread;
+  std::string category;
+  Json arguments;
+};
+
+std::vector<Event> events_of(const std::string& trace) {
+  std::vector<Event> events;
+  const Json document = Json::parse(trace);
+  for (const Json& event : document.at("traceEvents")) {
+    if (event.at("ph") != "X") continue;
+    const std::int64_t start = picoseconds(event.at("ts"));
+    events.push_back({.start = start,
+                      .end = start + picoseconds(event.at("dur")),
+                      .actor = event.at("pid").get<std::int64_t>() - 1,
+                      .thread = event.at("tid"),
+                      .category = event.at("cat"),
+                      .arguments = event.at("args")});
+  }
+  return events;
+}
+
+void require_lanes_without_overlap(std::vector<Event> events) {
+  std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) {
+    return std::tuple(a.actor, a.thread, a.start, a.end) < std::tuple(b.actor, b.thread, b.start, b.end);
+  });
+  for (std::size_t i = 1; i < events.size(); ++i) {
+    const Event &before = events[i - 1], &after = events[i];
+    if (before.actor != after.actor || before.thread != after.thread) continue;
+    REQUIRE(before.end <= after.start);
+  }
+}
+
+/// Picoseconds in which at least one event of an actor and category runs.
+std::int64_t busy(const std::vector<Event>& events, std::int64_t actor, std::string_view category) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> spans;
+  for (const Event& event : events) {
+    if (event.actor == actor && event.category == category) spans.emplace_back(event.start, event.end);
+  }
+  std::sort(spans.begin(), spans.end());
+  std::int64_t sum = 0, until = 0;
+  for (const auto& [start, end] : spans) {
+    sum += std::max<std::int64_t>(0, end - std::max(start, until));
+    until = std::max(until, end);
+  }
+  return sum;
+}
+
+std::string trace_of(const TaskGraph& graph, const Timeline& timeline) {
+  return write_trace("", std::vector<std::string>(graph.actor_count, "actor"), graph, timeline);
+}
+
+void require_same_busy_times(const Scenario& scenario) {
+  const Simulation run = simulate(scenario);
+  const std::vector<Event> events =
+      events_of(write_trace("", actor_names(scenario, run.graph), run.graph, run.timeline));
+  require_lanes_without_overlap(events);
+  const std::vector<Occupancy> expected = occupancy(run.graph, run.timeline);
+  std::int64_t last = 0;
+  for (const Event& event : events) last = std::max(last, event.end);
+  CHECK(last == run.report.step_time.count);
+  for (std::size_t actor = 0; actor < expected.size(); ++actor) {
+    const auto number = static_cast<std::int64_t>(actor);
+    std::int64_t compute = 0;
+    for (std::size_t work = 0; work < work_count; ++work) {
+      const std::int64_t time = busy(events, number, work_names[work]);
+      if (is_communication(static_cast<Work>(work))) {
+        CHECK(time == expected[actor].busy[work].count);
+      } else if (static_cast<Work>(work) == Work::optimizer) {
+        CHECK(time == expected[actor].optimizer.count);
+      } else {
+        compute += time;
+      }
+    }
+    CHECK(compute == expected[actor].compute.count);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("A trace says in microseconds what ran, exact to the picosecond") {
+  GraphBuilder builder(1);
+  const Tag tag{.microbatch = 7,
+                .layer = 2,
+                .stage = 3,
+                .chunk = 1,
+                .work = Work::attention,
+                .pass = PassKind::forward,
+                .overlapped = false};
+  const TaskId first = builder.add_compute(0, 1'234'567_ps, 1, tag);
+  Pattern pattern{.latency = 1_us, .messages = 1, .bytes_sent = 4096, .bytes_received = 4096};
+  const std::array<ActorId, 1> member{0};
+  const TaskId second =
+      builder.add_coflow(builder.add_pattern(pattern, {}, member), {.stage = 3, .work = Work::gradient});
+  builder.add_edge(first, second);
+  builder.add_edge(second, builder.add_barrier());
+  const TaskGraph graph = std::move(builder).finish({});
+  CHECK(write_trace("Rank \"3\"", std::vector<std::string>{"rank 3"}, graph, testing::run("fluid", graph)) ==
+        R"({"displayTimeUnit":"ns","traceEvents":[
+{"ph":"M","pid":1,"tid":0,"name":"process_name","args":{"name":"rank 3"}},
+{"ph":"M","pid":1,"tid":0,"name":"process_sort_index","args":{"sort_index":0}},
+{"ph":"M","pid":1,"tid":1000000,"name":"thread_name","args":{"name":"compute"}},
+{"ph":"M","pid":1,"tid":1000000,"name":"thread_sort_index","args":{"sort_index":1000000}},
+{"ph":"X","pid":1,"tid":1000000,"ts":0.000000,"dur":1.234567,"cat":"attention","name":"F7 attention","args":{"stage":3,"microbatch":7,"chunk":1,"layer":2,"pass":"forward"}},
+{"ph":"M","pid":1,"tid":4000000,"name":"thread_name","args":{"name":"gradients"}},
+{"ph":"M","pid":1,"tid":4000000,"name":"thread_sort_index","args":{"sort_index":4000000}},
+{"ph":"X","pid":1,"tid":4000000,"ts":1.234567,"dur":1.000000,"cat":"gradient","name":"gradient","args":{"stage":3,"bytes":4096}}
+],"otherData":{"title":"Rank \"3\""}}
+)");
+}
+
+TEST_CASE("A trace holds every task once for each actor that takes part, and no lane has two at a time") {
+  const Random random(11);
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    RandomStream stream = random.stream("trace", seed);
+    const TaskGraph graph = testing::build(testing::random_sketch(stream, 120));
+    const Timeline timeline = testing::run("fluid", graph);
+    std::multiset<std::tuple<std::int64_t, std::int64_t, std::int64_t>> expected, found;
+    for (TaskId task = 0; task < graph.size(); ++task) {
+      const auto add = [&](ActorId actor) {
+        expected.emplace(actor, timeline.starts[task].count, timeline.ends[task].count);
+      };
+      if (graph.kinds[task] == TaskKind::compute) add(graph.actors[task]);
+      if (graph.kinds[task] != TaskKind::coflow) continue;
+      for (const ActorId actor : graph.members_of(graph.pattern_table[graph.patterns[task]])) add(actor);
+    }
+    const std::vector<Event> events = events_of(trace_of(graph, timeline));
+    for (const Event& event : events) found.emplace(event.actor, event.start, event.end);
+    CHECK(found == expected);
+    require_lanes_without_overlap(events);
+  }
+}
+
+TEST_CASE("Communications that overlap on an actor get lanes of their own") {
+  GraphBuilder builder(1);
+  const std::array<ActorId, 1> member{0};
+  const PatternId pattern = builder.add_pattern({.latency = 1_us}, {}, member);
+  for (int i = 0; i < 3; ++i) builder.add_coflow(pattern, {.work = Work::dispatch});
+  const TaskGraph graph = std::move(builder).finish({});
+  const Json trace = Json::parse(trace_of(graph, testing::run("ideal", graph)));
+  std::vector<std::string> lanes;
+  for (const Json& event : trace.at("traceEvents")) {
+    if (event.at("name") == "thread_name") lanes.push_back(event.at("args").at("name"));
+  }
+  CHECK(lanes == std::vector<std::string>{"exchange", "exchange 2", "exchange 3"});
+}
+
+TEST_CASE("The trace of a scenario gives its busy times and its step time back") {
+  require_same_busy_times(load_scenario("scenarios/mixtral-8x7b-h100.json"));
+  require_same_busy_times(load_scenario("scenarios/two-gpus.json", {parse_override("resolution=full")}));
+  require_same_busy_times(load_scenario("scenarios/dualpipe-8x20.json"));
+}
+
+TEST_CASE("A trace names ranks by what they stand for") {
+  const auto names = [](const std::string& file, const std::string& set) {
+    const Scenario scenario = load_scenario(file, {parse_override(set)});
+    return actor_names(scenario, lower(scenario));
+  };
+  CHECK(names("scenarios/mixtral-8x7b-h100.json", "about=x").back() == "pipeline rank 3 (16 devices)");
+  CHECK(names("scenarios/two-gpus.json", "resolution=full").back() == "device 1: pipeline rank 0");
+  CHECK(names("scenarios/mixtral-8x7b-h100.json",
+              R"(routing={"kind": "top_k", "skew": {"kind": "zipf", "exponent": 0.5}})")
+            .back() == "pipeline rank 3, expert rank 7 (2 devices)");
+  const std::vector<std::string> servers = names("scenarios/gradient-parameter-server.json", "about=x");
+  CHECK(servers.front() == "device 0: pipeline rank 0");
+  CHECK(servers.back().find(" alike: pipeline rank 0") != std::string::npos);
+  CHECK(names("scenarios/dualpipe-8x20.json", "about=x").back() == "pipeline rank 7");
+}
