@@ -6,6 +6,7 @@
 
 #include "sim/report/report.hpp"
 #include "sim/scenario/holdings.hpp"
+#include "sim/scenario/layers.hpp"
 #include "sim/scenario/outside.hpp"
 #include "sim/scenario/placeholders.hpp"
 #include "sim/scenario/share.hpp"
@@ -65,14 +66,13 @@ StageBytes bytes_of_stages(const Scenario& scenario) {
     bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, layer));
     bytes.context = std::max(bytes.context, context_buffer(scenario, ops.attention));
   }
-  for (std::int64_t stage = 0; stage < scenario.order.model_stages(); ++stage) {
+  const std::size_t stages = scenario.layers_per_stage.size();
+  for (std::size_t stage = 0; stage < stages; ++stage) {
     Kept sum;
-    const std::int64_t first = scenario.first_layer(stage);
-    const std::int64_t count = scenario.layers_per_stage[static_cast<std::size_t>(stage)];
-    for (std::int64_t layer = first; layer < first + count; ++layer)
+    for (const std::int64_t layer : layers_of(scenario, stage))
       sum += of_layer[static_cast<std::size_t>(layer)];
     if (stage == 0) sum += kept_by_embedding(scenario);
-    if (stage + 1 == scenario.order.model_stages()) sum += kept_by_head(scenario);
+    if (stage + 1 == stages) sum += kept_by_head(scenario);
     bytes.kept.push_back(sum);
   }
   return bytes;
@@ -83,8 +83,7 @@ Kept kept_by_experts(const Scenario& scenario, std::size_t stage, std::int64_t m
                      const ExpertPosition& position) {
   Kept sum;
   if (!scenario.loads) return sum;
-  const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
-  for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
+  for (const std::int64_t layer : layers_of(scenario, stage)) {
     if (!scenario.model.layers[static_cast<std::size_t>(layer)].is_moe) continue;
     const std::uint32_t loads = scenario.loads->number_of(layer, microbatch, position.group);
     const ExpertWork& work = scenario.loads->work(loads, position.rank);
@@ -139,19 +138,15 @@ Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageB
 Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
   if (!scenario.placeholder_gradients) return {};
   std::vector<WeightShape> shapes;
-  for (const std::vector<Place>& chain : scenario.order.chains) {
-    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
-      if (chain[stage].rank != rank) continue;
-      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
-      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
-        const LayerOps ops = ops_of_layer(scenario, static_cast<std::size_t>(layer));
-        add_weight_shapes(ops.attention.backward_weight, shapes);
-        add_weight_shapes(ops.feed_forward.backward_weight, shapes);
-      }
-      if (stage + 1 != chain.size()) continue;
-      const BlockOps head = lower_head(scenario.model, share_of(scenario), scenario.fused_loss);
-      add_weight_shapes(head.backward_weight, shapes);
+  for (const HeldStage& stage : stages_of(scenario.order, rank)) {
+    for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
+      const LayerOps ops = ops_of_layer(scenario, static_cast<std::size_t>(layer));
+      add_weight_shapes(ops.attention.backward_weight, shapes);
+      add_weight_shapes(ops.feed_forward.backward_weight, shapes);
     }
+    if (!stage.is_last) continue;
+    const BlockOps head = lower_head(scenario.model, share_of(scenario), scenario.fused_loss);
+    add_weight_shapes(head.backward_weight, shapes);
   }
   return placeholder_bytes(std::move(shapes));
 }
@@ -171,17 +166,13 @@ struct UpdateBytes {
 /// Elements of the largest block of layers that is gathered at a time.
 std::int64_t largest_unit(const Scenario& scenario, std::int64_t rank) {
   std::int64_t largest = 0;
-  for (const std::vector<Place>& chain : scenario.order.chains) {
-    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
-      if (chain[stage].rank != rank) continue;
-      if (stage == 0) largest = std::max(largest, embedding_holdings(scenario).total());
-      if (stage + 1 == chain.size()) largest = std::max(largest, head_holdings(scenario).total());
-      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
-      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
-        Holdings unit = attention_holdings(scenario, layer);
-        unit += feed_forward_holdings(scenario, layer);
-        largest = std::max(largest, unit.total());
-      }
+  for (const HeldStage& stage : stages_of(scenario.order, rank)) {
+    if (stage.is_first) largest = std::max(largest, embedding_holdings(scenario).total());
+    if (stage.is_last) largest = std::max(largest, head_holdings(scenario).total());
+    for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
+      Holdings unit = attention_holdings(scenario, layer);
+      unit += feed_forward_holdings(scenario, layer);
+      largest = std::max(largest, unit.total());
     }
   }
   return largest;
