@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "sim/estimate/costs.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "sim/collective/link_loads.hpp"
-#include "sim/scenario/exchange.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/work/exchange.hpp"
 
 namespace moesim {
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "sim/scenario/share.hpp"
 #include "sim/schedule/stage.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

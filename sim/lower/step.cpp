@@ -6,8 +6,8 @@
 
 #include "models/base/error.hpp"
 #include "sim/lower/servers.hpp"
-#include "sim/scenario/holdings.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 

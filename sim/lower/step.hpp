@@ -8,9 +8,9 @@
 
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/communicators.hpp"
-#include "sim/scenario/exchange.hpp"
 #include "sim/scenario/scenario.hpp"
-#include "sim/scenario/work_times.hpp"
+#include "sim/work/exchange.hpp"
+#include "sim/work/work_times.hpp"
 
 namespace moesim {
 
