@@ -4,8 +4,8 @@
 #include <bit>
 #include <numeric>
 
-#include "sim/scenario/outside.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/outside.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

@@ -12,10 +12,10 @@
 #include "sim/estimate/division.hpp"
 #include "sim/estimate/price.hpp"
 #include "sim/estimate/traffic.hpp"
-#include "sim/scenario/holdings.hpp"
-#include "sim/scenario/placeholders.hpp"
-#include "sim/scenario/search_bounds.hpp"
-#include "sim/scenario/work_times.hpp"
+#include "sim/read/search_bounds.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/placeholders.hpp"
+#include "sim/work/work_times.hpp"
 
 namespace moesim {
 

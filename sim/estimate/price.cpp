@@ -1,6 +1,6 @@
 #include "sim/estimate/price.hpp"
 
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 

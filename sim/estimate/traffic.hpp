@@ -9,8 +9,8 @@
 
 #include "sim/collective/link_loads.hpp"
 #include "sim/estimate/division.hpp"
-#include "sim/scenario/exchange.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/work/exchange.hpp"
 
 namespace moesim {
 

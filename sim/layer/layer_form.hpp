@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "sim/scenario/scenario.hpp"
-#include "sim/scenario/work_times.hpp"
+#include "sim/work/work_times.hpp"
 
 namespace moesim {
 

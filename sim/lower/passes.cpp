@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "sim/scenario/share.hpp"
 #include "sim/schedule/stage.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

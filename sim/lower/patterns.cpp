@@ -4,8 +4,8 @@
 #include <numeric>
 
 #include "sim/lower/servers.hpp"
-#include "sim/scenario/holdings.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 

@@ -7,7 +7,7 @@
 
 #include "sim/layer/acts.hpp"
 #include "sim/lower/communicators.hpp"
-#include "sim/scenario/exchange.hpp"
+#include "sim/work/exchange.hpp"
 
 namespace moesim {
 

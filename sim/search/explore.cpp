@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "models/base/error.hpp"
-#include "sim/scenario/fit.hpp"
-#include "sim/scenario/fold.hpp"
+#include "sim/read/fit.hpp"
 #include "sim/search/space.hpp"
+#include "sim/work/fold.hpp"
 
 namespace moesim {
 namespace {

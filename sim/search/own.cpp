@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "models/base/error.hpp"
+#include "sim/read/scenario.hpp"
 
 namespace moesim {
 namespace {

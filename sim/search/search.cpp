@@ -7,10 +7,11 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/read/parts.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/report/plan.hpp"
 #include "sim/run/in_parallel.hpp"
 #include "sim/run/simulate.hpp"
-#include "sim/scenario/parts.hpp"
 #include "sim/search/own.hpp"
 
 namespace moesim {

@@ -11,7 +11,7 @@
 
 #include "models/config/value.hpp"
 #include "sim/estimate/estimate.hpp"
-#include "sim/scenario/search_bounds.hpp"
+#include "sim/read/search_bounds.hpp"
 #include "sim/search/report.hpp"
 
 namespace moesim {

@@ -1,4 +1,4 @@
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "sim/scenario/fold.hpp"
+#include "sim/work/fold.hpp"
 
 #include <algorithm>
 #include <map>

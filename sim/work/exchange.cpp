@@ -1,8 +1,8 @@
-#include "sim/scenario/exchange.hpp"
+#include "sim/work/exchange.hpp"
 
 #include <algorithm>
 
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 

@@ -1,4 +1,4 @@
-#include "sim/scenario/placeholders.hpp"
+#include "sim/work/placeholders.hpp"
 
 #include <algorithm>
 

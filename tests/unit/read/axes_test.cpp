@@ -1,4 +1,4 @@
-#include "sim/scenario/axes.hpp"
+#include "sim/read/axes.hpp"
 
 #include <catch2/catch.hpp>
 

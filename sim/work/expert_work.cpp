@@ -1,11 +1,11 @@
-#include "sim/scenario/expert_work.hpp"
+#include "sim/work/expert_work.hpp"
 
 #include <algorithm>
 #include <functional>
 #include <numeric>
 
 #include "models/base/hash.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 

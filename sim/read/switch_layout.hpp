@@ -1,7 +1,7 @@
 // The partitioning layouts of the Switch Transformer paper as sizes of ours.
 #pragma once
 
-#include "sim/scenario/parts.hpp"
+#include "sim/read/parts.hpp"
 
 namespace moesim {
 

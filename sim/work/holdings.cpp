@@ -1,4 +1,4 @@
-#include "sim/scenario/holdings.hpp"
+#include "sim/work/holdings.hpp"
 
 #include <numeric>
 #include <utility>

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "sim/scenario/parts.hpp"
+#include "sim/read/parts.hpp"
 
 namespace moesim {
 

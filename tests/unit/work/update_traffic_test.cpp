@@ -1,9 +1,10 @@
 // What an update moves, and the tensors that stand in for gradients.
 #include <catch2/catch.hpp>
 
+#include "sim/read/scenario.hpp"
 #include "sim/report/report.hpp"
 #include "sim/run/simulate.hpp"
-#include "sim/scenario/holdings.hpp"
+#include "sim/work/holdings.hpp"
 
 using namespace moesim;
 

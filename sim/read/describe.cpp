@@ -1,8 +1,10 @@
 // The reference of a scenario, from the declarations of its own readers.
 #include <fmt/format.h>
 
-#include "sim/scenario/parts.hpp"
-#include "sim/scenario/search_bounds.hpp"
+#include "sim/read/faults.hpp"
+#include "sim/read/parts.hpp"
+#include "sim/read/scenario.hpp"
+#include "sim/read/search_bounds.hpp"
 
 namespace moesim {
 

@@ -1,4 +1,4 @@
-#include "sim/scenario/search_bounds.hpp"
+#include "sim/read/search_bounds.hpp"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "models/base/text.hpp"
 #include "sim/gradient/gradient_sync.hpp"
-#include "sim/scenario/parts.hpp"
+#include "sim/read/parts.hpp"
 #include "sim/schedule/schedule.hpp"
 
 namespace moesim {

@@ -1,4 +1,4 @@
-#include "sim/scenario/faults.hpp"
+#include "sim/read/faults.hpp"
 
 #include <fmt/format.h>
 

@@ -10,7 +10,7 @@
 
 #include "sim/scenario/expert_loads.hpp"
 #include "sim/scenario/scenario.hpp"
-#include "sim/scenario/work_times.hpp"
+#include "sim/work/work_times.hpp"
 
 namespace moesim {
 

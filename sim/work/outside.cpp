@@ -1,8 +1,8 @@
-#include "sim/scenario/outside.hpp"
+#include "sim/work/outside.hpp"
 
 #include <algorithm>
 
-#include "sim/scenario/holdings.hpp"
+#include "sim/work/holdings.hpp"
 
 namespace moesim {
 namespace {

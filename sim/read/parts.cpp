@@ -1,11 +1,11 @@
-#include "sim/scenario/parts.hpp"
+#include "sim/read/parts.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "models/base/error.hpp"
-#include "sim/scenario/words.hpp"
+#include "sim/read/words.hpp"
 
 namespace moesim {
 namespace {
@@ -163,18 +163,6 @@ PrecisionPlan read_precision_plan(Reader reader) {
   plan.moments = read_precision(reader, "moments", "the optimizer's two moments", plan.moments);
   reader.finish();
   return plan;
-}
-
-Operation gradient_operation(Updater updater) {
-  switch (updater) {
-    case Updater::every_rank:
-      return Operation::all_reduce;
-    case Updater::owner:
-      return Operation::reduce_scatter;
-    case Updater::server:
-      return Operation::reduce;
-  }
-  return Operation::all_reduce;
 }
 
 Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,

@@ -1,4 +1,4 @@
-#include "sim/scenario/words.hpp"
+#include "sim/read/words.hpp"
 
 #include <fmt/format.h>
 

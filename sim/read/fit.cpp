@@ -1,4 +1,4 @@
-#include "sim/scenario/fit.hpp"
+#include "sim/read/fit.hpp"
 
 #include <fmt/format.h>
 
@@ -6,10 +6,10 @@
 #include <numeric>
 
 #include "models/base/error.hpp"
-#include "sim/scenario/fold.hpp"
-#include "sim/scenario/holdings.hpp"
-#include "sim/scenario/share.hpp"
-#include "sim/scenario/switch_layout.hpp"
+#include "sim/read/switch_layout.hpp"
+#include "sim/work/fold.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

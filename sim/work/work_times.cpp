@@ -1,8 +1,8 @@
-#include "sim/scenario/work_times.hpp"
+#include "sim/work/work_times.hpp"
 
 #include <algorithm>
 
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

@@ -1,4 +1,4 @@
-#include "sim/scenario/switch_layout.hpp"
+#include "sim/read/switch_layout.hpp"
 
 #include <fmt/format.h>
 

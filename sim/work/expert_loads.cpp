@@ -4,8 +4,8 @@
 #include <functional>
 #include <numeric>
 
-#include "sim/scenario/expert_work.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/expert_work.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {
