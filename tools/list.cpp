@@ -7,6 +7,7 @@
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "models/routing/skew.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/scenario/scenario.hpp"
 #include "tools/command.hpp"
 

@@ -9,6 +9,7 @@
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "sim/picture/diagram.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 #include "tools/command.hpp"
 

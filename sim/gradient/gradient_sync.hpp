@@ -6,6 +6,7 @@
 
 #include "models/base/units.hpp"
 #include "models/config/family.hpp"
+#include "sim/collective/collective.hpp"
 
 namespace moesim {
 
@@ -15,6 +16,9 @@ enum class Updater : std::uint8_t {
   owner,       ///< one shard each: a reduce-scatter brings it
   server,      ///< the whole on one rank (or one of each node); the others wait for the parameters
 };
+
+/// The operation that brings the sum of gradients to whoever updates.
+Operation gradient_operation(Updater updater);
 
 /// One way to synchronise the ranks that hold the same parameters (a group). What is sharded is cut into as
 /// many parts as the group has ranks.

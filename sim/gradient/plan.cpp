@@ -19,6 +19,18 @@ class Planned final : public GradientSync {
 
 }  // namespace
 
+Operation gradient_operation(Updater updater) {
+  switch (updater) {
+    case Updater::every_rank:
+      return Operation::all_reduce;
+    case Updater::owner:
+      return Operation::reduce_scatter;
+    case Updater::server:
+      return Operation::reduce;
+  }
+  return Operation::all_reduce;
+}
+
 std::unique_ptr<const GradientSync> make_gradient_sync(const GradientPlan& plan) {
   return std::make_unique<Planned>(plan);
 }

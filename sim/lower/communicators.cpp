@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "models/base/error.hpp"
-#include "sim/scenario/holdings.hpp"
+#include "sim/work/holdings.hpp"
 
 namespace moesim {
 

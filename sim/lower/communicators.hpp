@@ -9,8 +9,8 @@
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/likeness.hpp"
 #include "sim/lower/parts.hpp"
-#include "sim/scenario/fold.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/work/fold.hpp"
 
 namespace moesim {
 

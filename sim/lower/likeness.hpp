@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
-#include "sim/scenario/fold.hpp"
+#include "sim/work/fold.hpp"
 
 namespace moesim {
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "sim/graph/task_graph.hpp"
-#include "sim/scenario/fold.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/work/fold.hpp"
 
 namespace moesim {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "sim/lower/step.hpp"
-#include "sim/scenario/holdings.hpp"
+#include "sim/work/holdings.hpp"
 
 namespace moesim {
 

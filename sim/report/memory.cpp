@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "sim/report/report.hpp"
-#include "sim/scenario/holdings.hpp"
 #include "sim/scenario/layers.hpp"
-#include "sim/scenario/outside.hpp"
-#include "sim/scenario/placeholders.hpp"
-#include "sim/scenario/share.hpp"
 #include "sim/schedule/stage.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/outside.hpp"
+#include "sim/work/placeholders.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

@@ -12,8 +12,8 @@
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
 #include "sim/report/goodput.hpp"
-#include "sim/scenario/holdings.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/work/holdings.hpp"
 
 namespace moesim {
 

@@ -5,7 +5,7 @@
 
 #include "models/routing/balance.hpp"
 #include "sim/report/report.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "sim/scenario/share.hpp"
-#include "sim/scenario/work_times.hpp"
+#include "sim/work/share.hpp"
+#include "sim/work/work_times.hpp"
 
 namespace moesim {
 namespace {

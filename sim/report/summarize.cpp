@@ -11,7 +11,7 @@
 #include "sim/report/plan.hpp"
 #include "sim/report/report.hpp"
 #include "sim/report/steps.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/in_parallel.hpp"
 #include "sim/run/simulate.hpp"
 

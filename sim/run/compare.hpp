@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "models/config/document.hpp"
-#include "sim/scenario/axes.hpp"
+#include "sim/read/axes.hpp"
 #include "sim/write/comparison.hpp"
 
 namespace moesim {

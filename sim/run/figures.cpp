@@ -5,7 +5,7 @@
 
 #include "models/base/error.hpp"
 #include "models/transformer/model.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "models/base/file.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/in_parallel.hpp"
 
 namespace moesim {

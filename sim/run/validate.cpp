@@ -6,6 +6,7 @@
 #include <map>
 
 #include "models/base/error.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/in_parallel.hpp"
 
 namespace moesim {

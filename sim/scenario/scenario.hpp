@@ -11,7 +11,6 @@
 
 #include "models/base/spread.hpp"
 #include "models/cluster/cluster.hpp"
-#include "models/config/document.hpp"
 #include "models/cost/cost.hpp"
 #include "models/routing/router.hpp"
 #include "models/transformer/layer_ops.hpp"
@@ -114,9 +113,6 @@ struct ScenarioWords {
   std::string schedule, gradient_sync, recompute, collective;  ///< empty where there is none
 };
 
-/// The operation that brings the sum of gradients to whoever updates.
-Operation gradient_operation(Updater updater);
-
 /// A scenario. Everything fits everything else. With `fixed` it is a pipeline only: it has an order, an
 /// engine and durations, but no model, no cluster and no batch. With `communication` it is that alone, on a
 /// cluster, without passes.
@@ -174,19 +170,5 @@ struct Scenario {
   /// The index of a stage's first layer.
   std::int64_t first_layer(std::int64_t model_stage) const;
 };
-
-/// Reads a scenario document and cross-checks it. Throws InputError.
-Scenario read_scenario(const Value& document);
-Scenario read_scenario(Reader reader);
-/// Loads a file ("-" is standard input) with overrides.
-Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides = {});
-
-/// The keys of the parts that are no family: "scenario", "batch", "parallelism", ... for `moesim describe`.
-struct DescribedPart {
-  std::string name;
-  std::string sentence;
-  std::vector<Declaration> keys;
-};
-std::vector<DescribedPart> describe_scenario();
 
 }  // namespace moesim

@@ -7,7 +7,7 @@
 
 #include "models/base/error.hpp"
 #include "models/config/document.hpp"
-#include "sim/scenario/parts.hpp"
+#include "sim/read/parts.hpp"
 
 namespace moesim {
 namespace {

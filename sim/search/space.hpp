@@ -11,7 +11,7 @@
 
 #include "models/config/value.hpp"
 #include "sim/estimate/estimate.hpp"
-#include "sim/scenario/search_bounds.hpp"
+#include "sim/read/search_bounds.hpp"
 #include "sim/search/report.hpp"
 
 namespace moesim {
@@ -100,7 +100,7 @@ struct Explored {
 };
 
 /// Goes through all candidates of one tensor- and one context-parallel size.
-void explore(const SearchSpace& space, Profiles& profiles, SearchTables& tables, std::size_t tensor,
+void explore(const SearchSpace& space, Profiles& profiles, CostTables& tables, std::size_t tensor,
              std::size_t context, Explored& explored);
 
 }  // namespace moesim

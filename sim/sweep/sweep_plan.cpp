@@ -10,6 +10,7 @@
 #include "models/base/file.hpp"
 #include "models/base/hash.hpp"
 #include "models/config/unknown_key.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/compare.hpp"
 #include "sim/run/simulate.hpp"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "models/config/document.hpp"
-#include "sim/scenario/axes.hpp"
+#include "sim/read/axes.hpp"
 #include "sim/sweep/results.hpp"
 
 namespace moesim {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/report/report.hpp"
 #include "sim/run/simulate.hpp"
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "models/base/file.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/scenario/scenario.hpp"
 #include "tests/support/folder.hpp"
 #include "tests/support/program.hpp"

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/scenario/scenario.hpp"
 
 using namespace moesim;

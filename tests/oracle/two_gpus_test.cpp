@@ -3,8 +3,9 @@
 // on each, both alike.
 #include <catch2/catch.hpp>
 
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 using namespace moesim;
 using namespace moesim::literals;

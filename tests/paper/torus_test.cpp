@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "sim/lower/communicators.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 
 using namespace moesim;

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 
 using namespace moesim;

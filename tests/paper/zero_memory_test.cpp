@@ -2,6 +2,7 @@
 // devices, in mixed precision with Adam: 120, 31.4, 16.6 and 1.9 GB.
 #include <catch2/catch.hpp>
 
+#include "sim/read/scenario.hpp"
 #include "sim/report/report.hpp"
 
 using namespace moesim;

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "models/base/random.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 
 using namespace moesim;

@@ -8,8 +8,9 @@
 #include "models/base/random.hpp"
 #include "models/cost/roofline.hpp"
 #include "models/transformer/core_kernels.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
-#include "sim/scenario/work_times.hpp"
+#include "sim/work/work_times.hpp"
 
 using namespace moesim;
 

@@ -7,6 +7,7 @@
 
 #include "models/base/error.hpp"
 #include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 #include "sim/scenario/scenario.hpp"
 

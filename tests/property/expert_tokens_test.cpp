@@ -7,9 +7,10 @@
 
 #include "models/base/error.hpp"
 #include "models/base/random.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
-#include "sim/scenario/holdings.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/share.hpp"
 
 using namespace moesim;
 

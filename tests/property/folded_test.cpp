@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 #include "tests/support/drawn.hpp"
 

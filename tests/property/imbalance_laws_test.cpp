@@ -7,8 +7,9 @@
 
 #include "models/base/error.hpp"
 #include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
-#include "sim/scenario/share.hpp"
+#include "sim/work/share.hpp"
 
 using namespace moesim;
 

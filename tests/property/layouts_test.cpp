@@ -8,9 +8,10 @@
 
 #include "models/base/error.hpp"
 #include "models/base/random.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
-#include "sim/scenario/holdings.hpp"
-#include "sim/scenario/work_times.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/work_times.hpp"
 
 using namespace moesim;
 

@@ -5,12 +5,13 @@
 #include <catch2/catch.hpp>
 
 #include "sim/collective/collective.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
-#include "sim/scenario/holdings.hpp"
-#include "sim/scenario/outside.hpp"
-#include "sim/scenario/share.hpp"
 #include "sim/schedule/stage.hpp"
 #include "sim/search/search.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/outside.hpp"
+#include "sim/work/share.hpp"
 
 using namespace moesim;
 

@@ -5,6 +5,7 @@
 
 #include "models/base/error.hpp"
 #include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 #include "tests/support/graphs.hpp"
 #include "tests/support/program.hpp"

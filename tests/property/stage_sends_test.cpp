@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "models/base/random.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 #include "sim/search/search.hpp"
 

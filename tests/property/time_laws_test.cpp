@@ -6,6 +6,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/random.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 
 using namespace moesim;

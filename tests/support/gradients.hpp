@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "sim/read/scenario.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim::testing {

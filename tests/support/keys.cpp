@@ -7,6 +7,7 @@
 
 #include "models/base/error.hpp"
 #include "models/routing/skew.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/repeat.hpp"
 #include "sim/scenario/scenario.hpp"
 #include "sim/search/report.hpp"

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "models/routing/skew.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/scenario/scenario.hpp"
 #include "tests/support/program.hpp"
 
@@ -20,10 +21,10 @@ namespace {
 const std::map<std::string, int> floors{
     {"models/base", 0},    {"models/config", 1}, {"models/transformer", 2}, {"models/cluster", 2},
     {"models/routing", 2}, {"models/cost", 3},   {"sim/schedule", 4},       {"sim/graph", 4},
-    {"sim/gradient", 4},   {"sim/engine", 5},    {"sim/collective", 5},     {"sim/scenario", 6},
-    {"sim/lower", 7},      {"sim/estimate", 7},  {"sim/report", 7},         {"sim/picture", 8},
-    {"sim/write", 8},      {"sim/run", 9},       {"sim/search", 10},        {"sim/sweep", 10},
-    {"tools", 11}};
+    {"sim/collective", 4}, {"sim/gradient", 5},  {"sim/engine", 5},         {"sim/scenario", 6},
+    {"sim/work", 7},       {"sim/read", 8},      {"sim/layer", 8},          {"sim/lower", 9},
+    {"sim/estimate", 9},   {"sim/report", 9},    {"sim/picture", 10},       {"sim/write", 10},
+    {"sim/run", 11},       {"sim/search", 12},   {"sim/sweep", 12},         {"tools", 13}};
 
 /// A library and the paths that may include it.
 struct Fence {

@@ -5,6 +5,7 @@
 
 #include "models/base/error.hpp"
 #include "models/config/value.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 
 using namespace moesim;

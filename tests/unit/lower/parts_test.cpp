@@ -4,6 +4,7 @@
 #include <map>
 
 #include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
 
 using namespace moesim;
 

@@ -5,7 +5,7 @@
 #include "sim/lower/communicators.hpp"
 #include "sim/lower/lower.hpp"
 #include "sim/run/simulate.hpp"
-#include "sim/scenario/holdings.hpp"
+#include "sim/work/holdings.hpp"
 #include "tests/support/gradients.hpp"
 
 using namespace moesim;

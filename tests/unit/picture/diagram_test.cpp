@@ -1,4 +1,5 @@
 #include "sim/picture/diagram.hpp"
+#include "sim/read/scenario.hpp"
 
 #include <fmt/format.h>
 

@@ -3,6 +3,7 @@
 
 #include "models/base/error.hpp"
 #include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
 #include "sim/report/report.hpp"
 #include "sim/scenario/scenario.hpp"
 

@@ -1,4 +1,5 @@
 #include "sim/report/steps.hpp"
+#include "sim/read/scenario.hpp"
 
 #include <catch2/catch.hpp>
 

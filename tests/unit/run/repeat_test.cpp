@@ -1,4 +1,5 @@
 #include "sim/run/repeat.hpp"
+#include "sim/read/scenario.hpp"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,5 @@
 #include "sim/write/trace.hpp"
+#include "sim/read/scenario.hpp"
 
 #include <catch2/catch.hpp>
 #include <cmath>

@@ -1,0 +1,262 @@
+#include "sim/read/scenario.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "models/base/error.hpp"
+#include "sim/read/axes.hpp"
+#include "sim/read/faults.hpp"
+#include "sim/read/fit.hpp"
+#include "sim/read/parts.hpp"
+#include "sim/read/search_bounds.hpp"
+#include "sim/read/words.hpp"
+#include "sim/work/share.hpp"
+#include "sim/work/work_times.hpp"
+
+namespace moesim {
+namespace {
+
+void read_about(Reader& reader, Scenario& scenario) {
+  scenario.about =
+      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  if (!reader.is_describing()) scenario.words.title = title_of(reader.value());
+}
+
+void read_schedule(Reader& reader, Scenario& scenario) {
+  Reader schedule = part_or_empty(reader, "schedule", "the order of passes on each pipeline rank");
+  scenario.schedule = make_member(schedule, schedules(), "pipeline schedule", "1f1b");
+  scenario.words.schedule = words_of(schedule, "1f1b");
+}
+
+/// The order of the schedule; sizes that it cannot serve are an error of the scenario's key.
+void make_order(const Reader& reader, Scenario& scenario, const PipelineShape& shape) {
+  try {
+    scenario.order = scenario.schedule->order(shape);
+  } catch (const InputError& error) {
+    reader.fail("schedule", std::string(error.what()).substr(std::string("schedule: ").size()));
+  }
+  check(scenario.order);
+}
+
+void read_routing(Reader& reader, Scenario& scenario) {
+  Reader part = part_or_empty(reader, "routing", "which experts a token goes to");
+  const ExpertChoices choices = read_expert_choices(part);
+  scenario.placement = choices.placement;
+  scenario.redundant_experts = choices.redundant;
+  scenario.routing_spread = choices.spread;
+  scenario.router = read_router(part);
+  if (reader.is_describing()) return;
+  fit_group_routing(reader, scenario);
+  fit_experts(reader, scenario);
+}
+
+void read_gradient_sync(Reader& reader, Scenario& scenario) {
+  Reader part = part_or_empty(reader, "gradient_sync", "how gradients become parameters");
+  scenario.gradient_sync = make_member(part, gradient_syncs(), "gradient_sync", "zero1")->plan();
+  scenario.words.gradient_sync = words_of(part, "zero1");
+  if (scenario.gradient_sync.shards_gradients && scenario.schedule->is_bidirectional()) {
+    reader.fail("gradient_sync",
+                "shards gradients or parameters over ranks that hold a stage for opposite directions of the "
+                "schedule, and so would tie their microbatches to each other",
+                "zero1 shards the optimizer's state only");
+  }
+}
+
+void read_collectives_part(Reader& reader, Scenario& scenario) {
+  scenario.collectives =
+      read_collectives(part_or_empty(reader, "collectives", "the algorithm of each communication"),
+                       scenario.fabric(), scenario.gradient_sync, scenario.context_exchange);
+  const Device& device = scenario.cluster->device;
+  if (scenario.collectives.communication_sms >= device.multiprocessors) {
+    reader.fail("collectives.communication_sms",
+                fmt::format("is {}, expected less than the {} multiprocessors of {}",
+                            scenario.collectives.communication_sms, device.multiprocessors, device.name));
+  }
+}
+
+void read_engine(Reader& reader, Scenario& scenario) {
+  Reader engine = part_or_empty(reader, "engine", "who shares what, when");
+  const Entry<Engine>& entry = choose_member(engine, engines(), "engine", "fluid");
+  scenario.engine = entry.make(engine);
+  scenario.engine_name = entry.name;
+  engine.finish();
+}
+
+void read_disturbances(Reader& reader, Scenario& scenario) {
+  constexpr std::string_view what = "what goes wrong: stragglers, links, jitter, failures";
+  Fabric* fabric = scenario.cluster ? &scenario.cluster->fabric : nullptr;
+  const std::int64_t devices = fabric != nullptr ? fabric->device_count() : scenario.layout.sizes().pipeline;
+  scenario.faults = read_faults(part_or_empty(reader, "faults", what), devices, fabric);
+  if (fabric != nullptr) apply_faults(scenario.faults.links, *fabric);
+  scenario.repeat =
+      reader.integer({.name = "repeat",
+                      .help = "runs of `moesim run`, each with seeds one higher, for percentiles",
+                      .fallback = 1,
+                      .at_least = 1,
+                      .at_most = 100'000});
+}
+
+/// A scenario that gives the durations of whole passes, so that published schedule tables can be replayed.
+Scenario read_pipeline_only(Reader reader) {
+  Scenario scenario;
+  read_about(reader, scenario);
+  const PipelineSizes sizes = read_pipeline_sizes(reader.part("pipeline", "a pipeline without a model"));
+  read_schedule(reader, scenario);
+  scenario.fixed = read_fixed_cost(reader.part("cost", "durations of the passes"));
+  const std::int64_t chunks = scenario.schedule->chunks_of_given_durations();
+  for (Time* duration : {&scenario.fixed->forward, &scenario.fixed->backward_input,
+                         &scenario.fixed->backward_weight, &scenario.fixed->overlapped}) {
+    *duration = *duration / chunks;
+  }
+  make_order(reader, scenario,
+             {.ranks = sizes.stages,
+              .microbatches = sizes.microbatches,
+              .forward = scenario.fixed->forward,
+              .backward_input = scenario.fixed->backward_input,
+              .backward_weight = scenario.fixed->backward_weight,
+              .send = scenario.fixed->send});
+  scenario.layout = Layout({.pipeline = sizes.stages}, scenario.layout.placement());
+  read_engine(reader, scenario);
+  read_disturbances(reader, scenario);
+  check_sweep(reader);
+  reader.finish();
+  return scenario;
+}
+
+/// A scenario that is one communication.
+Scenario read_communication_only(Reader reader) {
+  Scenario scenario;
+  read_about(reader, scenario);
+  Reader cluster = reader.part("cluster", "devices and fabric");
+  scenario.cluster = read_cluster(cluster);
+  scenario.communication = read_communication(reader.part("communication", "one communication by itself"),
+                                              scenario.fabric(), scenario.words.collective);
+  scenario.order.ranks.resize(1);  // one actor stands for all devices; it has no passes
+  read_engine(reader, scenario);
+  scenario.faults =
+      read_link_faults(part_or_empty(reader, "faults", "links with part of their rate"), scenario.fabric());
+  apply_faults(scenario.faults.links, scenario.cluster->fabric);
+  check_sweep(reader);
+  reader.finish();
+  return scenario;
+}
+
+/// Model, cluster and batch, and how the first is spread over the second. Answers the layers of each stage as
+/// given.
+std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
+  Reader model = reader.part("model", "the transformer");
+  scenario.model = read_model(model);
+  Reader cluster = reader.part("cluster", "devices and fabric");
+  scenario.cluster = read_cluster(cluster);
+  scenario.batch = read_batch(reader.part("batch", "the work of one step"));
+  if (scenario.batch.microbatch > most_tokens / scenario.batch.sequence_length) {
+    reader.fail("batch.microbatch",
+                fmt::format("is {} sequences of {} tokens, expected at most {} tokens together",
+                            scenario.batch.microbatch, scenario.batch.sequence_length, most_tokens));
+  }
+  Parallelism parallelism =
+      read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
+  std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
+  fit_sizes(reader, scenario, std::move(parallelism));
+  scenario.paces = paces_of(scenario);
+  return layers_per_stage;
+}
+
+/// What is independent of the pipeline.
+void read_choices(Reader& reader, Scenario& scenario) {
+  read_routing(reader, scenario);
+  read_gradient_sync(reader, scenario);
+  read_collectives_part(reader, scenario);
+  scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
+  scenario.recompute = read_recompute(reader);
+  scenario.words.recompute = recompute_words(reader);
+  if (!reader.is_describing()) fit_recompute(reader, scenario);
+  scenario.fused_loss = reader.flag(
+      {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
+  scenario.dropout = reader.flag({.name = "dropout",
+                                  .help = "of the embedding, of attention's weights, and of each block's "
+                                          "result before it is added to the residual stream",
+                                  .fallback = false});
+  scenario.update_passes = static_cast<UpdatePasses>(
+      reader.choice({.name = "update_passes",
+                     .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and "
+                             "clip gradients and copy parameters",
+                     .fallback = "one"},
+                    update_pass_names));
+  scenario.placeholder_gradients = reader.flag(
+      {.name = "placeholder_gradients",
+       .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to the "
+               "sum inside the product",
+       .fallback = false});
+  scenario.mfu_attention = static_cast<MfuAttention>(
+      reader.choice({.name = "mfu_attention",
+                     .help = "what MFU counts of causal attention: the scores that are needed, or the whole "
+                             "square, as Megatron-LM until Core 0.11",
+                     .fallback = "causal"},
+                    mfu_attention_names));
+  Reader cost = part_or_empty(reader, "cost", "the time of one op");
+  scenario.cost = make_member(cost, costs(), "cost model", "roofline");
+  read_engine(reader, scenario);
+  scenario.resolution = static_cast<Resolution>(reader.choice(
+      {.name = "resolution", .help = "whether one rank stands for its symmetric peers", .fallback = "folded"},
+      resolution_names));
+  read_disturbances(reader, scenario);
+}
+
+/// The pipeline that a schedule is asked for. Durations are those of an average stage, without communication.
+PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  const std::int64_t microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch);
+  if (microbatches > most_microbatches) {
+    reader.fail("batch.sequences",
+                fmt::format("come to {} microbatches of a data-parallel rank, expected at most {}",
+                            microbatches, most_microbatches));
+  }
+  if (reader.is_describing()) return {};
+  const std::int64_t stages =
+      scenario.schedule->is_bidirectional() ? sizes.pipeline : sizes.pipeline * scenario.schedule->chunks();
+  const WorkTimes times(scenario);
+  const auto layers = static_cast<std::int64_t>(scenario.model.layers.size());
+  const auto average = [&](OpPass pass) { return std::max(Time{1}, times.of_model(pass) / stages); };
+  return {.ranks = sizes.pipeline,
+          .microbatches = microbatches,
+          .forward = average(OpPass::forward),
+          .backward_input = average(OpPass::backward_input),
+          .backward_weight = average(OpPass::backward_weight),
+          .kept_for_weight = most_kept_for_weight(scenario, layers / stages)};
+}
+
+Scenario read_training_step(Reader reader) {
+  Scenario scenario;
+  read_about(reader, scenario);
+  const std::vector<std::int64_t> layers_per_stage = read_work(reader, scenario);
+  read_schedule(reader, scenario);
+  read_choices(reader, scenario);
+  if (!reader.is_describing()) fit_rows(reader, scenario);
+  make_order(reader, scenario, shape_of_pipeline(reader, scenario));
+  fit_layers(reader, scenario, layers_per_stage);
+  fit_tasks(reader, scenario);
+  if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
+    static_cast<void>(read_search_bounds(std::move(*search)));
+  check_sweep(reader);
+  if (!reader.is_describing() && has_uneven_loads(scenario)) scenario.loads.emplace(scenario);
+  reader.finish();
+  return scenario;
+}
+
+}  // namespace
+
+Scenario read_scenario(Reader reader) {
+  if (reader.has("pipeline")) return read_pipeline_only(std::move(reader));
+  if (reader.has("communication")) return read_communication_only(std::move(reader));
+  return read_training_step(std::move(reader));
+}
+
+Scenario read_scenario(const Value& document) { return read_scenario(Reader(document, "")); }
+
+Scenario load_scenario(const std::string& path, const std::vector<Override>& overrides) {
+  return read_scenario(load_document(path, overrides));
+}
+
+}  // namespace moesim

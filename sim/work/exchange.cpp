@@ -1,0 +1,43 @@
+#include "sim/work/exchange.hpp"
+
+#include <algorithm>
+
+#include "sim/work/share.hpp"
+
+namespace moesim {
+
+double Reaches::of(const Experts& experts, std::int64_t blocks) {
+  for (const Known& known : known_) {
+    if (known.blocks == blocks && known.experts == experts) return known.reach;
+  }
+  const Router& router = scenario_.router;
+  const double reach = router.routing->reach(gate_of(experts), blocks, Random(router.seed));
+  known_.push_back({experts, blocks, reach});
+  return reach;
+}
+
+std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& experts, bool outward,
+                                       const ExchangedRows& sent,
+                                       std::span<const std::vector<DeviceId>> groups, Reaches& reaches) {
+  const Precision precision = outward ? scenario.precision.dispatch : scenario.precision.combine;
+  const auto reached = [&](std::int64_t blocks) {
+    const double each = sent.rows / static_cast<double>(blocks);
+    if (sent.padded) return each;
+    return std::min(each, sent.tokens * reaches.of(experts, blocks) / static_cast<double>(blocks));
+  };
+  std::vector<Request> requests;
+  for (const std::vector<DeviceId>& group : groups) {
+    const auto ranks = static_cast<std::int64_t>(group.size());
+    const std::int64_t nodes =
+        nodes_of(group, scenario.fabric());  // groups may lie on unequal numbers of them
+    requests.push_back({.operation = Operation::all_to_all,
+                        .group = group,
+                        .bytes = row_bytes(scenario.model.hidden, precision),
+                        .rows_per_rank = sent.rows / static_cast<double>(ranks),
+                        .reached_rows_per_rank = reached(ranks),
+                        .reached_rows_per_node = reached(ranks % nodes == 0 ? nodes : ranks)});
+  }
+  return requests;
+}
+
+}  // namespace moesim

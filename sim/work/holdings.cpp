@@ -1,0 +1,150 @@
+#include "sim/work/holdings.hpp"
+
+#include <numeric>
+#include <utility>
+
+#include "sim/scenario/layers.hpp"
+#include "sim/schedule/stage.hpp"
+
+namespace moesim {
+namespace {
+
+/// Norms that belong to no layer: those after the last one.
+std::int64_t final_norms(const Model& model, const Parameters& whole) {
+  std::int64_t norms = whole.norms;
+  for (std::size_t layer = 0; layer < model.layers.size(); ++layer)
+    norms -= layer_parameters(model, layer).norms;
+  return norms;
+}
+
+/// For each expert, the ranks that hold it, each once, in order.
+std::vector<std::vector<std::int64_t>> ranks_of_experts(const ExpertPlacement& placement,
+                                                        std::int64_t experts) {
+  std::vector<std::vector<std::int64_t>> ranks(static_cast<std::size_t>(experts));
+  for (std::size_t slot = 0; slot < placement.expert_of_slot.size(); ++slot) {
+    const std::int64_t rank = static_cast<std::int64_t>(slot) / placement.slots_per_rank();
+    std::vector<std::int64_t>& of_expert = ranks[static_cast<std::size_t>(placement.expert_of_slot[slot])];
+    if (of_expert.empty() || of_expert.back() != rank) of_expert.push_back(rank);
+  }
+  return ranks;
+}
+
+void add_copy_sums(const Scenario& scenario, std::int64_t layer, std::vector<CopySum>& sums) {
+  const Layer& shape = scenario.model.layers[static_cast<std::size_t>(layer)];
+  if (!shape.is_moe) return;
+  const std::int64_t all = layer_parameters(scenario.model, static_cast<std::size_t>(layer)).experts;
+  const std::int64_t of_one = all / (shape.experts.count * scenario.layout.sizes().expert_tensor);
+  const Bytes gradients = size_of(scenario.precision.gradient) * of_one;
+  for (std::vector<std::int64_t>& ranks :
+       ranks_of_experts(scenario.loads->placement(layer), shape.experts.count)) {
+    if (ranks.size() > 1) sums.push_back({std::move(ranks), gradients});
+  }
+}
+
+}  // namespace
+
+std::int64_t Holdings::replicated() const {
+  return std::accumulate(parts.begin(), parts.end(), std::int64_t{0}) - experts();
+}
+
+Holdings& Holdings::operator+=(const Holdings& more) {
+  for (std::size_t part = 0; part < held_part_count; ++part) parts[part] += more.parts[part];
+  return *this;
+}
+
+// Routers and norms are small and whole on every tensor-parallel rank. Down-projections of latent attention
+// are too: their rows are divided, not their columns (Megatron-LM, core/transformer/
+// multi_latent_attention.py, parallel_mode "duplicated").
+Holdings attention_holdings(const Scenario& scenario, std::int64_t layer) {
+  const auto index = static_cast<std::size_t>(layer);
+  const Parameters parameters = layer_parameters(scenario.model, index);
+  const std::int64_t whole = down_projections(scenario.model.hidden, scenario.model.layers[index].attention);
+  Holdings held;
+  held.of(HeldPart::attention) = whole + (parameters.attention - whole) / scenario.layout.sizes().tensor;
+  held.of(HeldPart::norm) = parameters.norms;
+  return held;
+}
+
+Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer) {
+  const Sizes& sizes = scenario.layout.sizes();
+  const Parameters parameters = layer_parameters(scenario.model, static_cast<std::size_t>(layer));
+  Holdings held;
+  held.of(HeldPart::router) = parameters.router;
+  held.of(HeldPart::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
+  const Layer& shape = scenario.model.layers[static_cast<std::size_t>(layer)];
+  if (shape.is_moe) {
+    held.of(HeldPart::experts) = parameters.experts / (shape.experts.count * sizes.expert_tensor) *
+                                 scenario.slots_per_rank(shape.experts);
+  }
+  return held;
+}
+
+Holdings embedding_holdings(const Scenario& scenario) {
+  Holdings held;
+  held.of(HeldPart::embedding) =
+      model_parameters(scenario.model, true).embedding / scenario.layout.sizes().tensor;
+  return held;
+}
+
+Holdings head_holdings(const Scenario& scenario, bool is_apart) {
+  const Parameters whole = model_parameters(scenario.model, true);
+  Holdings held;
+  held.of(HeldPart::norm) = final_norms(scenario.model, whole);
+  const std::int64_t tensor = scenario.layout.sizes().tensor;
+  held.of(HeldPart::embedding) = whole.head / tensor;
+  if (is_apart) held.of(HeldPart::embedding) += embedding_copy(scenario);
+  return held;
+}
+
+Holdings head_holdings(const Scenario& scenario) {
+  return head_holdings(scenario, is_head_apart(scenario.order));
+}
+
+std::int64_t embedding_copy(const Scenario& scenario) {
+  const Model& model = scenario.model;
+  if (!model.tied_embedding && model.prediction_layers == 0) return 0;
+  return model.vocabulary * model.hidden / scenario.layout.sizes().tensor;
+}
+
+std::optional<std::array<std::int64_t, 2>> embedding_ranks(const Scenario& scenario) {
+  if (embedding_copy(scenario) == 0 || !is_head_apart(scenario.order)) return std::nullopt;
+  const std::vector<Place>& chain = scenario.order.chains.front();
+  return std::array<std::int64_t, 2>{chain.front().rank, chain.back().rank};
+}
+
+Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank) {
+  Holdings held;
+  for (const HeldStage& stage : stages_of(scenario.order, pipeline_rank)) {
+    for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
+      held += attention_holdings(scenario, layer);
+      held += feed_forward_holdings(scenario, layer);
+    }
+    if (stage.is_first) held += embedding_holdings(scenario);
+    if (stage.is_last) held += head_holdings(scenario);
+  }
+  return held;
+}
+
+std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_rank) {
+  std::vector<CopySum> sums;
+  if (!scenario.loads || scenario.redundant_experts == 0) return sums;
+  for (const std::int64_t layer : layers_of_rank(scenario, pipeline_rank))
+    add_copy_sums(scenario, layer, sums);
+  return sums;
+}
+
+UpdateTraffic update_traffic(const Scenario& scenario) {
+  const auto gradient = static_cast<double>(size_of(scenario.precision.gradient).count);
+  const auto moment = static_cast<double>(size_of(scenario.precision.moments).count);
+  constexpr double fp32 = 4, parameter = 2;
+  const double states = 2 * fp32 + 4 * moment;
+  if (scenario.update_passes == UpdatePasses::one)
+    return {.held = 0, .updated = gradient + states + parameter};
+  const Sizes& sizes = scenario.layout.sizes();
+  const double scaling = sizes.data * sizes.context > 1 ? 2 * gradient : 0;
+  const double cast = gradient < fp32 ? gradient + fp32 : 0;
+  const double norm_and_clip = fp32 + 2 * fp32, adam = fp32 + states, copy = fp32 + parameter;
+  return {.held = 2 * gradient + scaling, .updated = cast + norm_and_clip + adam + copy};
+}
+
+}  // namespace moesim

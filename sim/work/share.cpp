@@ -1,0 +1,161 @@
+#include "sim/work/share.hpp"
+
+#include <cmath>
+
+namespace moesim {
+
+Share share_of(const Scenario& scenario) {
+  Share share;
+  share.sequences = scenario.batch.microbatch;
+  share.sequence_length = scenario.batch.sequence_length;
+  share.tensor = scenario.layout.sizes().tensor;
+  share.context = scenario.layout.sizes().context;
+  share.context_exchange = scenario.context_exchange;
+  share.sequence_parallel = scenario.divides_tokens();
+  share.dropout = scenario.dropout;
+  share.expert_tensor = scenario.layout.sizes().expert_tensor;
+  share.gemm = scenario.precision.gemm;
+  share.dispatch = scenario.precision.dispatch;
+  if (scenario.cost) share.kernels = scenario.cost->kernels();
+  return share;
+}
+
+std::int64_t tokens_per_device(const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  const std::int64_t parts = sizes.context * (scenario.divides_tokens() ? sizes.tensor : 1);
+  return scenario.batch.microbatch * scenario.batch.sequence_length / parts;
+}
+
+bool scatters_sends(const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  return sizes.pipeline > 1 && sizes.tensor > 1 && !scenario.sequence_parallel &&
+         scenario.collectives.stage_sends == StageSends::scattered;
+}
+
+Bytes sent_to_stage(const Scenario& scenario) {
+  const std::int64_t elements = tokens_per_device(scenario) * scenario.model.hidden;
+  const std::int64_t parts = scatters_sends(scenario) ? scenario.layout.sizes().tensor : 1;
+  return size_of(Precision::bf16) * (elements / parts);
+}
+
+Bytes send_buffers(const Scenario& scenario) {
+  if (scenario.layout.sizes().pipeline == 1) return {};
+  const Bytes sent = sent_to_stage(scenario) * 4;
+  if (!scatters_sends(scenario)) return sent;
+  return sent + size_of(Precision::bf16) * (2 * tokens_per_device(scenario) * scenario.model.hidden);
+}
+
+std::vector<double> paces_of(const Scenario& scenario) {
+  const Sizes& sizes = scenario.layout.sizes();
+  return largest_of_groups(scenario.cluster->device.spread, sizes.pipeline, sizes.stage_devices());
+}
+
+Gate gate_of(const Experts& experts) {
+  return {.experts = experts.count,
+          .top_k = experts.top_k,
+          .groups = experts.groups,
+          .chosen_groups = experts.chosen_groups};
+}
+
+std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer) {
+  if (!layer.is_moe) return 0;
+  return scenario.router.routing->capacity(gate_of(layer.experts), tokens_per_device(scenario));
+}
+
+std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  if (!shape.is_moe) return 0;
+  if (scenario.loads) return scenario.loads->mean_rows(static_cast<std::int64_t>(layer));
+  const std::int64_t capacity = padded_capacity(scenario, shape);
+  return capacity > 0 ? capacity * shape.experts.count : tokens_per_device(scenario) * shape.experts.top_k;
+}
+
+std::int64_t gathered_groups(const Scenario& scenario) {
+  // Where a tensor group holds the same tokens it shares experts, too, and its ranks get the same rows.
+  return scenario.divides_tokens() ? scenario.layout.sizes().expert_tensor : 1;
+}
+
+std::int64_t computed_rows(const Scenario& scenario, std::size_t layer) {
+  return dispatched_rows(scenario, layer) * gathered_groups(scenario);
+}
+
+std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  if (!shape.is_moe) return {};
+  const std::int64_t local = scenario.slots_per_rank(shape.experts);
+  const auto mean = static_cast<double>(computed_rows(scenario, layer));
+  const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
+  for (std::int64_t i = 0; i < arriving % local; ++i) ++rows[static_cast<std::size_t>(i)];
+  return rows;
+}
+
+Bytes row_bytes(std::int64_t hidden, Precision precision) {
+  const Bytes plain = size_of(precision) * hidden;
+  return precision == Precision::fp8 ? scaled(plain, 1.0 + 4.0 / 128.0) : plain;
+}
+
+Bytes keys_and_values(const Op& core, const Scenario& scenario) {
+  const std::int64_t tokens = share_of(scenario).tokens();
+  return size_of(Precision::bf16) * tokens * core.kv_heads * (core.head_dim + core.value_head_dim);
+}
+
+LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
+  const std::vector<std::int64_t> rows = expert_rows(scenario, layer);
+  Share share = share_of(scenario);
+  share.expert_rows = rows;
+  share.dispatched_rows = dispatched_rows(scenario, layer);
+  return lower_layer(scenario.model, layer, share, scenario.recompute);
+}
+
+Kept kept_of(const BlockOps& ops) { return {ops.activations, ops.for_weight}; }
+
+Kept kept_by_embedding(const Scenario& scenario) {
+  return kept_of(lower_embedding(scenario.model, share_of(scenario)));
+}
+
+Kept kept_by_head(const Scenario& scenario) {
+  const Share share = share_of(scenario);
+  Kept kept = kept_of(lower_head(scenario.model, share, scenario.fused_loss));
+  const std::int64_t predictions = scenario.model.prediction_layers;
+  const Kept embedding = kept_by_embedding(scenario);
+  kept.for_backward = kept.for_backward * (1 + predictions) + embedding.for_backward * predictions;
+  kept.for_weight = kept.for_weight * (1 + predictions) + embedding.for_weight * predictions;
+  return kept;
+}
+
+double most_kept_for_weight(const Scenario& scenario, std::int64_t layers_of_stage) {
+  double most = 0;
+  Kept mean;
+  const auto add = [&](const Kept& kept) {
+    if (kept.for_backward.count > 0) most = std::max(most, kept.for_weight / kept.for_backward);
+  };
+  const std::vector<std::size_t> shape = first_of_shape(scenario.model);
+  for (std::size_t layer = 0; layer < shape.size(); ++layer) {
+    if (shape[layer] != layer) continue;
+    const LayerOps ops = ops_of_layer(scenario, layer);
+    Kept kept = kept_of(ops.attention);
+    kept += kept_of(ops.feed_forward);
+    add(kept);
+    mean = kept;  // of the last shape, beside which the head stands
+  }
+  Kept stage{mean.for_backward * layers_of_stage, mean.for_weight * layers_of_stage};
+  stage += kept_by_head(scenario);
+  add(stage);
+  return most;
+}
+
+std::vector<std::size_t> first_of_shape(const Model& model) {
+  const auto predicts = [&](std::size_t layer) {
+    return layer + static_cast<std::size_t>(model.prediction_layers) >= model.layers.size();
+  };
+  std::vector<std::size_t> first;
+  for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
+    std::size_t same = 0;
+    while (predicts(same) != predicts(layer) || !(model.layers[same] == model.layers[layer])) ++same;
+    first.push_back(same);
+  }
+  return first;
+}
+
+}  // namespace moesim

@@ -1,0 +1,137 @@
+#include "sim/work/work_times.hpp"
+
+#include <algorithm>
+
+#include "sim/work/share.hpp"
+
+namespace moesim {
+namespace {
+
+BlockTimes several(BlockTimes one, std::int64_t count) {
+  for (Timed& timed : one.passes) timed.time = timed.time * count;
+  return one;
+}
+
+BlockTimes sum(BlockTimes a, const BlockTimes& b) {
+  for (std::size_t pass = 0; pass < a.passes.size(); ++pass) {
+    const Timed& more = b.passes[pass];
+    if (more.time.count == 0) continue;
+    Timed& timed = a.passes[pass];
+    const double contended = to_seconds(timed.time) * timed.slowdown + to_seconds(more.time) * more.slowdown;
+    timed.time += more.time;
+    timed.slowdown = std::max(1.0, contended / to_seconds(timed.time));
+  }
+  return a;
+}
+
+/// Whether an op is the next kernel of the same attention core.
+bool continues(const Op& op, const Op& next) {
+  return next.kind == OpKind::attention && next.core == op.core && next.pass == op.pass;
+}
+
+/// A kernel for each block of keys, or else kernels whose work is even over blocks.
+std::vector<Timed> ring_blocks(const std::vector<Op>& kernels, const Timed& whole, const Scenario& scenario) {
+  const std::int64_t count = scenario.layout.sizes().context;
+  std::vector<Timed> blocks;
+  if (static_cast<std::int64_t>(kernels.size()) == count) {
+    for (const Op& kernel : kernels) blocks.push_back(time_of({kernel}, scenario));
+    return blocks;
+  }
+  blocks.assign(static_cast<std::size_t>(count), {whole.time / count, whole.slowdown});
+  blocks.back().time = whole.time - whole.time / count * (count - 1);
+  return blocks;
+}
+
+Piece core_of(const std::vector<Op>& kernels, const Scenario& scenario) {
+  Piece core{.timed = time_of(kernels, scenario),
+             .keys_and_values = keys_and_values(kernels.front(), scenario),
+             .backward = kernels.front().pass != OpPass::forward};
+  if (scenario.context_exchange == ContextExchange::ring)
+    core.blocks = ring_blocks(kernels, core.timed, scenario);
+  return core;
+}
+
+/// For each layer, the first one of the same shape to which as many rows go.
+std::vector<std::size_t> first_alike(const Scenario& scenario) {
+  const std::vector<std::size_t> shapes = first_of_shape(scenario.model);
+  std::vector<std::size_t> first;
+  for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
+    const std::int64_t rows = dispatched_rows(scenario, layer);
+    std::size_t same = shapes[layer];
+    while (shapes[same] != shapes[layer] || dispatched_rows(scenario, same) != rows) ++same;
+    first.push_back(same);
+  }
+  return first;
+}
+
+}  // namespace
+
+std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario) {
+  std::vector<Piece> pieces;
+  for (std::size_t next = 0; next < ops.size();) {
+    const bool is_core = ops[next].kind == OpKind::attention;
+    std::vector<Op> of_piece;
+    do {
+      of_piece.push_back(ops[next++]);
+    } while (next < ops.size() &&
+             (is_core ? continues(of_piece.back(), ops[next]) : ops[next].kind != OpKind::attention));
+    pieces.push_back(is_core ? core_of(of_piece, scenario)
+                             : Piece{.timed = time_of(of_piece, scenario), .keys_and_values = {}});
+  }
+  return pieces;
+}
+
+void OpSum::add(const Op& op, const Scenario& scenario) {
+  const Device& device = scenario.cluster->device;
+  const std::int64_t held = scenario.collectives.communication_sms;
+  const Time alone = scenario.cost->time(op, device, 0).time;
+  alone_ += alone;
+  contended_ += held == 0 ? alone : scenario.cost->time(op, device, held).time;
+}
+
+Timed OpSum::timed() const {
+  return {.time = alone_, .slowdown = alone_.count == 0 ? 1.0 : std::max(1.0, contended_ / alone_)};
+}
+
+Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
+  OpSum sum;
+  for (const Op& op : ops) sum.add(op, scenario);
+  return sum.timed();
+}
+
+BlockTimes head_times(const Scenario& scenario, const BlockTimes& head, const BlockTimes& embedding) {
+  const std::int64_t predictions = scenario.model.prediction_layers;
+  return sum(several(head, 1 + predictions), several(embedding, predictions));
+}
+
+BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
+  return {.passes = {time_of(ops.forward, scenario), time_of(ops.backward_input, scenario),
+                     time_of(ops.backward_weight, scenario)}};
+}
+
+WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_alike(scenario)) {
+  shapes_.resize(shape_of_layer_.size());
+  for (std::size_t layer = 0; layer < shapes_.size(); ++layer) {
+    if (shape_of_layer_[layer] != layer) continue;
+    const LayerOps ops = ops_of_layer(scenario, layer);
+    shapes_[layer] = {times_of(ops.attention, scenario), times_of(ops.feed_forward, scenario)};
+    if (scenario.layout.sizes().context == 1) continue;
+    const BlockOps& cut = ops.attention;
+    shapes_[layer].pieces = {pieces_of(cut.forward, scenario), pieces_of(cut.backward_input, scenario),
+                             pieces_of(cut.backward_weight, scenario)};
+  }
+  const Share share = share_of(scenario);
+  embedding_ = times_of(lower_embedding(scenario.model, share), scenario);
+  head_ = head_times(scenario, times_of(lower_head(scenario.model, share, scenario.fused_loss), scenario),
+                     embedding_);
+}
+
+Time WorkTimes::of_model(OpPass pass) const {
+  Time sum = embedding_.in(pass).time + head_.in(pass).time;
+  for (const std::size_t shape : shape_of_layer_) {
+    sum += shapes_[shape].attention.in(pass).time + shapes_[shape].feed_forward.in(pass).time;
+  }
+  return sum;
+}
+
+}  // namespace moesim

@@ -1,0 +1,79 @@
+// How long each block of layers takes on one device of the scenario, in each pass.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "sim/scenario/block_times.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace moesim {
+
+/// A part of a block between exchanges of keys and values.
+struct Piece {
+  Timed timed;
+  Bytes keys_and_values;  ///< of an attention core: what one context-parallel rank has of them; else none
+  bool backward = false;  ///< of an attention core: its gradients too
+  std::vector<Timed> blocks{};  ///< of an attention core in a ring: by block of keys, the rank's own first
+  bool is_core() const { return keys_and_values.count > 0; }
+  /// Blocks of keys and values that a rank sends on beside that block: in forward the next one comes; in
+  /// backward gradients follow one block behind.
+  std::int64_t sends_beside(std::size_t block) const {
+    const bool is_last = block + 1 == blocks.size();
+    if (!backward) return is_last ? 0 : 1;
+    return is_last || block == 0 ? 1 : 2;
+  }
+};
+
+/// The pieces of a list of ops: each attention core with all its kernels, and what lies between them.
+std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario);
+
+/// A layer's two blocks.
+struct LayerTimes {
+  BlockTimes attention;
+  BlockTimes feed_forward;
+  /// The attention block again, by passes of OpPass, cut around its attention cores. Empty without context
+  /// parallelism.
+  std::array<std::vector<Piece>, 3> pieces{};
+};
+
+/// Times of everything that a device computes for one microbatch. Layers of one shape share one entry.
+class WorkTimes {
+ public:
+  explicit WorkTimes(const Scenario& scenario);
+  const LayerTimes& layer(std::int64_t layer) const {
+    return shapes_[shape_of_layer_[static_cast<std::size_t>(layer)]];
+  }
+  const BlockTimes& embedding() const { return embedding_; }
+  const BlockTimes& head() const { return head_; }
+
+  /// One microbatch through the whole model in one pass, on one device of each stage, alone.
+  Time of_model(OpPass pass) const;
+
+ private:
+  std::vector<LayerTimes> shapes_;
+  std::vector<std::size_t> shape_of_layer_;
+  BlockTimes embedding_;
+  BlockTimes head_;
+};
+
+/// Ops one after the other.
+class OpSum {
+ public:
+  void add(const Op& op, const Scenario& scenario);
+  Timed timed() const;
+
+ private:
+  Time alone_;
+  Time contended_;  // while communication holds its multiprocessors
+};
+
+/// Time of a list of ops one after the other.
+Timed time_of(const std::vector<Op>& ops, const Scenario& scenario);
+/// All heads together: the model's, and with each prediction layer one more and an embedding of its own.
+BlockTimes head_times(const Scenario& scenario, const BlockTimes& head, const BlockTimes& embedding);
+/// Times of a block's three passes.
+BlockTimes times_of(const BlockOps& ops, const Scenario& scenario);
+
+}  // namespace moesim
