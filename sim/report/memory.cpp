@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/report/lifetimes.hpp"
 #include "sim/report/report.hpp"
 #include "sim/scenario/layers.hpp"
 #include "sim/schedule/stage.hpp"
@@ -15,16 +16,10 @@
 namespace moesim {
 namespace {
 
-/// Activations of one microbatch in each model stage, and the working memory of its communication.
-struct StageBytes {
-  std::vector<Kept> kept;  ///< without experts where ranks differ
-  Bytes exchange;          ///< rows that arrive for local experts, and as many on their way back
-  Bytes context;           ///< keys and values of other context-parallel ranks, and their gradients
-};
-
-/// One of the ranks of an expert group.
-struct ExpertPosition {
-  std::int64_t group = 0, rank = 0;
+/// Working memory of a pass's communication.
+struct CommunicationBytes {
+  Bytes exchange;  ///< rows that arrive for local experts, and as many on their way back
+  Bytes context;   ///< keys and values of other context-parallel ranks, and their gradients
 };
 
 Bytes exchange_buffer(const Scenario& scenario, std::size_t layer) {
@@ -51,87 +46,16 @@ Bytes context_buffer(const Scenario& scenario, const BlockOps& attention) {
   return largest * (2 * blocks);
 }
 
-StageBytes bytes_of_stages(const Scenario& scenario) {
+CommunicationBytes communication_bytes(const Scenario& scenario) {
   const std::vector<std::size_t> shape = first_of_shape(scenario.model);
-  std::vector<Kept> of_layer(shape.size());
-  StageBytes bytes;
+  CommunicationBytes bytes;
   for (std::size_t layer = 0; layer < shape.size(); ++layer) {
-    if (shape[layer] != layer) {
-      of_layer[layer] = of_layer[shape[layer]];
-      continue;
-    }
-    const LayerOps ops = ops_of_layer(scenario, layer);
-    of_layer[layer] = kept_of(ops.attention);
-    if (!scenario.loads || !scenario.model.layers[layer].is_moe) of_layer[layer] += kept_of(ops.feed_forward);
+    if (shape[layer] != layer) continue;
     bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, layer));
-    bytes.context = std::max(bytes.context, context_buffer(scenario, ops.attention));
-  }
-  const std::size_t stages = scenario.layers_per_stage.size();
-  for (std::size_t stage = 0; stage < stages; ++stage) {
-    Kept sum;
-    for (const std::int64_t layer : layers_of(scenario, stage))
-      sum += of_layer[static_cast<std::size_t>(layer)];
-    if (stage == 0) sum += kept_by_embedding(scenario);
-    if (stage + 1 == stages) sum += kept_by_head(scenario);
-    bytes.kept.push_back(sum);
+    bytes.context =
+        std::max(bytes.context, context_buffer(scenario, ops_of_layer(scenario, layer).attention));
   }
   return bytes;
-}
-
-/// By the experts of a stage, where ranks differ.
-Kept kept_by_experts(const Scenario& scenario, std::size_t stage, std::int64_t microbatch,
-                     const ExpertPosition& position) {
-  Kept sum;
-  if (!scenario.loads) return sum;
-  for (const std::int64_t layer : layers_of(scenario, stage)) {
-    if (!scenario.model.layers[static_cast<std::size_t>(layer)].is_moe) continue;
-    const std::uint32_t loads = scenario.loads->number_of(layer, microbatch, position.group);
-    const ExpertWork& work = scenario.loads->work(loads, position.rank);
-    sum += {work.activations, work.for_weight};
-  }
-  return sum;
-}
-
-/// What a pass adds to the activations that are alive.
-Bytes change_by(Pass pass, const Kept& kept) {
-  switch (pass) {
-    case Pass::forward:
-      return kept.for_backward;
-    case Pass::backward_input:
-      return kept.for_weight - kept.for_backward;
-    case Pass::backward_weight:
-      return Bytes{} - kept.for_weight;
-    case Pass::backward:
-      break;
-  }
-  return Bytes{} - kept.for_backward;
-}
-
-Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes,
-                       const ExpertPosition& position) {
-  Bytes alive;
-  Bytes peak;
-  for (const Slot& slot : scenario.order.ranks[static_cast<std::size_t>(rank)]) {
-    const std::size_t stage = stage_of(scenario.order, rank, slot);
-    Kept kept = bytes.kept[stage];
-    kept += kept_by_experts(scenario, stage, slot.microbatch, position);
-    alive += change_by(slot.pass, kept);
-    peak = std::max(peak, alive);
-  }
-  return peak;
-}
-
-/// Of the device that holds most.
-Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes) {
-  const bool differ = scenario.loads.has_value();
-  Bytes peak;
-  for (std::int64_t group = 0; group < (differ ? scenario.loads->groups() : 1); ++group) {
-    for (std::int64_t expert_rank = 0; expert_rank < (differ ? scenario.layout.sizes().expert : 1);
-         ++expert_rank) {
-      peak = std::max(peak, peak_activations(scenario, rank, bytes, {group, expert_rank}));
-    }
-  }
-  return peak;
 }
 
 /// Of all the stages that a pipeline rank holds.
@@ -220,7 +144,8 @@ UpdateBytes update_bytes(const Scenario& scenario, std::int64_t rank) {
 }  // namespace
 
 std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
-  const StageBytes bytes = bytes_of_stages(scenario);
+  const CommunicationBytes bytes = communication_bytes(scenario);
+  const Lifetimes lifetimes(scenario);
   const Sizes& sizes = scenario.layout.sizes();
   const OutsideTensors outside = outside_tensors(scenario);
   std::vector<MemoryReport> ranks;
@@ -232,7 +157,7 @@ std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
     memory.parameters = update.parameters;
     memory.gradients = update.gradients;
     memory.optimizer = update.optimizer;
-    memory.activations = peak_activations(scenario, rank, bytes);
+    memory.activations = lifetimes.most(rank).bytes;
     memory.buffers = bytes.exchange + bytes.context + send_buffers(scenario) + update.buffers +
                      placeholders(scenario, rank);
     ranks.push_back(memory);
