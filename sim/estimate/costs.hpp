@@ -16,6 +16,7 @@
 #include "sim/read/search_bounds.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/placeholders.hpp"
+#include "sim/work/share.hpp"
 #include "sim/work/work_times.hpp"
 
 namespace moesim {
@@ -75,6 +76,10 @@ class CostTables {
   PassTimes alone(const StageContent& stage, double pace);
   /// The same of a forward of one stage beside a full backward of another.
   Time pair(const StageContent& forward, const StageContent& backward, double pace);
+  /// Bytes that such a stage holds in the midst of an input gradient alone, and of a pair, beyond those when
+  /// it begins.
+  double rise_of_input(const StageContent& stage);
+  double rise_of_pair(const StageContent& forward, const StageContent& backward);
 
  private:
   /// What does not depend on who communicates.
@@ -83,11 +88,13 @@ class CostTables {
     std::array<std::vector<Piece>, 3> pieces;
     double activations = 0, for_weight = 0, context_buffer = 0, exchange_buffer = 0;
     std::vector<WeightShape> weights;  ///< for which placeholders stand
+    Kept kept() const { return {from_bytes(activations), from_bytes(for_weight)}; }
   };
   /// A layer or an end of the model, as cost() was last asked for it.
   struct Priced {
     std::int64_t layer = -1;
     LayerTimes times;
+    std::array<Kept, 2> kept{};  ///< by attention, or the end of the model, and by the feed-forward
     const Programs* programs = nullptr;
     bool is_woven = false;  ///< the two that follow are known
     std::vector<ActPrice> woven_forward{}, woven_backward{};
@@ -101,6 +108,12 @@ class CostTables {
     StageContent forward, backward;
     double pace;
     Time time;
+  };
+  /// Of a forward beside a backward, or of an input gradient, which is then both.
+  struct KnownRise {
+    StageContent forward, backward;
+    bool is_pair;
+    double bytes;
   };
   struct KnownAlone {
     std::size_t number;  ///< into priced_
@@ -132,6 +145,9 @@ class CostTables {
   const PassTimes& alone(std::size_t number, double pace);
   const Priced& woven(std::size_t number);
   bool is_alike(const StageContent& one, const StageContent& other) const;
+  double rise(const StageContent& forward, const StageContent& backward, bool is_pair);
+  double played_rise(const StageContent& forward, const StageContent& backward, bool is_pair) const;
+  const Priced& priced_of(std::int64_t layer, Work block) const;
   Time play_pair(const StageContent& forward, const StageContent& backward, double pace);
   void issue(bool is_backward, std::size_t number, std::optional<Segment> segment = {});
 
@@ -143,6 +159,7 @@ class CostTables {
   std::vector<Priced> priced_;  // by shape, then embedding and head
   std::vector<KnownAlone> alone_;
   std::vector<KnownPair> pairs_;
+  std::vector<KnownRise> rises_;
   std::deque<KnownPrograms> programs_;
   bool is_uneven_ = false;
   std::map<std::array<std::int64_t, 3>, double> spreads_;  // by expert ranks, tokens of a device and nodes
