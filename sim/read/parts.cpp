@@ -70,7 +70,7 @@ std::unique_ptr<const Collective> read_collective(Reader& reader, std::string_vi
   try {
     static_cast<void>(made->plan({.operation = operation, .group = two, .bytes = Bytes{1}}, fabric));
   } catch (const InputError& error) {
-    reader.fail(name, std::string(error.what()).substr(std::string("collectives: ").size()));
+    reader.fail(name, error.problem());
   }
   return made;
 }

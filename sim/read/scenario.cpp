@@ -9,6 +9,7 @@
 #include "sim/read/faults.hpp"
 #include "sim/read/fit.hpp"
 #include "sim/read/parts.hpp"
+#include "sim/read/rules.hpp"
 #include "sim/read/search_bounds.hpp"
 #include "sim/read/words.hpp"
 #include "sim/work/share.hpp"
@@ -34,7 +35,7 @@ void make_order(const Reader& reader, Scenario& scenario, const PipelineShape& s
   try {
     scenario.order = scenario.schedule->order(shape);
   } catch (const InputError& error) {
-    reader.fail("schedule", std::string(error.what()).substr(std::string("schedule: ").size()));
+    reader.fail("schedule", error.problem());
   }
   check(scenario.order);
 }
@@ -46,33 +47,22 @@ void read_routing(Reader& reader, Scenario& scenario) {
   scenario.redundant_experts = choices.redundant;
   scenario.routing_spread = choices.spread;
   scenario.router = read_router(part);
-  if (reader.is_describing()) return;
-  fit_group_routing(reader, scenario);
-  fit_experts(reader, scenario);
+  reader.expect(fits_gates, scenario);
+  reader.expect(fits_experts, scenario);
 }
 
 void read_gradient_sync(Reader& reader, Scenario& scenario) {
   Reader part = part_or_empty(reader, "gradient_sync", "how gradients become parameters");
   scenario.gradient_sync = make_member(part, gradient_syncs(), "gradient_sync", "zero1")->plan();
   scenario.words.gradient_sync = words_of(part, "zero1");
-  if (scenario.gradient_sync.shards_gradients && scenario.schedule->is_bidirectional()) {
-    reader.fail("gradient_sync",
-                "shards gradients or parameters over ranks that hold a stage for opposite directions of the "
-                "schedule, and so would tie their microbatches to each other",
-                "zero1 shards the optimizer's state only");
-  }
+  reader.expect(fits_gradient_sync, scenario);
 }
 
 void read_collectives_part(Reader& reader, Scenario& scenario) {
   scenario.collectives =
       read_collectives(part_or_empty(reader, "collectives", "the algorithm of each communication"),
                        scenario.fabric(), scenario.gradient_sync, scenario.context_exchange);
-  const Device& device = scenario.cluster->device;
-  if (scenario.collectives.communication_sms >= device.multiprocessors) {
-    reader.fail("collectives.communication_sms",
-                fmt::format("is {}, expected less than the {} multiprocessors of {}",
-                            scenario.collectives.communication_sms, device.multiprocessors, device.name));
-  }
+  reader.expect(fits_multiprocessors, scenario);
 }
 
 void read_engine(Reader& reader, Scenario& scenario) {
@@ -150,11 +140,7 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
   Reader cluster = reader.part("cluster", "devices and fabric");
   scenario.cluster = read_cluster(cluster);
   scenario.batch = read_batch(reader.part("batch", "the work of one step"));
-  if (scenario.batch.microbatch > most_tokens / scenario.batch.sequence_length) {
-    reader.fail("batch.microbatch",
-                fmt::format("is {} sequences of {} tokens, expected at most {} tokens together",
-                            scenario.batch.microbatch, scenario.batch.sequence_length, most_tokens));
-  }
+  reader.expect(limits_tokens, scenario.batch);
   Parallelism parallelism =
       read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
   std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
@@ -171,7 +157,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
   scenario.recompute = read_recompute(reader);
   scenario.words.recompute = recompute_words(reader);
-  if (!reader.is_describing()) fit_recompute(reader, scenario);
+  reader.expect(fits_recompute, scenario);
   scenario.fused_loss = reader.flag(
       {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
   scenario.dropout = reader.flag({.name = "dropout",
@@ -208,11 +194,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
 PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) {
   const Sizes& sizes = scenario.layout.sizes();
   const std::int64_t microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch);
-  if (microbatches > most_microbatches) {
-    reader.fail("batch.sequences",
-                fmt::format("come to {} microbatches of a data-parallel rank, expected at most {}",
-                            microbatches, most_microbatches));
-  }
+  reader.expect(limits_microbatches, scenario.batch, sizes);
   if (reader.is_describing()) return {};
   const std::int64_t stages =
       scenario.schedule->is_bidirectional() ? sizes.pipeline : sizes.pipeline * scenario.schedule->chunks();
@@ -233,10 +215,15 @@ Scenario read_training_step(Reader reader) {
   const std::vector<std::int64_t> layers_per_stage = read_work(reader, scenario);
   read_schedule(reader, scenario);
   read_choices(reader, scenario);
-  if (!reader.is_describing()) fit_rows(reader, scenario);
+  reader.expect(fits_rows, scenario);
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
-  fit_layers(reader, scenario, layers_per_stage);
-  fit_tasks(reader, scenario);
+  const std::int64_t stages = scenario.order.model_stages();
+  const std::int64_t layers = std::ssize(scenario.model.layers);
+  reader.expect(fits_layers, layers_per_stage, layers, stages);
+  scenario.layers_per_stage = layers_per_stage;
+  if (layers_per_stage.empty())
+    scenario.layers_per_stage.assign(static_cast<std::size_t>(stages), layers / stages);
+  reader.expect(fits_tasks, scenario);
   if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
     static_cast<void>(read_search_bounds(std::move(*search)));
   check_sweep(reader);
