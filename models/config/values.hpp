@@ -26,6 +26,7 @@ inline Value of(double number) {
 inline Value of(std::int64_t number) {
   Value value = of(Value::Kind::integer);
   value.integer = number;
+  value.number = static_cast<double>(number);
   return value;
 }
 

@@ -108,20 +108,8 @@ SurfaceShape read_shape(Reader& reader) {
 
 OwnFit read_own(Reader reader, FlopRate peak) {
   OwnFit own;
-  GemmBehaviour& kernel = own.kernel;
-  kernel.peak = peak;
-  const auto share = [&](const char* name, const char* help) {
-    return reader.number({.name = name, .help = help, .at_least = 1e-3, .at_most = 2.0});
-  };
-  const auto time = [&](const char* name, const char* help) {
-    return reader.time({.name = name, .help = help, .at_least = Time{}});
-  };
-  kernel.efficiency = share("efficiency", "share of the peak at full clock");
-  kernel.sustained = share("sustained", "share of the peak at which the power limit holds the chip");
-  kernel.feed = reader.rate({.name = "feed", .help = "operands that one multiprocessor takes in"});
-  kernel.tile_overhead = time("tile_overhead", "per tile of a block");
-  kernel.kernel_overhead = time("kernel_overhead", "once per call beyond a kernel's floor");
-  kernel.unhidden = share("unhidden", "share of the shorter of arithmetic and traffic that shows");
+  own.kernel.peak = peak;
+  read_product(reader, own.kernel);
   own.shape = read_shape(reader);
   own.physical = read_errors(reader.part("physical", "errors of the physical model alone"));
   own.left_out = read_errors(reader.part("left_out", "errors with each measurement left out in turn"));
@@ -157,14 +145,12 @@ std::string write(const SurfaceShape& s) {
 }
 
 std::string write(const OwnFit& own) {
-  const GemmBehaviour& k = own.kernel;
-  const auto time = [](Time value) { return fmt::format("{:.6g} us", to_seconds(value) * 1e6); };
-  return fmt::format(
-      R"("own": {{"efficiency": {}, "sustained": {}, "feed": "{:.6g} GB/s", "tile_overhead": "{}", )"
-      R"("kernel_overhead": "{}", "unhidden": {}, {}, "physical": {}, "left_out": {}}}, )",
-      number(k.efficiency), number(k.sustained), k.feed.count / 1e9, time(k.tile_overhead),
-      time(k.kernel_overhead), number(k.unhidden), write(own.shape), write(own.physical),
-      write(own.left_out));
+  Value kernel;
+  write_product(kernel, own.kernel);
+  std::string numbers;
+  for (const auto& [key, value] : kernel.members) numbers += fmt::format("\"{}\": {}, ", key, print(value));
+  return fmt::format(R"("own": {{{}{}, "physical": {}, "left_out": {}}}, )", numbers, write(own.shape),
+                     write(own.physical), write(own.left_out));
 }
 
 std::string write(const FamilyFit& f) {
