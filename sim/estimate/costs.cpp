@@ -12,37 +12,10 @@ namespace {
 
 double count(Bytes bytes) { return static_cast<double>(bytes.count); }
 
-void add(const auto& block, LayerCost& cost) {
-  cost.forward += block.alone[0];
-  cost.backward_input += block.alone[1];
-  cost.backward_weight += block.alone[2];
-  cost.contended += block.contended[0] + block.contended[1] + block.contended[2];
-  cost.activations += block.activations;
-  cost.for_weight += block.for_weight;
-}
-
 }  // namespace
 
 LayerCost& LayerCost::operator+=(const LayerCost& more) {
-  forward += more.forward;
-  backward_input += more.backward_input;
-  backward_weight += more.backward_weight;
-  contended += more.contended;
-  forward_sent += more.forward_sent;
-  backward_sent += more.backward_sent;
-  attention_forward += more.attention_forward;
-  attention_input += more.attention_input;
-  attention_weight += more.attention_weight;
-  dispatch += more.dispatch;
-  context_forward += more.context_forward;
-  context_backward += more.context_backward;
-  combine += more.combine;
-  before_attention += more.before_attention;
-  after_attention += more.after_attention;
-  before_experts += more.before_experts;
-  after_experts += more.after_experts;
-  again += more.again;
-  hidden += more.hidden;
+  for (std::size_t pass = 0; pass < passes.size(); ++pass) passes[pass] += more.passes[pass];
   activations += more.activations;
   for_weight += more.for_weight;
   replicated += more.replicated;
@@ -55,16 +28,8 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   return *this;
 }
 
-LayerCost& LayerCost::operator*=(double factor) {
-  for (double* seconds : {&forward, &backward_input, &backward_weight, &contended, &forward_sent,
-                          &backward_sent, &attention_forward, &attention_input, &attention_weight, &dispatch,
-                          &combine, &context_forward, &context_backward, &before_attention, &after_attention,
-                          &before_experts, &after_experts, &again, &hidden})
-    *seconds *= factor;
-  return *this;
-}
-
-SearchTables::SearchTables(Scenario scenario) : scenario_(std::move(scenario)), traffic_(scenario_) {
+CostTables::CostTables(Scenario scenario, Sizing sizing)
+    : scenario_(std::move(scenario)), traffic_(scenario_, sizing), prices_(scenario_, traffic_) {
   scenario_.loads.reset();  // the estimate knows how busy the busiest rank is, no more
   is_uneven_ = has_uneven_loads(scenario_);
   for (const std::size_t first : first_of_shape(scenario_.model)) {
@@ -74,7 +39,7 @@ SearchTables::SearchTables(Scenario scenario) : scenario_(std::move(scenario)), 
   }
 }
 
-DivisionGroups SearchTables::groups(const Division& division) {
+DivisionGroups CostTables::groups(const Division& division) {
   const Layout layout(division.sizes, division.placement);
   const std::int64_t last = division.sizes.pipeline - 1;
   const auto add = [&](const std::vector<Group>& groups, bool both) {
@@ -90,15 +55,20 @@ DivisionGroups SearchTables::groups(const Division& division) {
   const std::vector<Group> data = layout.data_groups();
   const std::vector<Group> expert_data = layout.expert_data_groups();
   const bool can_be_both = last > 0;
-  std::vector<std::vector<DeviceId>> sends, ends;
+  std::vector<std::vector<DeviceId>> sends, ends, ring;
   for (std::uint32_t position = 0; position < division.sizes.stage_devices(); ++position) {
     sends.push_back({layout.device(0, position), layout.device(std::min<std::int64_t>(1, last), position)});
     ends.push_back({layout.device(0, position), layout.device(last, position)});
+  }
+  for (const Group& group : layout.context_groups()) {
+    for (std::size_t i = 0; i < group.size(); ++i)
+      ring.push_back({layout.device(0, group[i]), layout.device(0, group[(i + 1) % group.size()])});
   }
   return {.expert = add(layout.expert_groups(), false),
           .tensor = add(layout.tensor_groups(), false),
           .context = add(layout.context_groups(), false),
           .expert_tensor = add(layout.expert_tensor_groups(), false),
+          .ring = traffic_.add(std::move(ring)),
           .data = {add(data, false), add(data, can_be_both)},
           .expert_data = {add(expert_data, false), add(expert_data, can_be_both)},
           .send = traffic_.add(std::move(sends)),
@@ -106,7 +76,7 @@ DivisionGroups SearchTables::groups(const Division& division) {
           .outside = outside(layout)};
 }
 
-std::array<std::array<std::array<double, 2>, 2>, 2> SearchTables::outside(const Layout& layout) const {
+std::array<std::array<std::array<double, 2>, 2>, 2> CostTables::outside(const Layout& layout) const {
   std::array<std::array<std::array<double, 2>, 2>, 2> bytes{};
   for (const bool both : {false, true}) {
     for (const bool every : {false, true}) {
@@ -120,7 +90,7 @@ std::array<std::array<std::array<double, 2>, 2>, 2> SearchTables::outside(const 
   return bytes;
 }
 
-double SearchTables::spread_of_layout() {
+double CostTables::spread_of_layout() {
   const std::int64_t ranks = scenario_.layout.sizes().expert;
   if (ranks == 1) return 0;
   const bool nodes_count = scenario_.placement == Placement::balanced;
@@ -132,37 +102,31 @@ double SearchTables::spread_of_layout() {
   return spreads_[key] = std::max(0.0, more) / (largest_over_mean(1, ranks) - 1);
 }
 
-void SearchTables::become(const Division& division, std::int64_t microbatch, const Recompute& recompute) {
+void CostTables::become(const Division& division, std::int64_t microbatch, const Recompute& recompute) {
   scenario_.layout = Layout(division.sizes, division.placement);
   scenario_.batch.microbatch = microbatch;
   scenario_.recompute = recompute;
   if (is_uneven_) scenario_.routing_spread = spread_of_layout();
 }
 
-SearchTables::BlockCost SearchTables::cost_of(const BlockOps& ops) const {
-  BlockCost cost;
-  const std::array<const std::vector<Op>*, 3> passes{&ops.forward, &ops.backward_input, &ops.backward_weight};
-  for (std::size_t pass = 0; pass < 3; ++pass) {
-    const Timed timed = time_of(*passes[pass], scenario_);
-    cost.alone[pass] = to_seconds(timed.time);
-    cost.contended[pass] = cost.alone[pass] * timed.slowdown;
-    const std::int64_t context = scenario_.layout.sizes().context;
-    if (context == 1) continue;
-    for (const Piece& piece : pieces_of(*passes[pass], scenario_)) {
-      if (!piece.is_core()) continue;
-      const bool is_ring = scenario_.context_exchange == ContextExchange::ring;
-      cost.context_buffer = std::max(cost.context_buffer, count(piece.keys_and_values) * 2 *
-                                                              (is_ring ? 2.0 : static_cast<double>(context)));
-      cost.cores.push_back({pass, piece});
-    }
+CostTables::BlockCost CostTables::cost_of(const BlockOps& ops) const {
+  BlockCost cost{.times = times_of(ops, scenario_), .pieces = {}, .weights = {}};
+  const std::int64_t context = scenario_.layout.sizes().context;
+  if (context > 1) {
+    cost.pieces = {pieces_of(ops.forward, scenario_), pieces_of(ops.backward_input, scenario_),
+                   pieces_of(ops.backward_weight, scenario_)};
   }
+  const bool is_ring = scenario_.context_exchange == ContextExchange::ring;
+  for (const Piece& piece : cost.pieces[0])
+    cost.context_buffer = std::max(cost.context_buffer, count(piece.keys_and_values) * 2 *
+                                                            (is_ring ? 2.0 : static_cast<double>(context)));
   cost.activations = count(ops.activations);
   cost.for_weight = count(ops.for_weight);
   if (scenario_.placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
   return cost;
 }
 
-const std::vector<SearchTables::BlockCost>& SearchTables::attention(const Key& key) {
+const std::vector<CostTables::BlockCost>& CostTables::attention(const Key& key) {
   const auto [place, is_new] = attention_.try_emplace(key);
   if (!is_new) return place->second;
   for (const std::size_t layer : layer_of_shape_) {
@@ -173,7 +137,7 @@ const std::vector<SearchTables::BlockCost>& SearchTables::attention(const Key& k
   return place->second;
 }
 
-const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key& key) {
+const std::vector<CostTables::BlockCost>& CostTables::feed_forward(const Key& key) {
   const auto [place, is_new] = feed_forward_.try_emplace(key);
   if (!is_new) return place->second;
   for (const std::size_t layer : layer_of_shape_) {
@@ -195,39 +159,39 @@ const std::vector<SearchTables::BlockCost>& SearchTables::feed_forward(const Key
     }
     scenario_.routing_spread = spread;
     if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
-    const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
-                      row_bytes(scenario_.model.hidden, scenario_.precision.combine);
-    place->second.back().exchange_buffer =
-        count(row * std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
+    place->second.back().exchange_buffer = exchange_buffer(rows);
   }
   return place->second;
 }
 
-const std::array<SearchTables::BlockCost, 2>& SearchTables::ends(const Key& key) {
+double CostTables::exchange_buffer(const std::vector<std::int64_t>& rows) const {
+  const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
+                    row_bytes(scenario_.model.hidden, scenario_.precision.combine);
+  return count(row * std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
+}
+
+const std::array<CostTables::BlockCost, 2>& CostTables::ends(const Key& key) {
   const auto [place, is_new] = ends_.try_emplace(key);
   if (!is_new) return place->second;
   const Share share = share_of(scenario_);
   BlockCost embedding = cost_of(lower_embedding(scenario_.model, share));
   BlockCost head = cost_of(lower_head(scenario_.model, share, scenario_.fused_loss));
   const auto predictions = static_cast<double>(scenario_.model.prediction_layers);
-  for (std::size_t pass = 0; pass < 3; ++pass) {
-    head.alone[pass] += predictions * (head.alone[pass] + embedding.alone[pass]);
-    head.contended[pass] += predictions * (head.contended[pass] + embedding.contended[pass]);
-  }
+  head.times = head_times(scenario_, head.times, embedding.times);
   head.activations += predictions * (head.activations + embedding.activations);
   head.for_weight += predictions * (head.for_weight + embedding.for_weight);
   place->second = {embedding, head};
   return place->second;
 }
 
-void SearchTables::add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost) {
+void CostTables::add_held(const Holdings& held, LayerCost& cost) {
   cost.replicated += static_cast<double>(held.replicated());
   cost.experts += static_cast<double>(held.experts());
   cost.largest = cost.parameters();
   const Collectives& all = scenario_.collectives;
   const auto both = [&](Operation operation, const Collective& collective, double element) {
-    return traffic_.seconds(groups.data[0], operation, collective, element * cost.replicated) +
-           traffic_.seconds(groups.expert_data[0], operation, collective, element * cost.experts);
+    return traffic_.seconds(groups_.data[0], operation, collective, element * cost.replicated) +
+           traffic_.seconds(groups_.expert_data[0], operation, collective, element * cost.experts);
   };
   if (scenario_.gradient_sync.updater == Updater::server) return;  // the collectives are of another kind
   cost.gathered = both(Operation::all_gather, *all.parameters, 2);
@@ -235,36 +199,86 @@ void SearchTables::add_held(const Holdings& held, const DivisionGroups& groups, 
       both(Operation::reduce_scatter, *all.gradients, count(size_of(scenario_.precision.gradient)));
 }
 
-LayerCost SearchTables::layer(std::size_t shape, const DivisionGroups& groups, const BlockCost& attention,
-                              const BlockCost& feed_forward) {
+const CostTables::KnownPrograms& CostTables::programs_of(LayerForm form) {
+  for (const KnownPrograms& known : programs_) {
+    if (known.form == form) return known;
+  }
+  Programs layer = programs_of_layer(form);
+  Programs embedding = programs_of_embedding(form);
+  Programs head = programs_of_head(form);
+  return programs_.emplace_back(
+      KnownPrograms{std::move(form), std::move(layer), std::move(embedding), std::move(head)});
+}
+
+/// Keeps what is priced, for passes on slower devices and pairs, and prices passes alone.
+LayerCost CostTables::priced(Priced priced) {
+  priced_.push_back(std::move(priced));
+  const Priced& kept = priced_.back();
+  return {.passes = prices_.alone(*kept.programs, kept.place(), groups_, 1)};
+}
+
+LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward) {
   const std::size_t number = layer_of_shape_[shape];
-  LayerCost cost;
-  add(attention, cost);
-  add(feed_forward, cost);
-  cost.attention_forward = attention.alone[0];
-  cost.attention_input = attention.alone[1];
-  cost.attention_weight = attention.alone[2];
-  add_sent(number, groups, cost);
-  add_context(attention, groups, cost);
-  Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(number));
-  held += feed_forward_holdings(scenario_, static_cast<std::int64_t>(number));
-  add_held(held, groups, cost);
+  const auto in_model = static_cast<std::int64_t>(number);
+  const Programs& programs = programs_of(form_of(scenario_, number, attention.pieces)).layer;
+  LayerCost cost = priced({.layer = in_model,
+                           .times = {attention.times, feed_forward.times, attention.pieces},
+                           .programs = &programs});
+  cost.activations = attention.activations + feed_forward.activations;
+  cost.for_weight = attention.for_weight + feed_forward.for_weight;
+  Holdings held = attention_holdings(scenario_, in_model);
+  held += feed_forward_holdings(scenario_, in_model);
+  add_held(held, cost);
   std::vector<WeightShape> weights = attention.weights;
   weights.insert(weights.end(), feed_forward.weights.begin(), feed_forward.weights.end());
   cost.placeholders = count(placeholder_bytes(std::move(weights)));
   return cost;
 }
 
-const std::vector<double>& SearchTables::paces() {
+void CostTables::add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost& cost) {
+  const KnownPrograms& known = programs_of(form_of(scenario_, 0, {}));
+  const auto end = [&](const BlockCost& block, const Programs& programs) {
+    LayerCost of_end = priced({.times = {block.times, {}}, .programs = &programs});
+    of_end.activations = block.activations;
+    of_end.for_weight = block.for_weight;
+    return of_end;
+  };
+  cost.embedding = end(blocks[0], known.embedding);
+  LayerCost head = end(blocks[1], known.head);
+  head.head_placeholders = count(placeholder_bytes(blocks[1].weights));
+  add_held(embedding_holdings(scenario_), cost.embedding);
+  for (const bool is_apart : {false, true}) {
+    cost.heads[is_apart] = head;
+    add_held(head_holdings(scenario_, is_apart), cost.heads[is_apart]);
+  }
+  cost.embedding_copy = static_cast<double>(embedding_copy(scenario_));
+}
+
+/// What goes from stage to stage, and what the receiving group gathers of it.
+void CostTables::add_sends(MicrobatchCost& cost) {
+  cost.send_buffer = count(send_buffers(scenario_));
+  if (scenario_.layout.sizes().pipeline == 1) return;
+  cost.send = traffic_.seconds(groups_.send, Operation::point_to_point, *scenario_.collectives.pipeline,
+                               count(sent_to_stage(scenario_)));
+  if (!scatters_sends(scenario_)) return;
+  const LayerTimes none;
+  cost.gather_sent = to_seconds(prices_.of(gather_of_sends(Pass::forward), {-1, none}, groups_).alone());
+}
+
+const std::vector<double>& CostTables::paces() {
   std::vector<double>& known = paces_[scenario_.layout.sizes().pipeline];
   if (known.empty()) known = paces_of(scenario_);
   return known;
 }
 
-MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups& groups,
-                                  std::int64_t microbatch, const RecomputeChoice& recompute,
-                                  std::size_t recompute_number) {
+MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& groups,
+                                std::int64_t microbatch, const RecomputeChoice& recompute,
+                                std::size_t recompute_number) {
   become(division, microbatch, recompute.recompute);
+  groups_ = groups;
+  priced_.clear();
+  alone_.clear();
+  pairs_.clear();
   const Sizes& sizes = division.sizes;
   const auto again = static_cast<std::int64_t>(recompute_number);
   // But for attention, tokens are alike whichever sequence they are from.
@@ -274,27 +288,15 @@ MicrobatchCost SearchTables::cost(const Division& division, const DivisionGroups
   const std::vector<BlockCost>& feed_forwards =
       feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor,
                     std::bit_cast<std::int64_t>(scenario_.routing_spread)});
-  const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
   MicrobatchCost cost;
   cost.paces = paces();
   for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
-    cost.layers.push_back(layer(shape, groups, attentions[shape], feed_forwards[shape]));
+    cost.layers.push_back(layer(shape, attentions[shape], feed_forwards[shape]));
     cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);
     cost.context_buffer = std::max(cost.context_buffer, attentions[shape].context_buffer);
   }
-  add(both_ends[0], cost.embedding);
-  LayerCost head;
-  add(both_ends[1], head);
-  head.head_placeholders = count(placeholder_bytes(both_ends[1].weights));
-  add_sent_at_ends(groups, cost.embedding, head);
-  add_held(embedding_holdings(scenario_), groups, cost.embedding);
-  for (const bool is_apart : {false, true}) {
-    cost.heads[is_apart] = head;
-    add_held(head_holdings(scenario_, is_apart), groups, cost.heads[is_apart]);
-  }
-  cost.embedding_copy = static_cast<double>(embedding_copy(scenario_));
-  cost.send_buffer = count(send_buffers(scenario_));
-  if (sizes.pipeline > 1) add_sends(groups, cost);
+  add_ends(ends({sizes.tensor, tokens, 0, 0, 0, 0}), cost);
+  add_sends(cost);
   return cost;
 }
 

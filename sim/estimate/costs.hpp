@@ -1,12 +1,16 @@
-// What one layer of one microbatch takes on one device, in time and memory, for every way to divide it that a
-// search asks for: the blocks' times from the cost model, once for each shape, and communication alone.
+// What layers of one microbatch take on one device, in time and memory, for every way to divide them that a
+// search asks for: blocks timed by the cost model once for each shape, and programs priced.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <map>
+#include <optional>
 #include <vector>
 
+#include "sim/estimate/division.hpp"
+#include "sim/estimate/price.hpp"
 #include "sim/estimate/traffic.hpp"
 #include "sim/read/search_bounds.hpp"
 #include "sim/work/holdings.hpp"
@@ -15,19 +19,10 @@
 
 namespace moesim {
 
-/// Seconds, bytes and elements of a layer, the embedding, the head, or a stage of them. Bytes and elements
-/// are counts in floating point: they are compared, not added up exactly.
+/// Times, bytes and elements of a layer, the embedding, the head, or a stage of them. Bytes and elements are
+/// counts in floating point: they are compared, not added up exactly.
 struct LayerCost {
-  double forward = 0, backward_input = 0, backward_weight = 0;  ///< compute alone
-  double contended = 0;                        ///< all three while communication holds multiprocessors
-  double forward_sent = 0, backward_sent = 0;  ///< communication alone that passes wait for
-  /// Of the above, what a forward beside a backward tells apart: attention's compute; dispatch and combine;
-  /// what is sent before and after each block, and before the backward of a layer that is computed again.
-  double attention_forward = 0, attention_input = 0, attention_weight = 0;
-  double dispatch = 0, combine = 0;
-  double context_forward = 0, context_backward = 0;  ///< keys and values, hidden or not
-  double before_attention = 0, after_attention = 0, before_experts = 0, after_experts = 0, again = 0;
-  double hidden = 0;                   ///< of backward_sent, where a pass computes both gradients
+  PassTimes passes{};                  ///< alone, on a device as fast as all
   double activations = 0;              ///< bytes kept from forward to backward
   double for_weight = 0;               ///< bytes kept from the input gradient to the weight gradient
   double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
@@ -37,34 +32,16 @@ struct LayerCost {
   double head_placeholders = 0;        ///< of the head, beside those
 
   LayerCost& operator+=(const LayerCost& more);
-  /// Of times only.
-  LayerCost& operator*=(double factor);
-  double compute() const { return forward + backward_input + backward_weight; }
-  double total() const { return compute() + forward_sent + backward_sent; }
+  Time in(Pass pass) const { return passes[static_cast<std::size_t>(pass)]; }
+  /// Seconds of a forward and a full backward.
+  double seconds() const { return to_seconds(in(Pass::forward) + in(Pass::backward)); }
   double parameters() const { return replicated + experts; }
   friend bool operator==(const LayerCost&, const LayerCost&) = default;
 };
 
-/// A plan's way to divide layers, before its schedule is known.
-struct Division {
-  Sizes sizes;
-  std::vector<Axis> placement;
-};
-
-/// Groups of one division; those that synchronise also for a pipeline that holds each stage twice.
-struct DivisionGroups {
-  GroupSet expert, tensor, context, expert_tensor;
-  std::array<GroupSet, 2> data, expert_data;  ///< of pipelines in one direction, in both
-  GroupSet send;                              ///< a stage to the next; without one, any
-  GroupSet ends;                              ///< the first stage and the last
-  /// Communicators' memory, by whether a pipeline goes both ways, whether gradients are summed on every rank,
-  /// and whether first and last stage have copies of the embedding.
-  std::array<std::array<std::array<double, 2>, 2>, 2> outside;
-};
-
 /// All layers of one division, microbatch size and recomputation.
 struct MicrobatchCost {
-  std::vector<LayerCost> layers;  ///< by shape: entry of Tables::shape_of_layer()
+  std::vector<LayerCost> layers;  ///< by shape: entry of CostTables::shape_of_layer()
   LayerCost embedding;
   std::array<LayerCost, 2> heads;  ///< on a rank that holds the first stage too, and apart from it
   double embedding_copy = 0;       ///< elements that the latter adds
@@ -75,13 +52,19 @@ struct MicrobatchCost {
   friend bool operator==(const MicrobatchCost&, const MicrobatchCost&) = default;
 };
 
+/// The layers of a stage, and whether it holds an end of the model.
+struct StageContent {
+  std::size_t first_layer = 0, layers = 0;
+  bool has_embedding = false, has_head = false;
+};
+
 /// Tables of one scenario. What is asked again is remembered. Not for several threads.
-class SearchTables {
+class CostTables {
  public:
   /// The scenario's layout, batch and recomputation are overwritten.
-  explicit SearchTables(Scenario scenario);
-  SearchTables(const SearchTables&) = delete;
-  SearchTables& operator=(const SearchTables&) = delete;
+  explicit CostTables(Scenario scenario, Sizing sizing = Sizing::interpolated);
+  CostTables(const CostTables&) = delete;
+  CostTables& operator=(const CostTables&) = delete;
 
   const Scenario& scenario() const { return scenario_; }
   TrafficTimes& traffic() { return traffic_; }
@@ -92,17 +75,42 @@ class SearchTables {
   MicrobatchCost cost(const Division& division, const DivisionGroups& groups, std::int64_t microbatch,
                       const RecomputeChoice& recompute, std::size_t recompute_number);
 
+  /// Of what cost() was last asked for: the passes of a stage alone, on a device that takes `pace` times as
+  /// long to compute.
+  PassTimes alone(const StageContent& stage, double pace);
+  /// The same of a forward of one stage beside a full backward of another.
+  Time pair(const StageContent& forward, const StageContent& backward, double pace);
+
  private:
-  /// An attention core between exchanges of keys and values.
-  struct Core {
-    std::size_t pass;
-    Piece piece;
-  };
+  /// What does not depend on who communicates.
   struct BlockCost {
-    std::array<double, 3> alone{}, contended{};
+    BlockTimes times;
+    std::array<std::vector<Piece>, 3> pieces;
     double activations = 0, for_weight = 0, context_buffer = 0, exchange_buffer = 0;
-    std::vector<Core> cores;
     std::vector<WeightShape> weights;  ///< for which placeholders stand
+  };
+  /// A layer or an end of the model, as cost() was last asked for it.
+  struct Priced {
+    std::int64_t layer = -1;
+    LayerTimes times;
+    const Programs* programs = nullptr;
+    bool is_woven = false;  ///< the two that follow are known
+    std::vector<ActPrice> woven_forward{}, woven_backward{};
+    PricedPlace place() const { return {layer, times}; }
+  };
+  struct KnownPrograms {
+    LayerForm form;
+    Programs layer, embedding, head;
+  };
+  struct KnownPair {
+    StageContent forward, backward;
+    double pace;
+    Time time;
+  };
+  struct KnownAlone {
+    std::size_t number;  ///< into priced_
+    double pace;
+    PassTimes times;
   };
   using Key = std::array<std::int64_t, 6>;
 
@@ -115,24 +123,32 @@ class SearchTables {
   BlockCost cost_of(const BlockOps& ops) const;
   const std::vector<BlockCost>& attention(const Key& key);
   const std::vector<BlockCost>& feed_forward(const Key& key);
+  double exchange_buffer(const std::vector<std::int64_t>& rows) const;
   const std::array<BlockCost, 2>& ends(const Key& key);
-  LayerCost layer(std::size_t shape, const DivisionGroups& groups, const BlockCost& attention,
-                  const BlockCost& feed_forward);
-  void add_sent(std::size_t layer, const DivisionGroups& groups, LayerCost& cost);
-  /// Seconds that a tensor-parallel group takes to gather a block's input and to sum its output.
-  struct Shared {
-    double before, after;
-  };
-  Shared shared(const DivisionGroups& groups);
-  void add_exchanged(std::size_t layer, const DivisionGroups& groups, LayerCost& cost);
-  void add_context(const BlockCost& attention, const DivisionGroups& groups, LayerCost& cost);
-  void add_sent_at_ends(const DivisionGroups& groups, LayerCost& embedding, LayerCost& head);
-  void add_sends(const DivisionGroups& groups, MicrobatchCost& cost);
-  void add_held(const Holdings& held, const DivisionGroups& groups, LayerCost& cost);
+  const KnownPrograms& programs_of(LayerForm form);
+  LayerCost layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward);
+  void add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost& cost);
+  LayerCost priced(Priced priced);
+  void add_sends(MicrobatchCost& cost);
+  void add_held(const Holdings& held, LayerCost& cost);
   const std::vector<double>& paces();
+  std::size_t embedding_number() const { return layer_of_shape_.size(); }
+  std::size_t head_number() const { return layer_of_shape_.size() + 1; }
+  const PassTimes& alone(std::size_t number, double pace);
+  const Priced& woven(std::size_t number);
+  bool is_alike(const StageContent& one, const StageContent& other) const;
+  Time play_pair(const StageContent& forward, const StageContent& backward, double pace);
+  void issue(bool is_backward, std::size_t number, std::optional<Segment> segment = {});
 
   Scenario scenario_;
   TrafficTimes traffic_;
+  Prices prices_;
+  Play play_;
+  DivisionGroups groups_{};     // of what cost() was last asked for, and the rest that follows
+  std::vector<Priced> priced_;  // by shape, then embedding and head
+  std::vector<KnownAlone> alone_;
+  std::vector<KnownPair> pairs_;
+  std::deque<KnownPrograms> programs_;
   bool is_uneven_ = false;
   std::map<std::array<std::int64_t, 3>, double> spreads_;  // by expert ranks, tokens of a device and nodes
   std::vector<std::size_t> shape_of_layer_, layer_of_shape_;

@@ -91,15 +91,20 @@ UpdateSeconds update_seconds(const Scenario& scenario) {
   return {streaming(traffic.held, scenario), streaming(traffic.updated, scenario)};
 }
 
-std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
-                                   const std::vector<std::int64_t>& layers_per_stage) {
-  std::vector<LayerCost> stages(layers_per_stage.size());
+StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+                       const std::vector<std::int64_t>& layers_per_stage) {
+  StageCosts stages;
+  stages.costs.resize(layers_per_stage.size());
   std::size_t layer = 0;
-  for (std::size_t stage = 0; stage < stages.size(); ++stage) {
-    for (std::int64_t i = 0; i < layers_per_stage[stage]; ++i)
-      stages[stage] += cost.layers[shape_of_layer[layer++]];
+  for (std::size_t stage = 0; stage < layers_per_stage.size(); ++stage) {
+    const auto layers = static_cast<std::size_t>(layers_per_stage[stage]);
+    stages.contents.push_back({.first_layer = layer,
+                               .layers = layers,
+                               .has_embedding = stage == 0,
+                               .has_head = stage + 1 == layers_per_stage.size()});
+    for (std::size_t i = 0; i < layers; ++i) stages.costs[stage] += cost.layers[shape_of_layer[layer++]];
   }
-  stages.front() += cost.embedding;
+  stages.costs.front() += cost.embedding;
   return stages;
 }
 
@@ -122,34 +127,29 @@ double most_alive(const PipelineProfile& profile, std::size_t rank, const std::v
   return most;
 }
 
-/// Time of a forward beside a backward over that of one after the other, by what a rank holds: most ranks of
-/// a pipeline hold the same.
-class OverlappedShares {
- public:
-  OverlappedShares(const SearchTables& tables, std::size_t stages)
-      : layers_(static_cast<double>(tables.shape_of_layer().size()) / static_cast<double>(stages)),
-        slowed_(tables.scenario().collectives.slowed_by_compute) {
-    const auto context = static_cast<double>(tables.scenario().layout.sizes().context);
-    if (tables.scenario().context_exchange == ContextExchange::ring) beside_ = (context - 1) / context;
-  }
+/// Seconds of passes alone, and those that wait for another rank also gather so much in all chunks.
+PassSeconds seconds_of(const PassTimes& times) {
+  const auto in = [&](Pass pass) { return to_seconds(times[static_cast<std::size_t>(pass)]); };
+  return {.forward = in(Pass::forward),
+          .backward = in(Pass::backward),
+          .backward_input = in(Pass::backward_input),
+          .backward_weight = in(Pass::backward_weight)};
+}
 
-  /// Of a rank whose stages, so many, add up to `sum`.
-  double of(const LayerCost& sum, std::size_t stages) {
-    for (const auto& [known, share] : known_) {
-      if (known == sum) return share;
-    }
-    LayerCost mean = sum;
-    mean *= 1 / static_cast<double>(stages);
-    const double share =
-        mean.total() <= 0 ? 1 : overlapped_seconds(mean, layers_, slowed_, beside_) / mean.total();
-    known_.emplace_back(sum, share);
-    return share;
+/// Of the mean pair of a rank that holds these stages.
+double seconds_of_pair(CostTables& tables, const std::vector<OverlappedChunks>& pairs,
+                       const std::vector<StageContent>& contents, std::span<const std::size_t> held,
+                       double pace) {
+  double sum = 0;
+  double count = 0;
+  for (const OverlappedChunks& pair : pairs) {
+    const StageContent& forward = contents[held[static_cast<std::size_t>(pair.forward)]];
+    const StageContent& backward = contents[held[static_cast<std::size_t>(pair.backward)]];
+    sum += pair.count * to_seconds(tables.pair(forward, backward, pace));
+    count += pair.count;
   }
-
- private:
-  double layers_, slowed_, beside_ = 0;
-  std::vector<std::pair<LayerCost, double>> known_;
-};
+  return count > 0 ? sum / count : 0;
+}
 
 /// Passes in which a rank gets something from another rank, one for each of its chunks: forwards or
 /// backwards.
@@ -173,34 +173,20 @@ Arrivals arrivals_of(const PipelineProfile& profile, std::size_t rank) {
 
 }  // namespace
 
-PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchCost& cost,
-                                   const PipelineProfile& profile, std::vector<LayerCost> stages)
+PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cost,
+                                   const PipelineProfile& profile, StageCosts stages)
     : scenario_(tables.scenario()), profile_(profile), ranks_(profile.work.size()) {
   buffers_ = cost.exchange_buffer + cost.context_buffer + cost.send_buffer;
   send_ = cost.send;
-  stages.back() += cost.heads[profile.is_head_apart ? 1 : 0];
+  stages.costs.back() += cost.heads[profile.is_head_apart ? 1 : 0];
   if (profile.is_head_apart) embedding_copy_ = cost.embedding_copy;
-  const auto chunks = static_cast<double>(profile.chunks);
-  OverlappedShares shares(tables, stages.size());
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
     Rank& rank = ranks_[r];
     LayerCost sum;
-    const std::span<const std::size_t> held = profile.stages_of(r);
-    for (const std::size_t stage : held) sum += stages[stage];
-    rank.activations = most_alive(profile, r, stages);
-    const double pace = cost.paces[r];
-    const auto [arrive, come_back] = arrivals_of(profile, r);
-    const double gathers = cost.gather_sent * arrive;
-    const double gathers_back = cost.gather_sent * come_back;
-    rank.passes.forward = (pace * sum.forward + sum.forward_sent + gathers) / chunks;
-    const bool overlaps = profile.work[r].overlapped > 0;
-    const double hidden = profile.weights_apart || overlaps ? 0 : sum.hidden;
-    rank.passes.backward_input =
-        (pace * sum.backward_input + sum.backward_sent - hidden + gathers_back) / chunks;
-    rank.passes.backward_weight = pace * sum.backward_weight / chunks;
-    const double share = overlaps ? shares.of(sum, held.size()) : 1;
-    rank.passes.overlapped =
-        (share * (sum.total() + (pace - 1) * sum.compute()) + gathers + gathers_back) / chunks;
+    for (const std::size_t stage : profile.stages_of(r)) sum += stages.costs[stage];
+    rank.activations = most_alive(profile, r, stages.costs);
+    rank.passes = passes_of(tables, cost, stages, r);
+    const auto chunks = static_cast<double>(profile.chunks);
     rank.gathered = sum.gathered / chunks;
     rank.scattered = sum.scattered / chunks;
     rank.replicated = sum.replicated;
@@ -208,6 +194,30 @@ PipelineEstimate::PipelineEstimate(const SearchTables& tables, const MicrobatchC
     rank.largest = sum.largest;
     rank.placeholders = sum.placeholders + sum.head_placeholders;
   }
+}
+
+/// Of the mean chunk of a rank.
+PassSeconds PipelineEstimate::passes_of(CostTables& tables, const MicrobatchCost& cost,
+                                        const StageCosts& stages, std::size_t rank) const {
+  const std::span<const std::size_t> held = profile_.stages_of(rank);
+  const double pace = cost.paces[rank];
+  PassTimes sum{};
+  for (const std::size_t stage : held) {
+    const PassTimes more =
+        pace == 1 ? stages.costs[stage].passes : tables.alone(stages.contents[stage], pace);
+    for (std::size_t pass = 0; pass < sum.size(); ++pass) sum[pass] += more[pass];
+  }
+  PassSeconds passes = seconds_of(sum);
+  const auto [arrive, come_back] = arrivals_of(profile_, rank);
+  const double gathers = cost.gather_sent * arrive;
+  const double gathers_back = cost.gather_sent * come_back;
+  passes.forward += gathers;
+  passes.backward += gathers_back;
+  passes.backward_input += gathers_back;
+  passes.overlapped = gathers + gathers_back;
+  passes *= 1 / static_cast<double>(profile_.chunks);
+  passes.overlapped += seconds_of_pair(tables, profile_.overlapped[rank], stages.contents, held, pace);
+  return passes;
 }
 
 namespace {
@@ -218,12 +228,13 @@ PassSeconds synchronised(PassSeconds passes, double gathered, double scattered, 
   const auto more = [&](double seconds, double sent) {
     return is_beside ? std::max(0.0, sent - seconds) : sent;
   };
-  const double backward = passes.backward_input + passes.backward_weight;
+  const double apart = passes.backward_input + passes.backward_weight;
   passes.forward += more(passes.forward, gathered);
+  passes.backward += more(passes.backward, gathered + scattered);
   passes.overlapped += more(passes.overlapped, 2 * gathered + scattered);
   const double gathered_more = more(passes.backward_input, gathered);
   passes.backward_input += gathered_more;
-  passes.backward_weight += more(backward, gathered + scattered) - gathered_more;
+  passes.backward_weight += more(apart, gathered + scattered) - gathered_more;
   return passes;
 }
 
@@ -233,18 +244,17 @@ PassSeconds synchronised(PassSeconds passes, double gathered, double scattered, 
 double PipelineEstimate::makespan(const GradientPlan& plan) const {
   const double gathers = plan.shards_parameters && !plan.gathers_once ? 1 : 0;
   const double scatters = plan.shards_gradients ? 1 : 0;
-  PassSeconds mean{.send = send_};
+  PassSeconds mean;
   double slowest = 0;
   const auto count = static_cast<double>(ranks_.size());
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
     const PassSeconds passes = synchronised(ranks_[r].passes, gathers * ranks_[r].gathered,
                                             scatters * ranks_[r].scattered, plan.overlap);
     slowest = std::max(slowest, total(profile_.work[r], passes));
-    mean.forward += passes.forward / count;
-    mean.backward_input += passes.backward_input / count;
-    mean.backward_weight += passes.backward_weight / count;
-    mean.overlapped += passes.overlapped / count;
+    mean += passes;
   }
+  mean *= 1 / count;
+  mean.send = send_;
   double even = 0;
   for (const PassCounts& work : profile_.work) even = std::max(even, total(work, mean));
   double longest = even;
@@ -267,8 +277,8 @@ double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& 
   double sum = 0;
   if (!plan.shards_gradients) {
     sum = seconds(gradient_operation(plan.updater), *scenario_.collectives.gradients, gradient);
-    const PassSeconds& last = rank.passes;  // the microbatch that gradients beside compute hide behind
-    if (plan.overlap) sum = std::max(0.0, sum - last.backward_input - last.backward_weight);
+    // The last microbatch hides gradients beside compute.
+    if (plan.overlap) sum = std::max(0.0, sum - rank.passes.backward);
   }
   sum += sum_of_embeddings(plan, groups, traffic);
   double elements = rank.replicated + rank.experts;

@@ -32,31 +32,33 @@ std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages, 
 /// Of an update on the scenario's device.
 UpdateSeconds update_seconds(const Scenario& scenario);
 
-/// Embedding and layers of each stage, summed; the head is PipelineEstimate's to add.
-std::vector<LayerCost> stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
-                                   const std::vector<std::int64_t>& layers_per_stage);
-
-/// A forward beside a full backward of as many layers, all alike: compute and communication in the order in
-/// which PassLowering issues them, each slower while the other runs. `pair` is the sum over the layers,
-/// `beside` the share of attention that runs while keys and values come.
-double overlapped_seconds(const LayerCost& pair, double layers, double slowed_by_compute, double beside);
+/// What each stage holds and costs. The head is PipelineEstimate's to add.
+struct StageCosts {
+  std::vector<StageContent> contents;
+  std::vector<LayerCost> costs;
+};
+StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+                       const std::vector<std::int64_t>& layers_per_stage);
 
 /// All that a plan's estimate rests on but its way of synchronisation.
 class PipelineEstimate {
  public:
-  PipelineEstimate(const SearchTables& tables, const MicrobatchCost& cost, const PipelineProfile& profile,
-                   std::vector<LayerCost> stages);
+  /// `cost` is what the tables were last asked for.
+  PipelineEstimate(CostTables& tables, const MicrobatchCost& cost, const PipelineProfile& profile,
+                   StageCosts stages);
   /// With that way of synchronisation. `traffic` is asked for gradients and parameters.
   Estimate with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
                 const UpdateSeconds& each) const;
 
  private:
   struct Rank {
-    PassSeconds passes;  ///< of its mean chunk
+    PassSeconds passes;
     double gathered = 0, scattered = 0;
     double activations = 0, replicated = 0, experts = 0, largest = 0, placeholders = 0;
   };
 
+  PassSeconds passes_of(CostTables& tables, const MicrobatchCost& cost, const StageCosts& stages,
+                        std::size_t rank) const;
   double makespan(const GradientPlan& plan) const;
   double update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
                 const UpdateSeconds& each) const;

@@ -26,8 +26,7 @@ void count(PassCounts& counts, const Slot& slot, double times = 1) {
   } else if (slot.pass == Pass::backward_weight) {
     counts.backward_weight += times;
   } else {
-    counts.backward_input += times;
-    if (slot.pass == Pass::backward) counts.backward_weight += times;
+    (slot.pass == Pass::backward ? counts.backward : counts.backward_input) += times;
   }
 }
 
@@ -127,6 +126,23 @@ PassCounts work_of(const std::vector<Slot>& slots) {
   return work;
 }
 
+std::vector<OverlappedChunks> overlapped_of(const std::vector<Slot>& slots) {
+  std::vector<OverlappedChunks> all;
+  for (std::size_t i = 0; i + 1 < slots.size(); ++i) {
+    if (!slots[i].overlapped) continue;
+    const OverlappedChunks pair{slots[i].chunk, slots[i + 1].chunk, 1};
+    const auto known = std::find_if(all.begin(), all.end(), [&](const OverlappedChunks& other) {
+      return other.forward == pair.forward && other.backward == pair.backward;
+    });
+    if (known == all.end()) {
+      all.push_back(pair);
+    } else {
+      ++known->count;
+    }
+  }
+  return all;
+}
+
 /// Microbatches of each chunk alive at the moment when the rank holds most, where one keeps `kept` after its
 /// input gradient of what it kept before.
 void add_alive(const std::vector<Slot>& slots, std::size_t chunks, double kept,
@@ -195,6 +211,7 @@ PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t
     profile.weights_apart |= std::any_of(slots.begin(), slots.end(),
                                          [](const Slot& slot) { return slot.pass == Pass::backward_weight; });
     profile.work.push_back(work_of(slots));
+    profile.overlapped.push_back(overlapped_of(slots));
   }
   profile.is_head_apart = is_head_apart(order);
   for (const double kept : typical_kept) {
@@ -211,6 +228,7 @@ double beyond(double a, double b, double factor) { return std::max(0.0, a + (b -
 
 void go_on(PassCounts& a, const PassCounts& b, double factor) {
   a.forward = beyond(a.forward, b.forward, factor);
+  a.backward = beyond(a.backward, b.backward, factor);
   a.backward_input = beyond(a.backward_input, b.backward_input, factor);
   a.backward_weight = beyond(a.backward_weight, b.backward_weight, factor);
   a.overlapped = beyond(a.overlapped, b.overlapped, factor);
@@ -218,6 +236,22 @@ void go_on(PassCounts& a, const PassCounts& b, double factor) {
 }
 
 }  // namespace
+
+OfPasses& OfPasses::operator+=(const OfPasses& more) {
+  forward += more.forward;
+  backward += more.backward;
+  backward_input += more.backward_input;
+  backward_weight += more.backward_weight;
+  overlapped += more.overlapped;
+  send += more.send;
+  return *this;
+}
+
+OfPasses& OfPasses::operator*=(double factor) {
+  for (double* of : {&forward, &backward, &backward_input, &backward_weight, &overlapped, &send})
+    *of *= factor;
+  return *this;
+}
 
 PipelineProfile profile_of(const Schedule& schedule, std::int64_t ranks, std::int64_t microbatches) {
   const std::int64_t period = 2 * ranks;  // orders repeat after one or two rounds of the ranks

@@ -16,21 +16,28 @@
 
 namespace moesim {
 
-/// Passes of each kind: F, B, W, F beside a full backward, and sends.
-struct PassCounts {
-  double forward = 0, backward_input = 0, backward_weight = 0, overlapped = 0, send = 0;
-};
+/// Something for each kind of pass: F, BW, B, W, F beside BW, and sends.
+struct OfPasses {
+  double forward = 0, backward = 0, backward_input = 0, backward_weight = 0, overlapped = 0, send = 0;
 
-/// Durations of the same in seconds, of one chunk.
-struct PassSeconds {
-  double forward = 0, backward_input = 0, backward_weight = 0, overlapped = 0, send = 0;
+  OfPasses& operator+=(const OfPasses& more);
+  OfPasses& operator*=(double factor);
 };
+/// How many of them, and seconds of each, in the mean chunk.
+using PassCounts = OfPasses;
+using PassSeconds = OfPasses;
 
 inline double total(const PassCounts& counts, const PassSeconds& each) {
-  return counts.forward * each.forward + counts.backward_input * each.backward_input +
-         counts.backward_weight * each.backward_weight + counts.overlapped * each.overlapped +
-         counts.send * each.send;
+  return counts.forward * each.forward + counts.backward * each.backward +
+         counts.backward_input * each.backward_input + counts.backward_weight * each.backward_weight +
+         counts.overlapped * each.overlapped + counts.send * each.send;
 }
+
+/// Forwards of one chunk beside backwards of another on one rank.
+struct OverlappedChunks {
+  std::int16_t forward = 0, backward = 0;
+  std::int32_t count = 0;
+};
 
 /// What a microbatch keeps from its input gradient to its weight gradient over what it kept before: moments
 /// at which ranks hold most are known for these ratios.
@@ -53,6 +60,8 @@ struct PipelineProfile {
   std::vector<std::size_t> stage;  ///< of (rank, chunk)
   std::vector<PassCounts> work;    ///< by rank
   std::vector<PassCounts> paths;   ///< longest ones
+  /// By rank; of a step no longer than needed to see which are beside which.
+  std::vector<std::vector<OverlappedChunks>> overlapped;
   /// Of (typical_kept, rank, chunk), or of the first ratio where no weight gradient is apart:
   /// microbatches alive when the rank holds most, chunks counted alike. The rank holds at least these
   /// at once.

@@ -10,6 +10,16 @@ namespace {
 // At which times that grow evenly are taken: always the same, so that none depends on what was asked before.
 constexpr double some_bytes = 1 << 30, some_rows = 4096;
 
+/// With so many times as many bytes.
+CallTime grown(const CallTime& time, double factor) {
+  return {.latency = time.latency, .bytes = time.bytes * factor, .group = time.group * factor};
+}
+
+CallTime between(const CallTime& a, const CallTime& b, double share) {
+  const auto at = [&](double from, double to) { return std::max(0.0, from + (to - from) * share); };
+  return {at(a.latency, b.latency), at(a.bytes, b.bytes), at(a.group, b.group)};
+}
+
 /// Whether the algorithm takes latency, and bytes over a rate, however much there is.
 bool grows_evenly(const Traffic& little, const Traffic& much) {
   return little.latency == much.latency && little.efficiency == much.efficiency &&
@@ -18,8 +28,8 @@ bool grows_evenly(const Traffic& little, const Traffic& much) {
 
 }  // namespace
 
-TrafficTimes::TrafficTimes(const Scenario& scenario)
-    : scenario_(scenario), loads_(scenario.fabric()), reaches_(scenario) {}
+TrafficTimes::TrafficTimes(const Scenario& scenario, Sizing sizing)
+    : scenario_(scenario), sizing_(sizing), loads_(scenario.fabric()), reaches_(scenario) {}
 
 GroupSet TrafficTimes::add(std::vector<std::vector<DeviceId>> groups) {
   const Fabric& fabric = scenario_.fabric();
@@ -27,8 +37,9 @@ GroupSet TrafficTimes::add(std::vector<std::vector<DeviceId>> groups) {
   for (const DeviceId device : groups.front()) is_near[fabric.node_of(device)] = 1;
   std::vector<DeviceId> key{static_cast<DeviceId>(groups.front().size())};
   std::erase_if(groups, [&](const std::vector<DeviceId>& group) {
-    return std::none_of(group.begin(), group.end(),
-                        [&](DeviceId device) { return is_near[fabric.node_of(device)] == 1; });
+    return sizing_ == Sizing::interpolated && std::none_of(group.begin(), group.end(), [&](DeviceId device) {
+             return is_near[fabric.node_of(device)] == 1;
+           });
   });
   for (const std::vector<DeviceId>& group : groups) key.insert(key.end(), group.begin(), group.end());
   const auto [place, is_new] = known_.try_emplace(std::move(key), sets_.size());
@@ -39,19 +50,20 @@ GroupSet TrafficTimes::add(std::vector<std::vector<DeviceId>> groups) {
   return place->second;
 }
 
-double TrafficTimes::seconds(GroupSet number, Operation operation, const Collective& collective,
-                             double bytes) {
+CallTime TrafficTimes::operation(GroupSet number, Operation operation, const Collective& collective,
+                                 double bytes) {
   Set& set = sets_[number];
-  if (set.size == 1 || bytes <= 0) return 0;
+  if (set.size == 1 || bytes <= 0) return {};
+  if (sizing_ == Sizing::exact)
+    return alone(requests_of(set, operation, static_cast<std::int64_t>(bytes)), collective, false);
   Curve& known = curve(set, operation, collective);
-  if (known.grows_evenly) return known.always.latency + known.always.transfer * (bytes / some_bytes);
+  if (known.grows_evenly) return grown(known.always, bytes / some_bytes);
   std::size_t power = 1;
   double high = 4;
   for (; high < bytes && power + 2 < powers; ++power) high *= 2;
   const double low = high / 2;
-  const double below = at_power(set, known, power);
-  const double above = at_power(set, known, power + 1);
-  return std::max(0.0, below + (above - below) * (bytes - low) / (high - low));
+  const CallTime below = at_power(set, known, power);
+  return between(below, at_power(set, known, power + 1), (bytes - low) / (high - low));
 }
 
 TrafficTimes::Curve& TrafficTimes::curve(Set& set, Operation operation, const Collective& collective) {
@@ -59,13 +71,13 @@ TrafficTimes::Curve& TrafficTimes::curve(Set& set, Operation operation, const Co
     if (known.operation == operation && known.collective == &collective) return known;
   }
   Curve fresh{.operation = operation, .collective = &collective};
-  fresh.seconds.fill(-1);
   const auto planned = [&](std::int64_t bytes) {
     return collective.plan(requests_of(set, operation, bytes).front(), scenario_.fabric());
   };
   fresh.grows_evenly = grows_evenly(planned(1), planned(std::int64_t{1} << 40));
   if (fresh.grows_evenly)
-    fresh.always = alone(requests_of(set, operation, static_cast<std::int64_t>(some_bytes)), collective);
+    fresh.always =
+        alone(requests_of(set, operation, static_cast<std::int64_t>(some_bytes)), collective, false);
   return set.curves.emplace_back(fresh);
 }
 
@@ -77,17 +89,17 @@ std::vector<Request> TrafficTimes::requests_of(const Set& set, Operation operati
 }
 
 /// At 2^power bytes.
-double TrafficTimes::at_power(const Set& set, Curve& curve, std::size_t power) {
-  double& seconds = curve.seconds[power];
-  if (seconds >= 0) return seconds;
-  const Alone one = alone(requests_of(set, curve.operation, std::int64_t{1} << power), *curve.collective);
-  return seconds = one.latency + one.transfer;
+const CallTime& TrafficTimes::at_power(const Set& set, Curve& curve, std::size_t power) {
+  std::optional<CallTime>& known = curve.known[power];
+  if (!known)
+    known = alone(requests_of(set, curve.operation, std::int64_t{1} << power), *curve.collective, false);
+  return *known;
 }
 
-double TrafficTimes::exchange(GroupSet number, const Experts& experts, bool outward, double rows,
-                              bool padded) {
+CallTime TrafficTimes::exchange(GroupSet number, const Experts& experts, bool outward, double rows,
+                                bool padded) {
   Set& set = sets_[number];
-  if (set.size == 1 || rows <= 0) return 0;
+  if (set.size == 1 || rows <= 0) return {};
   auto known = std::find_if(set.exchanges.begin(), set.exchanges.end(), [&](const Exchange& e) {
     return e.outward == outward && e.padded == padded && e.experts == experts;
   });
@@ -97,12 +109,8 @@ double TrafficTimes::exchange(GroupSet number, const Experts& experts, bool outw
     known->grows_evenly = grows_evenly(planned(set, *known, 1), planned(set, *known, 1e9));
   }
   const double busiest = largest_over_mean(scenario_.routing_spread, set.size);
-  if (!known->grows_evenly) {
-    const Alone one = exchange_of(set, *known, rows);
-    return one.latency + one.transfer * busiest;
-  }
-  const Alone one = exchange_of(set, *known, some_rows);
-  return one.latency + one.transfer * busiest * (rows / some_rows);
+  if (!known->grows_evenly || sizing_ == Sizing::exact) return grown(exchange_of(set, *known, rows), busiest);
+  return grown(exchange_of(set, *known, some_rows), busiest * (rows / some_rows));
 }
 
 std::vector<Request> TrafficTimes::requests_of(const Set& set, const Exchange& exchange, double rows) {
@@ -121,23 +129,33 @@ Traffic TrafficTimes::planned(const Set& set, const Exchange& exchange, double r
   return collective_of(exchange).plan(requests.front(), scenario_.fabric());
 }
 
-const TrafficTimes::Alone& TrafficTimes::exchange_of(const Set& set, Exchange& exchange, double rows) {
+const CallTime& TrafficTimes::exchange_of(const Set& set, Exchange& exchange, double rows) {
   const auto known = exchange.known.find(rows);
   if (known != exchange.known.end()) return known->second;
-  const Alone one = alone(requests_of(set, exchange, rows), collective_of(exchange));
+  const bool wants_groups = scenario_.collectives.slowed_by_compute > 1;
+  const CallTime one = alone(requests_of(set, exchange, rows), collective_of(exchange), wants_groups);
   return exchange.known.emplace(rows, one).first->second;
 }
 
-TrafficTimes::Alone TrafficTimes::alone(const std::vector<Request>& requests, const Collective& collective) {
-  Alone result;
+CallTime TrafficTimes::alone(const std::vector<Request>& requests, const Collective& collective,
+                             bool wants_groups) {
+  CallTime all;
   loads_.clear();  // of requests before one that was refused
   for (const Request& request : requests) {
     const Traffic traffic = collective.plan(request, scenario_.fabric());
-    result.latency = std::max(result.latency, to_seconds(traffic.latency));
+    all.latency = std::max(all.latency, static_cast<double>(traffic.latency.count));
+    loads_.begin_group();
     loads_.add(traffic);
   }
-  result.transfer = loads_.seconds();
-  return result;
+  all.bytes = all.group = loads_.seconds() * 1e12;
+  if (!wants_groups || !loads_.meets()) return all;
+  all.group = 0;
+  for (const Request& request : requests) {
+    loads_.clear();
+    loads_.add(collective.plan(request, scenario_.fabric()));
+    all.group = std::max(all.group, loads_.seconds() * 1e12);
+  }
+  return all;
 }
 
 }  // namespace moesim

@@ -4,49 +4,62 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "sim/collective/link_loads.hpp"
+#include "sim/estimate/division.hpp"
 #include "sim/scenario/scenario.hpp"
 #include "sim/work/exchange.hpp"
 
 namespace moesim {
 
-/// Groups that communicate at the same time, by the number under which they are remembered.
-using GroupSet = std::size_t;
+/// What communication takes that has the fabric to itself, in picoseconds.
+struct CallTime {
+  double latency = 0;
+  double bytes = 0;  ///< after the latency
+  double group = 0;  ///< the same of one group alone, where groups of an exchange meet; else as `bytes`
+  double seconds() const { return (latency + bytes) * 1e-12; }
+};
 
-/// Seconds of communication that has the fabric to itself.
+/// How often a size is looked at by itself.
+enum class Sizing : std::uint8_t {
+  interpolated,  ///< once where the algorithm takes latency and bytes over a rate, else at powers of two
+  exact,         ///< always, and with all groups
+};
+
+/// Times of communication that has the fabric to itself.
 class TrafficTimes {
  public:
-  explicit TrafficTimes(const Scenario& scenario);
+  explicit TrafficTimes(const Scenario& scenario, Sizing sizing = Sizing::interpolated);
 
-  /// Remembers groups, as device lists. Of many, those that share a node with the first stand for all.
+  /// Remembers groups, as device lists. Unless sizes are exact, those that share a node with the first stand
+  /// for all.
   GroupSet add(std::vector<std::vector<DeviceId>> groups);
   std::int64_t group_size(GroupSet set) const { return sets_[set].size; }
-  /// An operation on that many bytes: exact where the algorithm takes latency and bytes over a rate, else
-  /// interpolated between powers of two.
-  double seconds(GroupSet set, Operation operation, const Collective& collective, double bytes);
+  /// An operation on that many bytes.
+  CallTime operation(GroupSet set, Operation operation, const Collective& collective, double bytes);
+  double seconds(GroupSet set, Operation kind, const Collective& collective, double bytes) {
+    return operation(set, kind, collective, bytes).seconds();
+  }
   /// A dispatch (`outward`) or combine of a layer, every rank sending that many rows, and the busiest more.
   /// Throws InputError where the algorithm cannot serve the groups.
-  double exchange(GroupSet set, const Experts& experts, bool outward, double rows, bool padded);
+  CallTime exchange(GroupSet set, const Experts& experts, bool outward, double rows, bool padded);
 
  private:
   static constexpr std::size_t powers = 61;  // of two
-  struct Alone {
-    double latency = 0, transfer = 0;
-  };
   struct Curve {
     Operation operation;
     const Collective* collective;
     bool grows_evenly = true;
-    Alone always = {};                        ///< where it does: of some bytes
-    std::array<double, powers> seconds = {};  ///< where it does not; below 0: not known
+    CallTime always = {};                                    ///< where it does: of some bytes
+    std::array<std::optional<CallTime>, powers> known = {};  ///< where it does not
   };
   struct Exchange {
     Experts experts;
     bool outward, padded;
     bool grows_evenly = true;
-    std::map<double, Alone> known = {};  ///< by rows
+    std::map<double, CallTime> known = {};  ///< by rows
   };
   struct Set {
     std::vector<std::vector<DeviceId>> groups;
@@ -56,15 +69,16 @@ class TrafficTimes {
   };
 
   Curve& curve(Set& set, Operation operation, const Collective& collective);
-  double at_power(const Set& set, Curve& curve, std::size_t power);
+  const CallTime& at_power(const Set& set, Curve& curve, std::size_t power);
   static std::vector<Request> requests_of(const Set& set, Operation operation, std::int64_t bytes);
   std::vector<Request> requests_of(const Set& set, const Exchange& exchange, double rows);
   const Collective& collective_of(const Exchange& exchange) const;
   Traffic planned(const Set& set, const Exchange& exchange, double rows);
-  const Alone& exchange_of(const Set& set, Exchange& exchange, double rows);
-  Alone alone(const std::vector<Request>& requests, const Collective& collective);
+  const CallTime& exchange_of(const Set& set, Exchange& exchange, double rows);
+  CallTime alone(const std::vector<Request>& requests, const Collective& collective, bool wants_groups);
 
   const Scenario& scenario_;
+  Sizing sizing_;
   std::vector<Set> sets_;
   std::map<std::vector<DeviceId>, GroupSet> known_;
   LinkLoads loads_;

@@ -75,7 +75,7 @@ TaskGraph lower_passes(const Scenario& scenario, Fold& fold, Loading loading) {
     if (finer.count == fold.count) {
       lower_actors(step);
       TaskGraph graph = step.finish();
-      finer = split_unlike(scenario, fold, graph, step.footprints());
+      finer = split_unlike(scenario, fold, graph, step.patterns().footprints());
       if (finer.count == fold.count) return graph;
       fit_tasks(graph, fold, finer);
     }

@@ -106,8 +106,8 @@ TaskId Synchronisation::gather(ActorId actor, const Tag& tag, TaskId now) {
   for (const bool experts : {false, true}) {
     const Bytes bytes = size_of(Precision::bf16) * of_scope(needed, experts);
     if (bytes.count == 0 || group_of(actor, experts).group_size() == 1) continue;
-    const PatternId pattern = step_.sync_pattern(actor, scope_of(experts), Operation::all_gather,
-                                                 *scenario_.collectives.parameters, bytes);
+    const PatternId pattern = step_.patterns().sync(actor, scope_of(experts), Operation::all_gather,
+                                                    *scenario_.collectives.parameters, bytes);
     last = step_.call_beside(actor, scope_of(experts), Channel::gather, pattern,
                              tag_of(Work::parameter, experts, tag), from);
   }
@@ -159,7 +159,7 @@ TaskId Synchronisation::send_open(ActorId actor, bool all, const Tag& tag) {
 TaskId Synchronisation::send(ActorId actor, bool experts, Bytes bytes, const Tag& tag) {
   const Scope scope = scope_of(experts);
   const auto call = [&](Operation operation, const Collective& collective) {
-    const PatternId pattern = step_.sync_pattern(actor, scope, operation, collective, bytes);
+    const PatternId pattern = step_.patterns().sync(actor, scope, operation, collective, bytes);
     return step_.call_beside(actor, scope, Channel::gradient, pattern, tag_of(Work::gradient, experts, tag),
                              states_[actor].open_after);
   };
@@ -190,7 +190,7 @@ void Synchronisation::call_for_all(ActorId actor, Work work, Operation operation
     const std::int64_t elements = of_scope(held, experts);
     if (elements == 0 || group_of(actor, experts).group_size() == 1) continue;
     const Scope scope = scope_of(experts);
-    const PatternId pattern = step_.sync_pattern(actor, scope, operation, collective, element * elements);
+    const PatternId pattern = step_.patterns().sync(actor, scope, operation, collective, element * elements);
     Tag tag;
     tag.work = work;
     tag.experts = experts;

@@ -36,7 +36,7 @@ std::int64_t Synchronisation::updated(ActorId actor, bool experts, std::int64_t 
 }
 
 void Synchronisation::sum_copies(ActorId actor) {
-  const PatternId copies = step_.copies_pattern(actor);
+  const PatternId copies = step_.patterns().copies(actor);
   if (copies == nothing) return;
   Tag tag;
   tag.work = Work::gradient;
@@ -54,7 +54,7 @@ void Synchronisation::sum_embeddings(ActorId actor) {
   Tag tag;
   tag.work = Work::gradient;
   step_.call(actor, Scope::embedding,
-             step_.embedding_pattern(actor, size_of(scenario_.precision.gradient) * elements), tag);
+             step_.patterns().embedding(actor, size_of(scenario_.precision.gradient) * elements), tag);
   step_.join(actor);
 }
 

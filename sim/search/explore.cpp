@@ -21,7 +21,7 @@ bool beats(const Estimate& a, std::uint64_t number_a, const Estimate& b, std::ui
 
 class Explorer {
  public:
-  Explorer(const SearchSpace& space, Profiles& profiles, SearchTables& tables, Explored& explored)
+  Explorer(const SearchSpace& space, Profiles& profiles, CostTables& tables, Explored& explored)
       : space_(space),
         profiles_(profiles),
         tables_(tables),
@@ -181,7 +181,7 @@ class Explorer {
   /// One way to cut the model into stages.
   struct Split {
     std::vector<std::int64_t> layers;
-    std::vector<LayerCost> costs;
+    StageCosts costs;
   };
   /// Those of a pipeline with that many stages: even in time, and even in number where that is another.
   struct Stages {
@@ -194,14 +194,14 @@ class Explorer {
     }
     const std::vector<std::size_t>& shapes = tables_.shape_of_layer();
     weights_.clear();
-    for (const std::size_t shape : shapes) weights_.push_back(cost.layers[shape].total());
+    for (const std::size_t shape : shapes) weights_.push_back(cost.layers[shape].seconds());
     Stages& stages = stages_.emplace_back(Stages{count, {}});
     const auto add = [&](std::vector<std::int64_t> layers) {
       if (!stages.splits.empty() && stages.splits.front().layers == layers) return;
-      std::vector<LayerCost> costs = stage_costs(cost, shapes, layers);
+      StageCosts costs = stage_costs(cost, shapes, layers);
       stages.splits.push_back({std::move(layers), std::move(costs)});
     };
-    add(split_layers(weights_, cost.embedding.total(), cost.heads.front().total(), count));
+    add(split_layers(weights_, cost.embedding.seconds(), cost.heads.front().seconds(), count));
     add(fill_layers(static_cast<std::int64_t>(shapes.size()), count, space_.empty_stages));
     return stages;
   }
@@ -265,7 +265,7 @@ class Explorer {
 
   const SearchSpace& space_;
   Profiles& profiles_;
-  SearchTables& tables_;
+  CostTables& tables_;
   Explored& explored_;
   UpdateSeconds optimizer_;
   bool has_experts_;
@@ -324,7 +324,7 @@ void BestOf::add(BestOf other) {
   }
 }
 
-void explore(const SearchSpace& space, Profiles& profiles, SearchTables& tables, std::size_t tensor,
+void explore(const SearchSpace& space, Profiles& profiles, CostTables& tables, std::size_t tensor,
              std::size_t context, Explored& explored) {
   Explorer(space, profiles, tables, explored).sizes(tensor, context);
 }

@@ -68,7 +68,7 @@ std::vector<std::string> outside_of(const SearchSpace& space, const Scenario& sc
 
 /// As a candidate is estimated, with the stages that the scenario has.
 void add_estimate(const Scenario& scenario, FoundPlan& plan, Scenario base) {
-  SearchTables tables(std::move(base));
+  CostTables tables(std::move(base));
   const Division division{plan.sizes, scenario.layout.placement()};
   const DivisionGroups groups = tables.groups(division);
   const MicrobatchCost cost =

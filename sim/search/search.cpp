@@ -138,10 +138,10 @@ Explored explore_all(const Value& document, const Batch& batch, const SearchSpac
   Profiles profiles(space);
   const std::size_t parts = space.tensor.size() * space.context.size();
   const std::size_t threads = std::min<std::size_t>(std::max(1U, request.jobs), parts);
-  std::vector<std::unique_ptr<SearchTables>> tables(threads);
+  std::vector<std::unique_ptr<CostTables>> tables(threads);
   std::vector<Explored> explored(parts, Explored(request.simulate));
   in_parallel(parts, request.jobs, [&](std::size_t part, std::size_t thread) {
-    if (!tables[thread]) tables[thread] = std::make_unique<SearchTables>(base_of(document, batch));
+    if (!tables[thread]) tables[thread] = std::make_unique<CostTables>(base_of(document, batch));
     explore(space, profiles, *tables[thread], part / space.context.size(), part % space.context.size(),
             explored[part]);
   });

@@ -100,7 +100,7 @@ struct Explored {
 };
 
 /// Goes through all candidates of one tensor- and one context-parallel size.
-void explore(const SearchSpace& space, Profiles& profiles, SearchTables& tables, std::size_t tensor,
+void explore(const SearchSpace& space, Profiles& profiles, CostTables& tables, std::size_t tensor,
              std::size_t context, Explored& explored);
 
 }  // namespace moesim

@@ -99,6 +99,11 @@ Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
   return sum.timed();
 }
 
+BlockTimes head_times(const Scenario& scenario, const BlockTimes& head, const BlockTimes& embedding) {
+  const std::int64_t predictions = scenario.model.prediction_layers;
+  return sum(several(head, 1 + predictions), several(embedding, predictions));
+}
+
 BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
   return {.passes = {time_of(ops.forward, scenario), time_of(ops.backward_input, scenario),
                      time_of(ops.backward_weight, scenario)}};
@@ -117,10 +122,8 @@ WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_alike(sce
   }
   const Share share = share_of(scenario);
   embedding_ = times_of(lower_embedding(scenario.model, share), scenario);
-  const std::int64_t predictions = scenario.model.prediction_layers;
-  head_ = sum(
-      several(times_of(lower_head(scenario.model, share, scenario.fused_loss), scenario), 1 + predictions),
-      several(embedding_, predictions));
+  head_ = head_times(scenario, times_of(lower_head(scenario.model, share, scenario.fused_loss), scenario),
+                     embedding_);
 }
 
 Time WorkTimes::of_model(OpPass pass) const {

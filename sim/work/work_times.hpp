@@ -46,7 +46,6 @@ class WorkTimes {
     return shapes_[shape_of_layer_[static_cast<std::size_t>(layer)]];
   }
   const BlockTimes& embedding() const { return embedding_; }
-  /// All heads together: the model's, and with each prediction layer one more and an embedding of its own.
   const BlockTimes& head() const { return head_; }
 
   /// One microbatch through the whole model in one pass, on one device of each stage, alone.
@@ -72,6 +71,8 @@ class OpSum {
 
 /// Time of a list of ops one after the other.
 Timed time_of(const std::vector<Op>& ops, const Scenario& scenario);
+/// All heads together: the model's, and with each prediction layer one more and an embedding of its own.
+BlockTimes head_times(const Scenario& scenario, const BlockTimes& head, const BlockTimes& embedding);
 /// Times of a block's three passes.
 BlockTimes times_of(const BlockOps& ops, const Scenario& scenario);
 

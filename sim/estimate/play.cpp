@@ -1,0 +1,148 @@
+// The arithmetic is the fluid engine's (sim/engine/fluid.cpp), event by event, so that both come to the same
+// picosecond: a law in tests/property/estimate_laws_test.cpp.
+#include "sim/estimate/play.hpp"
+
+#include <algorithm>
+
+#include "models/base/error.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr std::size_t compute = 0, calls = 1;
+
+}  // namespace
+
+Time ActPrice::alone() const { return is_call ? time + rounded(RealTime{bytes}) : time; }
+
+bool has_one_lane(std::span<const Act> acts) {
+  return std::all_of(acts.begin(), acts.end(), [](const Act& act) { return act.lane == main_lane; });
+}
+
+void Play::begin(double pace) {
+  pace_ = pace;
+  now_ = {};
+  tasks_.clear();
+  for (std::vector<std::uint32_t>& queue : queues_) queue.clear();
+  heads_ = {};
+  for (auto& lanes : lanes_) lanes.fill({none, none, none});
+}
+
+void Play::issue(std::size_t pass, const Priced& priced) {
+  for (std::size_t i = 0; i < priced.acts.size(); ++i) {
+    const Act& act = priced.acts[i];
+    if (act.kind == ActKind::needs || act.kind == ActKind::produces) continue;
+    Behind behind = lanes_[pass][act.behind];
+    if (act.also_behind != no_lane) {
+      auto place = std::find(behind.begin(), behind.end(), none);
+      for (const std::uint32_t task : lanes_[pass][act.also_behind]) {
+        if (task == none) continue;
+        ensure(place != behind.end(), "an act is behind three others at the most");
+        *place++ = task;
+      }
+    }
+    Behind& lane = lanes_[pass][act.lane];
+    if (act.kind == ActKind::join) {
+      lane = behind;
+    } else {
+      add(priced.prices[i], behind, lane);
+    }
+  }
+}
+
+/// What takes no time is no task: its lane is then behind what it was behind.
+void Play::add(const ActPrice& price, const Behind& behind, Behind& lane) {
+  if (!price.is_call && price.time == Time{}) {
+    lane = behind;
+    return;
+  }
+  const auto number = static_cast<std::uint32_t>(tasks_.size());
+  tasks_.push_back({price, behind});
+  if (!price.is_call && pace_ != 1) tasks_.back().price.time = scaled(price.time, pace_);
+  queues_[price.is_call ? calls : compute].push_back(number);
+  lane = {number, none, none};
+}
+
+Time Play::end() {
+  while (true) {
+    for (bool some = true; some;) {
+      some = false;
+      for (const std::size_t queue : {compute, calls}) some |= can_start(queue) && start(queue);
+    }
+    settle();
+    const Head* next = nullptr;
+    for (const Head& head : heads_) {
+      if (head.runs && (next == nullptr || head.end < next->end)) next = &head;
+    }
+    if (next == nullptr) break;
+    now_ = next->end;
+    for (const std::size_t queue : {compute, calls}) {
+      if (heads_[queue].runs && heads_[queue].end == now_) finish(queue);
+    }
+  }
+  ensure(!has_head(compute) && !has_head(calls), "acts of a program wait for earlier ones only");
+  return now_;
+}
+
+bool Play::can_start(std::size_t queue) const {
+  if (!has_head(queue) || heads_[queue].runs) return false;
+  const Behind& behind = task(queue).behind;
+  return std::all_of(behind.begin(), behind.end(),
+                     [&](std::uint32_t other) { return other == none || tasks_[other].done; });
+}
+
+bool Play::start(std::size_t queue) {
+  Head& head = heads_[queue];
+  const ActPrice& price = task(queue).price;
+  head.runs = true;
+  head.moves = queue == compute;
+  head.done = 0;
+  head.pace = -1;
+  if (queue == compute) return true;
+  head.end = now_ + price.time;
+  if (price.time == Time{}) begin_bytes();
+  return true;
+}
+
+/// The latency of a call is over.
+void Play::begin_bytes() {
+  if (task(calls).price.bytes <= 0) return finish(calls);
+  heads_[calls].moves = true;
+}
+
+void Play::finish(std::size_t queue) {
+  Head& head = heads_[queue];
+  if (queue == calls && !head.moves && task(calls).price.bytes > 0) {
+    head.moves = true;
+    return;
+  }
+  tasks_[queues_[queue][head.next]].done = true;
+  ++head.next;
+  head.runs = false;
+}
+
+/// Brings the speeds of what runs in line with what has changed in this instant.
+void Play::settle() {
+  Head& computing = heads_[compute];
+  Head& calling = heads_[calls];
+  if (computing.runs) {
+    const ActPrice& price = task(compute).price;
+    const auto alone = static_cast<double>(price.time.count);
+    const bool is_held = calling.runs && task(calls).price.holds_multiprocessors && price.slowdown > 1;
+    set_pace(computing, is_held ? alone * static_cast<double>(price.slowdown) : alone);
+  }
+  if (calling.runs && calling.moves) {
+    const ActPrice& price = task(calls).price;
+    set_pace(calling, computing.runs ? price.slowed : price.bytes);
+  }
+}
+
+void Play::set_pace(Head& head, double pace) const {
+  if (head.pace == pace) return;
+  if (head.pace >= 0) head.done += static_cast<double>((now_ - head.since).count) / head.pace;
+  head.since = now_;
+  head.pace = pace;
+  head.end = now_ + rounded(RealTime{(1 - head.done) * pace});
+}
+
+}  // namespace moesim

@@ -1,0 +1,82 @@
+// Programs played by themselves on one rank: a queue of compute and one of communication, each in order, as
+// the fluid engine has them where nobody else is on the links.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/base/units.hpp"
+#include "sim/layer/program.hpp"
+
+namespace moesim {
+
+/// What an act takes by itself and what others make of it. Acts that take no time of their own have none.
+struct ActPrice {
+  Time time;           ///< of compute; of a call its latency
+  double bytes = 0;    ///< of a call: picoseconds that its bytes take after the latency
+  double slowed = 0;   ///< the same while the rank computes
+  float slowdown = 1;  ///< of compute: how much longer while a call holds multiprocessors
+  bool is_call = false, holds_multiprocessors = false;
+  /// With nothing beside it.
+  Time alone() const;
+  friend bool operator==(const ActPrice&, const ActPrice&) = default;
+};
+
+/// Acts and what each takes, act by act.
+struct Priced {
+  std::span<const Act> acts;
+  std::span<const ActPrice> prices;
+};
+
+/// Of acts on the main lane alone, one after the other. False where some are on another lane.
+bool has_one_lane(std::span<const Act> acts);
+
+/// A play of one or two passes. The room is kept from one play to the next.
+class Play {
+ public:
+  /// Nothing has been issued; compute takes `pace` times as long as it is priced.
+  void begin(double pace = 1);
+  /// The rank issues these acts of one of two passes.
+  void issue(std::size_t pass, const Priced& priced);
+  /// The time until all of it has ended.
+  Time end();
+
+ private:
+  static constexpr std::uint32_t none = 0xffffffff;
+  /// What an act is behind; each entry a task or none.
+  using Behind = std::array<std::uint32_t, 3>;
+  struct Task {
+    ActPrice price;
+    Behind behind;
+    bool done = false;
+  };
+  /// The head of a queue.
+  struct Head {
+    std::size_t next = 0;  ///< into queues_
+    bool runs = false;
+    bool moves = false;  ///< its speed can change: of a call its bytes
+    double done = 0, pace = -1;
+    Time since, end;
+  };
+
+  void add(const ActPrice& price, const Behind& behind, Behind& lane);
+  const Task& task(std::size_t queue) const { return tasks_[queues_[queue][heads_[queue].next]]; }
+  bool has_head(std::size_t queue) const { return heads_[queue].next < queues_[queue].size(); }
+  bool can_start(std::size_t queue) const;
+  bool start(std::size_t queue);
+  void begin_bytes();
+  void finish(std::size_t queue);
+  void settle();
+  void set_pace(Head& head, double pace) const;
+
+  double pace_ = 1;
+  Time now_;
+  std::vector<Task> tasks_;
+  std::array<std::vector<std::uint32_t>, 2> queues_;  // compute, calls
+  std::array<Head, 2> heads_;
+  std::array<std::array<Behind, lane_count>, 2> lanes_;  // by pass
+};
+
+}  // namespace moesim

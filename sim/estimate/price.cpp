@@ -1,0 +1,77 @@
+#include "sim/estimate/price.hpp"
+
+#include "sim/work/share.hpp"
+
+namespace moesim {
+
+CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const {
+  const auto layer = static_cast<std::size_t>(place.layer);
+  if (is_exchange(act.work)) {
+    const Layer& shape = scenario_.model.layers[layer];
+    return traffic_.exchange(groups.expert, shape.experts, is_outward(act.work),
+                             static_cast<double>(dispatched_rows(scenario_, layer)),
+                             padded_capacity(scenario_, shape) > 0);
+  }
+  const bool of_experts = act.work == Work::expert_tensor;
+  const CallBytes sent =
+      bytes_of(act, scenario_, place.times, of_experts ? computed_rows(scenario_, layer) : 0);
+  const bool is_ring = act.operation == Operation::point_to_point;
+  const GroupSet set = is_ring                     ? groups.ring
+                       : act.work == Work::context ? groups.context
+                       : of_experts                ? groups.expert_tensor
+                                                   : groups.tensor;
+  CallTime time = traffic_.operation(set, act.operation, collective_of(scenario_.collectives, act.work),
+                                     static_cast<double>(sent.bytes.count));
+  time.latency *= static_cast<double>(sent.rounds);
+  time.bytes *= static_cast<double>(sent.rounds);
+  if (of_experts) time.bytes *= scenario_.busiest_over_mean();
+  time.group = time.bytes;
+  return time;
+}
+
+ActPrice Prices::of(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const {
+  ActPrice price;
+  if (act.kind == ActKind::compute) {
+    const Timed timed = timed_of(act, place.times);
+    price.time = timed.time;
+    price.slowdown = static_cast<float>(timed.slowdown);
+  } else if (act.kind == ActKind::call) {
+    const CallTime time = call(act, place, groups);
+    price.is_call = true;
+    price.holds_multiprocessors = scenario_.collectives.communication_sms > 0;
+    price.time = rounded(RealTime{time.latency});
+    price.bytes = time.bytes;
+    const double slowed = is_exchange(act.work) ? scenario_.collectives.slowed_by_compute : 1;
+    price.slowed = std::max(time.bytes, time.group * slowed);
+  }
+  return price;
+}
+
+std::vector<ActPrice> Prices::of(std::span<const Act> acts, const PricedPlace& place,
+                                 const DivisionGroups& groups) const {
+  std::vector<ActPrice> prices;
+  prices.reserve(acts.size());
+  for (const Act& act : acts) prices.push_back(of(act, place, groups));
+  return prices;
+}
+
+PassTimes Prices::alone(const Programs& programs, const PricedPlace& place, const DivisionGroups& groups,
+                        double pace) {
+  PassTimes times{};
+  for (std::size_t pass = 0; pass < times.size(); ++pass) {
+    const std::vector<Act>& acts = programs.alone[pass].acts;
+    if (has_one_lane(acts)) {
+      for (const Act& act : acts) {
+        const ActPrice price = of(act, place, groups);
+        times[pass] += price.is_call || pace == 1 ? price.alone() : scaled(price.time, pace);
+      }
+      continue;
+    }
+    play_.begin(pace);
+    play_.issue(0, {acts, of(acts, place, groups)});
+    times[pass] = play_.end();
+  }
+  return times;
+}
+
+}  // namespace moesim

@@ -1,0 +1,70 @@
+#include "sim/layer/acts.hpp"
+
+#include <algorithm>
+
+#include "models/base/error.hpp"
+#include "sim/work/share.hpp"
+
+namespace moesim {
+namespace {
+
+const Piece& piece_of(const Act& act, const LayerTimes& times) {
+  return times.pieces[static_cast<std::size_t>(act.pass)][static_cast<std::size_t>(act.piece)];
+}
+
+}  // namespace
+
+Timed timed_of(const Act& act, const LayerTimes& times) {
+  if (act.work == Work::feed_forward) return times.feed_forward.in(act.pass);
+  if (act.piece < 0) return times.attention.in(act.pass);
+  const Piece& piece = piece_of(act, times);
+  if (act.blocks == 0) return piece.timed;
+  const Timed& block = piece.blocks[static_cast<std::size_t>(act.first_block)];
+  return {block.time * act.blocks, block.slowdown};
+}
+
+CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,
+                   std::int64_t computed_rows) {
+  const std::int64_t hidden = scenario.model.hidden;
+  switch (call.work) {
+    case Work::context: {
+      const Bytes each = piece_of(call, times).keys_and_values;
+      if (call.operation == Operation::point_to_point) return {each * call.sends, call.blocks};
+      return {each * scenario.layout.sizes().context};
+    }
+    case Work::expert_tensor: {
+      const Precision precision =
+          call.operation == Operation::all_gather ? scenario.precision.dispatch : scenario.precision.combine;
+      return {row_bytes(hidden, precision) * computed_rows};
+    }
+    default:
+      ensure(call.work == Work::tensor, "a communication inside a layer has bytes");
+      return {size_of(Precision::bf16) * (share_of(scenario).tokens() * hidden)};
+  }
+}
+
+bool is_exchange(Work work) { return work >= Work::dispatch && work <= Work::combine_backward; }
+
+bool is_outward(Work exchange) { return exchange == Work::dispatch || exchange == Work::combine_backward; }
+
+const Collective& collective_of(const Collectives& collectives, Work work) {
+  if (is_exchange(work)) return is_outward(work) ? *collectives.dispatch : *collectives.combine;
+  if (work == Work::context) return *collectives.context;
+  return work == Work::expert_tensor ? *collectives.expert_tensor : *collectives.tensor;
+}
+
+ModelPrograms::ModelPrograms(const Scenario& scenario, const WorkTimes& times) {
+  std::vector<LayerForm> forms;
+  for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer) {
+    LayerForm form = form_of(scenario, layer, times.layer(static_cast<std::int64_t>(layer)).pieces);
+    auto known = std::find(forms.begin(), forms.end(), form);
+    program_of_layer_.push_back(static_cast<std::size_t>(known - forms.begin()));
+    if (known != forms.end()) continue;
+    layers_.push_back(programs_of_layer(form));
+    forms.push_back(std::move(form));
+  }
+  embedding_ = programs_of_embedding(forms.front());
+  head_ = programs_of_head(forms.front());
+}
+
+}  // namespace moesim

@@ -1,0 +1,48 @@
+// What an act of a program comes to in a scenario: the time of a compute act, the bytes of a call.
+#pragma once
+
+#include <cstdint>
+
+#include "sim/layer/program.hpp"
+
+namespace moesim {
+
+/// The pass of a block that a compute act is, or the part of it.
+Timed timed_of(const Act& act, const LayerTimes& times);
+
+/// Of a call: the bytes of its request, which a ring sends `rounds` times, one after the other. Not of tokens
+/// that go to experts and back: those are rows (sim/scenario/exchange.hpp).
+struct CallBytes {
+  Bytes bytes;
+  std::int64_t rounds = 1;
+};
+
+/// `computed_rows` are those of the experts of the rank that calls.
+CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,
+                   std::int64_t computed_rows);
+
+/// Whether a communication takes tokens to experts or back, or their gradients.
+bool is_exchange(Work work);
+/// Whether an exchange goes to the experts; else it comes from them.
+bool is_outward(Work exchange);
+
+/// The algorithm of a communication inside a layer.
+const Collective& collective_of(const Collectives& collectives, Work work);
+
+/// The programs of all layers of a scenario, and of the ends of its model.
+class ModelPrograms {
+ public:
+  ModelPrograms(const Scenario& scenario, const WorkTimes& times);
+  const Programs& layer(std::int64_t layer) const {
+    return layers_[program_of_layer_[static_cast<std::size_t>(layer)]];
+  }
+  const Programs& embedding() const { return embedding_; }
+  const Programs& head() const { return head_; }
+
+ private:
+  std::vector<Programs> layers_;  // that differ
+  std::vector<std::size_t> program_of_layer_;
+  Programs embedding_, head_;
+};
+
+}  // namespace moesim

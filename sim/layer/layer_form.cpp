@@ -1,0 +1,45 @@
+#include "sim/layer/layer_form.hpp"
+
+namespace moesim {
+namespace {
+
+std::vector<RingRow> ring_of(const Piece& core) {
+  std::vector<RingRow> rows;
+  for (std::size_t block = 0; block < core.blocks.size();) {
+    const Time each = core.blocks[block].time;
+    const std::int64_t sends = core.sends_beside(block);
+    RingRow row{.first_block = static_cast<std::int16_t>(block), .sends = static_cast<std::int16_t>(sends)};
+    for (; block < core.blocks.size() && core.blocks[block].time == each && core.sends_beside(block) == sends;
+         ++block)
+      ++row.blocks;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+}  // namespace
+
+LayerForm form_of(const Scenario& scenario, std::size_t layer,
+                  const std::array<std::vector<Piece>, 3>& pieces) {
+  const Layer& shape = scenario.model.layers[layer];
+  const Sizes& sizes = scenario.layout.sizes();
+  const Recompute& recompute = scenario.recompute;
+  LayerForm form{.exchanges = shape.is_moe && sizes.expert > 1,
+                 .divides_experts = shape.is_moe && sizes.expert_tensor > 1,
+                 .divides_layers = sizes.tensor > 1,
+                 .divides_tokens = scenario.divides_tokens(),
+                 .divides_sequences = sizes.context > 1,
+                 .again = recompute.full,
+                 .experts_again = recompute.full || recompute.experts,
+                 .heads = 1 + scenario.model.prediction_layers};
+  form.divides_feed_forward = form.divides_layers && (!shape.is_moe || shape.experts.shared_width > 0);
+  form.overlaps_tensor =
+      form.divides_layers && scenario.collectives.tensor_backward == TensorBackward::overlapped;
+  for (std::size_t pass = 0; pass < pieces.size(); ++pass) {
+    for (const Piece& piece : pieces[pass])
+      form.pieces[pass].push_back({piece.is_core(), piece.backward, ring_of(piece)});
+  }
+  return form;
+}
+
+}  // namespace moesim

@@ -1,0 +1,47 @@
+// What decides the programs of a layer: what of it is divided, sent and computed again.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "sim/scenario/scenario.hpp"
+#include "sim/work/work_times.hpp"
+
+namespace moesim {
+
+/// Blocks of keys and values in a ring that take as long beside as many sends.
+struct RingRow {
+  std::int16_t first_block = 0, blocks = 0, sends = 0;
+  friend bool operator==(const RingRow&, const RingRow&) = default;
+};
+
+/// A piece of an attention block that context parallelism cuts.
+struct FormPiece {
+  bool is_core = false;
+  bool backward = false;        ///< of a core: it sends gradients of keys and values home
+  std::vector<RingRow> ring{};  ///< of a core in a ring
+  friend bool operator==(const FormPiece&, const FormPiece&) = default;
+};
+
+/// Layers of one form have the same programs.
+struct LayerForm {
+  bool exchanges = false;             ///< tokens go to experts on other ranks
+  bool divides_experts = false;       ///< the matrices of each expert are shared (expert-tensor parallelism)
+  bool divides_layers = false;        ///< those of attention, embedding and head are (tensor parallelism)
+  bool divides_feed_forward = false;  ///< and those of a dense feed-forward or of shared experts
+  bool divides_tokens = false;        ///< between blocks each of these ranks has tokens of its own
+  bool divides_sequences = false;     ///< context parallelism
+  bool overlaps_tensor = false;       ///< a backward computes while a tensor-parallel group communicates
+  bool again = false;                 ///< the whole layer is computed again in backward
+  bool experts_again = false;         ///< its experts are
+  std::int64_t heads = 1;             ///< the model's, and one for each prediction layer
+  std::array<std::vector<FormPiece>, 3> pieces{};  ///< of attention by OpPass, where sequences are divided
+  friend bool operator==(const LayerForm&, const LayerForm&) = default;
+};
+
+/// Of a layer that is divided and timed so. The embedding and the head have the form of any layer.
+LayerForm form_of(const Scenario& scenario, std::size_t layer,
+                  const std::array<std::vector<Piece>, 3>& pieces);
+
+}  // namespace moesim

@@ -1,0 +1,285 @@
+// Forward: attention, dispatch, experts, combine. Backward: the same from the end, each exchange reversed.
+// Communication holds up the pass that issues it, but for what a lane of its own says.
+#include "sim/layer/program.hpp"
+
+#include <utility>
+
+namespace moesim {
+namespace {
+
+/// Lanes beside the main one.
+constexpr Lane first_lane = 1, second_lane = 2, third_lane = 3;
+
+/// Adds the acts of one pass in their order.
+class Maker {
+ public:
+  explicit Maker(const LayerForm& form, bool is_woven = false) : form_(form), is_woven_(is_woven) {}
+
+  Program forward() {
+    begin(Segment::attention);
+    needs(Work::attention, OpPass::forward);
+    attention(OpPass::forward);
+    begin(Segment::dispatch);
+    exchange(Work::dispatch, OpPass::forward);
+    begin(Segment::feed_forward);
+    feed_forward(OpPass::forward);
+    begin(Segment::combine);
+    exchange(Work::combine, OpPass::forward);
+    return take();
+  }
+
+  /// Of both gradients, or of the input's alone.
+  Program backward(bool weights_too) {
+    begin(Segment::combine);
+    again();
+    exchange(Work::combine_backward, OpPass::backward_input);
+    begin(Segment::feed_forward);
+    feed_forward_backward(weights_too);
+    begin(Segment::dispatch);
+    exchange(Work::dispatch_backward, OpPass::backward_input);
+    begin(Segment::attention);
+    const bool beside = weights_too && overlaps_tensor() && !form_.divides_sequences;
+    if (beside) gradients_beside_calls(Work::attention);
+    if (!beside) attention(OpPass::backward_input);
+    begin(Segment::attention_weight);
+    if (weights_too && !beside) weight(Work::attention, form_.divides_layers ? 1 : 0);
+    return take();
+  }
+
+  Program backward_weight() {
+    begin(Segment::feed_forward);
+    weight(Work::feed_forward, form_.divides_feed_forward ? 1 : 0);
+    begin(Segment::attention_weight);
+    weight(Work::attention, form_.divides_layers ? 1 : 0);
+    return take();
+  }
+
+  Program embedding(Pass pass) {
+    begin(Segment::attention);
+    if (pass != Pass::backward_weight) needs(Work::embedding, pass_of(pass));
+    if (pass == Pass::forward) {
+      compute(Work::embedding, OpPass::forward);
+      reduce_layer(OpPass::forward);
+    } else if (pass != Pass::backward_input) {
+      gather_layer(OpPass::backward_weight);
+      weight(Work::embedding, 0);
+    }
+    return take();
+  }
+
+  Program head(Pass pass) {
+    begin(Segment::attention);
+    if (pass != Pass::backward_weight) needs(Work::head, pass_of(pass));
+    if (pass == Pass::forward) {
+      for (std::int64_t i = 0; i < form_.heads; ++i) gather_layer(OpPass::forward);
+      compute(Work::head, OpPass::forward);
+      for (std::int64_t i = 1; i < form_.heads; ++i) reduce_layer(OpPass::forward);  // their embeddings
+      return take();
+    }
+    if (pass != Pass::backward_weight) {
+      compute(Work::head, OpPass::backward_input);
+      for (std::int64_t i = 0; i < form_.heads; ++i) reduce_layer(OpPass::backward_input);
+      for (std::int64_t i = 1; i < form_.heads; ++i) gather_layer(OpPass::backward_input);
+    }
+    if (pass != Pass::backward_input) weight(Work::head, form_.divides_layers ? form_.heads : 0);
+    return take();
+  }
+
+ private:
+  static OpPass pass_of(Pass pass) {
+    return pass == Pass::forward ? OpPass::forward : OpPass::backward_input;
+  }
+
+  void begin(Segment segment) {
+    end();
+    segment_ = segment;
+    program_.begin[static_cast<std::size_t>(segment)] = size();
+  }
+  void end() { program_.end[static_cast<std::size_t>(segment_)] = size(); }
+  std::uint16_t size() const { return static_cast<std::uint16_t>(program_.acts.size()); }
+  Program take() {
+    end();
+    return std::move(program_);
+  }
+
+  Act& add(Act act) {
+    act.segment = segment_;
+    return program_.acts.emplace_back(act);
+  }
+  Act& compute(Work block, OpPass pass) {
+    return add({.kind = ActKind::compute, .work = block, .pass = pass});
+  }
+  Act& call(Work work, OpPass pass, Operation operation) {
+    return add({.kind = ActKind::call, .work = work, .pass = pass, .operation = operation});
+  }
+  void join(Lane one, Lane other) { add({.kind = ActKind::join, .behind = one, .also_behind = other}); }
+  void needs(Work block, OpPass pass) { add({.kind = ActKind::needs, .work = block, .pass = pass}); }
+
+  void exchange(Work work, OpPass pass) {
+    if (form_.exchanges) call(work, pass, Operation::all_to_all);
+  }
+
+  /// With parts of the tokens on each rank a sum is left in parts, else on every rank.
+  Operation sum() const { return form_.divides_tokens ? Operation::reduce_scatter : Operation::all_reduce; }
+  /// Before a block that a tensor-parallel group shares: inputs are gathered, or whole already.
+  void gather_layer(OpPass pass) {
+    if (form_.divides_layers && form_.divides_tokens) call(Work::tensor, pass, Operation::all_gather);
+  }
+  /// After it: each rank has a part of every sum.
+  void reduce_layer(OpPass pass) {
+    if (form_.divides_layers) call(Work::tensor, pass, sum());
+  }
+  /// The same for experts whose matrices are shared, around their computation.
+  void gather_experts(OpPass pass) {
+    if (form_.divides_experts && form_.divides_tokens) call(Work::expert_tensor, pass, Operation::all_gather);
+  }
+  void reduce_experts(OpPass pass) {
+    if (form_.divides_experts) call(Work::expert_tensor, pass, sum());
+  }
+
+  void attention(OpPass pass) {
+    gather_layer(pass);
+    if (!form_.divides_sequences) compute(Work::attention, pass);
+    const std::vector<FormPiece>& pieces = form_.pieces[static_cast<std::size_t>(pass)];
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      const auto number = static_cast<std::int16_t>(i);
+      if (!pieces[i].is_core) {
+        compute(Work::attention, pass).piece = number;
+      } else if (!pieces[i].ring.empty()) {
+        core_in_ring(pieces[i], number, pass);
+      } else {
+        core_between_gathers(pieces[i], number, pass);
+      }
+    }
+    reduce_layer(pass);
+  }
+
+  /// Keys and values of all context ranks come first. In backward they come again, and their gradients go
+  /// home.
+  void core_between_gathers(const FormPiece& core, std::int16_t number, OpPass pass) {
+    call(Work::context, pass, Operation::all_gather).piece = number;
+    compute(Work::attention, pass).piece = number;
+    if (core.backward) call(Work::context, pass, Operation::reduce_scatter).piece = number;
+  }
+
+  /// Each block of keys and values is attended to while the next one comes.
+  void core_in_ring(const FormPiece& core, std::int16_t number, OpPass pass) {
+    for (const RingRow& row : core.ring) {
+      const auto of_row = [&](Act& act, Lane lane) {
+        act.piece = number;
+        act.first_block = row.first_block;
+        act.blocks = row.blocks;
+        act.sends = row.sends;
+        act.lane = lane;
+      };
+      const bool sends = row.sends > 0;
+      of_row(compute(Work::attention, pass), sends ? first_lane : main_lane);
+      if (!sends) continue;
+      of_row(call(Work::context, pass, Operation::point_to_point), second_lane);
+      join(first_lane, second_lane);
+    }
+  }
+
+  void feed_forward(OpPass pass) {
+    gather_experts(pass);
+    if (form_.divides_feed_forward) gather_layer(pass);
+    compute(Work::feed_forward, pass);
+    if (form_.divides_feed_forward) reduce_layer(pass);
+    reduce_experts(pass);
+  }
+
+  void feed_forward_backward(bool weights_too) {
+    if (weights_too && form_.divides_feed_forward && overlaps_tensor()) {
+      gather_experts(OpPass::backward_input);
+      gradients_beside_calls(Work::feed_forward);
+      return reduce_experts(OpPass::backward_input);
+    }
+    feed_forward(OpPass::backward_input);
+    if (weights_too) weight(Work::feed_forward, form_.divides_feed_forward ? 1 : 0);
+  }
+
+  /// What recomputation sends once more, besides keys and values, before the gradient of the combine.
+  void again() {
+    needs(Work::attention, OpPass::backward_input);
+    for (int block = 0; form_.again && block < (form_.divides_feed_forward ? 2 : 1); ++block) {
+      gather_layer(OpPass::forward);
+      reduce_layer(OpPass::forward);
+    }
+    if (!form_.experts_again) return;
+    exchange(Work::dispatch, OpPass::backward_input);
+    gather_experts(OpPass::forward);
+    if (!form_.again) return;
+    reduce_experts(OpPass::forward);
+    exchange(Work::combine, OpPass::backward_input);
+  }
+
+  /// Beside another pass the communication stream has its own order.
+  bool overlaps_tensor() const { return form_.overlaps_tensor && !is_woven_; }
+
+  /// Both gradients of a block that a tensor-parallel group shares: what it read is gathered once more beside
+  /// the first, and the sum of the first is under way beside the second (Korthikanti et al., arXiv
+  /// 2205.05198, section 4.2.2).
+  void gradients_beside_calls(Work block) {
+    gather_layer(OpPass::backward_input);
+    const bool gathers = form_.divides_tokens;
+    if (gathers) call(Work::tensor, OpPass::backward_input, Operation::all_gather).lane = first_lane;
+    compute(block, OpPass::backward_input).lane = second_lane;
+    Act& reduces = call(Work::tensor, OpPass::backward_input, sum());
+    reduces.behind = second_lane;
+    reduces.lane = third_lane;
+    Act& weights = compute(block, OpPass::backward_weight);
+    weights.behind = second_lane;
+    weights.also_behind = gathers ? first_lane : no_lane;
+    add({.kind = ActKind::produces, .work = block, .pass = OpPass::backward_weight});
+    join(main_lane, third_lane);
+  }
+
+  /// A weight gradient, after so many inputs of which each rank kept its part only with sequence parallelism.
+  /// In an overlapped pair nothing else of its pass waits for it.
+  void weight(Work block, std::int64_t inputs) {
+    const Lane lane = is_woven_ ? first_lane : main_lane;
+    Lane behind = main_lane;
+    const auto place = [&](Act& act) {
+      act.behind = std::exchange(behind, lane);
+      act.lane = lane;
+    };
+    for (std::int64_t i = 0; i < inputs && form_.divides_tokens; ++i)
+      place(call(Work::tensor, OpPass::backward_weight, Operation::all_gather));
+    place(compute(block, OpPass::backward_weight));
+    add({.kind = ActKind::produces, .work = block, .pass = OpPass::backward_weight});
+  }
+
+  const LayerForm& form_;
+  bool is_woven_;
+  Segment segment_ = Segment::attention;
+  Program program_;
+};
+
+}  // namespace
+
+Programs programs_of_layer(const LayerForm& form) {
+  return {.alone = {Maker(form).forward(), Maker(form).backward(true), Maker(form).backward(false),
+                    Maker(form).backward_weight()},
+          .woven_forward = Maker(form, true).forward(),
+          .woven_backward = Maker(form, true).backward(true)};
+}
+
+namespace {
+
+/// Of an end of the model.
+Programs programs_of_end(const LayerForm& form, Program (Maker::*make)(Pass)) {
+  Programs programs;
+  for (const Pass pass : {Pass::forward, Pass::backward, Pass::backward_input, Pass::backward_weight})
+    programs.alone[static_cast<std::size_t>(pass)] = (Maker(form).*make)(pass);
+  programs.woven_forward = (Maker(form, true).*make)(Pass::forward);
+  programs.woven_backward = (Maker(form, true).*make)(Pass::backward);
+  return programs;
+}
+
+}  // namespace
+
+Programs programs_of_embedding(const LayerForm& form) { return programs_of_end(form, &Maker::embedding); }
+
+Programs programs_of_head(const LayerForm& form) { return programs_of_end(form, &Maker::head); }
+
+}  // namespace moesim

@@ -1,0 +1,105 @@
+// What a pass does in one layer, or at an end of the model, on one rank: a list of acts. It is made once for
+// each shape, and lowering (tasks), the estimate (times), memory (lifetimes) and `moesim schedule --layer`
+// read it. A program knows no times, ranks or microbatches; its sizes are those of what it is read for.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "models/transformer/op.hpp"
+#include "sim/collective/collective.hpp"
+#include "sim/graph/task_graph.hpp"
+#include "sim/layer/layer_form.hpp"
+#include "sim/schedule/order.hpp"
+
+namespace moesim {
+
+enum class ActKind : std::uint8_t {
+  compute,   ///< a block of the layer, or a piece of one
+  call,      ///< a communication of the rank's group
+  join,      ///< two lanes have both come so far
+  needs,     ///< parameters of the layer, the embedding or the head
+  produces,  ///< weight gradients of a block
+};
+
+/// The parts of a pass through a layer that an overlapped pair weaves. Acts of one part follow each other.
+enum class Segment : std::uint8_t { attention, dispatch, feed_forward, combine, attention_weight };
+inline constexpr std::size_t segment_count = 5;
+
+/// Acts of one lane follow each other; lanes run beside each other. What a pass does after its layer is
+/// behind its main lane alone.
+using Lane = std::uint8_t;
+inline constexpr Lane main_lane = 0, no_lane = 4;
+inline constexpr std::size_t lane_count = 4;
+
+struct Act {
+  ActKind kind = ActKind::compute;
+  Segment segment = Segment::attention;
+  /// Of a call the kind of communication, else the block: attention, feed_forward, embedding or head.
+  Work work = Work::none;
+  OpPass pass = OpPass::forward;
+  Operation operation = Operation::all_to_all;  ///< of a call
+  /// The act is behind what these lanes have come to, and then stands for its own lane.
+  Lane behind = main_lane, also_behind = no_lane, lane = main_lane;
+  std::int16_t piece =
+      -1;  ///< of an attention block cut by context parallelism (LayerForm::pieces); -1: whole
+  /// In a ring: the first of `blocks` blocks of keys and values, each with so many sends beside it. A call
+  /// has the sends of all of these blocks.
+  std::int16_t first_block = 0, blocks = 0, sends = 0;
+};
+
+/// In which the acts of each segment are together.
+struct Program {
+  std::vector<Act> acts;
+  std::array<std::uint16_t, segment_count> begin{}, end{};  ///< of each segment, into acts
+
+  std::span<const Act> of(Segment segment) const {
+    const auto s = static_cast<std::size_t>(segment);
+    return std::span(acts).subspan(begin[s], end[s] - begin[s]);
+  }
+};
+
+/// The programs of a layer, the embedding or the head.
+struct Programs {
+  std::array<Program, 4> alone;           ///< by Pass, of a pass that has the rank to itself
+  Program woven_forward, woven_backward;  ///< of an overlapped pair
+};
+
+Programs programs_of_layer(const LayerForm& form);
+/// Of what comes before the first layer.
+Programs programs_of_embedding(const LayerForm& form);
+/// Of what comes after the last: the model's head, and with each prediction layer one more and an embedding
+/// of its own.
+Programs programs_of_head(const LayerForm& form);
+
+/// Of what a stage before or after sent in parts: the whole is gathered before the pass.
+inline Act gather_of_sends(Pass pass) {
+  return {.kind = ActKind::call,
+          .work = Work::tensor,
+          .pass = pass == Pass::forward ? OpPass::forward : OpPass::backward_input,
+          .operation = Operation::all_gather};
+}
+
+/// A segment of one of the two programs of an overlapped pair.
+struct Woven {
+  bool is_backward;
+  Segment segment;
+};
+
+/// A forward beside a full backward, layer by layer as figure 4 of the DeepSeek-V3 report (arXiv 2412.19437)
+/// and its published trace have it: compute in the order attention F, experts B and W, experts F, attention
+/// B, attention W; communication in the order combine B, dispatch F, dispatch B, combine F.
+inline constexpr std::array<Woven, 9> pair_weave{{{true, Segment::combine},
+                                                  {false, Segment::attention},
+                                                  {true, Segment::feed_forward},
+                                                  {false, Segment::dispatch},
+                                                  {true, Segment::dispatch},
+                                                  {false, Segment::feed_forward},
+                                                  {true, Segment::attention},
+                                                  {false, Segment::combine},
+                                                  {true, Segment::attention_weight}}};
+
+}  // namespace moesim

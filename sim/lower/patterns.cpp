@@ -1,0 +1,253 @@
+#include "sim/lower/patterns.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "sim/lower/servers.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/share.hpp"
+
+namespace moesim {
+
+Scope scope_of(Work call) {
+  if (is_exchange(call)) return Scope::expert;
+  if (call == Work::context) return Scope::context;
+  return call == Work::expert_tensor ? Scope::expert_tensor : Scope::tensor;
+}
+
+Patterns::Patterns(const Scenario& scenario, const ExpertLoads* loads, const WorkTimes& times,
+                   const Communicators& communicators, GraphBuilder& builder)
+    : scenario_(scenario),
+      loads_(loads),
+      times_(times),
+      communicators_(communicators),
+      builder_(builder),
+      maker_(scenario.fabric(), {scenario.engine->flows(), scenario.engine->shares_links()}),
+      cached_(communicators.count()),
+      uneven_(communicators.count()),
+      reaches_(scenario),
+      devices_(scenario.fabric().device_count()) {
+  std::iota(devices_.begin(), devices_.end(), DeviceId{0});
+  const std::int64_t ranks = scenario.layout.sizes().pipeline;
+  sends_.assign(static_cast<std::size_t>(ranks * ranks) * communicators.fold().count, nothing);
+}
+
+PatternId Patterns::of(ActorId actor, const Act& call, const ActPlace& place) {
+  if (is_exchange(call.work)) return exchange(actor, is_outward(call.work), place);
+  const bool has_experts = call.work == Work::expert_tensor;
+  const std::int64_t rows = has_experts ? computed_rows(actor, place) : 0;
+  const LayerTimes& times = times_.layer(std::max<std::int64_t>(0, place.layer));
+  const CallBytes bytes = bytes_of(call, scenario_, times, rows);
+  if (call.operation == Operation::point_to_point)
+    return ring(actor, collective_of(scenario_.collectives, call.work), bytes);
+  return in_groups(actor, call, bytes);
+}
+
+PatternId Patterns::send(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position) {
+  const std::uint32_t positions = communicators_.fold().count;
+  const auto pair = static_cast<std::size_t>(from_rank * scenario_.layout.sizes().pipeline + to_rank);
+  PatternId& pattern = sends_[pair * positions + position];
+  if (pattern != nothing) return pattern;
+  std::vector<std::array<DeviceId, 2>> pairs;
+  std::vector<std::span<const DeviceId>> senders;  // each is a group of its own, in memory that stays
+  for (std::uint32_t p = 0; p < scenario_.layout.sizes().stage_devices(); ++p) {
+    if (communicators_.fold().of(p) != position) continue;
+    pairs.push_back({scenario_.layout.device(from_rank, p), scenario_.layout.device(to_rank, p)});
+    senders.push_back(std::span(devices_).subspan(pairs.back()[0], 1));
+  }
+  std::vector<Call> sends;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    sends.push_back(
+        {{.operation = Operation::point_to_point, .group = pairs[i], .bytes = sent_to_stage(scenario_)},
+         senders[i]});
+  }
+  const auto receiver = static_cast<ActorId>(to_rank * positions + position);
+  return pattern = maker_.make(builder_, *scenario_.collectives.pipeline, sends, {&receiver, 1});
+}
+
+std::vector<Call> Patterns::calls(const Communicator& communicator, const Request& prototype) const {
+  std::vector<Call> all(communicator.groups.size(), Call{prototype});
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i].request.group = communicator.groups[i];
+    all[i].group = communicator.groups[i];
+  }
+  return all;
+}
+
+PatternId Patterns::find_or_make(std::size_t communicator, std::uint64_t key, auto make,
+                                 std::int64_t rounds) {
+  for (const CachedPattern& known : cached_[communicator]) {
+    if (known.key == key && known.rounds == rounds) return known.pattern;
+  }
+  const PatternId made = make();
+  cached_[communicator].push_back({key, rounds, made});
+  return made;
+}
+
+std::uint32_t Patterns::load_number(ActorId actor, const ActPlace& place) const {
+  return loads_->number_of(place.layer, place.microbatch, communicators_.actors()[actor].expert_group);
+}
+
+/// By the experts of the actor.
+std::int64_t Patterns::computed_rows(ActorId actor, const ActPlace& place) const {
+  if (loads_ == nullptr) return moesim::computed_rows(scenario_, static_cast<std::size_t>(place.layer));
+  return loads_->work(load_number(actor, place), communicators_.actors()[actor].expert_rank).rows;
+}
+
+PatternId Patterns::exchange(ActorId actor, bool outward, const ActPlace& place) {
+  const auto layer = static_cast<std::size_t>(place.layer);
+  if (loads_ == nullptr) return even_exchange(actor, layer, outward);
+  return uneven_exchange(actor, layer, load_number(actor, place), outward);
+}
+
+PatternId Patterns::even_exchange(ActorId actor, std::size_t layer, bool outward) {
+  const std::pair exchanged{scenario_.model.layers[layer].experts, dispatched_rows(scenario_, layer)};
+  auto known = std::find(exchanged_.begin(), exchanged_.end(), exchanged);
+  if (known == exchanged_.end()) known = exchanged_.insert(known, exchanged);
+  const auto key = static_cast<std::uint64_t>(known - exchanged_.begin()) * 2 + (outward ? 0 : 1);
+  return find_or_make(communicators_.index_of(Scope::expert, actor), key, [&] {
+    return make_exchange(communicators_.of(Scope::expert, actor), layer, outward, nullptr);
+  });
+}
+
+/// Both ways at once, since both need the rows.
+PatternId Patterns::uneven_exchange(ActorId actor, std::size_t layer, std::uint32_t loads, bool outward) {
+  std::vector<PatternId>& known = uneven_[communicators_.index_of(Scope::expert, actor)];
+  if (known.empty()) known.assign(2 * static_cast<std::size_t>(loads_->count()), nothing);
+  const std::size_t there = 2 * static_cast<std::size_t>(loads);
+  if (known[there] == nothing) {
+    const RankRows rows = loads_->rows(scenario_, loads);
+    const Communicator& communicator = communicators_.of(Scope::expert, actor);
+    known[there] = make_exchange(communicator, layer, true, &rows);
+    known[there + 1] = make_exchange(communicator, layer, false, &rows);
+  }
+  return known[there + (outward ? 0 : 1)];
+}
+
+/// `rows` where ranks differ, else null.
+PatternId Patterns::make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
+                                  const RankRows* rows) {
+  const Layer& shape = scenario_.model.layers[layer];
+  const ExchangedRows sent{.rows = static_cast<double>(dispatched_rows(scenario_, layer)),
+                           .tokens = static_cast<double>(tokens_per_device(scenario_)),
+                           .padded = padded_capacity(scenario_, shape) > 0};
+  const std::vector<Request> requests =
+      exchange_requests(scenario_, shape.experts, outward, sent, communicator.groups, reaches_);
+  std::vector<Call> of_groups;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    Request& request = of_groups.emplace_back(Call{requests[i], communicator.groups[i]}).request;
+    if (rows == nullptr) continue;
+    request.rows = rows->sent;
+    request.tokens = sent.tokens;
+  }
+  const Work work = outward ? Work::dispatch : Work::combine;
+  Interplay in_the_way = interplay();
+  in_the_way.slowed_by_compute = scenario_.collectives.slowed_by_compute;
+  in_the_way.busiest = rows == nullptr ? scenario_.busiest_over_mean() : 1.0;
+  in_the_way.returns = rows != nullptr && !outward;
+  return maker_.make(builder_, collective_of(scenario_.collectives, work), of_groups, communicator.members,
+                     in_the_way);
+}
+
+PatternId Patterns::copies(ActorId actor) {
+  if (loads_ == nullptr || scenario_.redundant_experts == 0) return nothing;
+  constexpr std::uint64_t key = ~std::uint64_t{0};  // no shape of layers has that number
+  return find_or_make(communicators_.index_of(Scope::expert, actor), key, [&] {
+    const Communicator& communicator = communicators_.of(Scope::expert, actor);
+    const std::vector<CopySum> sums = copy_sums(scenario_, communicators_.actors()[actor].pipeline_rank);
+    std::vector<std::vector<DeviceId>> holders;  // of each sum, group by group
+    for (const std::vector<DeviceId>& group : communicator.groups) {
+      for (const CopySum& sum : sums) {
+        std::vector<DeviceId>& devices = holders.emplace_back();
+        for (const std::int64_t rank : sum.ranks) devices.push_back(group[static_cast<std::size_t>(rank)]);
+      }
+    }
+    std::vector<Call> requests;
+    for (std::size_t i = 0; i < holders.size(); ++i) {
+      requests.push_back({{.operation = Operation::all_reduce,
+                           .group = holders[i],
+                           .bytes = sums[i % sums.size()].gradients},
+                          communicator.groups[i / sums.size()]});
+    }
+    if (requests.empty()) return PatternId{nothing};
+    return maker_.make(builder_, sums_in_place(), requests, communicator.members, interplay());
+  });
+}
+
+/// What brings gradients to a server cannot sum them in place; what servers use among themselves can.
+const Collective& Patterns::sums_in_place() const {
+  const Collectives& collectives = scenario_.collectives;
+  return scenario_.gradient_sync.updater == Updater::server ? *collectives.servers : *collectives.gradients;
+}
+
+PatternId Patterns::embedding(ActorId actor, Bytes bytes) {
+  const std::size_t index = communicators_.index_of(Scope::embedding, actor);
+  return find_or_make(index, static_cast<std::uint64_t>(bytes.count), [&] {
+    const Communicator& communicator = communicators_.of(Scope::embedding, actor);
+    return maker_.make(builder_, sums_in_place(),
+                       calls(communicator, {.operation = Operation::all_reduce, .bytes = bytes}),
+                       communicator.members, interplay());
+  });
+}
+
+namespace {
+
+std::uint64_t key_of(Operation operation, Bytes bytes) {
+  return static_cast<std::uint64_t>(bytes.count) * 8 + static_cast<std::uint64_t>(operation);
+}
+
+}  // namespace
+
+PatternId Patterns::sync(ActorId actor, Scope scope, Operation operation, const Collective& collective,
+                         Bytes bytes) {
+  return find_or_make(communicators_.index_of(scope, actor), key_of(operation, bytes), [&] {
+    const Communicator& communicator = communicators_.of(scope, actor);
+    std::vector<std::vector<std::vector<DeviceId>>> concerned_of;
+    std::vector<Call> requests;
+    for (const std::vector<DeviceId>& whole : communicator.groups) {
+      for (const std::vector<DeviceId>& group :
+           concerned_of.emplace_back(concerned(scenario_, operation, {whole}))) {
+        if (group.size() > 1)
+          requests.push_back({{.operation = operation, .group = group, .bytes = bytes}, whole});
+      }
+    }
+    return maker_.make(builder_, collective, requests, communicator.members, interplay());
+  });
+}
+
+/// Of all members of the groups alike.
+PatternId Patterns::in_groups(ActorId actor, const Act& call, const CallBytes& bytes) {
+  const Scope scope = scope_of(call.work);
+  return find_or_make(communicators_.index_of(scope, actor), key_of(call.operation, bytes.bytes), [&] {
+    const Communicator& communicator = communicators_.of(scope, actor);
+    Interplay in_the_way = interplay();
+    if (call.work == Work::expert_tensor) in_the_way.busiest = scenario_.busiest_over_mean();
+    return maker_.make(builder_, collective_of(scenario_.collectives, call.work),
+                       calls(communicator, {.operation = call.operation, .bytes = bytes.bytes}),
+                       communicator.members, in_the_way);
+  });
+}
+
+/// As many bytes from each rank of a context-parallel group to the next, round by round.
+PatternId Patterns::ring(ActorId actor, const Collective& collective, const CallBytes& bytes) {
+  const auto make = [&] {
+    const Communicator& communicator = communicators_.of(Scope::context, actor);
+    std::vector<std::array<DeviceId, 2>> pairs;
+    for (const std::vector<DeviceId>& group : communicator.groups) {
+      for (std::size_t i = 0; i < group.size(); ++i)
+        pairs.push_back({group[i], group[(i + 1) % group.size()]});
+    }
+    const auto size = static_cast<std::size_t>(communicator.group_size());
+    std::vector<Call> sends;
+    for (std::size_t i = 0; i < pairs.size(); ++i)
+      sends.push_back({{.operation = Operation::point_to_point, .group = pairs[i], .bytes = bytes.bytes},
+                       communicator.groups[i / size]});
+    Interplay in_the_way = interplay();
+    in_the_way.rounds = bytes.rounds;
+    return maker_.make(builder_, collective, sends, communicator.members, in_the_way);
+  };
+  return find_or_make(communicators_.index_of(Scope::context, actor),
+                      key_of(Operation::point_to_point, bytes.bytes), make, bytes.rounds);
+}
+
+}  // namespace moesim

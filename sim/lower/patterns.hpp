@@ -1,0 +1,82 @@
+// The traffic of each communication of a step, made when first asked for.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "sim/layer/acts.hpp"
+#include "sim/lower/communicators.hpp"
+#include "sim/work/exchange.hpp"
+
+namespace moesim {
+
+/// Where in the model, and in which microbatch, an act is; layer -1 at the model's ends.
+struct ActPlace {
+  std::int64_t layer = -1, microbatch = 0;
+};
+
+/// The groups that a communication inside a layer is for.
+Scope scope_of(Work call);
+
+/// Patterns of the calls of one lowering. `loads` where ranks differ, else null.
+class Patterns {
+ public:
+  Patterns(const Scenario& scenario, const ExpertLoads* loads, const WorkTimes& times,
+           const Communicators& communicators, GraphBuilder& builder);
+
+  /// A call of a layer's program.
+  PatternId of(ActorId actor, const Act& call, const ActPlace& place);
+  /// What one pipeline rank sends to another, from the positions that fold to this one.
+  PatternId send(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position);
+  /// The sum of gradients over the copies of experts inside an expert group, of all layers of the actor's
+  /// pipeline rank; `nothing` where no expert has copies on several ranks.
+  PatternId copies(ActorId actor);
+  /// Of an actor on the first or the last pipeline rank.
+  PatternId embedding(ActorId actor, Bytes bytes);
+  /// Gradients or parameters of that many bytes; for a server's plan, among those whom the operation
+  /// concerns.
+  PatternId sync(ActorId actor, Scope scope, Operation operation, const Collective& collective, Bytes bytes);
+
+  /// What the groups of each communication so far do by themselves.
+  const Footprints& footprints() const { return maker_.footprints(); }
+
+ private:
+  struct CachedPattern {
+    std::uint64_t key;
+    std::int64_t rounds;
+    PatternId pattern;
+  };
+
+  PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make, std::int64_t rounds = 1);
+  std::uint32_t load_number(ActorId actor, const ActPlace& place) const;
+  std::int64_t computed_rows(ActorId actor, const ActPlace& place) const;
+  PatternId exchange(ActorId actor, bool outward, const ActPlace& place);
+  PatternId even_exchange(ActorId actor, std::size_t layer, bool outward);
+  PatternId uneven_exchange(ActorId actor, std::size_t layer, std::uint32_t loads, bool outward);
+  PatternId make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
+                          const RankRows* rows);
+  PatternId in_groups(ActorId actor, const Act& call, const CallBytes& bytes);
+  PatternId ring(ActorId actor, const Collective& collective, const CallBytes& bytes);
+  std::vector<Call> calls(const Communicator& communicator, const Request& prototype) const;
+  const Collective& sums_in_place() const;
+  /// Of a communication that no compute slows.
+  Interplay interplay() const {
+    return {.holds_multiprocessors = scenario_.collectives.communication_sms > 0};
+  }
+
+  const Scenario& scenario_;
+  const ExpertLoads* loads_;
+  const WorkTimes& times_;
+  const Communicators& communicators_;
+  GraphBuilder& builder_;
+  PatternMaker maker_;
+  std::vector<PatternId> sends_;
+  std::vector<std::vector<CachedPattern>> cached_;  // by communicator
+  std::vector<std::vector<PatternId>> uneven_;      // by communicator: of 2 x the number of the loads
+  std::vector<std::pair<Experts, std::int64_t>> exchanged_;  // shapes of layers, and rows that they send
+  Reaches reaches_;
+  std::vector<DeviceId> devices_;  // all of them, in order
+};
+
+}  // namespace moesim
