@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "models/base/error.hpp"
+#include "models/config/fields.hpp"
 #include "sim/read/axes.hpp"
 #include "sim/read/faults.hpp"
 #include "sim/read/fit.hpp"
@@ -19,8 +20,9 @@ namespace moesim {
 namespace {
 
 void read_about(Reader& reader, Scenario& scenario) {
-  scenario.about =
-      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  read_fields(reader, scenario,
+              field(&Scenario::about,
+                    {.name = "about", .help = "one sentence that says what this is", .fallback = ""}));
   if (!reader.is_describing()) scenario.words.title = title_of(reader.value());
 }
 
@@ -79,12 +81,13 @@ void read_disturbances(Reader& reader, Scenario& scenario) {
   const std::int64_t devices = fabric != nullptr ? fabric->device_count() : scenario.layout.sizes().pipeline;
   scenario.faults = read_faults(part_or_empty(reader, "faults", what), devices, fabric);
   if (fabric != nullptr) apply_faults(scenario.faults.links, *fabric);
-  scenario.repeat =
-      reader.integer({.name = "repeat",
-                      .help = "runs of `moesim run`, each with seeds one higher, for percentiles",
-                      .fallback = 1,
-                      .at_least = 1,
-                      .at_most = 100'000});
+  read_fields(
+      reader, scenario,
+      field(&Scenario::repeat, {.name = "repeat",
+                                .help = "runs of `moesim run`, each with seeds one higher, for percentiles",
+                                .fallback = 1,
+                                .at_least = 1,
+                                .at_most = 100'000}));
 }
 
 /// A scenario that gives the durations of whole passes, so that published schedule tables can be replayed.
@@ -149,6 +152,37 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
   return layers_per_stage;
 }
 
+/// Details of a step that are keys of the scenario itself.
+void read_details(Reader& reader, Scenario& scenario) {
+  read_fields(
+      reader, scenario,
+      field(&Scenario::fused_loss, {.name = "fused_loss",
+                                    .help = "cross entropy without a copy of the logits in fp32",
+                                    .fallback = true}),
+      field(
+          &Scenario::dropout,
+          {.name = "dropout",
+           .help = "of the embedding, of attention's weights, and of each block's result before it is added "
+                   "to the residual stream",
+           .fallback = false}),
+      choice(&Scenario::update_passes, update_pass_names,
+             {.name = "update_passes",
+              .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and clip "
+                      "gradients and copy parameters",
+              .fallback = "one"}),
+      field(
+          &Scenario::placeholder_gradients,
+          {.name = "placeholder_gradients",
+           .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to "
+                   "the sum inside the product",
+           .fallback = false}),
+      choice(&Scenario::mfu_attention, mfu_attention_names,
+             {.name = "mfu_attention",
+              .help = "what MFU counts of causal attention: the scores that are needed, or the whole square, "
+                      "as Megatron-LM until Core 0.11",
+              .fallback = "causal"}));
+}
+
 /// What is independent of the pipeline.
 void read_choices(Reader& reader, Scenario& scenario) {
   read_routing(reader, scenario);
@@ -158,35 +192,15 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.recompute = read_recompute(reader);
   scenario.words.recompute = recompute_words(reader);
   reader.expect(fits_recompute, scenario);
-  scenario.fused_loss = reader.flag(
-      {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
-  scenario.dropout = reader.flag({.name = "dropout",
-                                  .help = "of the embedding, of attention's weights, and of each block's "
-                                          "result before it is added to the residual stream",
-                                  .fallback = false});
-  scenario.update_passes = static_cast<UpdatePasses>(
-      reader.choice({.name = "update_passes",
-                     .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and "
-                             "clip gradients and copy parameters",
-                     .fallback = "one"},
-                    update_pass_names));
-  scenario.placeholder_gradients = reader.flag(
-      {.name = "placeholder_gradients",
-       .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to the "
-               "sum inside the product",
-       .fallback = false});
-  scenario.mfu_attention = static_cast<MfuAttention>(
-      reader.choice({.name = "mfu_attention",
-                     .help = "what MFU counts of causal attention: the scores that are needed, or the whole "
-                             "square, as Megatron-LM until Core 0.11",
-                     .fallback = "causal"},
-                    mfu_attention_names));
+  read_details(reader, scenario);
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);
-  scenario.resolution = static_cast<Resolution>(reader.choice(
-      {.name = "resolution", .help = "whether one rank stands for its symmetric peers", .fallback = "folded"},
-      resolution_names));
+  read_fields(reader, scenario,
+              choice(&Scenario::resolution, resolution_names,
+                     {.name = "resolution",
+                      .help = "whether one rank stands for its symmetric peers",
+                      .fallback = "folded"}));
   read_disturbances(reader, scenario);
 }
 
