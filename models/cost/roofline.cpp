@@ -332,8 +332,7 @@ std::unique_ptr<const Cost> make_roofline(double streaming_passes) {
   return std::make_unique<Roofline>(Software{.streaming_passes = streaming_passes});
 }
 
-extern const Entry<Cost> roofline_entry;
-constexpr Entry<Cost> roofline_entry{
+extern constexpr Entry<Cost> roofline_cost{
     "roofline",
     "tiles in waves over the multiprocessors, or bytes over the memory's bandwidth, whichever is longer",
     make};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
+#include <regex>
 #include <set>
 
 #include "models/routing/skew.hpp"
@@ -179,6 +180,38 @@ TEST_CASE("Members of a family have unique names, a sentence without period each
   check_register("collective", collectives(), tests);
   check_register("cost", costs(), tests);
   check_register("engine", engines(), tests);
+}
+
+TEST_CASE("Members of all families are declared alike, and named after their family") {
+  const std::map<std::string, std::string> families{{"Schedule", "schedule"},
+                                                    {"Topology", "topology"},
+                                                    {"Routing", "routing"},
+                                                    {"Skew", "skew"},
+                                                    {"GradientSync", "gradient_sync"},
+                                                    {"Collective", "collective"},
+                                                    {"Cost", "cost"},
+                                                    {"Engine", "engine"}};
+  const std::regex entry("^(.*)\\bEntry<(\\w+)> (\\w+)([;{]).*");
+  std::map<std::string, int> declared, defined;
+  for (const std::string& path : sources()) {
+    for (const std::string& line : lines_of(project_file(path))) {
+      std::smatch found;
+      if (!std::regex_match(line, found, entry)) continue;
+      INFO(path << ": " << line);
+      REQUIRE(families.contains(found[2]));
+      const std::string name = found[3];
+      CHECK(name.ends_with("_" + families.at(found[2])));
+      const bool is_declaration = found[4] == ";";
+      CHECK(found[1] == (is_declaration ? "extern const " : "extern constexpr "));
+      ++(is_declaration ? declared : defined)[name];
+    }
+    const std::string table = "constinit const Entry<";
+    if (project_file(path).find(table) == std::string::npos) continue;
+    INFO(path);
+    CHECK(project_file(path).find(">* const members[] = {") != std::string::npos);
+  }
+  CHECK(declared.size() > 30);
+  CHECK(declared == defined);
 }
 
 TEST_CASE("Every key has a help that is no sentence, and a name in snake_case") {
