@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "models/base/precision.hpp"
 #include "models/base/units.hpp"
 #include "models/config/reader.hpp"
@@ -75,9 +76,7 @@ struct Device {
   std::vector<ContentionPoint>
       contention;  ///< interference, rising in communication_sms; linear between points
 
-  const GemmBehaviour& gemm_in(Precision precision) const {
-    return gemm[static_cast<std::size_t>(precision)];
-  }
+  const GemmBehaviour& gemm_in(Precision precision) const { return at(gemm, precision); }
 };
 
 /// Reads a device file.

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "models/base/whole.hpp"
 #include "models/cost/op_line.hpp"
 
@@ -157,9 +158,9 @@ std::string write(const FamilyFit& f) {
   constexpr std::array<std::string_view, 3> passes{"forward", "backward_input", "backward_weight"};
   return fmt::format(
       R"({{"kind": "{}", "pass": "{}", "precision": "{}", {}, {}"physical": {}, "left_out": {}, "held_out": {}}})",
-      op_kind_names[static_cast<std::size_t>(f.family.kind)], passes[static_cast<std::size_t>(f.family.pass)],
-      precision_names[static_cast<std::size_t>(f.family.precision)], write(f.shape),
-      f.own ? write(*f.own) : std::string(), write(f.physical), write(f.left_out), write(f.held_out));
+      at(op_kind_names, f.family.kind), at(passes, f.family.pass), at(precision_names, f.family.precision),
+      write(f.shape), f.own ? write(*f.own) : std::string(), write(f.physical), write(f.left_out),
+      write(f.held_out));
 }
 
 template <class T, class Write>
@@ -215,9 +216,8 @@ Family family_of(const Op& op) {
 
 std::string name_of(const Family& family) {
   constexpr std::array<std::string_view, 3> passes{"forward", "backward_input", "backward_weight"};
-  return fmt::format("{} {} {}", op_kind_names[static_cast<std::size_t>(family.kind)],
-                     passes[static_cast<std::size_t>(family.pass)],
-                     precision_names[static_cast<std::size_t>(family.precision)]);
+  return fmt::format("{} {} {}", at(op_kind_names, family.kind), at(passes, family.pass),
+                     at(precision_names, family.precision));
 }
 
 Op simplified(const Op& op) {

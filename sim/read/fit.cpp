@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/read/rules.hpp"
 #include "sim/read/switch_layout.hpp"
@@ -25,7 +26,7 @@ Fit limits_ranks(const Sizes& sizes) {
 /// A list of layers for each stage that a user can take over: as even as it goes.
 std::string even_split(std::int64_t layers, std::int64_t stages) {
   std::vector<std::int64_t> split(static_cast<std::size_t>(stages), layers / stages);
-  for (std::int64_t i = 0; i < layers % stages; ++i) ++split[static_cast<std::size_t>(i)];
+  for (std::int64_t i = 0; i < layers % stages; ++i) ++at(split, i);
   return fmt::format("--set parallelism.layers_per_stage=[{}]", fmt::join(split, ","));
 }
 

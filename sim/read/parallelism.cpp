@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "models/config/fields.hpp"
 #include "sim/read/parts.hpp"
 
@@ -37,9 +38,8 @@ std::vector<Axis> read_placement(Reader& reader) {
   for (const Axis axis : {Axis::tensor, Axis::expert, Axis::data, Axis::pipeline}) {
     if (std::find(placement.begin(), placement.end(), axis) != placement.end()) continue;
     if (!names.empty()) {
-      reader.fail("placement",
-                  fmt::format("lacks '{}', expected all of {}", axis_names[static_cast<std::size_t>(axis)],
-                              fmt::join(axis_names, ", ")));
+      reader.fail("placement", fmt::format("lacks '{}', expected all of {}", at(axis_names, axis),
+                                           fmt::join(axis_names, ", ")));
     }
     placement.push_back(axis);
   }
