@@ -3,14 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-<<<<<<< HEAD
-=======
-#include "models/base/error.hpp"
-#include "sim/lower/servers.hpp"
-#include "sim/work/holdings.hpp"
-#include "sim/work/share.hpp"
-
->>>>>>> w-read
 namespace moesim {
 
 Step::Step(const Scenario& scenario, Loading loading, const Fold& fold)

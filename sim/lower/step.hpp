@@ -7,13 +7,8 @@
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
-<<<<<<< HEAD
 #include "sim/lower/patterns.hpp"
-=======
-#include "sim/lower/communicators.hpp"
->>>>>>> w-read
 #include "sim/scenario/scenario.hpp"
-#include "sim/work/exchange.hpp"
 #include "sim/work/work_times.hpp"
 
 namespace moesim {
