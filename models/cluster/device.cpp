@@ -103,15 +103,10 @@ AttentionBehaviour read_attention(Reader reader) {
   return attention;
 }
 
-/// All numbers of a device file that stand in no part.
-auto device_keys() {
+/// Device memory and the cache before it.
+auto memory_keys() {
   constexpr Bytes most_buffer{std::int64_t{1} << 30};
   return std::tuple{
-      field(&Device::name, {.name = "name", .help = "of the device"}),
-      field(&Device::multiprocessors, {.name = "multiprocessors",
-                                       .help = "SMs of a GPU, 1 for a TPU core",
-                                       .at_least = 1,
-                                       .at_most = 100'000}),
       field(&Device::memory, {.name = "memory",
                               .help = "capacity of device memory, as the driver reports it",
                               .at_least = Bytes{1}}),
@@ -135,7 +130,17 @@ auto device_keys() {
             {.name = "cache",
              .help = "last-level cache: partial sums of split products stay in it as far as they fit",
              .at_least = Bytes{}}),
-      field(&Device::cache_bandwidth, {.name = "cache_bandwidth", .help = "of the last-level cache"}),
+      field(&Device::cache_bandwidth, {.name = "cache_bandwidth", .help = "of the last-level cache"})};
+}
+
+/// All numbers of a device file that stand in no part.
+auto device_keys() {
+  const std::tuple names{field(&Device::name, {.name = "name", .help = "of the device"}),
+                         field(&Device::multiprocessors, {.name = "multiprocessors",
+                                                          .help = "SMs of a GPU, 1 for a TPU core",
+                                                          .at_least = 1,
+                                                          .at_most = 100'000})};
+  const std::tuple others{
       fitted(&Device::launch_overhead,
              {.name = "launch_overhead",
               .help = "gap between two kernels of one stream, launches queued ahead",
@@ -149,6 +154,7 @@ auto device_keys() {
              .fallback = 0.0,
              .at_least = 0.0,
              .at_most = 0.5})};
+  return std::tuple_cat(names, memory_keys(), others);
 }
 
 void read_fused_attention(Reader reader, Device& device) {

@@ -65,8 +65,8 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Gra
   }
 }
 
-/// What holds of all of them.
-void read_settings(Reader& reader, Collectives& all) {
+/// What communicators and their kernels take of a device.
+void read_channels(Reader& reader, Collectives& all) {
   constexpr std::int64_t most_channels = 1024;
   read_fields(
       reader, all,
@@ -89,7 +89,13 @@ void read_settings(Reader& reader, Collectives& all) {
                    "two or one in groups across nodes)",
            .fallback = 32,
            .at_least = 0,
-           .at_most = most_channels}),
+           .at_most = most_channels}));
+}
+
+/// What goes on beside communication, and what goes to the next stage.
+void read_behaviour(Reader& reader, Collectives& all) {
+  read_fields(
+      reader, all,
       field(&Collectives::slowed_by_compute,
             {.name = "slowed_by_compute",
              .help = "how much longer an exchange of tokens takes while its device computes",
@@ -135,7 +141,8 @@ Collectives read_collectives(Reader reader, const Fabric& fabric, const Gradient
                              ContextExchange context_exchange) {
   Collectives all;
   read_ways(reader, all, fabric, gradients, context_exchange);
-  read_settings(reader, all);
+  read_channels(reader, all);
+  read_behaviour(reader, all);
   reader.finish();
   return all;
 }
