@@ -38,15 +38,19 @@ Tile read_tile(const Reader& reader, const std::string& text) {
   return tile;
 }
 
-/// How a product behaves: of libraries in a device file, of the own kernel in a calibration.
-auto product_keys() {
+auto product_efficiency() {
+  return std::tuple{
+      fitted(&GemmBehaviour::efficiency,
+             share_key("efficiency", "share of the peak that the main loop reaches at full clock"))};
+}
+
+/// How a product behaves beyond its efficiency, which is also the usual sustained share.
+auto product_keys(double efficiency) {
   using Gemm = GemmBehaviour;
   Key<double> sustained = share_key(
       "sustained", "share of the peak at which the power limit holds the whole chip (default: efficiency)");
-  sustained.fallback = 1;
+  sustained.fallback = efficiency;
   return std::tuple{
-      fitted(&Gemm::efficiency,
-             share_key("efficiency", "share of the peak that the main loop reaches at full clock")),
       fitted(&Gemm::sustained, sustained),
       fitted(&Gemm::feed,
              {.name = "feed", .help = "operands that one multiprocessor takes in from the cache"}),
@@ -192,11 +196,14 @@ std::vector<ContentionPoint> read_contention(Reader& reader, std::int64_t multip
 }  // namespace
 
 void read_product(Reader& reader, GemmBehaviour& gemm) {
-  read_fields(reader, gemm, product_keys());
-  if (!reader.has("sustained")) gemm.sustained = gemm.efficiency;
+  read_fields(reader, gemm, product_efficiency());
+  read_fields(reader, gemm, product_keys(reader.is_describing() ? 1 : gemm.efficiency));
 }
 
-void write_product(Value& object, const GemmBehaviour& gemm) { write_fitted(object, gemm, product_keys()); }
+void write_product(Value& object, const GemmBehaviour& gemm) {
+  write_fitted(object, gemm, product_efficiency());
+  write_fitted(object, gemm, product_keys(gemm.efficiency));
+}
 
 void write_fitted(Value& file, const Device& device) {
   write_fitted(file, device, device_keys());
