@@ -127,6 +127,9 @@ void write_field(Value& object, const Owner& owner, const GivenField<Given, Memb
   if (std::invoke(row.given, owner)) write_field(object, owner, row.field);
 }
 
+template <class Owner, class Member>
+void write_field(Value&, const Owner&, const ChoiceField<Member>&) {}  // chosen, not fitted
+
 /// Sets what of a table is fitted, and leaves the rest of the object as it is.
 template <class Owner, class... Fields>
 void write_fitted(Value& object, const Owner& owner, const std::tuple<Fields...>& table) {
