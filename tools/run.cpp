@@ -39,9 +39,9 @@ void run(const RunOptions& options) {
                            : options.common.format == "csv" ? write_csv(report)
                                                             : write_text(report);
   if (!options.trace.empty()) {
-    const std::vector<std::string> actors = actor_names(scenario, simulation.graph);
+    const Tracks tracks = tracks_of(scenario, simulation.graph, simulation.timeline);
     const std::string title = report.title.empty() ? report.plan : report.title + ": " + report.plan;
-    write_file(options.trace, write_trace(title, actors, simulation.graph, simulation.timeline));
+    write_file(options.trace, write_trace(title, tracks, simulation.graph, simulation.timeline));
   }
   const bool is_taken = options.trace == "-" && options.common.out == "-";
   if (!is_taken) write_file(options.common.out, text);

@@ -12,6 +12,7 @@
 #include "sim/estimate/division.hpp"
 #include "sim/estimate/price.hpp"
 #include "sim/estimate/traffic.hpp"
+#include "sim/layer/issue.hpp"
 #include "sim/read/search_bounds.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/placeholders.hpp"
@@ -51,12 +52,6 @@ struct MicrobatchCost {
   std::vector<double> paces;  ///< Scenario::paces of the division
   double pace() const { return paces.front(); }
   friend bool operator==(const MicrobatchCost&, const MicrobatchCost&) = default;
-};
-
-/// The layers of a stage, and whether it holds an end of the model.
-struct StageContent {
-  std::size_t first_layer = 0, layers = 0;
-  bool has_embedding = false, has_head = false;
 };
 
 /// Tables of one scenario. What is asked again is remembered. Not for several threads.

@@ -98,13 +98,10 @@ class LongestPath {
 
   bool came_from_stage(const At& waiting, Time begin, At& at, PassCounts& counts) const {
     const Slot& s = slot(waiting);
-    const std::size_t here = stage(waiting.rank, s);
-    const bool forward = s.pass == Pass::forward;
-    const std::size_t last_stage = static_cast<std::size_t>(order_.model_stages()) - 1;
-    if (s.pass == Pass::backward_weight || (forward && here == 0) || (!forward && here == last_stage))
-      return false;
-    const At from = (forward ? forwards_ : backwards_)[cell(forward ? here - 1 : here + 1, s)];
-    const bool sends = from.rank != waiting.rank;
+    const std::optional<Need> need = needs_of(order_, static_cast<std::int64_t>(waiting.rank), s);
+    if (!need || !need->crosses_stages()) return false;
+    const At from = (need->is_gradient() ? backwards_ : forwards_)[cell(need->from_stage, s)];
+    const bool sends = need->crosses_ranks();
     if (end(from) + (sends ? send_ : Time{}) != begin) return false;
     counts.send += sends ? 1 : 0;
     at = from;

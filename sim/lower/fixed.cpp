@@ -50,32 +50,27 @@ class FixedLowering {
 
   /// The task waits for what the pass needs from other stages, and what it makes goes there.
   void connect(std::size_t rank, const Slot& slot, TaskId task) {
-    if (slot.pass == Pass::backward_weight) return;
-    const std::vector<Place>& chain = chain_of(order_, slot);
-    const std::size_t stage = stage_of(order_, static_cast<std::int64_t>(rank), slot);
-    const bool gradient = slot.pass != Pass::forward;
-    if (gradient ? stage + 1 < chain.size() : stage > 0)
-      builder_.add_edge(arrival(gradient, stage, slot, chain), task);
-    if (gradient ? stage > 0 : stage + 1 < chain.size()) {
-      builder_.add_edge(task, arrival(gradient, gradient ? stage - 1 : stage + 1, slot, chain));
-    }
+    const auto index = static_cast<std::int64_t>(rank);
+    const std::optional<Need> need = needs_of(order_, index, slot);
+    if (need && need->crosses_stages()) builder_.add_edge(arrival(*need), task);
+    if (const std::optional<Need> served = served_by(order_, index, slot))
+      builder_.add_edge(task, arrival(*served));
   }
 
-  TaskId arrival(bool gradient, std::size_t stage, const Slot& slot, const std::vector<Place>& chain) {
+  TaskId arrival(const Need& need) {
     const auto stages = static_cast<std::size_t>(order_.model_stages());
-    const std::size_t row = (gradient ? stages : 0) + stage;
+    const std::size_t row = (need.is_gradient() ? stages : 0) + need.to_stage;
     TaskId& task = arrivals_[row * static_cast<std::size_t>(order_.microbatches()) +
-                             static_cast<std::size_t>(slot.microbatch)];
+                             static_cast<std::size_t>(need.microbatch)];
     if (task != nothing) return task;
-    const Place& to = chain[stage];
-    const Place& from = chain[gradient ? stage + 1 : stage - 1];
-    if (from.rank == to.rank || durations_.send == Time{}) return task = builder_.add_barrier();
-    return task = builder_.add_coflow(sends_to_[static_cast<std::size_t>(to.rank)],
-                                      {.microbatch = slot.microbatch,
-                                       .stage = static_cast<std::int16_t>(to.rank),
-                                       .chunk = static_cast<std::int8_t>(to.chunk),
-                                       .work = Work::pipeline,
-                                       .pass = gradient ? PassKind::backward_input : PassKind::forward});
+    if (!need.crosses_ranks() || durations_.send == Time{}) return task = builder_.add_barrier();
+    return task = builder_.add_coflow(
+               sends_to_[static_cast<std::size_t>(need.to.rank)],
+               {.microbatch = need.microbatch,
+                .stage = static_cast<std::int16_t>(need.to.rank),
+                .chunk = static_cast<std::int8_t>(need.to.chunk),
+                .work = Work::pipeline,
+                .pass = need.is_gradient() ? PassKind::backward_input : PassKind::forward});
   }
 
   const Order& order_;

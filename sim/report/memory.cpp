@@ -4,7 +4,9 @@
 #include <utility>
 #include <vector>
 
+#include "sim/report/lifetimes.hpp"
 #include "sim/report/report.hpp"
+#include "sim/scenario/layers.hpp"
 #include "sim/schedule/stage.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/outside.hpp"
@@ -14,16 +16,10 @@
 namespace moesim {
 namespace {
 
-/// Activations of one microbatch in each model stage, and the working memory of its communication.
-struct StageBytes {
-  std::vector<Kept> kept;  ///< without experts where ranks differ
-  Bytes exchange;          ///< rows that arrive for local experts, and as many on their way back
-  Bytes context;           ///< keys and values of other context-parallel ranks, and their gradients
-};
-
-/// One of the ranks of an expert group.
-struct ExpertPosition {
-  std::int64_t group = 0, rank = 0;
+/// Working memory of a pass's communication.
+struct CommunicationBytes {
+  Bytes exchange;  ///< rows that arrive for local experts, and as many on their way back
+  Bytes context;   ///< keys and values of other context-parallel ranks, and their gradients
 };
 
 Bytes exchange_buffer(const Scenario& scenario, std::size_t layer) {
@@ -50,108 +46,31 @@ Bytes context_buffer(const Scenario& scenario, const BlockOps& attention) {
   return largest * (2 * blocks);
 }
 
-StageBytes bytes_of_stages(const Scenario& scenario) {
+CommunicationBytes communication_bytes(const Scenario& scenario) {
   const std::vector<std::size_t> shape = first_of_shape(scenario.model);
-  std::vector<Kept> of_layer(shape.size());
-  StageBytes bytes;
+  CommunicationBytes bytes;
   for (std::size_t layer = 0; layer < shape.size(); ++layer) {
-    if (shape[layer] != layer) {
-      of_layer[layer] = of_layer[shape[layer]];
-      continue;
-    }
-    const LayerOps ops = ops_of_layer(scenario, layer);
-    of_layer[layer] = kept_of(ops.attention);
-    if (!scenario.loads || !scenario.model.layers[layer].is_moe) of_layer[layer] += kept_of(ops.feed_forward);
+    if (shape[layer] != layer) continue;
     bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, layer));
-    bytes.context = std::max(bytes.context, context_buffer(scenario, ops.attention));
-  }
-  for (std::int64_t stage = 0; stage < scenario.order.model_stages(); ++stage) {
-    Kept sum;
-    const std::int64_t first = scenario.first_layer(stage);
-    const std::int64_t count = scenario.layers_per_stage[static_cast<std::size_t>(stage)];
-    for (std::int64_t layer = first; layer < first + count; ++layer)
-      sum += of_layer[static_cast<std::size_t>(layer)];
-    if (stage == 0) sum += kept_by_embedding(scenario);
-    if (stage + 1 == scenario.order.model_stages()) sum += kept_by_head(scenario);
-    bytes.kept.push_back(sum);
+    bytes.context =
+        std::max(bytes.context, context_buffer(scenario, ops_of_layer(scenario, layer).attention));
   }
   return bytes;
-}
-
-/// By the experts of a stage, where ranks differ.
-Kept kept_by_experts(const Scenario& scenario, std::size_t stage, std::int64_t microbatch,
-                     const ExpertPosition& position) {
-  Kept sum;
-  if (!scenario.loads) return sum;
-  const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
-  for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
-    if (!scenario.model.layers[static_cast<std::size_t>(layer)].is_moe) continue;
-    const std::uint32_t loads = scenario.loads->number_of(layer, microbatch, position.group);
-    const ExpertWork& work = scenario.loads->work(loads, position.rank);
-    sum += {work.activations, work.for_weight};
-  }
-  return sum;
-}
-
-/// What a pass adds to the activations that are alive.
-Bytes change_by(Pass pass, const Kept& kept) {
-  switch (pass) {
-    case Pass::forward:
-      return kept.for_backward;
-    case Pass::backward_input:
-      return kept.for_weight - kept.for_backward;
-    case Pass::backward_weight:
-      return Bytes{} - kept.for_weight;
-    case Pass::backward:
-      break;
-  }
-  return Bytes{} - kept.for_backward;
-}
-
-Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes,
-                       const ExpertPosition& position) {
-  Bytes alive;
-  Bytes peak;
-  for (const Slot& slot : scenario.order.ranks[static_cast<std::size_t>(rank)]) {
-    const std::size_t stage = stage_of(scenario.order, rank, slot);
-    Kept kept = bytes.kept[stage];
-    kept += kept_by_experts(scenario, stage, slot.microbatch, position);
-    alive += change_by(slot.pass, kept);
-    peak = std::max(peak, alive);
-  }
-  return peak;
-}
-
-/// Of the device that holds most.
-Bytes peak_activations(const Scenario& scenario, std::int64_t rank, const StageBytes& bytes) {
-  const bool differ = scenario.loads.has_value();
-  Bytes peak;
-  for (std::int64_t group = 0; group < (differ ? scenario.loads->groups() : 1); ++group) {
-    for (std::int64_t expert_rank = 0; expert_rank < (differ ? scenario.layout.sizes().expert : 1);
-         ++expert_rank) {
-      peak = std::max(peak, peak_activations(scenario, rank, bytes, {group, expert_rank}));
-    }
-  }
-  return peak;
 }
 
 /// Of all the stages that a pipeline rank holds.
 Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
   if (!scenario.placeholder_gradients) return {};
   std::vector<WeightShape> shapes;
-  for (const std::vector<Place>& chain : scenario.order.chains) {
-    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
-      if (chain[stage].rank != rank) continue;
-      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
-      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
-        const LayerOps ops = ops_of_layer(scenario, static_cast<std::size_t>(layer));
-        add_weight_shapes(ops.attention.backward_weight, shapes);
-        add_weight_shapes(ops.feed_forward.backward_weight, shapes);
-      }
-      if (stage + 1 != chain.size()) continue;
-      const BlockOps head = lower_head(scenario.model, share_of(scenario), scenario.fused_loss);
-      add_weight_shapes(head.backward_weight, shapes);
+  for (const HeldStage& stage : stages_of(scenario.order, rank)) {
+    for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
+      const LayerOps ops = ops_of_layer(scenario, static_cast<std::size_t>(layer));
+      add_weight_shapes(ops.attention.backward_weight, shapes);
+      add_weight_shapes(ops.feed_forward.backward_weight, shapes);
     }
+    if (!stage.is_last) continue;
+    const BlockOps head = lower_head(scenario.model, share_of(scenario), scenario.fused_loss);
+    add_weight_shapes(head.backward_weight, shapes);
   }
   return placeholder_bytes(std::move(shapes));
 }
@@ -171,17 +90,13 @@ struct UpdateBytes {
 /// Elements of the largest block of layers that is gathered at a time.
 std::int64_t largest_unit(const Scenario& scenario, std::int64_t rank) {
   std::int64_t largest = 0;
-  for (const std::vector<Place>& chain : scenario.order.chains) {
-    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
-      if (chain[stage].rank != rank) continue;
-      if (stage == 0) largest = std::max(largest, embedding_holdings(scenario).total());
-      if (stage + 1 == chain.size()) largest = std::max(largest, head_holdings(scenario).total());
-      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
-      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
-        Holdings unit = attention_holdings(scenario, layer);
-        unit += feed_forward_holdings(scenario, layer);
-        largest = std::max(largest, unit.total());
-      }
+  for (const HeldStage& stage : stages_of(scenario.order, rank)) {
+    if (stage.is_first) largest = std::max(largest, embedding_holdings(scenario).total());
+    if (stage.is_last) largest = std::max(largest, head_holdings(scenario).total());
+    for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
+      Holdings unit = attention_holdings(scenario, layer);
+      unit += feed_forward_holdings(scenario, layer);
+      largest = std::max(largest, unit.total());
     }
   }
   return largest;
@@ -229,7 +144,8 @@ UpdateBytes update_bytes(const Scenario& scenario, std::int64_t rank) {
 }  // namespace
 
 std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
-  const StageBytes bytes = bytes_of_stages(scenario);
+  const CommunicationBytes bytes = communication_bytes(scenario);
+  const Lifetimes lifetimes(scenario);
   const Sizes& sizes = scenario.layout.sizes();
   const OutsideTensors outside = outside_tensors(scenario);
   std::vector<MemoryReport> ranks;
@@ -241,7 +157,7 @@ std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
     memory.parameters = update.parameters;
     memory.gradients = update.gradients;
     memory.optimizer = update.optimizer;
-    memory.activations = peak_activations(scenario, rank, bytes);
+    memory.activations = lifetimes.most(rank).bytes;
     memory.buffers = bytes.exchange + bytes.context + send_buffers(scenario) + update.buffers +
                      placeholders(scenario, rank);
     ranks.push_back(memory);

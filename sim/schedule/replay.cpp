@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "models/base/error.hpp"
+#include "sim/schedule/stage.hpp"
 
 namespace moesim {
 namespace {
@@ -15,11 +16,11 @@ constexpr Time unknown{-1};
 /// The state of a replay: how far each rank has come, and when each pass of each microbatch has ended.
 class Replayer {
  public:
-  Replayer(const Order& order, const PassDurations& durations) : order_(order), durations_(durations) {
+  Replayer(const Order& order, const PassDurations& durations)
+      : order_(order), durations_(durations), stages_(order) {
     const auto cells = static_cast<std::size_t>(order.model_stages() * order.microbatches());
     forward_ends_.assign(cells, unknown);
     backward_ends_.assign(cells, unknown);
-    index_stages();
   }
 
   Replay run() {
@@ -45,47 +46,25 @@ class Replayer {
   }
 
  private:
-  void index_stages() {
-    for (const std::vector<Place>& chain : order_.chains) {
-      for (const Place& place : chain) chunks_ = std::max(chunks_, static_cast<std::size_t>(place.chunk) + 1);
-    }
-    stage_.assign(order_.chains.size() * order_.ranks.size() * chunks_, 0);
-    for (std::size_t c = 0; c < order_.chains.size(); ++c) {
-      for (std::size_t s = 0; s < order_.chains[c].size(); ++s) {
-        const Place& place = order_.chains[c][s];
-        stage_[(c * order_.ranks.size() + static_cast<std::size_t>(place.rank)) * chunks_ +
-               static_cast<std::size_t>(place.chunk)] = s;
-      }
-    }
-  }
-
-  std::size_t stage_of(std::size_t rank, const Slot& slot) const {
-    const std::size_t chain = order_.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)];
-    return stage_[(chain * order_.ranks.size() + rank) * chunks_ + static_cast<std::size_t>(slot.chunk)];
-  }
   std::size_t cell(std::size_t stage, const Slot& slot) const {
     return stage * static_cast<std::size_t>(order_.microbatches()) +
            static_cast<std::size_t>(slot.microbatch);
   }
 
-  /// When what the slot needs from elsewhere is there; unknown while it is not known.
+  /// When what the slot needs is there; unknown while it is not known.
   Time ready(std::size_t rank, const Slot& slot) const {
-    const std::size_t stage = stage_of(rank, slot);
-    const std::vector<Place>& chain =
-        order_.chains[order_.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)]];
-    const bool forward = slot.pass == Pass::forward;
-    if (slot.pass == Pass::backward_weight || (forward && stage == 0)) return Time{};
-    if (!forward && stage + 1 == chain.size()) return forward_ends_[cell(stage, slot)];
-    const std::size_t before = forward ? stage - 1 : stage + 1;
-    const Time end = (forward ? forward_ends_ : backward_ends_)[cell(before, slot)];
+    const std::optional<Need> need = needs_in_stage(order_, stages_.stage_of(rank, slot), slot);
+    if (!need) return Time{};
+    const Time end = (need->is_gradient() ? backward_ends_ : forward_ends_)[cell(need->from_stage, slot)];
     if (end == unknown) return unknown;
-    return chain[before].rank == chain[stage].rank ? end : end + durations_.send;
+    return need->crosses_ranks() ? end + durations_.send : end;
   }
 
   void finish(std::size_t rank, const Slot& slot, Time start, Time end) {
-    if (slot.pass == Pass::forward) forward_ends_[cell(stage_of(rank, slot), slot)] = end;
-    if (slot.pass == Pass::backward || slot.pass == Pass::backward_input)
-      backward_ends_[cell(stage_of(rank, slot), slot)] = end;
+    if (slot.pass != Pass::backward_weight) {
+      std::vector<Time>& ends = slot.pass == Pass::forward ? forward_ends_ : backward_ends_;
+      ends[cell(stages_.stage_of(rank, slot), slot)] = end;
+    }
     result_.starts[rank].push_back(start);
     result_.ends[rank].push_back(end);
   }
@@ -112,8 +91,7 @@ class Replayer {
 
   const Order& order_;
   PassDurations durations_;
-  std::size_t chunks_ = 1;
-  std::vector<std::size_t> stage_;
+  StageTable stages_;
   std::vector<Time> forward_ends_, backward_ends_;
   Replay result_;
 };

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "models/base/at.hpp"
+#include "sim/scenario/layers.hpp"
+#include "sim/schedule/stage.hpp"
 
 namespace moesim {
 namespace {
@@ -113,17 +115,13 @@ std::optional<std::array<std::int64_t, 2>> embedding_ranks(const Scenario& scena
 
 Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank) {
   Holdings held;
-  for (const std::vector<Place>& chain : scenario.order.chains) {
-    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
-      if (chain[stage].rank != pipeline_rank) continue;
-      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
-      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer) {
-        held += attention_holdings(scenario, layer);
-        held += feed_forward_holdings(scenario, layer);
-      }
-      if (stage == 0) held += embedding_holdings(scenario);
-      if (stage + 1 == chain.size()) held += head_holdings(scenario);
+  for (const HeldStage& stage : stages_of(scenario.order, pipeline_rank)) {
+    for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
+      held += attention_holdings(scenario, layer);
+      held += feed_forward_holdings(scenario, layer);
     }
+    if (stage.is_first) held += embedding_holdings(scenario);
+    if (stage.is_last) held += head_holdings(scenario);
   }
   return held;
 }
@@ -131,14 +129,8 @@ Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank) {
 std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_rank) {
   std::vector<CopySum> sums;
   if (!scenario.loads || scenario.redundant_experts == 0) return sums;
-  for (const std::vector<Place>& chain : scenario.order.chains) {
-    for (std::size_t stage = 0; stage < chain.size(); ++stage) {
-      if (chain[stage].rank != pipeline_rank) continue;
-      const std::int64_t first = scenario.first_layer(static_cast<std::int64_t>(stage));
-      for (std::int64_t layer = first; layer < first + scenario.layers_per_stage[stage]; ++layer)
-        add_copy_sums(scenario, layer, sums);
-    }
-  }
+  for (const std::int64_t layer : layers_of_rank(scenario, pipeline_rank))
+    add_copy_sums(scenario, layer, sums);
   return sums;
 }
 

@@ -1,11 +1,14 @@
-// Chrome's Trace Event Format (Google, "Trace Event Format", 2016): complete events "X", metadata events "M".
+// Chrome's Trace Event Format (Google, "Trace Event Format", 2016): complete events "X", counters "C",
+// metadata events "M".
 #include "sim/write/trace.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <iterator>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -108,6 +111,19 @@ class TraceWriter {
     write("}}}}");
   }
 
+  void counter(const Counter& counter) {
+    const ActorId process = counter.actor == nothing ? graph_.actor_count : counter.actor;
+    std::string last;
+    for (const Sample& sample : counter.samples) {
+      const std::string values = values_of(counter, sample);
+      if (values == std::exchange(last, values)) continue;
+      next();
+      write("{{\"ph\":\"C\",\"pid\":{},\"name\":\"{}\",\"ts\":", process + 1, counter.name);
+      microseconds(sample.time);
+      write(",\"args\":{{{}}}}}", values);
+    }
+  }
+
   std::string finish(const std::string& title) && {
     const Value words{.kind = Value::Kind::text, .text = title};
     write("\n],\"otherData\":{{\"title\":{}}}}}\n", one_line(words));
@@ -134,6 +150,16 @@ class TraceWriter {
     next();
     write("{{\"ph\":\"M\",\"pid\":{},\"tid\":{},\"name\":\"{}\",\"args\":{{{}}}}}", actor + 1, thread, name,
           argument);
+  }
+
+  /// To a ten-thousandth.
+  static std::string values_of(const Counter& counter, const Sample& sample) {
+    std::string text;
+    for (std::size_t part = 0; part < counter.parts.size(); ++part) {
+      const double rounded = std::round(sample.values[part] * 1e4) / 1e4;
+      text += fmt::format("{}\"{}\":{}", part == 0 ? "" : ",", counter.parts[part], rounded);
+    }
+    return text;
   }
 
   void microseconds(Time time) { write("{}.{:06}", time.count / 1'000'000, time.count % 1'000'000); }
@@ -239,12 +265,17 @@ std::vector<std::string> actor_names(const Scenario& scenario, const TaskGraph& 
   return names;
 }
 
-std::string write_trace(const std::string& title, std::span<const std::string> actors, const TaskGraph& graph,
+Tracks tracks_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline) {
+  return {actor_names(scenario, graph), counters_of(scenario, graph, timeline)};
+}
+
+std::string write_trace(const std::string& title, const Tracks& tracks, const TaskGraph& graph,
                         const Timeline& timeline) {
-  ensure(actors.size() == graph.actor_count, "every actor has a name");
+  ensure(tracks.actors.size() == graph.actor_count, "every actor has a name");
   const std::vector<Slice> slices = slices_of(graph, timeline);
   TraceWriter writer(graph, slices.size());
-  for (ActorId actor = 0; actor < actors.size(); ++actor) writer.name_process(actor, actors[actor]);
+  for (ActorId actor = 0; actor < tracks.actors.size(); ++actor)
+    writer.name_process(actor, tracks.actors[actor]);
   for (auto first = slices.begin(); first != slices.end();) {
     const auto last = std::find_if(first, slices.end(), [&](const Slice& slice) {
       return slice.actor != first->actor || slice.stream != first->stream;
@@ -252,6 +283,10 @@ std::string write_trace(const std::string& title, std::span<const std::string> a
     write_stream({first, last}, writer);
     first = last;
   }
+  const bool has_links = std::any_of(tracks.counters.begin(), tracks.counters.end(),
+                                     [](const Counter& counter) { return counter.actor == nothing; });
+  if (has_links) writer.name_process(graph.actor_count, "links");
+  for (const Counter& counter : tracks.counters) writer.counter(counter);
   return std::move(writer).finish(title);
 }
 

@@ -1,12 +1,12 @@
 // The timeline as a Chrome trace, which Perfetto (https://ui.perfetto.dev) opens.
 #pragma once
 
-#include <span>
 #include <string>
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
+#include "sim/report/counters.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
@@ -16,13 +16,20 @@ namespace moesim {
 /// where the classes of a pipeline rank are of all sorts.
 std::vector<std::string> actor_names(const Scenario& scenario, const TaskGraph& graph);
 
+/// What a trace shows beside its tasks.
+struct Tracks {
+  std::vector<std::string> actors;  ///< their names
+  std::vector<Counter> counters{};
+};
+Tracks tracks_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline);
+
 /// JSON in the Trace Event Format: a process for each actor; a lane (thread) for each of its streams
 /// (compute, exchange, pipeline receive, gradients), and further ones ("exchange 2") where tasks of one
 /// stream overlap; one complete event for each task, `ts` and `dur` in microseconds, exact to the picosecond.
 /// Barriers are left out. A communication appears on every actor that takes part in it, with the bytes of all
-/// of them.
+/// of them. Counters follow, those of links in a process of their own.
 /// What was run stands in "otherData", as "title".
-std::string write_trace(const std::string& title, std::span<const std::string> actors, const TaskGraph& graph,
+std::string write_trace(const std::string& title, const Tracks& tracks, const TaskGraph& graph,
                         const Timeline& timeline);
 
 }  // namespace moesim

@@ -4,6 +4,8 @@
 #include <map>
 #include <tuple>
 
+#include "sim/schedule/stage.hpp"
+
 namespace moesim::testing {
 namespace {
 
@@ -28,7 +30,8 @@ class Rendezvous {
           steps_[r].push_back({{}, times.starts[r][i], times.ends[r][i]});
         steps_[r].back().slots.push_back(slots[i]);
         if (slots[i].pass != Pass::backward_weight)
-          made_at_[key(stage_of(r, slots[i]), slots[i])] = {r, steps_[r].size()};
+          made_at_[key(stage_of(order, static_cast<std::int64_t>(r), slots[i]), slots[i])] = {
+              r, steps_[r].size()};
       }
     }
   }
@@ -49,33 +52,17 @@ class Rendezvous {
   }
 
  private:
-  using Key = std::tuple<bool, std::uint8_t, std::int64_t, std::int32_t>;
+  using Key = std::tuple<bool, std::uint8_t, std::size_t, std::int32_t>;
 
-  Key key(std::int64_t stage, const Slot& slot) const {
+  Key key(std::size_t stage, const Slot& slot) const {
     return {slot.pass == Pass::forward, order_.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)],
             stage, slot.microbatch};
   }
 
-  const std::vector<Place>& chain_of(const Slot& slot) const {
-    return order_.chains[order_.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)]];
-  }
-
-  std::int64_t stage_of(std::size_t rank, const Slot& slot) const {
-    const std::vector<Place>& chain = chain_of(slot);
-    return std::find_if(chain.begin(), chain.end(),
-                        [&](const Place& place) {
-                          return place.rank == static_cast<std::int32_t>(rank) && place.chunk == slot.chunk;
-                        }) -
-           chain.begin();
-  }
-
   void add_message(std::size_t rank, std::size_t boundary, const Slot& slot, Receives receives) {
-    if (slot.pass == Pass::backward_weight) return;
-    const bool forward = slot.pass == Pass::forward;
-    const std::int64_t from = stage_of(rank, slot) + (forward ? -1 : 1);
-    if (from < 0 || from == static_cast<std::int64_t>(chain_of(slot).size())) return;
-    const auto [sender, sent_at] = made_at_.at(key(from, slot));
-    if (sender == rank) return;
+    const std::optional<Need> need = needs_of(order_, static_cast<std::int64_t>(rank), slot);
+    if (!need || !need->crosses_ranks()) return;
+    const auto [sender, sent_at] = made_at_.at(key(need->from_stage, slot));
     const Time made = steps_[sender][sent_at - 1].end;
     if (receives == Receives::when_sent) {
       while (boundary > 0 && steps_[rank][boundary - 1].start >= made) --boundary;

@@ -72,13 +72,13 @@ std::int64_t busy(const std::vector<Event>& events, std::int64_t actor, std::str
 }
 
 std::string trace_of(const TaskGraph& graph, const Timeline& timeline) {
-  return write_trace("", std::vector<std::string>(graph.actor_count, "actor"), graph, timeline);
+  return write_trace("", {std::vector<std::string>(graph.actor_count, "actor")}, graph, timeline);
 }
 
 void require_same_busy_times(const Scenario& scenario) {
   const Simulation run = simulate(scenario);
   const std::vector<Event> events =
-      events_of(write_trace("", actor_names(scenario, run.graph), run.graph, run.timeline));
+      events_of(write_trace("", {actor_names(scenario, run.graph)}, run.graph, run.timeline));
   require_lanes_without_overlap(events);
   const std::vector<Occupancy> expected = occupancy(run.graph, run.timeline);
   std::int64_t last = 0;
@@ -120,7 +120,7 @@ TEST_CASE("A trace says in microseconds what ran, exact to the picosecond") {
   builder.add_edge(first, second);
   builder.add_edge(second, builder.add_barrier());
   const TaskGraph graph = std::move(builder).finish({});
-  CHECK(write_trace("Rank \"3\"", std::vector<std::string>{"rank 3"}, graph, testing::run("fluid", graph)) ==
+  CHECK(write_trace("Rank \"3\"", {{"rank 3"}}, graph, testing::run("fluid", graph)) ==
         R"({"displayTimeUnit":"ns","traceEvents":[
 {"ph":"M","pid":1,"tid":0,"name":"process_name","args":{"name":"rank 3"}},
 {"ph":"M","pid":1,"tid":0,"name":"process_sort_index","args":{"sort_index":0}},
