@@ -6,6 +6,7 @@
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "models/config/document.hpp"
+#include "models/config/values.hpp"
 #include "models/cost/calibrated.hpp"
 #include "models/cost/op_line.hpp"
 #include "models/cost/roofline.hpp"
@@ -34,19 +35,7 @@ Answering open(const std::string& path, const SeesFiles& check) {
   return {calibration.device, make_calibrated(calibration, 1)};
 }
 
-Value number(double value) {
-  Value made;
-  made.kind = Value::Kind::number;
-  made.number = std::stod(fmt::format("{:.6g}", value));
-  return made;
-}
-
-Value text(std::string_view value) {
-  Value made;
-  made.kind = Value::Kind::text;
-  made.text = value;
-  return made;
-}
+Value number(double value) { return value_of(std::stod(fmt::format("{:.6g}", value))); }
 
 /// Sizes that take longer than anything that is simulated are wrong input.
 OpTime time_of(const Op& op, const Answering& answering, std::int64_t sms, const Reader& reader) {
@@ -82,13 +71,8 @@ Value answered(const Answering& answering, const Value& question, const std::str
   answer.set("time_s", number(seconds));
   answer.set("flops", number(flops));
   answer.set("bytes", number(bytes));
-  answer.set("bound_by", text(bound_names[static_cast<std::size_t>(longest.bound)]));
-  if (extrapolated) {
-    Value flag;
-    flag.kind = Value::Kind::boolean;
-    flag.flag = true;
-    answer.set("extrapolated", std::move(flag));
-  }
+  answer.set("bound_by", value_of(bound_names[static_cast<std::size_t>(longest.bound)]));
+  if (extrapolated) answer.set("extrapolated", value_of(true));
   return answer;
 }
 
@@ -109,10 +93,8 @@ std::string answer_batch(const CostOptions& options, const Answering& answering)
 }
 
 std::string answer_one(const CostOptions& options, const Answering& answering) {
-  Value question;
-  question.kind = Value::Kind::object;
-  question.set("op", text(options.op));
-  question.origin = "moesim cost";
+  Value question = empty_object("moesim cost");
+  question.set("op", value_of(options.op));
   for (const std::string& key : options.keys) {
     Override change = parse_override(key);
     question.set(change.key, std::move(change.value));

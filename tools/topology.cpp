@@ -12,6 +12,7 @@
 #include "models/cluster/cluster.hpp"
 #include "models/config/document.hpp"
 #include "models/config/quantity.hpp"
+#include "models/config/values.hpp"
 #include "sim/lower/communicators.hpp"
 #include "tools/command.hpp"
 
@@ -65,8 +66,7 @@ Bytes size_from(const std::string& text) {
 
 /// One communication of all devices, with the links to itself.
 Time time_alone(const Fabric& fabric, std::string_view algorithm, Request request) {
-  Value keys;
-  keys.kind = Value::Kind::object;
+  const Value keys = empty_object();
   Reader no_keys(keys, "");
   const Register<Collective> all = collectives();
   const auto member =

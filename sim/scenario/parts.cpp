@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "models/base/error.hpp"
+#include "models/config/values.hpp"
 #include "sim/scenario/words.hpp"
 
 namespace moesim {
@@ -14,11 +15,7 @@ constexpr std::int64_t largest = 1'000'000'000;
 
 /// An object without keys, for parts that are not given.
 const Value& no_keys() {
-  static const Value value = [] {
-    Value object;
-    object.kind = Value::Kind::object;
-    return object;
-  }();
+  static const Value value = empty_object();
   return value;
 }
 

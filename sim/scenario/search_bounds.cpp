@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "models/base/text.hpp"
+#include "models/config/values.hpp"
 #include "sim/gradient/gradient_sync.hpp"
 #include "sim/scenario/parts.hpp"
 #include "sim/schedule/schedule.hpp"
@@ -15,15 +16,6 @@ namespace {
 constexpr std::int64_t largest = 1'000'000'000;
 
 /// Reads `words` as the value of a key of its own, so that errors are those of that key.
-Value list_of(const std::vector<std::string>& words, const std::string& origin) {
-  Value list{.kind = Value::Kind::list, .origin = origin};
-  for (const std::string& word : words) {
-    Value& item = list.items.emplace_back(Value{.kind = Value::Kind::text, .origin = origin});
-    item.text = word;
-  }
-  return list;
-}
-
 template <class Interface>
 std::vector<std::string> known_names(Reader& reader, const Key<std::string>& key,
                                      Register<Interface> members) {
@@ -43,7 +35,7 @@ std::vector<RecomputeChoice> read_recomputes(Reader& reader) {
        .help = "what may be computed again in backward, parts of one choice joined by + "
                "(default: none, norm+activation, full, and what the scenario says)"})) {
     RecomputeChoice choice{.names = split(text, '+'), .recompute = {}};
-    Value part{.kind = Value::Kind::object, .origin = reader.value().origin};
+    Value part = empty_object(reader.value().origin);
     part.set("recompute", list_of(choice.names, part.origin));
     Reader of_choice(part, "search");
     choice.recompute = read_recompute(of_choice);
@@ -59,7 +51,7 @@ std::vector<std::vector<Axis>> read_placements(Reader& reader) {
        .help = "orders of the dimensions over neighbouring devices, innermost first and joined by "
                "+, as tensor+expert+data+pipeline (default: that one, tensor+expert+pipeline+data "
                "and what the scenario says)"})) {
-    Value part{.kind = Value::Kind::object, .origin = reader.value().origin};
+    Value part = empty_object(reader.value().origin);
     part.set("placement", list_of(split(text, '+'), part.origin));
     placements.push_back(read_parallelism(Reader(part, "search")).placement);
   }

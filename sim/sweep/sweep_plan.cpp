@@ -10,6 +10,7 @@
 #include "models/base/file.hpp"
 #include "models/base/hash.hpp"
 #include "models/config/unknown_key.hpp"
+#include "models/config/values.hpp"
 #include "sim/run/compare.hpp"
 #include "sim/run/simulate.hpp"
 
@@ -38,7 +39,7 @@ std::map<std::string, std::string> contents_of(const std::vector<ZippedKeys>& ax
   for (const ZippedKeys& axis : axes) {
     for (const VariedKey& varied : axis) {
       for (const Value& value : varied.values) {
-        Value part{.kind = Value::Kind::object};
+        Value part = empty_object();
         part.set("value", value);
         const std::string closed = one_line(part);
         if (const std::string open = whole(std::move(part)); open != closed)
@@ -116,15 +117,15 @@ SweepPlan plan_sweep(const SweepRequest& request, std::string text) {
 }
 
 std::string choice_of(const SweepPlan& plan, std::size_t point) {
-  Value list{.kind = Value::Kind::list};
+  Value list = empty_list();
   list.items = plan.points[point];
   if (plan.contents.empty()) return one_line(list);
   for (std::size_t i = 0; i < plan.keys.size(); ++i) {
     const auto content = plan.contents.find(named(plan.keys[i], list.items[i]));
     if (content == plan.contents.end()) continue;
-    Value both{.kind = Value::Kind::object};
+    Value both = empty_object();
     both.set("value", std::move(list.items[i]));
-    both.set("content", {.kind = Value::Kind::text, .text = content->second});
+    both.set("content", value_of(content->second));
     list.items[i] = std::move(both);
   }
   return one_line(list);

@@ -1,6 +1,7 @@
 // A sweep's points as a table and as lines of JSON.
 #include <fmt/format.h>
 
+#include "models/config/values.hpp"
 #include "sim/sweep/measure.hpp"
 #include "sim/sweep/sweep.hpp"
 #include "sim/write/csv_cell.hpp"
@@ -43,15 +44,15 @@ std::string write_json_lines(const SweptPoints& points) {
   for (std::size_t point = 0; point < plan.points.size(); ++point) {
     const PointResult result = points.of(point);
     if (!result.is_known()) continue;
-    Value line{.kind = Value::Kind::object};
-    Value values{.kind = Value::Kind::object};
+    Value line = empty_object();
+    Value values = empty_object();
     for (std::size_t i = 0; i < plan.keys.size(); ++i) values.set(plan.keys[i], plan.points[point][i]);
     line.set("values", std::move(values));
     line.set("scenario", parse_json(result.scenario, "scenario of a point"));
     if (result.error.empty()) {
       line.set("report", parse_json(result.report, "report of a point"));
     } else {
-      line.set("error", Value{.kind = Value::Kind::text, .text = result.error});
+      line.set("error", value_of(result.error));
     }
     lines += one_line(line) + "\n";
   }
