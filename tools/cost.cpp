@@ -92,15 +92,8 @@ std::string answer_batch(const CostOptions& options, const Answering& answering)
   return answers;
 }
 
-std::string answer_one(const CostOptions& options, const Answering& answering) {
-  Value question = empty_object("moesim cost");
-  question.set("op", value_of(options.op));
-  for (const std::string& key : options.keys) {
-    Override change = parse_override(key);
-    question.set(change.key, std::move(change.value));
-  }
-  const Value answer = answered(answering, question, "");
-  if (options.format == "json") return print(answer, std::string().max_size()) + "\n";
+/// An answer in a sentence.
+std::string sentence(const CostOptions& options, const Answering& answering, const Value& answer) {
   const double flops = answer.find("flops")->number, seconds = answer.find("time_s")->number,
                bytes = answer.find("bytes")->number;
   std::string line =
@@ -110,6 +103,19 @@ std::string answer_one(const CostOptions& options, const Answering& answering) {
   if (answer.find("extrapolated") != nullptr)
     line += "extrapolated: this shape is far from all that were measured\n";
   return line;
+}
+
+std::string answer_one(const CostOptions& options, const Answering& answering) {
+  Value question = empty_object("moesim cost");
+  question.set("op", value_of(options.op));
+  for (const std::string& key : options.keys) {
+    Override change = parse_override(key);
+    question.set(change.key, std::move(change.value));
+  }
+  const Value answer = answered(answering, question, "");
+  return write({.text = [&] { return sentence(options, answering, answer); },
+                .json_lines = [&](const auto& take) { take(answer); }},
+               options.format);
 }
 
 void ask(const CostOptions& options) {
@@ -133,7 +139,7 @@ void add_cost_command(CLI::App& app) {
                       "gemm, grouped_gemm, attention, rms_norm, swiglu, router, permute, unpermute, copy");
   command->add_option("KEY=VALUE", options->keys, "sizes of the op");
   command->add_option("--batch", options->batch, "many ops: JSON lines (-: standard input)");
-  command->add_option("--format", options->format, "text or json")->check(CLI::IsMember({"text", "json"}));
+  add_format_option(*command, options->format, {Form::text, Form::json});
   command->add_option("--out", options->out, "file to write to (-: standard output)");
   command->callback([options] { ask(*options); });
 }

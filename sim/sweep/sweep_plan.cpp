@@ -13,6 +13,7 @@
 #include "models/config/values.hpp"
 #include "sim/run/compare.hpp"
 #include "sim/run/simulate.hpp"
+#include "sim/write/report.hpp"
 
 namespace moesim {
 namespace {
@@ -71,7 +72,7 @@ bool knows_keys(const SweepPlan& plan, std::size_t point) {
 
 /// The report without the time that the simulation took, which differs from start to start.
 std::string report_of(const Scenario& scenario) {
-  Value report = parse_json(write_report_json(simulate(scenario).report), "report");
+  Value report = report_value(simulate(scenario).report);
   if (Value* engine = report.find("engine"))
     std::erase_if(engine->members, [](const auto& member) { return member.first == "wall_s"; });
   return one_line(report);
