@@ -218,10 +218,10 @@ void write_fitted(Value& file, const Device& device) {
     write_fitted(*file.find("attention")->find(backward ? "backward" : "forward"), fused, attention_keys());
   }
   if (device.contention.empty()) return;
-  Value curve = of(Value::Kind::list);
+  Value curve = empty_list();
   for (const ContentionPoint& point : device.contention) {
-    Value& item = curve.items.emplace_back(of(Value::Kind::object));
-    item.set("communication_sms", of(point.communication_sms));
+    Value& item = curve.items.emplace_back(empty_object());
+    item.set("communication_sms", value_of(point.communication_sms));
     item.set("slowdown", fitted_value(point.slowdown));
   }
   file.set("contention", std::move(curve));

@@ -6,10 +6,10 @@
 
 namespace moesim {
 
-Value fitted_value(double ratio) { return of(std::stod(fmt::format("{:.6g}", ratio))); }
+Value fitted_value(double ratio) { return value_of(std::stod(fmt::format("{:.6g}", ratio))); }
 
-Value fitted_value(Time time) { return of(fmt::format("{:.6g} us", to_seconds(time) * 1e6)); }
+Value fitted_value(Time time) { return value_of(fmt::format("{:.6g} us", to_seconds(time) * 1e6)); }
 
-Value fitted_value(Rate rate) { return of(fmt::format("{:.6g} GB/s", rate.count / 1e9)); }
+Value fitted_value(Rate rate) { return value_of(fmt::format("{:.6g} GB/s", rate.count / 1e9)); }
 
 }  // namespace moesim

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "models/base/error.hpp"
+#include "models/config/values.hpp"
 #include "models/cost/fit_family.hpp"
 #include "models/cost/fit_physics.hpp"
 #include "models/cost/roofline.hpp"
@@ -17,18 +18,14 @@ namespace {
 /// Where the numbers come from now: what the base file had fitted elsewhere is fitted here.
 void say_sources(Value& file, const std::string& date) {
   const Value* before = file.find("sources");
-  Value sources;
-  sources.kind = Value::Kind::object;
+  Value sources = empty_object();
   if (before != nullptr) {
     for (const auto& [key, value] : before->members)
       if (value.text.find("fitted") == std::string::npos && key.find("launch_overhead") == std::string::npos)
         sources.set(key, value);
   }
-  Value fitted;
-  fitted.kind = Value::Kind::text;
-  fitted.text = "fitted by moesim calibrate to the measurements in this file, finished " + date;
   sources.set("memory_efficiency, memory_ramp, launch_overhead, kernel_floor, gemm, attention, contention",
-              fitted);
+              value_of("fitted by moesim calibrate to the measurements in this file, finished " + date));
   file.set("sources", std::move(sources));
 }
 
@@ -51,7 +48,7 @@ void check_schema(Reader& reader) {
 
 Raw read_device_part(Reader& reader) {
   Raw raw;
-  raw.about.kind = raw.rest.kind = Value::Kind::object;
+  raw.about = raw.rest = empty_object();
   raw.name = reader.text({.name = "device", .help = "as the driver calls it"});
   raw.multiprocessors = reader.integer({.name = "multiprocessors", .help = "of the device", .at_least = 1});
   for (const char* key : {"device", "uuid", "compute_capability", "multiprocessors", "memory_bytes",

@@ -18,13 +18,8 @@ constexpr std::int64_t largest = 1'000'000'000;
 
 /// An object whose key `name` holds `words`, so that errors are those of the key.
 Value with_list(std::string_view name, const std::vector<std::string>& words, const std::string& origin) {
-  Value list{.kind = Value::Kind::list, .origin = origin};
-  for (const std::string& word : words) {
-    list.items.push_back(of(word));
-    list.items.back().origin = origin;
-  }
-  Value object{.kind = Value::Kind::object, .origin = origin};
-  object.set(name, std::move(list));
+  Value object = empty_object(origin);
+  object.set(name, list_of(words, origin));
   return object;
 }
 
