@@ -13,11 +13,18 @@ namespace moesim {
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--set", options.sets, "KEY=VALUE: sets any key of the scenario, by its dotted path")
       ->allow_extra_args(false);
-  command.add_option("--format", options.format, "text, json or csv")
-      ->check(CLI::IsMember({"text", "json", "csv"}));
+  add_format_option(command, options.format, {Form::text, Form::json, Form::table});
   command.add_option("--out", options.out, "file to write to (-: standard output)");
   command.add_option("--engine", options.engine, "engine to use instead of the scenario's");
   command.add_flag("--quiet", options.quiet, "nothing on standard error but errors");
+}
+
+void add_format_option(CLI::App& command, std::string& format, std::initializer_list<Form> forms,
+                       const std::string& more) {
+  const std::vector<std::string> names = formats(forms);
+  std::string help = names.front();
+  for (std::size_t i = 1; i < names.size(); ++i) help += (i + 1 < names.size() ? ", " : " or ") + names[i];
+  command.add_option("--format", format, help + more)->check(CLI::IsMember(names));
 }
 
 std::vector<Override> overrides_of(const CommonOptions& options) {

@@ -3,17 +3,19 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
 #include "models/config/document.hpp"
+#include "sim/write/writer.hpp"
 
 namespace moesim {
 
 /// Options that mean the same in every command.
 struct CommonOptions {
   std::vector<std::string> sets;  ///< --set KEY=VALUE
-  std::string format = "text";    ///< text | json | csv
+  std::string format = "text";    ///< of a writer
   std::string out = "-";
   std::string engine;  ///< --engine KIND
   bool quiet = false;
@@ -21,6 +23,9 @@ struct CommonOptions {
 
 /// Adds --set, --format, --out, --engine and --quiet.
 void add_common_options(CLI::App& command, CommonOptions& options);
+/// Adds --format, one of the formats of these forms; `more` is what its help says after their names.
+void add_format_option(CLI::App& command, std::string& format, std::initializer_list<Form> forms,
+                       const std::string& more = {});
 /// The overrides that the options stand for, --engine included.
 std::vector<Override> overrides_of(const CommonOptions& options);
 

@@ -29,9 +29,7 @@ void compare(const CompareOptions& options) {
                                                      .outputs = {{"--out", options.common.out}}})};
   for (const std::string& over : options.over) request.keys.push_back(parse_varied_key(over));
   const Comparison comparison = moesim::compare(request);
-  write_file(options.common.out, options.common.format == "json"  ? write_json(comparison)
-                                 : options.common.format == "csv" ? write_csv(comparison)
-                                                                  : write_text(comparison));
+  write_file(options.common.out, write(tell(comparison), options.common.format));
   if (!comparison.best)
     throw RunError(fmt::format("no run finished; the first: {}", comparison.runs.front().error));
 }

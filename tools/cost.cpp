@@ -6,6 +6,7 @@
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "models/config/document.hpp"
+#include "models/config/values.hpp"
 #include "models/cost/calibrated.hpp"
 #include "models/cost/op_line.hpp"
 #include "models/cost/roofline.hpp"
@@ -34,19 +35,7 @@ Answering open(const std::string& path, const SeesFiles& check) {
   return {calibration.device, make_calibrated(calibration, 1)};
 }
 
-Value number(double value) {
-  Value made;
-  made.kind = Value::Kind::number;
-  made.number = std::stod(fmt::format("{:.6g}", value));
-  return made;
-}
-
-Value text(std::string_view value) {
-  Value made;
-  made.kind = Value::Kind::text;
-  made.text = value;
-  return made;
-}
+Value number(double value) { return value_of(std::stod(fmt::format("{:.6g}", value))); }
 
 /// Sizes that take longer than anything that is simulated are wrong input.
 OpTime time_of(const Op& op, const Answering& answering, std::int64_t sms, const Reader& reader) {
@@ -82,13 +71,8 @@ Value answered(const Answering& answering, const Value& question, const std::str
   answer.set("time_s", number(seconds));
   answer.set("flops", number(flops));
   answer.set("bytes", number(bytes));
-  answer.set("bound_by", text(bound_names[static_cast<std::size_t>(longest.bound)]));
-  if (extrapolated) {
-    Value flag;
-    flag.kind = Value::Kind::boolean;
-    flag.flag = true;
-    answer.set("extrapolated", std::move(flag));
-  }
+  answer.set("bound_by", value_of(bound_names[static_cast<std::size_t>(longest.bound)]));
+  if (extrapolated) answer.set("extrapolated", value_of(true));
   return answer;
 }
 
@@ -108,17 +92,8 @@ std::string answer_batch(const CostOptions& options, const Answering& answering)
   return answers;
 }
 
-std::string answer_one(const CostOptions& options, const Answering& answering) {
-  Value question;
-  question.kind = Value::Kind::object;
-  question.set("op", text(options.op));
-  question.origin = "moesim cost";
-  for (const std::string& key : options.keys) {
-    Override change = parse_override(key);
-    question.set(change.key, std::move(change.value));
-  }
-  const Value answer = answered(answering, question, "");
-  if (options.format == "json") return print(answer, std::string().max_size()) + "\n";
+/// An answer in a sentence.
+std::string sentence(const CostOptions& options, const Answering& answering, const Value& answer) {
   const double flops = answer.find("flops")->number, seconds = answer.find("time_s")->number,
                bytes = answer.find("bytes")->number;
   std::string line =
@@ -128,6 +103,19 @@ std::string answer_one(const CostOptions& options, const Answering& answering) {
   if (answer.find("extrapolated") != nullptr)
     line += "extrapolated: this shape is far from all that were measured\n";
   return line;
+}
+
+std::string answer_one(const CostOptions& options, const Answering& answering) {
+  Value question = empty_object("moesim cost");
+  question.set("op", value_of(options.op));
+  for (const std::string& key : options.keys) {
+    Override change = parse_override(key);
+    question.set(change.key, std::move(change.value));
+  }
+  const Value answer = answered(answering, question, "");
+  return write({.text = [&] { return sentence(options, answering, answer); },
+                .json_lines = [&](const auto& take) { take(answer); }},
+               options.format);
 }
 
 void ask(const CostOptions& options) {
@@ -151,7 +139,7 @@ void add_cost_command(CLI::App& app) {
                       "gemm, grouped_gemm, attention, rms_norm, swiglu, router, permute, unpermute, copy");
   command->add_option("KEY=VALUE", options->keys, "sizes of the op");
   command->add_option("--batch", options->batch, "many ops: JSON lines (-: standard input)");
-  command->add_option("--format", options->format, "text or json")->check(CLI::IsMember({"text", "json"}));
+  add_format_option(*command, options->format, {Form::text, Form::json});
   command->add_option("--out", options->out, "file to write to (-: standard output)");
   command->callback([options] { ask(*options); });
 }

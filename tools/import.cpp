@@ -8,6 +8,7 @@
 
 #include "models/base/file.hpp"
 #include "models/base/grouped.hpp"
+#include "models/config/values.hpp"
 #include "models/transformer/model.hpp"
 #include "tools/command.hpp"
 
@@ -36,8 +37,7 @@ void import(const ImportOptions& options) {
   check_outputs({.inputs = {{"FILE", options.file}}, .outputs = {{"--out", options.out}}});
   Value config = parse_json(read_file(options.file), options.file == "-" ? "standard input" : options.file);
   if (!options.name.empty()) {
-    Value name{.kind = Value::Kind::text};
-    name.text = options.name;
+    const Value name = value_of(options.name);
     config.set("_name_or_path", name);
     if (Value* nested = config.find("text_config")) nested->set("_name_or_path", name);
   }

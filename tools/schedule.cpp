@@ -60,7 +60,7 @@ void add_schedule_command(CLI::App& app) {
       app.add_subcommand("schedule", "draw the passes of each pipeline rank in time, as text and SVG");
   command->add_option("SCENARIO", options->scenario, "scenario file (-: standard input)")->required();
   add_common_options(*command, options->common);
-  command->get_option("--format")->description("text")->check(CLI::IsMember({"text"}));
+  command->get_option("--format")->description("text")->check(CLI::IsMember(formats({Form::text})));
   command->add_option("--svg", options->svg, "file for the diagram as SVG");
   command->add_option("--width", options->width, "columns of the text (default: the terminal's, else 100)")
       ->check(CLI::Range(narrowest_text, std::int64_t{100'000}));

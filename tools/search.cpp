@@ -36,11 +36,7 @@ void search(const SearchOptions& options) {
                result.simulated.size(), result.simulate_seconds);
   }
   const bool is_taken = options.common.out == "-";
-  do_each({[&] {
-             write_file("-", options.common.format == "json"  ? write_json(result)
-                             : options.common.format == "csv" ? write_csv(result)
-                                                              : write_text(result, options.top));
-           },
+  do_each({[&] { write_file("-", write(tell(result, options.top), options.common.format)); },
            [&] {
              if (!options.svg.empty() && !result.simulated.empty()) write_file(options.svg, draw_svg(result));
            },

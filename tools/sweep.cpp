@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <map>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -121,21 +122,22 @@ void listen_for_signals() {
 void write_results(const SweepOptions& options, const SweptPoints& points, bool is_drawn) {
   const bool is_asked = options.out != ":memory:" || !options.csv.empty() || !options.json_lines.empty() ||
                         !options.svg.empty();
-  const bool has_rows = options.format == "csv" || options.csv == "-";
-  const bool has_lines = options.format == "json" || options.json_lines == "-";
-  const bool is_drawable = is_drawn && !options.svg.empty();
+  const Told told = tell(points);
   std::vector<std::function<void()>> writers;
-  const auto write = [&](const std::string& path, const auto& content) {
-    writers.emplace_back([&path, content] { write_file(path, content()); });
+  const auto add = [&](const std::string& path, const std::string& format) {
+    writers.emplace_back([&told, path, format] { write_file(path, write(told, format)); });
   };
-  static const std::string screen = "-";
-  const auto rows = [&] { return write_csv(points); };
-  const auto lines = [&] { return write_json_lines(points); };
-  if (has_rows || (!is_asked && !has_lines)) write(screen, rows);
-  if (has_lines) write(screen, lines);
-  if (!options.csv.empty() && options.csv != "-") write(options.csv, rows);
-  if (!options.json_lines.empty() && options.json_lines != "-") write(options.json_lines, lines);
-  if (is_drawable) write(options.svg, [&] { return draw_sweep(points, measures_of(options)); });
+  const std::vector<std::string> known = formats({Form::table, Form::json});
+  std::map<std::string, std::string> files{{"csv", options.csv}, {"json", options.json_lines}};
+  for (const std::string& format : known) {
+    if (format == options.format || files[format] == "-") add("-", format);
+  }
+  if (writers.empty() && !is_asked) add("-", known.front());
+  for (const std::string& format : known) {
+    if (!files[format].empty() && files[format] != "-") add(files[format], format);
+  }
+  if (is_drawn && !options.svg.empty())
+    writers.emplace_back([&] { write_file(options.svg, draw_sweep(points, measures_of(options))); });
   do_each(writers);
 }
 
@@ -231,8 +233,8 @@ void add_sweep_command(CLI::App& app) {
       ->check(CLI::Range(1U, 4096U));
   command->add_option("--out", options->out, "SQLite file of results; what it has is not run again");
   command->add_flag("--resume", options->resume, "go on with what the file of --out has (always so)");
-  command->add_option("--format", options->format, "csv or json: rows, or lines of JSON, to standard output")
-      ->check(CLI::IsMember({"csv", "json"}));
+  add_format_option(*command, options->format, {Form::table, Form::json},
+                    ": rows, or lines of JSON, to standard output");
   command->add_option("--csv", options->csv, "a row for each point (-: standard output)");
   command->add_option("--json-lines", options->json_lines, "a line of JSON for each point");
   command->add_option("--svg", options->svg, "a picture: curves over one axis, a heat map over two");

@@ -12,6 +12,7 @@
 #include "models/cluster/cluster.hpp"
 #include "models/config/document.hpp"
 #include "models/config/quantity.hpp"
+#include "models/config/values.hpp"
 #include "sim/lower/communicators.hpp"
 #include "tools/command.hpp"
 
@@ -65,8 +66,7 @@ Bytes size_from(const std::string& text) {
 
 /// One communication of all devices, with the links to itself.
 Time time_alone(const Fabric& fabric, std::string_view algorithm, Request request) {
-  Value keys;
-  keys.kind = Value::Kind::object;
+  const Value keys = empty_object();
   Reader no_keys(keys, "");
   const Register<Collective> all = collectives();
   const auto member =
@@ -98,6 +98,23 @@ std::string times_of(const Fabric& fabric, Bytes bytes) {
                      print(bytes), print(exchange), print(reduction));
 }
 
+std::string text_of(const TopologyOptions& options, const Cluster& cluster) {
+  const Fabric& fabric = cluster.fabric;
+  const std::string times =
+      options.bytes.empty() ? "" : "\nEverybody to everybody\n" + times_of(fabric, size_from(options.bytes));
+  const DeviceId last = fabric.device_count() - 1;
+  const auto to = options.to < 0 ? last : static_cast<DeviceId>(options.to);
+  if (options.from > last || to > last) {
+    throw InputError("--from, --to",
+                     fmt::format("devices {} and {}, expected at most {}", options.from, to, last));
+  }
+  return fmt::format("{}: {} x {}, {} nodes of {}\n\nLinks\n{}\nBisection bandwidth: {}\n\nRoute\n{}{}",
+                     cluster.name, fabric.device_count(), cluster.device.name,
+                     fabric.device_count() / fabric.devices_per_node(), fabric.devices_per_node(),
+                     link_classes(fabric), print(fabric.bisection_bandwidth()),
+                     route(fabric, options.from, to), times);
+}
+
 void show(const TopologyOptions& options) {
   const SeesFiles check =
       output_check({.inputs = {{"CLUSTER", options.cluster}}, .outputs = {{"--out", options.out}}});
@@ -107,22 +124,9 @@ void show(const TopologyOptions& options) {
   if (check) check(files_needed(document));
   Reader reader(document, "");
   const Cluster cluster = read_cluster(reader);
-  const Fabric& fabric = cluster.fabric;
-  if (options.format == "dot") return write_file(options.out, fabric.dot());
-  const std::string times =
-      options.bytes.empty() ? "" : "\nEverybody to everybody\n" + times_of(fabric, size_from(options.bytes));
-  const DeviceId last = fabric.device_count() - 1;
-  const auto to = options.to < 0 ? last : static_cast<DeviceId>(options.to);
-  if (options.from > last || to > last) {
-    throw InputError("--from, --to",
-                     fmt::format("devices {} and {}, expected at most {}", options.from, to, last));
-  }
-  write_file(options.out,
-             fmt::format("{}: {} x {}, {} nodes of {}\n\nLinks\n{}\nBisection bandwidth: {}\n\nRoute\n{}{}",
-                         cluster.name, fabric.device_count(), cluster.device.name,
-                         fabric.device_count() / fabric.devices_per_node(), fabric.devices_per_node(),
-                         link_classes(fabric), print(fabric.bisection_bandwidth()),
-                         route(fabric, options.from, to), times));
+  write_file(options.out, write({.text = [&] { return text_of(options, cluster); },
+                                 .graph = [&] { return cluster.fabric.dot(); }},
+                                options.format));
 }
 
 }  // namespace
@@ -131,7 +135,7 @@ void add_topology_command(CLI::App& app) {
   auto options = std::make_shared<TopologyOptions>();
   CLI::App* command = app.add_subcommand("topology", "show a cluster: links, bisection bandwidth, a route");
   command->add_option("CLUSTER", options->cluster, "cluster file")->required();
-  command->add_option("--format", options->format, "text or dot")->check(CLI::IsMember({"text", "dot"}));
+  add_format_option(*command, options->format, {Form::text, Form::graph});
   command->add_option("--out", options->out, "file to write to (-: standard output)");
   command->add_option("--set", options->sets, "KEY=VALUE: sets any key of the cluster")
       ->allow_extra_args(false);

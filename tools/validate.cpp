@@ -25,9 +25,7 @@ void validate(ValidateOptions options) {
   options.request.sees_files =
       output_check({.inputs = {{"CASES", options.request.path}}, .outputs = {{"--out", options.out}}});
   const Validation validation = moesim::validate(options.request);
-  write_file(options.out, options.format == "json"  ? write_json(validation)
-                          : options.format == "csv" ? write_csv(validation)
-                                                    : write_text(validation));
+  write_file(options.out, write(tell(validation), options.format));
   std::vector<std::string> surprises;
   for (const JudgedCase& one : validation.cases) {
     if (one.is_surprise()) surprises.push_back(one.name);
@@ -47,8 +45,7 @@ void add_validate_command(CLI::App& app) {
                       "file of cases (default: configs/validation/all.json, here or in a folder above)");
   command->add_option("--group", options->request.groups, "only this group; several may be given")
       ->allow_extra_args(false);
-  command->add_option("--format", options->format, "text, json or csv")
-      ->check(CLI::IsMember({"text", "json", "csv"}));
+  add_format_option(*command, options->format, {Form::text, Form::json, Form::table});
   command->add_option("--out", options->out, "file to write to (-: standard output)");
   command->add_option("--jobs", options->jobs, "runs at a time (default: one for each core)")
       ->check(CLI::Range(1U, 4096U));

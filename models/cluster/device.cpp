@@ -6,6 +6,8 @@
 #include <charconv>
 
 #include "models/base/error.hpp"
+#include "models/config/fields.hpp"
+#include "models/config/values.hpp"
 
 namespace moesim {
 namespace {
@@ -13,6 +15,15 @@ namespace {
 using namespace literals;
 
 constexpr double widest = 1.5;  // beyond the data sheet's peak by boost clock, at the very most
+
+/// A time that is none where it is not given.
+Key<Time> time_key(std::string_view name, std::string_view help) {
+  return {.name = name, .help = help, .fallback = Time{}, .at_least = Time{}};
+}
+
+Key<double> share_key(std::string_view name, std::string_view help, double most = widest) {
+  return {.name = name, .help = help, .at_least = 0.01, .at_most = most};
+}
 
 /// "128x256": rows by columns.
 Tile read_tile(const Reader& reader, const std::string& text) {
@@ -27,101 +38,127 @@ Tile read_tile(const Reader& reader, const std::string& text) {
   return tile;
 }
 
+auto product_efficiency() {
+  return std::tuple{
+      fitted(&GemmBehaviour::efficiency,
+             share_key("efficiency", "share of the peak that the main loop reaches at full clock"))};
+}
+
+/// How a product behaves beyond its efficiency, which is also the usual sustained share.
+auto product_keys(double efficiency) {
+  using Gemm = GemmBehaviour;
+  Key<double> sustained = share_key(
+      "sustained", "share of the peak at which the power limit holds the whole chip (default: efficiency)");
+  sustained.fallback = efficiency;
+  return std::tuple{
+      fitted(&Gemm::sustained, sustained),
+      fitted(&Gemm::feed,
+             {.name = "feed", .help = "operands that one multiprocessor takes in from the cache"}),
+      fitted(&Gemm::kernel_overhead, time_key("kernel_overhead", "once per kernel beyond its floor")),
+      fitted(&Gemm::tile_overhead, time_key("tile_overhead", "per wave of tiles: refill, epilogue")),
+      fitted(&Gemm::may_split, &Gemm::split_overhead,
+             time_key("split_overhead",
+                      "once per kernel that splits the depth; not given: kernels do not split")),
+      fitted(&Gemm::unhidden,
+             {.name = "unhidden",
+              .help = "share of the shorter of arithmetic and traffic not hidden by the longer",
+              .fallback = 0.0,
+              .at_least = 0.0,
+              .at_most = 1.0})};
+}
+
+Fit fits_tiles(const std::vector<Tile>& tiles) {
+  if (!tiles.empty()) return {};
+  return Misfit("tiles", "is empty, expected tiles as \"128x256\"");
+}
+
 GemmBehaviour read_gemm(Reader& reader) {
   GemmBehaviour gemm;
-  gemm.peak = reader.flop_rate({.name = "peak", .help = "dense peak of the data sheet"});
-  gemm.efficiency = reader.number({.name = "efficiency",
-                                   .help = "share of the peak that the main loop reaches at full clock",
-                                   .at_least = 0.01,
-                                   .at_most = widest});
-  gemm.sustained = reader.number({.name = "sustained",
-                                  .help = "share of the peak at which the power limit holds the whole chip "
-                                          "(default: efficiency)",
-                                  .fallback = reader.is_describing() ? 1 : gemm.efficiency,
-                                  .at_least = 0.01,
-                                  .at_most = widest});
-  gemm.feed =
-      reader.rate({.name = "feed", .help = "operands that one multiprocessor takes in from the cache"});
-  gemm.kernel_overhead = reader.time({.name = "kernel_overhead",
-                                      .help = "once per kernel beyond its floor",
-                                      .fallback = Time{},
-                                      .at_least = Time{}});
-  gemm.tile_overhead = reader.time({.name = "tile_overhead",
-                                    .help = "per wave of tiles: refill, epilogue",
-                                    .fallback = Time{},
-                                    .at_least = Time{}});
-  gemm.may_split = reader.has("split_overhead");
-  gemm.split_overhead =
-      reader.time({.name = "split_overhead",
-                   .help = "once per kernel that splits the depth; not given: kernels do not split",
-                   .fallback = Time{},
-                   .at_least = Time{}});
-  gemm.unhidden =
-      reader.number({.name = "unhidden",
-                     .help = "share of the shorter of arithmetic and traffic not hidden by the longer",
-                     .fallback = 0.0,
-                     .at_least = 0.0,
-                     .at_most = 1.0});
+  read_fields(reader, gemm,
+              field(&GemmBehaviour::peak, {.name = "peak", .help = "dense peak of the data sheet"}));
+  read_product(reader, gemm);
   for (const std::string& text :
        reader.texts({.name = "tiles", .help = "output tiles to choose from, as 128x256"})) {
     gemm.tiles.push_back(read_tile(reader, text));
   }
-  if (gemm.tiles.empty() && !reader.is_describing())
-    reader.fail("tiles", "is empty, expected tiles as \"128x256\"");
+  reader.expect(fits_tiles, gemm.tiles);
   reader.finish();
   return gemm;
 }
 
+/// One direction of fused attention; scores are read and written in units of 10^9.
+auto attention_keys() {
+  using Attention = AttentionBehaviour;
+  return std::tuple{
+      fitted(&Attention::efficiency,
+             share_key("efficiency", "share of the bf16 peak in its products, softmax counted apart")),
+      fitted(&Attention::score_rate, {.name = "giga_scores_per_second",
+                                      .help = "scores that one multiprocessor takes through softmax",
+                                      .at_least = 1e-3}),
+      fitted(&Attention::tile_overhead, time_key("tile_overhead", "per tile of queries")),
+      fitted(&Attention::kernel_overhead, time_key("kernel_overhead", "once per call beyond a floor"))};
+}
+
 AttentionBehaviour read_attention(Reader reader) {
   AttentionBehaviour attention;
-  attention.efficiency =
-      reader.number({.name = "efficiency",
-                     .help = "share of the bf16 peak in its products, softmax counted apart",
-                     .at_least = 0.01,
-                     .at_most = widest});
-  attention.score_rate = reader.number({.name = "giga_scores_per_second",
-                                        .help = "scores that one multiprocessor takes through softmax",
-                                        .at_least = 1e-3}) *
-                         1e9;
-  attention.tile_overhead = reader.time(
-      {.name = "tile_overhead", .help = "per tile of queries", .fallback = Time{}, .at_least = Time{}});
-  attention.kernel_overhead = reader.time({.name = "kernel_overhead",
-                                           .help = "once per call beyond a floor",
-                                           .fallback = Time{},
-                                           .at_least = Time{}});
+  read_fields(reader, attention, attention_keys());
+  attention.score_rate *= 1e9;
   reader.finish();
   return attention;
 }
 
-void read_memory(Reader& reader, Device& device) {
-  device.memory = reader.bytes({.name = "memory",
-                                .help = "capacity of device memory, as the driver reports it",
-                                .at_least = Bytes{1}});
-  device.driver_memory = reader.bytes({.name = "driver_memory",
-                                       .help = "what the driver takes of it for a process before any tensor",
-                                       .fallback = Bytes{},
-                                       .at_least = Bytes{}});
-  device.channel_buffer =
-      reader.bytes({.name = "channel_buffer",
-                    .help = "what a communicator takes of it for one channel and one neighbour, to receive "
-                            "and to send",
-                    .fallback = Bytes{},
-                    .at_least = Bytes{},
-                    .at_most = Bytes{std::int64_t{1} << 30}});
-  device.memory_bandwidth = reader.rate({.name = "memory_bandwidth", .help = "data sheet"});
-  device.memory_efficiency = reader.number({.name = "memory_efficiency",
-                                            .help = "share of it that streaming kernels reach",
-                                            .at_least = 0.01,
-                                            .at_most = 1.0});
-  device.memory_ramp = reader.time({.name = "memory_ramp",
-                                    .help = "until the memory pipeline is full; half speed before",
-                                    .fallback = Time{},
-                                    .at_least = Time{}});
-  device.cache =
-      reader.bytes({.name = "cache",
-                    .help = "last-level cache: partial sums of split products stay in it as far as they fit",
-                    .at_least = Bytes{}});
-  device.cache_bandwidth = reader.rate({.name = "cache_bandwidth", .help = "of the last-level cache"});
+/// Device memory and the cache before it.
+auto memory_keys() {
+  constexpr Bytes most_buffer{std::int64_t{1} << 30};
+  return std::tuple{
+      field(&Device::memory, {.name = "memory",
+                              .help = "capacity of device memory, as the driver reports it",
+                              .at_least = Bytes{1}}),
+      field(&Device::driver_memory, {.name = "driver_memory",
+                                     .help = "what the driver takes of it for a process before any tensor",
+                                     .fallback = Bytes{},
+                                     .at_least = Bytes{}}),
+      field(&Device::channel_buffer,
+            {.name = "channel_buffer",
+             .help =
+                 "what a communicator takes of it for one channel and one neighbour, to receive and to send",
+             .fallback = Bytes{},
+             .at_least = Bytes{},
+             .at_most = most_buffer}),
+      field(&Device::memory_bandwidth, {.name = "memory_bandwidth", .help = "data sheet"}),
+      fitted(&Device::memory_efficiency,
+             share_key("memory_efficiency", "share of it that streaming kernels reach", 1)),
+      fitted(&Device::memory_ramp,
+             time_key("memory_ramp", "until the memory pipeline is full; half speed before")),
+      field(&Device::cache,
+            {.name = "cache",
+             .help = "last-level cache: partial sums of split products stay in it as far as they fit",
+             .at_least = Bytes{}}),
+      field(&Device::cache_bandwidth, {.name = "cache_bandwidth", .help = "of the last-level cache"})};
+}
+
+/// All numbers of a device file that stand in no part.
+auto device_keys() {
+  const std::tuple names{field(&Device::name, {.name = "name", .help = "of the device"}),
+                         field(&Device::multiprocessors, {.name = "multiprocessors",
+                                                          .help = "SMs of a GPU, 1 for a TPU core",
+                                                          .at_least = 1,
+                                                          .at_most = 100'000})};
+  const std::tuple others{
+      fitted(&Device::launch_overhead,
+             {.name = "launch_overhead",
+              .help = "gap between two kernels of one stream, launches queued ahead",
+              .at_least = Time{}}),
+      fitted(&Device::kernel_floor,
+             {.name = "kernel_floor", .help = "shortest run of any kernel", .at_least = Time{1}}),
+      field(&Device::spread,
+            {.name = "spread",
+             .help = "of the time that devices of this kind take for the same work: standard deviation over "
+                     "mean. A job runs at the pace of the slowest of its devices",
+             .fallback = 0.0,
+             .at_least = 0.0,
+             .at_most = 0.5})};
+  return std::tuple_cat(names, memory_keys(), others);
 }
 
 void read_fused_attention(Reader reader, Device& device) {
@@ -158,27 +195,41 @@ std::vector<ContentionPoint> read_contention(Reader& reader, std::int64_t multip
 
 }  // namespace
 
+void read_product(Reader& reader, GemmBehaviour& gemm) {
+  read_fields(reader, gemm, product_efficiency());
+  read_fields(reader, gemm, product_keys(reader.is_describing() ? 1 : gemm.efficiency));
+}
+
+void write_product(Value& object, const GemmBehaviour& gemm) {
+  write_fitted(object, gemm, product_efficiency());
+  write_fitted(object, gemm, product_keys(gemm.efficiency));
+}
+
+void write_fitted(Value& file, const Device& device) {
+  write_fitted(file, device, device_keys());
+  for (std::size_t p = 0; p < precision_count; ++p) {
+    GemmBehaviour gemm = device.gemm[p];
+    gemm.sustained = std::min(gemm.sustained, gemm.efficiency);
+    if (Value* object = file.find("gemm")->find(precision_names[p])) write_product(*object, gemm);
+  }
+  for (const bool backward : {false, true}) {
+    AttentionBehaviour fused = backward ? device.attention_backward : device.attention_forward;
+    fused.score_rate /= 1e9;
+    write_fitted(*file.find("attention")->find(backward ? "backward" : "forward"), fused, attention_keys());
+  }
+  if (device.contention.empty()) return;
+  Value curve = empty_list();
+  for (const ContentionPoint& point : device.contention) {
+    Value& item = curve.items.emplace_back(empty_object());
+    item.set("communication_sms", value_of(point.communication_sms));
+    item.set("slowdown", fitted_value(point.slowdown));
+  }
+  file.set("contention", std::move(curve));
+}
+
 Device read_device(Reader& reader) {
   Device device;
-  device.name = reader.text({.name = "name", .help = "of the device"});
-  device.multiprocessors = reader.integer({.name = "multiprocessors",
-                                           .help = "SMs of a GPU, 1 for a TPU core",
-                                           .at_least = 1,
-                                           .at_most = 100'000});
-  read_memory(reader, device);
-  device.launch_overhead =
-      reader.time({.name = "launch_overhead",
-                   .help = "gap between two kernels of one stream, launches queued ahead",
-                   .at_least = Time{}});
-  device.kernel_floor =
-      reader.time({.name = "kernel_floor", .help = "shortest run of any kernel", .at_least = Time{1}});
-  device.spread = reader.number(
-      {.name = "spread",
-       .help = "of the time that devices of this kind take for the same work: standard deviation over mean. "
-               "A job runs at the pace of the slowest of its devices",
-       .fallback = 0.0,
-       .at_least = 0.0,
-       .at_most = 0.5});
+  read_fields(reader, device, device_keys());
   Reader gemm = reader.part("gemm", "matrix products by precision: fp32, bf16, fp8");
   for (std::size_t i = 0; i < precision_count; ++i) {
     std::optional<Reader> behaviour =

@@ -7,9 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "models/base/precision.hpp"
 #include "models/base/units.hpp"
 #include "models/config/reader.hpp"
+#include "models/config/value.hpp"
 
 namespace moesim {
 
@@ -74,13 +76,18 @@ struct Device {
   std::vector<ContentionPoint>
       contention;  ///< interference, rising in communication_sms; linear between points
 
-  const GemmBehaviour& gemm_in(Precision precision) const {
-    return gemm[static_cast<std::size_t>(precision)];
-  }
+  const GemmBehaviour& gemm_in(Precision precision) const { return at(gemm, precision); }
 };
 
 /// Reads a device file.
 Device read_device(Reader& reader);
+
+/// Reads what is fitted of a product's behaviour.
+void read_product(Reader& reader, GemmBehaviour& gemm);
+/// Sets it in an object.
+void write_product(Value& object, const GemmBehaviour& gemm);
+/// Sets what is fitted of a device in its file; what the data sheet says stays.
+void write_fitted(Value& file, const Device& device);
 
 /// A part of a device file with its keys, as `moesim describe` lists it.
 struct DevicePart {

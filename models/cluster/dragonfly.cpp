@@ -178,11 +178,9 @@ std::unique_ptr<const Topology> make(Reader& reader) {
 
 }  // namespace
 
-namespace topology {
-extern constexpr Entry<Topology> dragonfly{
+extern constexpr Entry<Topology> dragonfly_topology{
     .name = "dragonfly",
     .sentence = "groups of routers, all joined inside and all joined to each other; minimal routes",
     .make = make};
-}  // namespace topology
 
 }  // namespace moesim

@@ -3,6 +3,7 @@
 
 #include <iterator>
 
+#include "models/base/at.hpp"
 #include "models/cluster/fabric.hpp"
 
 namespace moesim {
@@ -39,8 +40,7 @@ void write_links(const Wiring& wiring, std::string& text) {
     const Link& link = wiring.links[i];
     const bool both = i + 1 < wiring.links.size() && is_way_back(link, wiring.links[i + 1]);
     fmt::format_to(out, "  {} -> {} [label=\"{} {}\"{}];\n", link.from, link.to,
-                   link_class_names[static_cast<std::size_t>(link.link_class)], print(link.rate),
-                   both ? ", dir=both" : "");
+                   at(link_class_names, link.link_class), print(link.rate), both ? ", dir=both" : "");
     if (both) ++i;
   }
 }

@@ -15,11 +15,9 @@ std::unique_ptr<const Topology> make(Reader& reader) {
 
 }  // namespace
 
-namespace topology {
-extern constexpr Entry<Topology> multi_plane{
+extern constexpr Entry<Topology> multi_plane_topology{
     .name = "multi_plane",
     .sentence = "NVSwitch nodes whose NICs are planes of their own, each a two-level InfiniBand fat tree",
     .make = make};
-}  // namespace topology
 
 }  // namespace moesim

@@ -25,11 +25,9 @@ std::unique_ptr<const Topology> make(Reader& reader) {
 
 }  // namespace
 
-namespace topology {
-extern constexpr Entry<Topology> nvswitch{
+extern constexpr Entry<Topology> nvswitch_topology{
     .name = "nvswitch",
     .sentence = "all devices on one NVSwitch: a node alone, or an NVL72 rack",
     .make = make};
-}  // namespace topology
 
 }  // namespace moesim

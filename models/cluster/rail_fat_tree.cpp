@@ -32,11 +32,9 @@ std::unique_ptr<const Topology> make(Reader& reader) {
 
 }  // namespace
 
-namespace topology {
-extern constexpr Entry<Topology> rail_fat_tree{
+extern constexpr Entry<Topology> rail_fat_tree_topology{
     .name = "rail_fat_tree",
     .sentence = "NVSwitch nodes on a rail-optimized InfiniBand fat tree of two or three levels",
     .make = make};
-}  // namespace topology
 
 }  // namespace moesim

@@ -75,9 +75,7 @@ std::unique_ptr<const Topology> make(Reader& reader) {
 
 }  // namespace
 
-namespace topology {
-extern constexpr Entry<Topology> star{
+extern constexpr Entry<Topology> star_topology{
     .name = "star", .sentence = "hosts with one Ethernet NIC each on one switch", .make = make};
-}  // namespace topology
 
 }  // namespace moesim

@@ -295,11 +295,9 @@ std::unique_ptr<const Topology> make(Reader& reader) {
 
 }  // namespace
 
-namespace topology {
-extern constexpr Entry<Topology> torus{
+extern constexpr Entry<Topology> torus_topology{
     .name = "torus",
     .sentence = "chips in a grid whose ends may be joined, each wired to its neighbours: TPU pods",
     .make = make};
-}  // namespace topology
 
 }  // namespace moesim

@@ -152,6 +152,10 @@ void Reader::fail(std::string_view name, const std::string& what, std::string hi
   throw InputError(where(name), what, std::move(hint));
 }
 
+void Reader::expect(const Fit& fit) const {
+  if (fit) fail(fit->key(), fit->what(), fit->hint());
+}
+
 bool Reader::has(std::string_view name) const { return value_ != nullptr && value_->find(name) != nullptr; }
 
 const Value* Reader::take(std::string_view name) {

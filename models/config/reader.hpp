@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "models/base/units.hpp"
+#include "models/config/misfit.hpp"
 #include "models/config/value.hpp"
 
 namespace moesim {
@@ -76,6 +77,13 @@ class Reader {
   void finish() const;
   /// Throws InputError at a key of this object ("" is the object itself).
   [[noreturn]] void fail(std::string_view name, const std::string& what, std::string hint = {}) const;
+  /// Throws InputError for what does not fit.
+  void expect(const Fit& fit) const;
+  /// The same of what a rule returns. A described reader asks none: it has nothing that could clash.
+  template <class Rule, class... Of>
+  void expect(const Rule& rule, const Of&... of) const {
+    if (!is_describing()) expect(static_cast<const Fit&>(rule(of...)));
+  }
   /// "file: path.key", as errors print it.
   std::string where(std::string_view name = {}) const;
   bool is_describing() const { return declarations_ != nullptr; }

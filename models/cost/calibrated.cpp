@@ -112,8 +112,7 @@ std::unique_ptr<const Cost> make_calibrated(const Calibration& calibration, doub
   return std::make_unique<Calibrated>(calibration, streaming_passes);
 }
 
-extern const Entry<Cost> calibrated_entry;
-constexpr Entry<Cost> calibrated_entry{
+extern constexpr Entry<Cost> calibrated_cost{
     "calibrated",
     "as measured on a device: the roofline fitted to it, corrected by a surface through its measurements",
     make};

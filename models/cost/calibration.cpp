@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "models/base/whole.hpp"
 #include "models/cost/op_line.hpp"
 
@@ -108,20 +109,8 @@ SurfaceShape read_shape(Reader& reader) {
 
 OwnFit read_own(Reader reader, FlopRate peak) {
   OwnFit own;
-  GemmBehaviour& kernel = own.kernel;
-  kernel.peak = peak;
-  const auto share = [&](const char* name, const char* help) {
-    return reader.number({.name = name, .help = help, .at_least = 1e-3, .at_most = 2.0});
-  };
-  const auto time = [&](const char* name, const char* help) {
-    return reader.time({.name = name, .help = help, .at_least = Time{}});
-  };
-  kernel.efficiency = share("efficiency", "share of the peak at full clock");
-  kernel.sustained = share("sustained", "share of the peak at which the power limit holds the chip");
-  kernel.feed = reader.rate({.name = "feed", .help = "operands that one multiprocessor takes in"});
-  kernel.tile_overhead = time("tile_overhead", "per tile of a block");
-  kernel.kernel_overhead = time("kernel_overhead", "once per call beyond a kernel's floor");
-  kernel.unhidden = share("unhidden", "share of the shorter of arithmetic and traffic that shows");
+  own.kernel.peak = peak;
+  read_product(reader, own.kernel);
   own.shape = read_shape(reader);
   own.physical = read_errors(reader.part("physical", "errors of the physical model alone"));
   own.left_out = read_errors(reader.part("left_out", "errors with each measurement left out in turn"));
@@ -157,23 +146,21 @@ std::string write(const SurfaceShape& s) {
 }
 
 std::string write(const OwnFit& own) {
-  const GemmBehaviour& k = own.kernel;
-  const auto time = [](Time value) { return fmt::format("{:.6g} us", to_seconds(value) * 1e6); };
-  return fmt::format(
-      R"("own": {{"efficiency": {}, "sustained": {}, "feed": "{:.6g} GB/s", "tile_overhead": "{}", )"
-      R"("kernel_overhead": "{}", "unhidden": {}, {}, "physical": {}, "left_out": {}}}, )",
-      number(k.efficiency), number(k.sustained), k.feed.count / 1e9, time(k.tile_overhead),
-      time(k.kernel_overhead), number(k.unhidden), write(own.shape), write(own.physical),
-      write(own.left_out));
+  Value kernel;
+  write_product(kernel, own.kernel);
+  std::string numbers;
+  for (const auto& [key, value] : kernel.members) numbers += fmt::format("\"{}\": {}, ", key, print(value));
+  return fmt::format(R"("own": {{{}{}, "physical": {}, "left_out": {}}}, )", numbers, write(own.shape),
+                     write(own.physical), write(own.left_out));
 }
 
 std::string write(const FamilyFit& f) {
   constexpr std::array<std::string_view, 3> passes{"forward", "backward_input", "backward_weight"};
   return fmt::format(
       R"({{"kind": "{}", "pass": "{}", "precision": "{}", {}, {}"physical": {}, "left_out": {}, "held_out": {}}})",
-      op_kind_names[static_cast<std::size_t>(f.family.kind)], passes[static_cast<std::size_t>(f.family.pass)],
-      precision_names[static_cast<std::size_t>(f.family.precision)], write(f.shape),
-      f.own ? write(*f.own) : std::string(), write(f.physical), write(f.left_out), write(f.held_out));
+      at(op_kind_names, f.family.kind), at(passes, f.family.pass), at(precision_names, f.family.precision),
+      write(f.shape), f.own ? write(*f.own) : std::string(), write(f.physical), write(f.left_out),
+      write(f.held_out));
 }
 
 template <class T, class Write>
@@ -229,9 +216,8 @@ Family family_of(const Op& op) {
 
 std::string name_of(const Family& family) {
   constexpr std::array<std::string_view, 3> passes{"forward", "backward_input", "backward_weight"};
-  return fmt::format("{} {} {}", op_kind_names[static_cast<std::size_t>(family.kind)],
-                     passes[static_cast<std::size_t>(family.pass)],
-                     precision_names[static_cast<std::size_t>(family.precision)]);
+  return fmt::format("{} {} {}", at(op_kind_names, family.kind), at(passes, family.pass),
+                     at(precision_names, family.precision));
 }
 
 Op simplified(const Op& op) {

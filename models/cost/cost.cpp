@@ -1,14 +1,16 @@
 #include "models/cost/cost.hpp"
 
-#include <array>
-
 namespace moesim {
 
-extern const Entry<Cost> roofline_entry, calibrated_entry;
+extern const Entry<Cost> roofline_cost;
+extern const Entry<Cost> calibrated_cost;
 
-Register<Cost> costs() {
-  static constinit const std::array<const Entry<Cost>*, 2> members{&roofline_entry, &calibrated_entry};
-  return members;
-}
+namespace {
+
+constinit const Entry<Cost>* const members[] = {&roofline_cost, &calibrated_cost};
+
+}  // namespace
+
+Register<Cost> costs() { return members; }
 
 }  // namespace moesim

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "models/base/error.hpp"
+#include "models/config/values.hpp"
 #include "models/cost/fit_family.hpp"
 #include "models/cost/fit_physics.hpp"
 #include "models/cost/roofline.hpp"
@@ -17,74 +18,15 @@ namespace {
 /// Where the numbers come from now: what the base file had fitted elsewhere is fitted here.
 void say_sources(Value& file, const std::string& date) {
   const Value* before = file.find("sources");
-  Value sources;
-  sources.kind = Value::Kind::object;
+  Value sources = empty_object();
   if (before != nullptr) {
     for (const auto& [key, value] : before->members)
       if (value.text.find("fitted") == std::string::npos && key.find("launch_overhead") == std::string::npos)
         sources.set(key, value);
   }
-  Value fitted;
-  fitted.kind = Value::Kind::text;
-  fitted.text = "fitted by moesim calibrate to the measurements in this file, finished " + date;
   sources.set("memory_efficiency, memory_ramp, launch_overhead, kernel_floor, gemm, attention, contention",
-              fitted);
+              value_of("fitted by moesim calibrate to the measurements in this file, finished " + date));
   file.set("sources", std::move(sources));
-}
-
-/// Numbers that were fitted, back into a device file; what the data sheet says stays.
-void write_back(Value& file, const Device& d) {
-  const auto text = [&](std::string value) {
-    Value made;
-    made.kind = Value::Kind::text;
-    made.text = std::move(value);
-    return made;
-  };
-  const auto number = [](double value) {
-    Value made;
-    made.kind = Value::Kind::number;
-    made.number = std::stod(fmt::format("{:.6g}", value));
-    return made;
-  };
-  const auto time = [&](Time value) { return text(fmt::format("{:.6g} us", to_seconds(value) * 1e6)); };
-  file.set("memory_efficiency", number(d.memory_efficiency));
-  file.set("memory_ramp", time(d.memory_ramp));
-  file.set("launch_overhead", time(d.launch_overhead));
-  file.set("kernel_floor", time(d.kernel_floor));
-  for (std::size_t p = 0; p < precision_count; ++p) {
-    Value* gemm = file.find("gemm")->find(precision_names[p]);
-    if (gemm == nullptr) continue;
-    const GemmBehaviour& g = d.gemm[p];
-    gemm->set("efficiency", number(g.efficiency));
-    gemm->set("sustained", number(std::min(g.sustained, g.efficiency)));
-    gemm->set("feed", text(fmt::format("{:.6g} GB/s", g.feed.count / 1e9)));
-    gemm->set("tile_overhead", time(g.tile_overhead));
-    gemm->set("kernel_overhead", time(g.kernel_overhead));
-    gemm->set("unhidden", number(g.unhidden));
-    if (g.may_split) gemm->set("split_overhead", time(g.split_overhead));
-  }
-  for (const bool backward : {false, true}) {
-    Value* fused = file.find("attention")->find(backward ? "backward" : "forward");
-    const AttentionBehaviour& a = backward ? d.attention_backward : d.attention_forward;
-    fused->set("efficiency", number(a.efficiency));
-    fused->set("giga_scores_per_second", number(a.score_rate / 1e9));
-    fused->set("tile_overhead", time(a.tile_overhead));
-    fused->set("kernel_overhead", time(a.kernel_overhead));
-  }
-  Value curve;
-  curve.kind = Value::Kind::list;
-  for (const ContentionPoint& point : d.contention) {
-    Value item;
-    item.kind = Value::Kind::object;
-    Value sms;
-    sms.kind = Value::Kind::integer;
-    sms.integer = point.communication_sms;
-    sms.number = static_cast<double>(point.communication_sms);
-    item.set("communication_sms", sms);
-    item.set("slowdown", number(point.slowdown));
-    curve.items.push_back(std::move(item));
-  }
-  if (!d.contention.empty()) file.set("contention", std::move(curve));
 }
 
 /// Everything of one device of the file.
@@ -106,7 +48,7 @@ void check_schema(Reader& reader) {
 
 Raw read_device_part(Reader& reader) {
   Raw raw;
-  raw.about.kind = raw.rest.kind = Value::Kind::object;
+  raw.about = raw.rest = empty_object();
   raw.name = reader.text({.name = "device", .help = "as the driver calls it"});
   raw.multiprocessors = reader.integer({.name = "multiprocessors", .help = "of the device", .at_least = 1});
   for (const char* key : {"device", "uuid", "compute_capability", "multiprocessors", "memory_bytes",
@@ -182,7 +124,7 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   calibration.held_out = errors_of(judged);
   fit_contention(*physical, device, raw.held, raw.held_sms);
   calibration.device_file = base;
-  write_back(calibration.device_file, device);
+  write_fitted(calibration.device_file, device);
   const Value* finished = raw.about.find("finished");
   say_sources(calibration.device_file, finished == nullptr ? "at a time not told" : finished->text);
   if (mode != nullptr) raw.about.set("mode", *mode);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/base/at.hpp"
 #include "models/cost/descent.hpp"
 
 namespace moesim {
@@ -32,7 +33,7 @@ Rows rows_where(const std::vector<Measured>& grid, const std::function<bool(cons
 }
 
 void fit_products(const Cost& cost, Device& device, const std::vector<Measured>& grid, Precision precision) {
-  GemmBehaviour& gemm = device.gemm[static_cast<std::size_t>(precision)];
+  GemmBehaviour& gemm = at(device.gemm, precision);
   if (gemm.peak.count <= 0) return;
   std::vector<Parameter> parameters = parameters_of(gemm);
   fit_to(

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "models/base/whole.hpp"
 #include "models/cost/rooves.hpp"
 
@@ -64,8 +65,8 @@ void hand_out(const Op& op, std::int64_t step, std::int64_t blocks, GroupedWork&
   // What changes from one block to the next; what all blocks have alike stands with the first.
   std::vector<Share> change(static_cast<std::size_t>(blocks + 1));
   const auto add = [&](std::int64_t block, double tiles, double depth) {
-    change[static_cast<std::size_t>(block)].tiles += tiles;
-    change[static_cast<std::size_t>(block)].depth += tiles * depth;
+    at(change, block).tiles += tiles;
+    at(change, block).depth += tiles * depth;
   };
   std::int64_t first = 0;  // block of the expert's first tile
   for (const std::int64_t rows : op.rows) {
@@ -81,8 +82,8 @@ void hand_out(const Op& op, std::int64_t step, std::int64_t blocks, GroupedWork&
   }
   Share block;
   for (std::int64_t i = 0; i < blocks; ++i) {
-    block.tiles += change[static_cast<std::size_t>(i)].tiles;
-    block.depth += change[static_cast<std::size_t>(i)].depth;
+    block.tiles += at(change, i).tiles;
+    block.depth += at(change, i).depth;
     if (block.depth <= work.busiest_depth) continue;
     work.busiest_depth = block.depth;
     work.busiest_tiles = block.tiles;

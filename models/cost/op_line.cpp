@@ -3,6 +3,7 @@
 #include <array>
 #include <numeric>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 
 namespace moesim {
@@ -117,13 +118,12 @@ Op read_streaming(Reader& reader, Name name, OpPass pass) {
     const std::int64_t top_k = reader.integer(
         {.name = "top_k", .help = "experts of a token", .fallback = 1, .at_least = 1, .at_most = largest});
     const OpKind kind = name == Name::permute ? OpKind::permute : OpKind::unpermute;
-    Op op = make_streaming(kind, names[static_cast<std::size_t>(name)], pass, rows, width,
-                           2 + 2 / static_cast<double>(top_k));
+    Op op = make_streaming(kind, at(names, name), pass, rows, width, 2 + 2 / static_cast<double>(top_k));
     op.top_k = top_k;
     return op;
   }
   const double bytes = name == Name::fp8_cast ? 3 : name == Name::rotary ? 4 : 6;
-  return make_streaming(OpKind::elementwise, names[static_cast<std::size_t>(name)], pass, rows, width, bytes);
+  return make_streaming(OpKind::elementwise, at(names, name), pass, rows, width, bytes);
 }
 
 std::vector<Op> read_sizes(Reader& reader) {

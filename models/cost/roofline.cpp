@@ -12,6 +12,7 @@
 #include <limits>
 #include <span>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/base/whole.hpp"
 #include "models/cost/rooves.hpp"
@@ -39,7 +40,7 @@ Share share_of(const Device& device, std::int64_t communication_sms) {
 const GemmBehaviour& behaviour(const Device& device, Precision precision) {
   const GemmBehaviour& gemm = device.gemm_in(precision);
   if (gemm.peak.count > 0) return gemm;
-  const std::string_view name = precision_names[static_cast<std::size_t>(precision)];
+  const std::string_view name = at(precision_names, precision);
   throw InputError(device.name, fmt::format("has no matrix products in {}, its file gives none under gemm.{}",
                                             name, name));
 }
@@ -332,8 +333,7 @@ std::unique_ptr<const Cost> make_roofline(double streaming_passes) {
   return std::make_unique<Roofline>(Software{.streaming_passes = streaming_passes});
 }
 
-extern const Entry<Cost> roofline_entry;
-constexpr Entry<Cost> roofline_entry{
+extern constexpr Entry<Cost> roofline_cost{
     "roofline",
     "tiles in waves over the multiprocessors, or bytes over the memory's bandwidth, whichever is longer",
     make};

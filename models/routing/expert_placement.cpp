@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 
 namespace moesim {
@@ -117,9 +118,7 @@ std::vector<std::vector<std::int32_t>> experts_of_nodes(const BalanceTask& task,
 std::vector<Item> copies(const BalanceTask& task, std::span<const std::int32_t> experts, std::int64_t slots,
                          std::int64_t ranks) {
   std::vector<std::int64_t> count(experts.size(), 1);
-  const auto load = [&](std::size_t i) {
-    return task.load[static_cast<std::size_t>(experts[i])] / static_cast<double>(count[i]);
-  };
+  const auto load = [&](std::size_t i) { return at(task.load, experts[i]) / static_cast<double>(count[i]); };
   for (auto slot = static_cast<std::int64_t>(experts.size()); slot < slots; ++slot) {
     std::size_t hottest = 0;
     for (std::size_t i = 1; i < experts.size(); ++i) {
@@ -204,7 +203,7 @@ ExpertPlacement place_balanced(const BalanceTask& task) {
 
 std::vector<double> rank_loads(std::span<const double> load, const ExpertPlacement& placement) {
   std::vector<double> copies(load.size(), 0.0);
-  for (const std::int32_t expert : placement.expert_of_slot) ++copies[static_cast<std::size_t>(expert)];
+  for (const std::int32_t expert : placement.expert_of_slot) ++at(copies, expert);
   std::vector<double> loads(static_cast<std::size_t>(placement.ranks), 0.0);
   const auto slots = static_cast<std::size_t>(placement.slots_per_rank());
   for (std::size_t slot = 0; slot < placement.expert_of_slot.size(); ++slot) {
@@ -224,7 +223,7 @@ RankRows rank_rows(const Loads& loads, const ExpertPlacement& placement) {
   std::vector<std::int64_t> copies(static_cast<std::size_t>(loads.experts), 0);
   std::vector<std::int64_t> number(slots);  // of each slot among the copies of its expert
   for (std::size_t slot = 0; slot < slots; ++slot) {
-    number[slot] = copies[static_cast<std::size_t>(placement.expert_of_slot[slot])]++;
+    number[slot] = at(copies, placement.expert_of_slot[slot])++;
   }
   RankRows rows{
       .ranks = placement.ranks, .slots_per_rank = placement.slots_per_rank(), .slot_rows = {}, .sent = {}};
@@ -241,8 +240,7 @@ RankRows rank_rows(const Loads& loads, const ExpertPlacement& placement) {
       for (std::size_t slot = first; slot < first + per_rank; ++slot) {
         const std::int32_t expert = placement.expert_of_slot[slot];
         const std::int64_t all = loads.capacity > 0 ? loads.capacity : loads.of(source, expert);
-        const std::int64_t share =
-            share_of_copy(all, copies[static_cast<std::size_t>(expert)], number[slot], source);
+        const std::int64_t share = share_of_copy(all, at(copies, expert), number[slot], source);
         rows.slot_rows[slot] += share;
         *sent += share;
       }

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/routing/routing.hpp"
 
@@ -42,7 +43,7 @@ class GroupLimited final : public Routing {
     for (int token = 0; token < sampled_tokens; ++token) {
       choose(gate, stream, chosen);
       for (const std::int32_t expert : chosen) {
-        int& seen = last_seen[static_cast<std::size_t>(expert * blocks / gate.experts)];
+        int& seen = at(last_seen, expert * blocks / gate.experts);
         reached += seen == token ? 0 : 1;
         seen = token;
       }
@@ -80,9 +81,9 @@ class GroupLimited final : public Routing {
     std::vector<Scored> candidates;
     candidates.reserve(static_cast<std::size_t>(kept * size));
     for (std::int64_t g = 0; g < kept; ++g) {
-      const std::int64_t first = ranked[static_cast<std::size_t>(g)].index * size;
+      const std::int64_t first = at(ranked, g).index * size;
       for (std::int64_t e = first; e < first + size; ++e) {
-        candidates.push_back({affinity[static_cast<std::size_t>(e)], static_cast<std::int32_t>(e)});
+        candidates.push_back({at(affinity, e), static_cast<std::int32_t>(e)});
       }
     }
     const auto middle = candidates.begin() + static_cast<std::ptrdiff_t>(chosen.size());
@@ -98,7 +99,7 @@ class GroupLimited final : public Routing {
       double best = 0;
       double second = 0;
       for (std::int64_t e = g * size; e < (g + 1) * size; ++e) {
-        const double a = affinity[static_cast<std::size_t>(e)];
+        const double a = at(affinity, e);
         second = std::max(second, std::min(a, best));
         best = std::max(best, a);
       }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/routing/capacity.hpp"
 #include "models/routing/expert_draw.hpp"
@@ -35,7 +36,7 @@ class GShard final : public Routing {
     const ExpertDraw draw(demand.popularity);
     const std::int64_t count = groups(demand.tokens);
     for (std::int64_t source = 0; source < demand.sources; ++source) {
-      const std::span<std::int64_t> rows(&loads.rows[static_cast<std::size_t>(source * loads.experts)],
+      const std::span<std::int64_t> rows(&at(loads.rows, source * loads.experts),
                                          static_cast<std::size_t>(loads.experts));
       for (std::int64_t g = 0; g < count; ++g) {
         const std::int64_t tokens = demand.tokens * (g + 1) / count - demand.tokens * g / count;

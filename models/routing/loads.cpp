@@ -5,6 +5,7 @@
 #include <functional>
 #include <numeric>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 
 namespace moesim {
@@ -46,7 +47,7 @@ std::vector<std::int64_t> expert_rows(const Demand& demand) {
   if (is_even(demand.popularity)) {
     const auto experts = static_cast<std::int64_t>(rows.size());
     for (std::int64_t e = 0; e < experts; ++e) {
-      rows[static_cast<std::size_t>(e)] = total * (e + 1) / experts - total * e / experts;
+      at(rows, e) = total * (e + 1) / experts - total * e / experts;
     }
     return rows;
   }

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 
 /// What the router chooses from.
@@ -27,7 +29,7 @@ struct Loads {
   std::int64_t capacity = 0;
 
   std::int64_t of(std::int64_t source, std::int64_t expert) const {
-    return rows[static_cast<std::size_t>(source * experts + expert)];
+    return at(rows, source * experts + expert);
   }
   /// Over all sources.
   std::int64_t of_expert(std::int64_t expert) const;

@@ -8,37 +8,14 @@
 #include <utility>
 
 #include "models/config/reader.hpp"
+#include "models/config/values.hpp"
 #include "models/transformer/hugging_face.hpp"
 
 namespace moesim {
 namespace {
 
-Value make(std::int64_t integer) {
-  Value value;
-  value.kind = Value::Kind::integer;
-  value.integer = integer;
-  value.number = static_cast<double>(integer);
-  return value;
-}
-Value make(std::string_view text) {
-  Value value;
-  value.kind = Value::Kind::text;
-  value.text = text;
-  return value;
-}
-Value make_flag(bool flag) {
-  Value value;
-  value.kind = Value::Kind::boolean;
-  value.flag = flag;
-  return value;
-}
-Value make_object() {
-  Value value;
-  value.kind = Value::Kind::object;
-  return value;
-}
 void set_if(Value& object, std::string_view key, bool flag) {
-  if (flag) object.set(key, make_flag(true));
+  if (flag) object.set(key, value_of(true));
 }
 
 /// One import under way.
@@ -66,7 +43,7 @@ class Importer {
 
   Config config_;
   const Architecture& architecture_;
-  Value model_ = make_object();
+  Value model_ = empty_object();
   std::vector<std::string> guessed_;
 };
 
@@ -78,18 +55,18 @@ void Importer::set_name() {
     std::replace(name.begin(), name.end(), '_', '-');
     guess(fmt::format("name: taken from model_type, '{}'", name));
   }
-  model_.set("name", make(std::string_view(name)));
+  model_.set("name", value_of(std::string_view(name)));
 }
 
 Value Importer::latent_attention(std::int64_t heads) {
-  Value attention = make_object();
-  attention.set("kind", make("latent"));
-  attention.set("heads", make(heads));
-  if (const auto rank = config_.integer({"q_lora_rank"})) attention.set("q_lora_rank", make(*rank));
-  attention.set("kv_lora_rank", make(config_.required({"kv_lora_rank"})));
-  attention.set("nope_head_dim", make(config_.required({"qk_nope_head_dim"})));
-  attention.set("rope_head_dim", make(config_.required({"qk_rope_head_dim"})));
-  attention.set("value_head_dim", make(config_.required({"v_head_dim"})));
+  Value attention = empty_object();
+  attention.set("kind", value_of("latent"));
+  attention.set("heads", value_of(heads));
+  if (const auto rank = config_.integer({"q_lora_rank"})) attention.set("q_lora_rank", value_of(*rank));
+  attention.set("kv_lora_rank", value_of(config_.required({"kv_lora_rank"})));
+  attention.set("nope_head_dim", value_of(config_.required({"qk_nope_head_dim"})));
+  attention.set("rope_head_dim", value_of(config_.required({"qk_rope_head_dim"})));
+  attention.set("value_head_dim", value_of(config_.required({"v_head_dim"})));
   if (config_.flag("attention_bias", false)) {
     config_.reader().fail("attention_bias", "is true, but latent attention has no biases here");
   }
@@ -97,15 +74,15 @@ Value Importer::latent_attention(std::int64_t heads) {
 }
 
 Value Importer::plain_attention(std::int64_t heads) {
-  Value attention = make_object();
+  Value attention = empty_object();
   const auto given = config_.integer({"num_key_value_heads"});
   const std::int64_t kv_heads = given.value_or(heads);
   if (!given) guess(fmt::format("num_key_value_heads: not given, taken as num_attention_heads = {}", heads));
-  attention.set("kind", make(kv_heads == heads ? "multi_head" : "grouped_query"));
-  attention.set("heads", make(heads));
-  if (kv_heads != heads) attention.set("kv_heads", make(kv_heads));
+  attention.set("kind", value_of(kv_heads == heads ? "multi_head" : "grouped_query"));
+  attention.set("heads", value_of(heads));
+  if (kv_heads != heads) attention.set("kv_heads", value_of(kv_heads));
   if (const auto head_dim = config_.integer({"head_dim"})) {
-    attention.set("head_dim", make(*head_dim));
+    attention.set("head_dim", value_of(*head_dim));
   } else {
     const std::int64_t hidden = config_.required({"hidden_size"});
     if (hidden % heads != 0)
@@ -141,8 +118,8 @@ void Importer::set_window(Value& attention) {
     return;
   const std::int64_t full_every = full_attention_every();
   if (full_every == 1) return;
-  attention.set("window", make(*window));
-  if (full_every > 0) attention.set("full_attention_every", make(full_every));
+  attention.set("window", value_of(*window));
+  if (full_every > 0) attention.set("full_attention_every", value_of(full_every));
 }
 
 /// Every how many layers one attends to all; 0 is none.
@@ -186,27 +163,27 @@ bool Importer::has_score_correction() {
 void Importer::set_shared(Value& moe, std::int64_t width) {
   if (architecture_.type == "qwen2_moe") {
     const std::int64_t shared = config_.required({"shared_expert_intermediate_size"});
-    moe.set("shared_experts", make(1));
-    if (shared != width) moe.set("shared_width", make(shared));
+    moe.set("shared_experts", value_of(1));
+    if (shared != width) moe.set("shared_width", value_of(shared));
     set_if(moe, "shared_gate", true);
     return;
   }
   const std::int64_t shared = config_.integer({"n_shared_experts", "num_shared_experts"}, 0).value_or(0);
-  if (shared > 0) moe.set("shared_experts", make(shared));
+  if (shared > 0) moe.set("shared_experts", value_of(shared));
 }
 
 Value Importer::experts(std::int64_t count) {
-  Value moe = make_object();
-  moe.set("experts", make(count));
-  moe.set("top_k", make(config_.required({"num_experts_per_tok", "experts_per_token"})));
+  Value moe = empty_object();
+  moe.set("experts", value_of(count));
+  moe.set("top_k", value_of(config_.required({"num_experts_per_tok", "experts_per_token"})));
   const std::int64_t width = config_.required(
       {architecture_.intermediate_is_expert ? "intermediate_size" : "moe_intermediate_size"});
-  moe.set("width", make(width));
+  moe.set("width", value_of(width));
   set_shared(moe, width);
   const std::int64_t groups = config_.integer({"n_group"}).value_or(1);
   if (groups > 1) {
-    moe.set("groups", make(groups));
-    moe.set("chosen_groups", make(config_.required({"topk_group"})));
+    moe.set("groups", value_of(groups));
+    moe.set("chosen_groups", value_of(config_.required({"topk_group"})));
   }
   set_if(moe, "bias", architecture_.is_gpt_oss);
   set_if(moe, "router_bias", architecture_.is_gpt_oss || has_score_correction());
@@ -220,7 +197,7 @@ void Importer::set_dense_layers() {
   if (config_.find("moe_layer_freq") != nullptr && step != 1) {
     config_.reader().fail("moe_layer_freq", fmt::format("is {}, expected 1", step));
   }
-  if (step > 1) model_.set("moe_every", make(step));
+  if (step > 1) model_.set("moe_every", value_of(step));
   const auto listed =
       config_.reader().integers({.name = "mlp_only_layers", .help = "dense layers", .at_least = 0});
   for (std::size_t i = 0; i < listed.size(); ++i) {
@@ -228,30 +205,30 @@ void Importer::set_dense_layers() {
       config_.reader().fail("mlp_only_layers", "is not the first layers in order");
   }
   dense = std::max(dense, static_cast<std::int64_t>(listed.size()));
-  if (dense > 0) model_.set("dense_layers", make(dense));
+  if (dense > 0) model_.set("dense_layers", value_of(dense));
   if (dense == 0 && step == 1) return;
-  Value feed_forward = make_object();
-  feed_forward.set("kind", make("swiglu"));
-  feed_forward.set("width", make(config_.required({"intermediate_size"})));
+  Value feed_forward = empty_object();
+  feed_forward.set("kind", value_of("swiglu"));
+  feed_forward.set("width", value_of(config_.required({"intermediate_size"})));
   model_.set("feed_forward", std::move(feed_forward));
 }
 
 Imported Importer::run() {
-  model_.set("source", make("imported from a Hugging Face config.json"));
+  model_.set("source", value_of("imported from a Hugging Face config.json"));
   set_name();
-  model_.set("hidden", make(config_.required({"hidden_size"})));
-  model_.set("vocabulary", make(config_.required({"vocab_size"})));
-  model_.set("layers", make(config_.required({"num_hidden_layers"})));
+  model_.set("hidden", value_of(config_.required({"hidden_size"})));
+  model_.set("vocabulary", value_of(config_.required({"vocab_size"})));
+  model_.set("layers", value_of(config_.required({"num_hidden_layers"})));
   if (const auto layers = config_.integer({"num_nextn_predict_layers"}, 0); layers.value_or(0) > 0) {
-    model_.set("prediction_layers", make(*layers));
+    model_.set("prediction_layers", value_of(*layers));
   }
   if (config_.find("tie_word_embeddings") == nullptr) guess("tie_word_embeddings: not given, taken as false");
   set_if(model_, "tied_embedding", config_.flag("tie_word_embeddings", false));
   model_.set("attention", attention());
   if (expert_count() == 0) {
-    Value feed_forward = make_object();
-    feed_forward.set("kind", make("swiglu"));
-    feed_forward.set("width", make(config_.required({"intermediate_size"})));
+    Value feed_forward = empty_object();
+    feed_forward.set("kind", value_of("swiglu"));
+    feed_forward.set("width", value_of(config_.required({"intermediate_size"})));
     set_if(feed_forward, "bias", config_.flag("mlp_bias", false));
     model_.set("feed_forward", std::move(feed_forward));
   } else {

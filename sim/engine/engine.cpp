@@ -7,12 +7,15 @@
 
 namespace moesim {
 
-extern const Entry<Engine> fluid_engine, ideal_engine, simgrid_engine;
+extern const Entry<Engine> fluid_engine;
+extern const Entry<Engine> ideal_engine;
+extern const Entry<Engine> simgrid_engine;
 
 namespace {
 
 constexpr std::size_t named_tasks = 5;
-constexpr const Entry<Engine>* members[] = {&fluid_engine, &ideal_engine, &simgrid_engine};
+
+constinit const Entry<Engine>* const members[] = {&fluid_engine, &ideal_engine, &simgrid_engine};
 
 }  // namespace
 

@@ -32,8 +32,6 @@
 
 namespace moesim {
 
-extern const Entry<Engine> fluid_engine;
-
 namespace {
 
 constexpr std::uint32_t busy =
@@ -311,7 +309,7 @@ class Fluid final : public Engine {
 
 }  // namespace
 
-constinit const Entry<Engine> fluid_engine{
+extern constexpr Entry<Engine> fluid_engine{
     "fluid", "streams in order, links shared max-min fair among whole collectives",
     [](Reader& reader) -> std::unique_ptr<const Engine> {
       return std::make_unique<Fluid>(read_flow_grain(reader));

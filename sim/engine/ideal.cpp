@@ -7,8 +7,6 @@
 
 namespace moesim {
 
-extern const Entry<Engine> ideal_engine;
-
 namespace {
 
 class Ideal final : public Engine {
@@ -48,7 +46,7 @@ class Ideal final : public Engine {
 
 }  // namespace
 
-constinit const Entry<Engine> ideal_engine{
+extern constexpr Entry<Engine> ideal_engine{
     "ideal", "no contention: every task takes as long as it would alone",
     [](Reader&) -> std::unique_ptr<const Engine> { return std::make_unique<Ideal>(); }};
 

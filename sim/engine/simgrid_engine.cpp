@@ -10,8 +10,6 @@
 
 namespace moesim {
 
-extern const Entry<Engine> simgrid_engine;
-
 namespace {
 
 /// Where the build puts the module: beside the program.
@@ -48,7 +46,7 @@ std::unique_ptr<const Engine> make(Reader& reader) {
 
 }  // namespace
 
-constinit const Entry<Engine> simgrid_engine{
+extern constexpr Entry<Engine> simgrid_engine{
     "simgrid", "the same graph on SimGrid: the reference of fluid, slow where many flows are under way",
     make};
 

@@ -214,7 +214,7 @@ const CostTables::KnownPrograms& CostTables::programs_of(LayerForm form) {
 LayerCost CostTables::priced(Priced priced) {
   priced_.push_back(std::move(priced));
   const Priced& kept = priced_.back();
-  return {.passes = prices_.alone(*kept.programs, kept.place(), groups_, 1)};
+  return {.passes = prices_.alone(*kept.programs, kept.place(), groups_, pace_)};
 }
 
 LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward) {
@@ -293,6 +293,7 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
                     std::bit_cast<std::int64_t>(scenario_.routing_spread)});
   MicrobatchCost cost;
   cost.paces = paces();
+  pace_ = cost.pace();
   for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
     cost.layers.push_back(layer(shape, attentions[shape], feed_forwards[shape]));
     cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);

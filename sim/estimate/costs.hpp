@@ -24,7 +24,7 @@ namespace moesim {
 /// Times, bytes and elements of a layer, the embedding, the head, or a stage of them. Bytes and elements are
 /// counts in floating point: they are compared, not added up exactly.
 struct LayerCost {
-  PassTimes passes{};                  ///< alone, on a device as fast as all
+  PassTimes passes{};                  ///< alone, at MicrobatchCost::pace
   double activations = 0;              ///< bytes kept from forward to backward
   double for_weight = 0;               ///< bytes kept from the input gradient to the weight gradient
   double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
@@ -51,6 +51,7 @@ struct MicrobatchCost {
   double send = 0;                                                  ///< seconds from stage to stage
   double gather_sent = 0;     ///< seconds in which the receiving group gathers what was sent in parts
   std::vector<double> paces;  ///< Scenario::paces of the division
+  double pace() const { return paces.front(); }
   friend bool operator==(const MicrobatchCost&, const MicrobatchCost&) = default;
 };
 
@@ -157,6 +158,7 @@ class CostTables {
   Play play_;
   DivisionGroups groups_{};     // of what cost() was last asked for, and the rest that follows
   std::vector<Priced> priced_;  // by shape, then embedding and head
+  double pace_ = 1;
   std::vector<KnownAlone> alone_;
   std::vector<KnownPair> pairs_;
   std::vector<KnownRise> rises_;

@@ -209,7 +209,7 @@ PassSeconds PipelineEstimate::passes_of(CostTables& tables, const MicrobatchCost
   PassTimes sum{};
   for (const std::size_t stage : held) {
     const PassTimes more =
-        pace == 1 ? stages.costs[stage].passes : tables.alone(stages.contents[stage], pace);
+        pace == cost.pace() ? stages.costs[stage].passes : tables.alone(stages.contents[stage], pace);
     for (std::size_t pass = 0; pass < sum.size(); ++pass) sum[pass] += more[pass];
   }
   PassSeconds passes = seconds_of(sum);

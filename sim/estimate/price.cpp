@@ -24,7 +24,7 @@ CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGr
                                      static_cast<double>(sent.bytes.count));
   time.latency *= static_cast<double>(sent.rounds);
   time.bytes *= static_cast<double>(sent.rounds);
-  if (of_experts) time.bytes *= scenario_.busiest_over_mean();
+  if (of_experts) time.bytes *= traffic_.busiest(scenario_.layout.sizes().expert);
   time.group = time.bytes;
   return time;
 }

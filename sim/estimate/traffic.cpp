@@ -31,6 +31,13 @@ bool grows_evenly(const Traffic& little, const Traffic& much) {
 TrafficTimes::TrafficTimes(const Scenario& scenario, Sizing sizing)
     : scenario_(scenario), sizing_(sizing), loads_(scenario.fabric()), reaches_(scenario) {}
 
+double TrafficTimes::busiest(std::int64_t ranks) {
+  const double spread = scenario_.routing_spread;
+  if (busiest_.ranks != ranks || busiest_.spread != spread)
+    busiest_ = {spread, ranks, largest_over_mean(spread, ranks)};
+  return busiest_.over_mean;
+}
+
 GroupSet TrafficTimes::add(std::vector<std::vector<DeviceId>> groups) {
   const Fabric& fabric = scenario_.fabric();
   std::vector<std::uint8_t> is_near(fabric.device_count() / fabric.devices_per_node() + 1);
@@ -108,9 +115,9 @@ CallTime TrafficTimes::exchange(GroupSet number, const Experts& experts, bool ou
     known = set.exchanges.end() - 1;
     known->grows_evenly = grows_evenly(planned(set, *known, 1), planned(set, *known, 1e9));
   }
-  const double busiest = largest_over_mean(scenario_.routing_spread, set.size);
-  if (!known->grows_evenly || sizing_ == Sizing::exact) return grown(exchange_of(set, *known, rows), busiest);
-  return grown(exchange_of(set, *known, some_rows), busiest * (rows / some_rows));
+  const double more = busiest(set.size);
+  if (!known->grows_evenly || sizing_ == Sizing::exact) return grown(exchange_of(set, *known, rows), more);
+  return grown(exchange_of(set, *known, some_rows), more * (rows / some_rows));
 }
 
 std::vector<Request> TrafficTimes::requests_of(const Set& set, const Exchange& exchange, double rows) {

@@ -37,6 +37,8 @@ class TrafficTimes {
   /// for all.
   GroupSet add(std::vector<std::vector<DeviceId>> groups);
   std::int64_t group_size(GroupSet set) const { return sets_[set].size; }
+  /// Rows of the busiest of so many ranks over their mean, at the scenario's spread.
+  double busiest(std::int64_t ranks);
   /// An operation on that many bytes.
   CallTime operation(GroupSet set, Operation operation, const Collective& collective, double bytes);
   double seconds(GroupSet set, Operation kind, const Collective& collective, double bytes) {
@@ -79,6 +81,11 @@ class TrafficTimes {
 
   const Scenario& scenario_;
   Sizing sizing_;
+  struct Busiest {
+    double spread = 0;
+    std::int64_t ranks = 1;
+    double over_mean = 1;
+  } busiest_;  // that was asked for last
   std::vector<Set> sets_;
   std::map<std::vector<DeviceId>, GroupSet> known_;
   LinkLoads loads_;

@@ -4,7 +4,7 @@
 
 namespace moesim {
 
-extern constexpr Entry<GradientSync> all_reduce_sync{
+extern constexpr Entry<GradientSync> all_reduce_gradient_sync{
     "all_reduce", "every rank sums all gradients and updates all parameters", [](Reader& reader) {
       GradientPlan plan = read_gradient_timing(reader);
       plan.updater = Updater::every_rank;

@@ -2,17 +2,18 @@
 
 namespace moesim {
 
-extern const Entry<GradientSync> all_reduce_sync;
-extern const Entry<GradientSync> zero1_sync;
-extern const Entry<GradientSync> zero2_sync;
-extern const Entry<GradientSync> zero3_sync;
-extern const Entry<GradientSync> fsdp_sync;
-extern const Entry<GradientSync> parameter_server_sync;
+extern const Entry<GradientSync> all_reduce_gradient_sync;
+extern const Entry<GradientSync> zero1_gradient_sync;
+extern const Entry<GradientSync> zero2_gradient_sync;
+extern const Entry<GradientSync> zero3_gradient_sync;
+extern const Entry<GradientSync> fsdp_gradient_sync;
+extern const Entry<GradientSync> parameter_server_gradient_sync;
 
 namespace {
 
 constinit const Entry<GradientSync>* const members[] = {
-    &all_reduce_sync, &zero1_sync, &zero2_sync, &zero3_sync, &fsdp_sync, &parameter_server_sync};
+    &all_reduce_gradient_sync, &zero1_gradient_sync, &zero2_gradient_sync,
+    &zero3_gradient_sync,      &fsdp_gradient_sync,  &parameter_server_gradient_sync};
 
 }  // namespace
 

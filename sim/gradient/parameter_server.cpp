@@ -20,7 +20,7 @@ std::unique_ptr<const GradientSync> make(Reader& reader) {
 
 }  // namespace
 
-extern constexpr Entry<GradientSync> parameter_server_sync{
+extern constexpr Entry<GradientSync> parameter_server_gradient_sync{
     "parameter_server", "one rank, or one of each node, updates all and sends the parameters back", make};
 
 }  // namespace moesim

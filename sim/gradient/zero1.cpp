@@ -4,7 +4,7 @@
 
 namespace moesim {
 
-extern constexpr Entry<GradientSync> zero1_sync{
+extern constexpr Entry<GradientSync> zero1_gradient_sync{
     "zero1", "each rank updates its shard: the optimizer's state is sharded", [](Reader& reader) {
       GradientPlan plan = read_gradient_timing(reader);
       plan.updater = Updater::owner;

@@ -5,7 +5,7 @@
 
 namespace moesim {
 
-extern constexpr Entry<GradientSync> zero2_sync{
+extern constexpr Entry<GradientSync> zero2_gradient_sync{
     "zero2", "zero1, and each rank keeps only its shard of the gradients", [](Reader& reader) {
       GradientPlan plan = read_gradient_timing(reader);
       plan.updater = Updater::owner;

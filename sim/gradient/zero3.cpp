@@ -27,8 +27,9 @@ std::unique_ptr<const GradientSync> make(Reader& reader) {
 
 }  // namespace
 
-extern constexpr Entry<GradientSync> zero3_sync{
+extern constexpr Entry<GradientSync> zero3_gradient_sync{
     "zero3", "zero2, and each rank keeps only its shard of the parameters", make};
-extern constexpr Entry<GradientSync> fsdp_sync{"fsdp", "the same as zero3, under PyTorch's name", make};
+extern constexpr Entry<GradientSync> fsdp_gradient_sync{"fsdp", "the same as zero3, under PyTorch's name",
+                                                        make};
 
 }  // namespace moesim

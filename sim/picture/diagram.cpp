@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <array>
 
+#include "models/config/values.hpp"
+#include "sim/report/fact.hpp"
+
 namespace moesim {
 namespace {
 
@@ -170,11 +173,11 @@ Diagram make_diagram(const Scenario& scenario, const TaskGraph& graph, const Tim
 }
 
 std::vector<Tick> ticks(Time end, std::int64_t at_most) {
-  struct Unit {
+  struct TickUnit {
     std::int64_t picoseconds;
     std::string_view name;
   };
-  static constexpr std::array<Unit, 5> units{
+  static constexpr std::array<TickUnit, 5> units{
       {{1'000'000'000'000, "s"}, {1'000'000'000, "ms"}, {1'000'000, "us"}, {1'000, "ns"}, {1, "ps"}}};
   std::int64_t step = 1;
   for (std::int64_t power = 1; end.count / step >= at_most; power *= 10) {
@@ -183,8 +186,8 @@ std::vector<Tick> ticks(Time end, std::int64_t at_most) {
       if (end.count / step < at_most) break;
     }
   }
-  const Unit& unit = *std::find_if(units.begin(), units.end() - 1,
-                                   [&](const Unit& u) { return end.count >= u.picoseconds; });
+  const TickUnit& unit = *std::find_if(units.begin(), units.end() - 1,
+                                       [&](const TickUnit& u) { return end.count >= u.picoseconds; });
   std::vector<Tick> marks;
   for (std::int64_t mark = 0; mark <= end.count / step; ++mark) {
     const double amount = static_cast<double>(mark * step) / static_cast<double>(unit.picoseconds);
@@ -210,10 +213,13 @@ std::string_view name_of(Pass pass, bool is_pair) {
 
 std::string subtitle(const Diagram& diagram) {
   return fmt::format(
-      "{} pipeline ranks, {} microbatches; passes end at {}; bubble {:.2f} % of a rank's span in the mean, "
-      "{:.2f} % of the slowest's{}",
-      diagram.rows.size(), diagram.microbatches, print(diagram.end), 100 * diagram.bubble_mean,
-      100 * diagram.bubble_fraction, diagram.fits ? "" : "; DOES NOT FIT in memory");
+      "{} pipeline ranks, {} microbatches; passes end at {}; bubble {} of a rank's span in the mean, {} of "
+      "the "
+      "slowest's{}",
+      diagram.rows.size(), diagram.microbatches, print(diagram.end),
+      print(fact("bubble_mean"), value_of(diagram.bubble_mean)),
+      print(fact("bubble_fraction"), value_of(diagram.bubble_fraction)),
+      diagram.fits ? "" : "; DOES NOT FIT in memory");
 }
 
 }  // namespace moesim

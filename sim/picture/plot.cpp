@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "models/base/grouped.hpp"
@@ -72,6 +73,25 @@ PlotScale scale_of(const std::vector<double>& numbers, bool from_zero) {
   scale.low = scale.marks.front();
   scale.high = scale.marks.back();
   return scale;
+}
+
+PlotUnit unit_for(Unit unit, double most) {
+  struct Size {
+    const char* name;
+    double size;
+  };
+  static constexpr std::array times{Size{"s", 1}, Size{"ms", 1e-3}, Size{"us", 1e-6}, Size{"ns", 1e-9}};
+  static constexpr std::array sizes{Size{"TB", 1e12}, Size{"GB", 1e9}, Size{"MB", 1e6}, Size{"kB", 1e3},
+                                    Size{"B", 1}};
+  const auto pick = [&](const auto& units) -> PlotUnit {
+    for (const Size& one : units) {
+      if (most >= one.size) return {one.name, 1 / one.size};
+    }
+    return {units.back().name, 1 / units.back().size};
+  };
+  if (unit == Unit::share) return {"%", 100};
+  if (unit == Unit::seconds) return pick(times);
+  return unit == Unit::bytes ? pick(sizes) : PlotUnit{};
 }
 
 std::string print_number(double number) {

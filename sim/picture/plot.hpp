@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "sim/report/fact.hpp"
+
 namespace moesim {
 
 /// An axis with the places that have values: numbers, or names side by side.
@@ -78,6 +80,13 @@ struct PlotScale {
   double place(double number) const;
 };
 PlotScale scale_of(const std::vector<double>& numbers, bool from_zero);
+
+/// The unit in which values up to that size are shown, and what to multiply them by.
+struct PlotUnit {
+  std::string name;
+  double scale = 1;
+};
+PlotUnit unit_for(Unit unit, double most);
 
 /// "12,800", "0.25", "1.5e-05".
 std::string print_number(double number);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "models/base/error.hpp"
+#include "models/config/fields.hpp"
 #include "models/config/quantity.hpp"
 
 namespace moesim {
@@ -63,16 +64,14 @@ std::vector<WallClock> read_times(Reader& reader) {
 }
 
 /// Random failures or given ones, and not so many that simulating them takes minutes.
-void check(const Reader& reader, const Failures& failures, std::int64_t devices) {
-  if (reader.is_describing()) return;
+Fit fits_failures(const Failures& failures, std::int64_t devices) {
   if ((failures.per_device_year > 0) != failures.at.empty())
-    reader.fail("", "expected per_device_year above 0, or times of failures in at, and not both");
+    return Misfit("", "expected per_device_year above 0, or times of failures in at, and not both");
   const double expected =
       failures.per_device_year * static_cast<double>(devices) * failures.run.count / seconds_per_year;
-  if (expected <= most_failures) return;
-  reader.fail("per_device_year",
-              fmt::format("comes to about {:.2g} failures of {} devices, expected at most {:.2g}", expected,
-                          devices, most_failures));
+  if (expected <= most_failures) return {};
+  return Misfit("per_device_year", "comes to about {:.2g} failures of {} devices, expected at most {:.2g}",
+                expected, devices, most_failures);
 }
 
 }  // namespace
@@ -84,12 +83,15 @@ Straggler read_straggler(Reader& reader, std::int64_t devices) {
                       .help = "its number; in a pipeline without a model the pipeline rank",
                       .at_least = 0,
                       .at_most = std::max<std::int64_t>(0, devices - 1)}));
-  straggler.slowdown = reader.number({.name = "slowdown",
-                                      .help = "how many times as long its compute takes",
-                                      .at_least = 1.0,
-                                      .at_most = 1000.0});
-  straggler.from = reader.time(
-      {.name = "from", .help = "for what starts then or later", .fallback = Time{}, .at_least = Time{}});
+  read_fields(
+      reader, straggler,
+      field(&Straggler::slowdown, {.name = "slowdown",
+                                   .help = "how many times as long its compute takes",
+                                   .at_least = 1.0,
+                                   .at_most = 1000.0}),
+      field(
+          &Straggler::from,
+          {.name = "from", .help = "for what starts then or later", .fallback = Time{}, .at_least = Time{}}));
   reader.finish();
   return straggler;
 }
@@ -98,10 +100,11 @@ LinkFault read_link_fault(Reader& reader, const Fabric& fabric) {
   const std::vector<std::string> names = reader.texts(
       {.name = "between", .help = "the two that it joins, as [\"gpu 0\", \"node 0 nvswitch\"]; both ways"});
   LinkFault fault;
-  fault.rate_left = reader.number({.name = "rate_left",
-                                   .help = "share of its rate that it still has; 0: it is down",
-                                   .at_least = 0.0,
-                                   .at_most = 1.0});
+  read_fields(reader, fault,
+              field(&LinkFault::rate_left, {.name = "rate_left",
+                                            .help = "share of its rate that it still has; 0: it is down",
+                                            .at_least = 0.0,
+                                            .at_most = 1.0}));
   reader.finish();
   if (reader.is_describing()) return fault;
   if (names.size() != 2) reader.fail("between", fmt::format("names {} ends, expected 2", names.size()));
@@ -114,45 +117,49 @@ LinkFault read_link_fault(Reader& reader, const Fabric& fabric) {
 
 Jitter read_jitter(Reader& reader) {
   Jitter jitter;
-  jitter.kind = static_cast<JitterKind>(reader.choice(
-      {.name = "kind",
-       .help = "of the factor on each compute task: lognormal, with mean 1, or exponential, which "
-               "only delays: 1 + deviation x Exp(1)",
-       .fallback = "lognormal"},
-      jitter_names));
-  jitter.deviation = reader.number({.name = "deviation",
-                                    .help = "standard deviation of the factor",
-                                    .fallback = 0.0,
-                                    .at_least = 0.0,
-                                    .at_most = 10.0});
+  read_fields(reader, jitter,
+              choice(&Jitter::kind, jitter_names,
+                     {.name = "kind",
+                      .help = "of the factor on each compute task: lognormal, with mean 1, or exponential, "
+                              "which only delays: 1 + deviation x Exp(1)",
+                      .fallback = "lognormal"}),
+              field(&Jitter::deviation, {.name = "deviation",
+                                         .help = "standard deviation of the factor",
+                                         .fallback = 0.0,
+                                         .at_least = 0.0,
+                                         .at_most = 10.0}));
   reader.finish();
   return jitter;
 }
 
 Failures read_failures(Reader& reader, std::int64_t devices) {
   Failures failures;
-  failures.per_device_year =
-      reader.number({.name = "per_device_year",
+  read_fields(reader, failures,
+              field(&Failures::per_device_year,
+                    {.name = "per_device_year",
                      .help = "failures that stop the run, of one device in a year, at random",
                      .fallback = 0.0,
                      .at_least = 0.0,
-                     .at_most = 1e6});
+                     .at_most = 1e6}));
   failures.at = read_times(reader);
-  const auto time = [&](std::string_view name, std::string_view help, Time at_least) {
-    return reader.time({.name = name, .help = help, .at_least = at_least});
-  };
-  failures.checkpoint_interval =
-      time("checkpoint_interval", "of work from one checkpoint to the next; rounded to whole steps", Time{1});
-  failures.checkpoint_cost = time("checkpoint_cost", "of each, while nothing else goes on", Time{0});
-  failures.restart_cost =
-      time("restart_cost", "from a failure until work goes on at the last checkpoint", Time{0});
-  failures.run = reader.wall_clock({.name = "run",
-                                    .help = "wall clock of the run that goodput is counted over",
-                                    .fallback = WallClock{30.0 * 24 * 3600},
-                                    .at_least = to_wall_clock(Time{1}),
-                                    .at_most = longest_run});
+  read_fields(
+      reader, failures,
+      field(&Failures::checkpoint_interval,
+            {.name = "checkpoint_interval",
+             .help = "of work from one checkpoint to the next; rounded to whole steps",
+             .at_least = Time{1}}),
+      field(&Failures::checkpoint_cost,
+            {.name = "checkpoint_cost", .help = "of each, while nothing else goes on", .at_least = Time{}}),
+      field(&Failures::restart_cost, {.name = "restart_cost",
+                                      .help = "from a failure until work goes on at the last checkpoint",
+                                      .at_least = Time{}}),
+      field(&Failures::run, {.name = "run",
+                             .help = "wall clock of the run that goodput is counted over",
+                             .fallback = WallClock{30.0 * 24 * 3600},
+                             .at_least = to_wall_clock(Time{1}),
+                             .at_most = longest_run}));
   reader.finish();
-  check(reader, failures, devices);
+  reader.expect(fits_failures, failures, devices);
   return failures;
 }
 

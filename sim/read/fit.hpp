@@ -1,31 +1,34 @@
-// The parts of a scenario against each other. Each throws InputError, which says what does not fit what.
+// The parts of a scenario against each other, as rules of reading alone; sim/read/rules.hpp has those that a
+// search keeps too.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "models/config/misfit.hpp"
 #include "sim/read/parts.hpp"
 
 namespace moesim {
 
-/// Microbatches of a step, as many as a pipeline without a model may have.
-inline constexpr std::int64_t most_microbatches = 1'000'000;
-/// Of a microbatch: times the widest model they still fit 63 bits of bytes.
-inline constexpr std::int64_t most_tokens = 1'000'000'000;
-
 /// Every size against every other, each with the numbers that clash. Sets the layout that they come to.
+/// Throws InputError.
 void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism);
-/// Layers of each stage as given, or as many on each where nothing is. Sets them.
-void fit_layers(const Reader& reader, Scenario& scenario, std::vector<std::int64_t> given);
+
+/// Layers of each stage as given, or as many on each where nothing is.
+Fit fits_layers(const std::vector<std::int64_t>& given, std::int64_t layers, std::int64_t stages);
 /// What the router asks of each layer's gate.
-void fit_group_routing(const Reader& reader, const Scenario& scenario);
+Fit fits_gates(const Scenario& scenario);
 /// Copies and spread against what they stand beside.
-void fit_experts(const Reader& reader, const Scenario& scenario);
+Fit fits_experts(const Scenario& scenario);
+/// What is sharded must not tie the directions of a schedule to each other.
+Fit fits_gradient_sync(const Scenario& scenario);
+/// Communication leaves multiprocessors to compute on.
+Fit fits_multiprocessors(const Scenario& scenario);
 /// What is computed again must be there to be computed.
-void fit_recompute(const Reader& reader, const Scenario& scenario);
+Fit fits_recompute(const Scenario& scenario);
 /// Rows of experts that 64 bits hold with room to add them up.
-void fit_rows(const Reader& reader, const Scenario& scenario);
+Fit fits_rows(const Scenario& scenario);
 /// A graph that memory holds.
-void fit_tasks(const Reader& reader, const Scenario& scenario);
+Fit fits_tasks(const Scenario& scenario);
 
 }  // namespace moesim

@@ -5,10 +5,12 @@
 #include <algorithm>
 
 #include "models/base/error.hpp"
+#include "models/config/fields.hpp"
 #include "sim/read/axes.hpp"
 #include "sim/read/faults.hpp"
 #include "sim/read/fit.hpp"
 #include "sim/read/parts.hpp"
+#include "sim/read/rules.hpp"
 #include "sim/read/search_bounds.hpp"
 #include "sim/read/words.hpp"
 #include "sim/work/share.hpp"
@@ -18,8 +20,9 @@ namespace moesim {
 namespace {
 
 void read_about(Reader& reader, Scenario& scenario) {
-  scenario.about =
-      reader.text({.name = "about", .help = "one sentence that says what this is", .fallback = ""});
+  read_fields(reader, scenario,
+              field(&Scenario::about,
+                    {.name = "about", .help = "one sentence that says what this is", .fallback = ""}));
   if (!reader.is_describing()) scenario.words.title = title_of(reader.value());
 }
 
@@ -34,7 +37,7 @@ void make_order(const Reader& reader, Scenario& scenario, const PipelineShape& s
   try {
     scenario.order = scenario.schedule->order(shape);
   } catch (const InputError& error) {
-    reader.fail("schedule", std::string(error.what()).substr(std::string("schedule: ").size()));
+    reader.fail("schedule", error.problem());
   }
   check(scenario.order);
 }
@@ -46,33 +49,22 @@ void read_routing(Reader& reader, Scenario& scenario) {
   scenario.redundant_experts = choices.redundant;
   scenario.routing_spread = choices.spread;
   scenario.router = read_router(part);
-  if (reader.is_describing()) return;
-  fit_group_routing(reader, scenario);
-  fit_experts(reader, scenario);
+  reader.expect(fits_gates, scenario);
+  reader.expect(fits_experts, scenario);
 }
 
 void read_gradient_sync(Reader& reader, Scenario& scenario) {
   Reader part = part_or_empty(reader, "gradient_sync", "how gradients become parameters");
   scenario.gradient_sync = make_member(part, gradient_syncs(), "gradient_sync", "zero1")->plan();
   scenario.words.gradient_sync = words_of(part, "zero1");
-  if (scenario.gradient_sync.shards_gradients && scenario.schedule->is_bidirectional()) {
-    reader.fail("gradient_sync",
-                "shards gradients or parameters over ranks that hold a stage for opposite directions of the "
-                "schedule, and so would tie their microbatches to each other",
-                "zero1 shards the optimizer's state only");
-  }
+  reader.expect(fits_gradient_sync, scenario);
 }
 
 void read_collectives_part(Reader& reader, Scenario& scenario) {
   scenario.collectives =
       read_collectives(part_or_empty(reader, "collectives", "the algorithm of each communication"),
                        scenario.fabric(), scenario.gradient_sync, scenario.context_exchange);
-  const Device& device = scenario.cluster->device;
-  if (scenario.collectives.communication_sms >= device.multiprocessors) {
-    reader.fail("collectives.communication_sms",
-                fmt::format("is {}, expected less than the {} multiprocessors of {}",
-                            scenario.collectives.communication_sms, device.multiprocessors, device.name));
-  }
+  reader.expect(fits_multiprocessors, scenario);
 }
 
 void read_engine(Reader& reader, Scenario& scenario) {
@@ -89,12 +81,13 @@ void read_disturbances(Reader& reader, Scenario& scenario) {
   const std::int64_t devices = fabric != nullptr ? fabric->device_count() : scenario.layout.sizes().pipeline;
   scenario.faults = read_faults(part_or_empty(reader, "faults", what), devices, fabric);
   if (fabric != nullptr) apply_faults(scenario.faults.links, *fabric);
-  scenario.repeat =
-      reader.integer({.name = "repeat",
-                      .help = "runs of `moesim run`, each with seeds one higher, for percentiles",
-                      .fallback = 1,
-                      .at_least = 1,
-                      .at_most = 100'000});
+  read_fields(
+      reader, scenario,
+      field(&Scenario::repeat, {.name = "repeat",
+                                .help = "runs of `moesim run`, each with seeds one higher, for percentiles",
+                                .fallback = 1,
+                                .at_least = 1,
+                                .at_most = 100'000}));
 }
 
 /// A scenario that gives the durations of whole passes, so that published schedule tables can be replayed.
@@ -150,17 +143,44 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
   Reader cluster = reader.part("cluster", "devices and fabric");
   scenario.cluster = read_cluster(cluster);
   scenario.batch = read_batch(reader.part("batch", "the work of one step"));
-  if (scenario.batch.microbatch > most_tokens / scenario.batch.sequence_length) {
-    reader.fail("batch.microbatch",
-                fmt::format("is {} sequences of {} tokens, expected at most {} tokens together",
-                            scenario.batch.microbatch, scenario.batch.sequence_length, most_tokens));
-  }
+  reader.expect(limits_tokens, scenario.batch);
   Parallelism parallelism =
       read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
   std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
   fit_sizes(reader, scenario, std::move(parallelism));
   scenario.paces = paces_of(scenario);
   return layers_per_stage;
+}
+
+/// Details of a step that are keys of the scenario itself.
+void read_details(Reader& reader, Scenario& scenario) {
+  read_fields(
+      reader, scenario,
+      field(&Scenario::fused_loss, {.name = "fused_loss",
+                                    .help = "cross entropy without a copy of the logits in fp32",
+                                    .fallback = true}),
+      field(
+          &Scenario::dropout,
+          {.name = "dropout",
+           .help = "of the embedding, of attention's weights, and of each block's result before it is added "
+                   "to the residual stream",
+           .fallback = false}),
+      choice(&Scenario::update_passes, update_pass_names,
+             {.name = "update_passes",
+              .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and clip "
+                      "gradients and copy parameters",
+              .fallback = "one"}),
+      field(
+          &Scenario::placeholder_gradients,
+          {.name = "placeholder_gradients",
+           .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to "
+                   "the sum inside the product",
+           .fallback = false}),
+      choice(&Scenario::mfu_attention, mfu_attention_names,
+             {.name = "mfu_attention",
+              .help = "what MFU counts of causal attention: the scores that are needed, or the whole square, "
+                      "as Megatron-LM until Core 0.11",
+              .fallback = "causal"}));
 }
 
 /// What is independent of the pipeline.
@@ -171,36 +191,16 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
   scenario.recompute = read_recompute(reader);
   scenario.words.recompute = recompute_words(reader);
-  if (!reader.is_describing()) fit_recompute(reader, scenario);
-  scenario.fused_loss = reader.flag(
-      {.name = "fused_loss", .help = "cross entropy without a copy of the logits in fp32", .fallback = true});
-  scenario.dropout = reader.flag({.name = "dropout",
-                                  .help = "of the embedding, of attention's weights, and of each block's "
-                                          "result before it is added to the residual stream",
-                                  .fallback = false});
-  scenario.update_passes = static_cast<UpdatePasses>(
-      reader.choice({.name = "update_passes",
-                     .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and "
-                             "clip gradients and copy parameters",
-                     .fallback = "one"},
-                    update_pass_names));
-  scenario.placeholder_gradients = reader.flag(
-      {.name = "placeholder_gradients",
-       .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to the "
-               "sum inside the product",
-       .fallback = false});
-  scenario.mfu_attention = static_cast<MfuAttention>(
-      reader.choice({.name = "mfu_attention",
-                     .help = "what MFU counts of causal attention: the scores that are needed, or the whole "
-                             "square, as Megatron-LM until Core 0.11",
-                     .fallback = "causal"},
-                    mfu_attention_names));
+  reader.expect(fits_recompute, scenario);
+  read_details(reader, scenario);
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);
-  scenario.resolution = static_cast<Resolution>(reader.choice(
-      {.name = "resolution", .help = "whether one rank stands for its symmetric peers", .fallback = "folded"},
-      resolution_names));
+  read_fields(reader, scenario,
+              choice(&Scenario::resolution, resolution_names,
+                     {.name = "resolution",
+                      .help = "whether one rank stands for its symmetric peers",
+                      .fallback = "folded"}));
   read_disturbances(reader, scenario);
 }
 
@@ -208,11 +208,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
 PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) {
   const Sizes& sizes = scenario.layout.sizes();
   const std::int64_t microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch);
-  if (microbatches > most_microbatches) {
-    reader.fail("batch.sequences",
-                fmt::format("come to {} microbatches of a data-parallel rank, expected at most {}",
-                            microbatches, most_microbatches));
-  }
+  reader.expect(limits_microbatches, scenario.batch, sizes);
   if (reader.is_describing()) return {};
   const std::int64_t stages =
       scenario.schedule->is_bidirectional() ? sizes.pipeline : sizes.pipeline * scenario.schedule->chunks();
@@ -233,10 +229,15 @@ Scenario read_training_step(Reader reader) {
   const std::vector<std::int64_t> layers_per_stage = read_work(reader, scenario);
   read_schedule(reader, scenario);
   read_choices(reader, scenario);
-  if (!reader.is_describing()) fit_rows(reader, scenario);
+  reader.expect(fits_rows, scenario);
   make_order(reader, scenario, shape_of_pipeline(reader, scenario));
-  fit_layers(reader, scenario, layers_per_stage);
-  fit_tasks(reader, scenario);
+  const std::int64_t stages = scenario.order.model_stages();
+  const std::int64_t layers = std::ssize(scenario.model.layers);
+  reader.expect(fits_layers, layers_per_stage, layers, stages);
+  scenario.layers_per_stage = layers_per_stage;
+  if (layers_per_stage.empty())
+    scenario.layers_per_stage.assign(static_cast<std::size_t>(stages), layers / stages);
+  reader.expect(fits_tasks, scenario);
   if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
     static_cast<void>(read_search_bounds(std::move(*search)));
   check_sweep(reader);

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "models/base/text.hpp"
+#include "models/config/fields.hpp"
+#include "models/config/values.hpp"
 #include "sim/gradient/gradient_sync.hpp"
 #include "sim/read/parts.hpp"
 #include "sim/schedule/schedule.hpp"
@@ -14,14 +16,37 @@ namespace {
 
 constexpr std::int64_t largest = 1'000'000'000;
 
-/// Reads `words` as the value of a key of its own, so that errors are those of that key.
-Value list_of(const std::vector<std::string>& words, const std::string& origin) {
-  Value list{.kind = Value::Kind::list, .origin = origin};
-  for (const std::string& word : words) {
-    Value& item = list.items.emplace_back(Value{.kind = Value::Kind::text, .origin = origin});
-    item.text = word;
-  }
-  return list;
+/// An object whose key `name` holds `words`, so that errors are those of the key.
+Value with_list(std::string_view name, const std::vector<std::string>& words, const std::string& origin) {
+  Value object = empty_object(origin);
+  object.set(name, list_of(words, origin));
+  return object;
+}
+
+/// Sizes that may be tried.
+struct SizeList {
+  std::vector<std::int64_t> SearchBounds::*member;
+  std::string_view name, help;
+};
+constexpr SizeList size_lists[] = {
+    {&SearchBounds::pipeline, "pipeline", "pipeline ranks to try (default: every divisor of the devices)"},
+    {&SearchBounds::tensor, "tensor", "tensor-parallel sizes to try (default: the same)"},
+    {&SearchBounds::context, "context", "context-parallel sizes to try (default: the same)"},
+    {&SearchBounds::expert, "expert", "expert-parallel sizes to try (default: the same)"},
+    {&SearchBounds::expert_tensor, "expert_tensor",
+     "tensor-parallel sizes of experts to try (default: the same)"},
+    {&SearchBounds::data, "data", "data-parallel sizes to allow (default: all)"},
+    {&SearchBounds::microbatch, "microbatch",
+     "sequences of a microbatch to try (default: every power of two)"},
+    {&SearchBounds::chunks, "chunks", "chunks of a rank to try with interleaved (default: 2, 3 and 4)"}};
+
+/// Each once, in rising order.
+void read_sizes(Reader& reader, const SizeList& list, SearchBounds& bounds) {
+  std::vector<std::int64_t> sizes =
+      reader.integers({.name = list.name, .help = list.help, .at_least = 1, .at_most = largest});
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  bounds.*list.member = std::move(sizes);
 }
 
 template <class Interface>
@@ -43,8 +68,7 @@ std::vector<RecomputeChoice> read_recomputes(Reader& reader) {
        .help = "what may be computed again in backward, parts of one choice joined by + "
                "(default: none, norm+activation, full, and what the scenario says)"})) {
     RecomputeChoice choice{.names = split(text, '+'), .recompute = {}};
-    Value part{.kind = Value::Kind::object, .origin = reader.value().origin};
-    part.set("recompute", list_of(choice.names, part.origin));
+    const Value part = with_list("recompute", choice.names, reader.value().origin);
     Reader of_choice(part, "search");
     choice.recompute = read_recompute(of_choice);
     choices.push_back(std::move(choice));
@@ -59,8 +83,7 @@ std::vector<std::vector<Axis>> read_placements(Reader& reader) {
        .help = "orders of the dimensions over neighbouring devices, innermost first and joined by "
                "+, as tensor+expert+data+pipeline (default: that one, tensor+expert+pipeline+data "
                "and what the scenario says)"})) {
-    Value part{.kind = Value::Kind::object, .origin = reader.value().origin};
-    part.set("placement", list_of(split(text, '+'), part.origin));
+    const Value part = with_list("placement", split(text, '+'), reader.value().origin);
     placements.push_back(read_parallelism(Reader(part, "search")).placement);
   }
   return placements;
@@ -70,26 +93,13 @@ std::vector<std::vector<Axis>> read_placements(Reader& reader) {
 
 SearchBounds read_search_bounds(Reader reader) {
   SearchBounds bounds;
-  bounds.memory_limit = reader.bytes({.name = "memory_limit",
-                                      .help = "device memory that a plan may take (0: all that there is)",
-                                      .fallback = Bytes{0},
-                                      .at_least = Bytes{0}});
-  const auto sizes = [&](std::string_view name, std::string_view help) {
-    std::vector<std::int64_t> values =
-        reader.integers({.name = name, .help = help, .at_least = 1, .at_most = largest});
-    std::sort(values.begin(), values.end());
-    values.erase(std::unique(values.begin(), values.end()), values.end());
-    return values;
-  };
-  bounds.pipeline = sizes("pipeline", "pipeline ranks to try (default: every divisor of the devices)");
-  bounds.tensor = sizes("tensor", "tensor-parallel sizes to try (default: the same)");
-  bounds.context = sizes("context", "context-parallel sizes to try (default: the same)");
-  bounds.expert = sizes("expert", "expert-parallel sizes to try (default: the same)");
-  bounds.expert_tensor =
-      sizes("expert_tensor", "tensor-parallel sizes of experts to try (default: the same)");
-  bounds.data = sizes("data", "data-parallel sizes to allow (default: all)");
-  bounds.microbatch = sizes("microbatch", "sequences of a microbatch to try (default: every power of two)");
-  bounds.chunks = sizes("chunks", "chunks of a rank to try with interleaved (default: 2, 3 and 4)");
+  read_fields(
+      reader, bounds,
+      field(&SearchBounds::memory_limit, {.name = "memory_limit",
+                                          .help = "device memory that a plan may take (0: all that there is)",
+                                          .fallback = Bytes{0},
+                                          .at_least = Bytes{0}}));
+  for (const SizeList& list : size_lists) read_sizes(reader, list, bounds);
   bounds.schedules = known_names(
       reader,
       {.name = "schedule",
@@ -107,10 +117,11 @@ SearchBounds read_search_bounds(Reader reader) {
        .help = "ways of gradient synchronisation to try (default: zero1, zero2, zero3 and the scenario's)"},
       gradient_syncs());
   bounds.placements = read_placements(reader);
-  bounds.empty_stages = reader.flag({.name = "empty_stages",
-                                     .help = "plans may have stages without layers, where the others then "
-                                             "have as many each",
-                                     .fallback = false});
+  read_fields(reader, bounds,
+              field(&SearchBounds::empty_stages,
+                    {.name = "empty_stages",
+                     .help = "plans may have stages without layers, where the others then have as many each",
+                     .fallback = false}));
   reader.finish();
   return bounds;
 }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 namespace {
 
@@ -13,7 +15,7 @@ bool has_both(SwitchLayout layout) {
 
 /// m divides the devices, and is given where it is free.
 void check_model(const Reader& reader, std::int64_t devices, const Parallelism& parallelism) {
-  const std::string_view name = switch_layout_names[static_cast<std::size_t>(parallelism.layout)];
+  const std::string_view name = at(switch_layout_names, parallelism.layout);
   const std::int64_t m = parallelism.model;
   if (!has_both(parallelism.layout)) {
     if (m == 0) return;
@@ -48,7 +50,7 @@ Sizes sizes_of_layout(const Parallelism& parallelism, std::int64_t devices, bool
 void apply_layout(const Reader& reader, std::int64_t devices, bool has_experts, Parallelism& parallelism) {
   check_model(reader, devices, parallelism);
   if (parallelism.layout == SwitchLayout::given) return;
-  const std::string_view name = switch_layout_names[static_cast<std::size_t>(parallelism.layout)];
+  const std::string_view name = at(switch_layout_names, parallelism.layout);
   const Sizes given = parallelism.sizes;
   const Sizes decided = sizes_of_layout(parallelism, devices, has_experts);
   const auto agree = [&](std::string_view key, std::int64_t asked, std::int64_t answer) {

@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "models/base/units.hpp"
 #include "models/cluster/fabric.hpp"
+#include "models/config/value.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
 #include "sim/report/goodput.hpp"
@@ -127,9 +130,8 @@ struct CriticalShare {
 /// The report. Its JSON keys are those of docs/interface.md.
 struct Report {
   std::string about, fingerprint;
-  std::string title;     ///< `about`, and what the command line changed of it
-  std::string plan;      ///< what was run, in one line (sim/report/plan.hpp)
-  std::string scenario;  ///< its whole document as JSON; empty where it stands elsewhere
+  std::string title;  ///< `about`, and what the command line changed of it
+  std::string plan;   ///< what was run, in one line (sim/report/plan.hpp)
   Time step_time;
   std::int64_t tokens = 0, devices = 0;
   ModelReport model;
@@ -157,8 +159,9 @@ struct Report {
   Bytes memory_capacity;
   std::vector<CriticalShare> critical_path;
   std::string engine;
-  std::uint64_t tasks = 0, events = 0;
   double wall_seconds = 0;
+  std::vector<std::pair<std::string_view, Value>>
+      measured;  ///< facts that no field holds, by path (fact.hpp)
 
   double tokens_per_second() const { return static_cast<double>(tokens) / to_seconds(step_time); }
   double tokens_per_second_per_device() const { return tokens_per_second() / static_cast<double>(devices); }
@@ -186,10 +189,5 @@ std::optional<RoutingReport> routing_of(const Scenario& scenario);
 
 /// Memory of the devices of each pipeline rank, of the busiest one where they differ.
 std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario);
-
-/// The report as text for people, JSON (docs/interface.md), or CSV (a header line and one row).
-std::string write_text(const Report& report);
-std::string write_report_json(const Report& report);
-std::string write_csv(const Report& report);
 
 }  // namespace moesim

@@ -6,6 +6,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/whole.hpp"
+#include "sim/report/fact.hpp"
 #include "sim/report/gradient_parts.hpp"
 #include "sim/report/occupancy.hpp"
 #include "sim/report/plan.hpp"
@@ -261,8 +262,7 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
   }
   add_critical_path(graph, timeline, report);
   report.engine = scenario.engine_name;
-  report.tasks = graph.size();
-  report.events = timeline.events;
+  report.measured = measure_facts(scenario, graph, timeline);
   return report;
 }
 

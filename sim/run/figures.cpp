@@ -5,6 +5,7 @@
 
 #include "models/base/error.hpp"
 #include "models/transformer/model.hpp"
+#include "sim/report/fact.hpp"
 #include "sim/work/share.hpp"
 
 namespace moesim {
@@ -14,46 +15,34 @@ void need_model(const Report& report) {
   if (report.tokens == 0) throw InputError("figure", "needs a scenario with a model");
 }
 
-double step_time(const Scenario&, const Simulation& run) { return to_seconds(run.report.step_time); }
-double step_milliseconds(const Scenario&, const Simulation& run) {
-  return to_seconds(run.report.step_time) * 1e3;
-}
-double step_microseconds(const Scenario&, const Simulation& run) {
-  return to_seconds(run.report.step_time) * 1e6;
-}
-double makespan(const Scenario&, const Simulation& run) { return to_seconds(run.report.makespan); }
-double bubble(const Scenario&, const Simulation& run) { return run.report.bubble_fraction; }
-
-double microbatch_rate(const Scenario& scenario, const Simulation& run) {
-  return static_cast<double>(scenario.microbatches()) /
-         (to_seconds(run.report.step_time) * static_cast<double>(scenario.order.ranks.size()));
+/// A fact of the table.
+double told(const Simulation& run, std::string_view name) {
+  const Value value = read(fact(name), run.report);
+  if (value.kind == Value::Kind::null) need_model(run.report);
+  return value.number;
 }
 
-double token_rate(const Scenario&, const Simulation& run) {
-  need_model(run.report);
-  return run.report.tokens_per_second_per_device();
-}
-
+double step_time(const Scenario&, const Simulation& run) { return told(run, "step_time_s"); }
+double step_milliseconds(const Scenario&, const Simulation& run) { return told(run, "step_time_s") * 1e3; }
+double step_microseconds(const Scenario&, const Simulation& run) { return told(run, "step_time_s") * 1e6; }
+double makespan(const Scenario&, const Simulation& run) { return told(run, "makespan_s"); }
+double bubble(const Scenario&, const Simulation& run) { return told(run, "bubble_fraction"); }
+double token_rate(const Scenario&, const Simulation& run) { return told(run, "tokens_per_s_per_device"); }
+double utilization(const Scenario&, const Simulation& run) { return 100 * told(run, "mfu"); }
+/// With attention counted whole, whatever the scenario counts.
+double whole_utilization(const Scenario&, const Simulation& run) { return 100 * told(run, "mfu_whole"); }
 double gpu_hours(const Scenario&, const Simulation& run) {
-  need_model(run.report);
-  return 1e12 / run.report.tokens_per_second_per_device() / 3600;
-}
-
-double utilization(const Scenario&, const Simulation& run) {
-  need_model(run.report);
-  return 100 * run.report.mfu();
-}
-
-/// The same with attention counted whole, whatever the scenario counts.
-double whole_utilization(const Scenario&, const Simulation& run) {
-  need_model(run.report);
-  return 100 * run.report.mfu(MfuAttention::whole);
+  return 1e12 / told(run, "tokens_per_s_per_device") / 3600;
 }
 
 /// Of tensors: published peaks are those of PyTorch's allocator.
 double peak_memory(const Scenario&, const Simulation& run) {
-  need_model(run.report);
-  return static_cast<double>(run.report.tensors_peak().count) / static_cast<double>(std::int64_t{1} << 30);
+  return told(run, "memory.peak_of_tensors") / static_cast<double>(std::int64_t{1} << 30);
+}
+
+double microbatch_rate(const Scenario& scenario, const Simulation& run) {
+  return static_cast<double>(scenario.microbatches()) /
+         (to_seconds(run.report.step_time) * static_cast<double>(scenario.order.ranks.size()));
 }
 
 double flops(const Scenario& scenario, const Simulation& run, bool causal) {

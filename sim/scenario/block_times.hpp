@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "models/base/at.hpp"
 #include "models/base/units.hpp"
 #include "models/transformer/op.hpp"
 
@@ -17,7 +18,7 @@ struct Timed {
 /// One block in the passes of OpPass.
 struct BlockTimes {
   std::array<Timed, 3> passes;
-  const Timed& in(OpPass pass) const { return passes[static_cast<std::size_t>(pass)]; }
+  const Timed& in(OpPass pass) const { return at(passes, pass); }
 };
 
 }  // namespace moesim

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "models/base/units.hpp"
 #include "models/cluster/fabric.hpp"
 #include "models/routing/expert_placement.hpp"
@@ -38,7 +39,7 @@ class ExpertLoads {
   explicit ExpertLoads(const Scenario& scenario);
 
   std::uint32_t number_of(std::int64_t layer, std::int64_t microbatch, std::int64_t group) const {
-    const Span& span = spans_[static_cast<std::size_t>(layer)];
+    const Span& span = at(spans_, layer);
     return span.first +
            static_cast<std::uint32_t>(microbatch % span.microbatches * span.groups + group % span.groups);
   }
@@ -47,14 +48,12 @@ class ExpertLoads {
     return works_[work_of_rank_[static_cast<std::size_t>(number) * ranks_ + static_cast<std::size_t>(rank)]];
   }
   const LoadCounts& counts(std::uint32_t number) const { return counts_[number]; }
-  const ExpertPlacement& placement(std::int64_t layer) const {
-    return placements_[static_cast<std::size_t>(layer)];
-  }
+  const ExpertPlacement& placement(std::int64_t layer) const { return at(placements_, layer); }
   /// Expert groups with loads of their own; one where one stands for all.
   std::int64_t groups() const { return groups_; }
   /// Rows that a rank sends out in a layer, and gets: mean over ranks, microbatches and groups. Without drops
   /// its tokens x top-k.
-  std::int64_t mean_rows(std::int64_t layer) const { return mean_rows_[static_cast<std::size_t>(layer)]; }
+  std::int64_t mean_rows(std::int64_t layer) const { return at(mean_rows_, layer); }
   /// The most rows that a rank computes.
   std::int64_t most_rows() const { return most_rows_; }
   /// Rows as ranks see them, routed again: they are many, and needed once.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 
 namespace moesim {
@@ -31,10 +32,10 @@ std::vector<Group> groups_over(const auto& digits, std::int64_t positions, std::
       first -= position / digit.stride % digit.size * digit.stride;
     }
     if (first == position) {
-      group_of[static_cast<std::size_t>(position)] = groups.size();
+      at(group_of, position) = groups.size();
       groups.emplace_back();
     }
-    groups[group_of[static_cast<std::size_t>(first)]].push_back(static_cast<std::uint32_t>(position));
+    groups[at(group_of, first)].push_back(static_cast<std::uint32_t>(position));
   }
   return groups;
 }
@@ -105,7 +106,7 @@ std::optional<std::string> Layout::misfit() const {
           "puts {} neighbouring devices inside the pipeline, but the {} {} ranks, {} apart, do not lie {} "
           "them "
           "in equal parts",
-          inside_pipeline_, digit.size, axis_names[static_cast<std::size_t>(digit.axis)], digit.stride,
+          inside_pipeline_, digit.size, at(axis_names, digit.axis), digit.stride,
           digit.inside_pipeline ? "inside" : "across");
     }
   }

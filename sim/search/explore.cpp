@@ -2,9 +2,8 @@
 #include <algorithm>
 
 #include "models/base/error.hpp"
-#include "sim/read/fit.hpp"
+#include "sim/read/rules.hpp"
 #include "sim/search/space.hpp"
-#include "sim/work/fold.hpp"
 
 namespace moesim {
 namespace {
@@ -48,30 +47,25 @@ class Explorer {
   std::uint64_t below_recompute() const { return space_.schedules.size() * space_.syncs.size(); }
   void cut(CutRule rule, std::uint64_t count) { explored_.cut[static_cast<std::size_t>(rule)] += count; }
 
-  /// Whether a rule cuts all that have these sizes of attention.
-  bool cuts_attention(CutRule& rule) {
+  /// The rule that cuts all that have these sizes of attention.
+  std::optional<CutRule> cuts_attention() {
     const std::int64_t devices = scenario().fabric().device_count();
-    const std::int64_t product = at_.sizes.pipeline * at_.sizes.tensor * at_.sizes.context;
-    const std::int64_t pieces = at_.sizes.tensor * (at_.sizes.context > 1 ? 2 * at_.sizes.context : 1);
-    const std::vector<Layer>& layers = scenario().model.layers;
-    const auto no_heads = [&](const Layer& layer) { return layer.attention.heads % at_.sizes.tensor != 0; };
-    if (devices % product != 0) return rule = CutRule::devices, true;
-    at_.sizes.data = devices / product;
+    Sizes& sizes = at_.sizes;
+    if (divides_devices(devices, sizes)) return CutRule::devices;
+    sizes.data = devices / (sizes.pipeline * sizes.tensor * sizes.context);
     const std::vector<std::int64_t>& data = space_.data;
-    if (!data.empty() && std::find(data.begin(), data.end(), at_.sizes.data) == data.end())
-      return rule = CutRule::data, true;
-    if (std::any_of(layers.begin(), layers.end(), no_heads)) return rule = CutRule::model, true;
-    if (scenario().batch.sequence_length % pieces != 0) return rule = CutRule::sequence, true;
-    if (at_.sizes.pipeline > static_cast<std::int64_t>(layers.size())) return rule = CutRule::stages, true;
-    return false;
+    if (!data.empty() && std::find(data.begin(), data.end(), sizes.data) == data.end()) return CutRule::data;
+    if (divides_heads(scenario().model, sizes)) return CutRule::model;
+    if (divides_tokens_of(scenario().batch, sizes)) return CutRule::sequence;
+    if (sizes.pipeline > std::ssize(scenario().model.layers)) return CutRule::stages;
+    return {};
   }
 
   void attention(std::uint64_t number) {
     const std::size_t experts = space_.expert.size();
     const std::size_t parts = space_.expert_tensor.size();
-    CutRule rule{};
-    if (cuts_attention(rule))
-      return cut(rule, experts * parts * space_.placements.size() * below_placement());
+    if (const std::optional<CutRule> rule = cuts_attention())
+      return cut(*rule, experts * parts * space_.placements.size() * below_placement());
     for (std::size_t e = 0; e < experts; ++e) {
       for (std::size_t x = 0; x < parts; ++x) {
         at_.sizes.expert = space_.expert[e];
@@ -81,23 +75,19 @@ class Explorer {
     }
   }
 
-  bool cuts_experts(CutRule& rule) const {
-    const Sizes& sizes = at_.sizes;
-    if (sizes.stage_devices() % (sizes.expert * sizes.expert_tensor) != 0)
-      return rule = CutRule::devices, true;
-    if (!has_experts_ && sizes.expert * sizes.expert_tensor > 1) return rule = CutRule::model, true;
-    for (const Layer& layer : scenario().model.layers) {
-      if (!layer.is_moe) continue;
-      const std::int64_t slots = layer.experts.count + scenario().redundant_experts;
-      if (slots % sizes.expert != 0 || layer.experts.width % sizes.expert_tensor != 0)
-        return rule = CutRule::model, true;
-    }
-    return false;
+  /// The rule that cuts all that have these sizes of experts.
+  std::optional<CutRule> cuts_experts() const {
+    const Model& model = scenario().model;
+    if (divides_stage(at_.sizes)) return CutRule::devices;
+    if (has_experts_to_spread(model, at_.sizes) ||
+        divides_slots(model, scenario().redundant_experts, at_.sizes) || divides_columns(model, at_.sizes))
+      return CutRule::model;
+    return {};
   }
 
   void division(std::uint64_t number) {
-    CutRule rule{};
-    if (cuts_experts(rule)) return cut(rule, space_.placements.size() * below_placement());
+    if (const std::optional<CutRule> rule = cuts_experts())
+      return cut(*rule, space_.placements.size() * below_placement());
     std::vector<Layout> before;
     for (std::size_t p = 0; p < space_.placements.size(); ++p) {
       at_.placement = p;
@@ -106,7 +96,7 @@ class Explorer {
       const auto is_same = [&](const Layout& other) { return layout.lays_as(other, has_experts_); };
       if (std::any_of(before.begin(), before.end(), is_same)) {
         cut(CutRule::same_placement, below_placement());
-      } else if (!fits(layout)) {
+      } else if (fits_groups(scenario(), layout)) {
         cut(CutRule::placement, below_placement());
       } else {
         before.push_back(layout);
@@ -115,27 +105,18 @@ class Explorer {
     }
   }
 
-  bool fits(const Layout& layout) const {
-    if (layout.misfit()) return false;
-    const Sizes& sizes = layout.sizes();
-    if (scenario().divides_tokens(sizes) || !has_experts_) return true;
-    return sizes.expert_tensor == sizes.tensor && layout.expert_tensor_groups() == layout.tensor_groups();
-  }
-
   void microbatches(const Division& division, std::uint64_t number) {
     const DivisionGroups groups = tables_.groups(division);
     for (std::size_t i = 0; i < space_.microbatch.size(); ++i) {
       at_.microbatch = space_.microbatch[i];
-      const std::int64_t at_once = at_.sizes.data * at_.microbatch;
-      const Batch& batch = scenario().batch;
-      if (batch.sequences % at_once != 0 || at_.microbatch > most_tokens / batch.sequence_length) {
+      Batch batch = scenario().batch;
+      batch.microbatch = at_.microbatch;
+      if (divides_sequences(batch, at_.sizes) || limits_tokens(batch)) {
         cut(CutRule::batch, below_microbatch());
         continue;
       }
-      const std::int64_t count = batch.sequences / at_once;
-      const double tasks =
-          10.0 * static_cast<double>(count) * static_cast<double>(scenario().model.layers.size());
-      if (count > most_microbatches || tasks > most_tasks) {
+      const std::int64_t count = batch.sequences / (at_.sizes.data * at_.microbatch);
+      if (limits_microbatches(batch, at_.sizes) || limits_tasks(1, count, scenario().model)) {
         cut(CutRule::tasks, below_microbatch());
         continue;
       }

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "models/base/grouped.hpp"
+#include "sim/report/fact.hpp"
 #include "sim/report/plan.hpp"
-#include "sim/write/csv_cell.hpp"
 
 namespace moesim {
 namespace {
@@ -85,13 +85,16 @@ Agreement agreement_of(const SearchResult& result) {
 std::string plan_line(std::size_t place, const FoundPlan& plan) {
   if (!plan.report) return fmt::format("{:>3}  failed: {}\n", place, plan.error);
   const Report& report = *plan.report;
-  return fmt::format("{:>3}  {:>9}  {:>5.1f} %  {:>8}  {:>6.1f} %  {:>+6.1f} %  {}\n", place,
-                     print(report.step_time), 100 * report.mfu(), print(report.memory_peak()),
+  return fmt::format("{:>3}  {:>9}  {:>7}  {:>8}  {:>6.1f} %  {:>+6.1f} %  {}\n", place,
+                     print("step_time_s", report), print("mfu", report), print("peak_memory", report),
                      100 * report.bubble_mean,
                      100 * (plan.estimated_seconds / to_seconds(report.step_time) - 1), print(plan));
 }
 
-constexpr std::string_view plan_header = "     step time      MFU    memory    bubble  estimate  plan\n";
+std::string plan_header() {
+  return fmt::format("{:>3}  {:>9}  {:>7}  {:>8}  {:>8}  {:>8}  plan\n", "", fact("step_time_s").headed(),
+                     fact("mfu").headed(), "memory", fact("bubble_mean").headed(), "estimate");
+}
 
 std::string cuts(const SearchResult& result) {
   std::string text;
@@ -106,17 +109,16 @@ std::string cuts(const SearchResult& result) {
 
 /// Another plan's parts against the winner's.
 std::string contrast(std::string_view called, const FoundPlan& winner, const FoundPlan& other) {
-  const auto line = [](std::string_view name, Time first, Time second) {
-    return fmt::format("  {:<22}{:>10}  {:>10}  {:>+9.1f} ms\n", name, print(first), print(second),
-                       to_seconds(second - first) * 1e3);
+  const auto line = [&](std::string_view name, std::string_view label) {
+    const Report& first = *winner.report;
+    const Report& second = *other.report;
+    return fmt::format("  {:<22}{:>10}  {:>10}  {:>+9.1f} ms\n", label, print(name, first),
+                       print(name, second), (number(name, second) - number(name, first)) * 1e3);
   };
-  const Breakdown& a = winner.report->breakdown;
-  const Breakdown& b = other.report->breakdown;
-  return fmt::format("  {:<22}{:>10}  {:>10}  {:>12}\n", "", "winner", called, "more") +
-         line("compute", a.compute, b.compute) +
-         line("exposed communication", a.exposed_communication, b.exposed_communication) +
-         line("bubble", a.bubble, b.bubble) + line("optimizer", a.optimizer, b.optimizer) +
-         line("step", winner.report->step_time, other.report->step_time);
+  std::string text = fmt::format("  {:<22}{:>10}  {:>10}  {:>12}\n", "", "winner", called, "more");
+  for (const std::string_view name : {"compute_s", "exposed_communication_s", "bubble_s", "optimizer_s"})
+    text += line(name, fact(name).label);
+  return text + line("step_time_s", "step");
 }
 
 /// Where the scenario's own plan stands, and what is between it and the winner.
@@ -130,11 +132,11 @@ std::string own_plan(const SearchResult& result) {
   if (!own.outside.empty())
     text += fmt::format("  outside of what is tried: {}\n", fmt::join(own.outside, ", "));
   if (!fits(result, own.plan))
-    text += fmt::format("  does not fit: {}, the limit is {}\n", print(own.plan.report->memory_peak()),
+    text += fmt::format("  does not fit: {}, the limit is {}\n", print("peak_memory", *own.plan.report),
                         print(result.memory_limit));
   if (own.place == 1) return text;
   if (result.fitting > 0) return text + contrast("own", result.simulated.front(), own.plan);
-  return text + fmt::format("  step {}\n", print(own.plan.report->step_time));
+  return text + fmt::format("  step {}\n", print("step_time_s", *own.plan.report));
 }
 
 }  // namespace
@@ -171,14 +173,14 @@ std::string print(const FoundPlan& plan) {
       .placement = plan.placement});
 }
 
-std::string write_text(const SearchResult& result, std::size_t top) {
+std::string search_text(const SearchResult& result, std::size_t top) {
   std::string text = result.title.empty() ? std::string() : result.title + "\n";
   text += fmt::format("{}\n\n{} candidates, memory limit {}\n", result.on,
                       grouped(static_cast<double>(result.candidates)), print(result.memory_limit));
   for (const std::string& axis : result.tried) text += fmt::format("  {}\n", axis);
   text += "\nCut, each by the first rule that holds\n" + cuts(result);
   if (result.simulated.empty()) return text + own_plan(result);
-  text += fmt::format("\nThe best of {} that were simulated\n{}", result.simulated.size(), plan_header);
+  text += fmt::format("\nThe best of {} that were simulated\n{}", result.simulated.size(), plan_header());
   for (std::size_t i = 0; i < std::min(top, result.fitting); ++i)
     text += plan_line(i + 1, result.simulated[i]);
   std::size_t failed = 0;
@@ -191,7 +193,8 @@ std::string write_text(const SearchResult& result, std::size_t top) {
   if (result.same > 0)
     text += fmt::format("     {} more turned out to be one of these under another name\n", result.same);
   if (result.fitting == 0) return text + own_plan(result);
-  text += fmt::format("\nTime against memory: no simulated plan is both faster and smaller\n{}", plan_header);
+  text +=
+      fmt::format("\nTime against memory: no simulated plan is both faster and smaller\n{}", plan_header());
   for (const std::size_t i : result.front) text += plan_line(i + 1, result.simulated[i]);
   const Agreement& agreement = result.agreement;
   text += fmt::format(
@@ -211,33 +214,10 @@ std::string write_text(const SearchResult& result, std::size_t top) {
   return text;
 }
 
-std::string write_csv(const SearchResult& result) {
-  std::string text =
-      "pipeline,tensor,context,data,expert,expert_tensor,microbatch,schedule,chunks,recompute,gradient_sync,"
-      "placement,estimated_step_time_s,estimated_memory,step_time_s,mfu,bubble_fraction,peak_memory,fits,"
-      "error,bubble_mean,plan,own\n";
-  const auto add = [&](const FoundPlan& plan, bool is_own) {
-    const Sizes& s = plan.sizes;
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},", s.pipeline, s.tensor, s.context, s.data,
-                        s.expert, s.expert_tensor, plan.microbatch, plan.schedule,
-                        plan.chunks > 0 ? fmt::format("{}", plan.chunks) : "", fmt::join(plan.recompute, "+"),
-                        plan.gradient_sync, fmt::join(plan.placement, "+"));
-    text += plan.estimated_seconds > 0
-                ? fmt::format("{},{:.0f},", plan.estimated_seconds, plan.estimated_memory)
-                : std::string(",,");
-    std::string error = plan.error;
-    std::replace(error.begin(), error.end(), '"', '\'');
-    text += plan.report
-                ? fmt::format("{},{},{},{},{},,{},", to_seconds(plan.report->step_time), plan.report->mfu(),
-                              plan.report->bubble_fraction, plan.report->memory_peak().count,
-                              fits(result, plan) ? "true" : "false", plan.report->bubble_mean)
-                : fmt::format(",,,,,\"{}\",,", error);
-    text += csv_cell(print(plan)) + (is_own ? ",true\n" : ",false\n");
-  };
-  for (std::size_t i = 0; i < result.simulated.size(); ++i)
-    add(result.simulated[i], i + 1 == result.own.place);
-  if (result.own.place == 0) add(result.own.plan, true);
-  return text;
+Told tell(const SearchResult& result, std::size_t top) {
+  return {.text = [&result, top] { return search_text(result, top); },
+          .json = [&result] { return search_value(result); },
+          .table = [&result] { return search_table(result); }};
 }
 
 }  // namespace moesim

@@ -10,6 +10,7 @@
 
 #include "sim/report/report.hpp"
 #include "sim/scenario/layout.hpp"
+#include "sim/write/writer.hpp"
 
 namespace moesim {
 
@@ -108,10 +109,14 @@ void judge(SearchResult& result);
 /// "PP 16 x EP 64 x DP 128, dualpipe, ..."; sizes of 1 are left out.
 std::string print(const FoundPlan& plan);
 
-/// For people; `top` plans. JSON has schema "moesim.search/1", CSV a row for each simulated plan.
-std::string write_text(const SearchResult& result, std::size_t top);
-std::string write_json(const SearchResult& result);
-std::string write_csv(const SearchResult& result);
+/// For people: `top` plans, the front, and why others lost.
+std::string search_text(const SearchResult& result, std::size_t top);
+/// Schema "moesim.search/1".
+Value search_value(const SearchResult& result);
+/// A row for each simulated plan, and one for the scenario's own.
+Table search_table(const SearchResult& result);
+/// These three forms.
+Told tell(const SearchResult& result, std::size_t top);
 /// Time against memory of the simulated plans, with the front numbered as in the text.
 std::string draw_svg(const SearchResult& result);
 

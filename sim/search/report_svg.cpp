@@ -32,7 +32,8 @@ class FrontDrawing {
       times.push_back(to_seconds(own->step_time));
       sizes.push_back(gigabytes(own->memory_peak()));
     }
-    if (!times.empty()) unit_ = unit_of(*std::max_element(times.begin(), times.end()));
+    if (!times.empty())
+      unit_ = unit_for(fact("step_time_s").unit, *std::max_element(times.begin(), times.end()));
     for (double& time : times) time *= unit_.scale;
     across_ = scale_of(times, false);
     up_ = scale_of(sizes, true);
@@ -56,13 +57,6 @@ class FrontDrawing {
   }
 
  private:
-  struct Unit {
-    const char* name = "s";
-    double scale = 1;
-  };
-  static Unit unit_of(double seconds) {
-    return seconds >= 1 ? Unit{"s", 1} : seconds >= 1e-3 ? Unit{"ms", 1e3} : Unit{"us", 1e6};
-  }
   static double gigabytes(Bytes bytes) { return static_cast<double>(bytes.count) / 1e9; }
   double x_of(const FoundPlan& plan) const {
     return left + width * across_.place(unit_.scale * to_seconds(plan.report->step_time));
@@ -86,7 +80,8 @@ class FrontDrawing {
     }
     svg.write("<rect class=\"frame\" x=\"{}\" y=\"{:.1f}\" width=\"{}\" height=\"{}\"/>\n", left, top_, width,
               height);
-    svg.text(left + width / 2, top_ + height + 36, fmt::format("step time ({})", unit_.name), "middle");
+    svg.text(left + width / 2, top_ + height + 36,
+             fmt::format("{} ({})", fact("step_time_s").label, unit_.name), "middle");
     svg.write(
         "<text transform=\"translate(18 {:.1f}) rotate(-90)\" text-anchor=\"middle\">memory (GB)</text>\n",
         top_ + height / 2);
@@ -102,7 +97,7 @@ class FrontDrawing {
     svg.write(
         "<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"><title>{}: {}, {}</title></circle>\n",
         look, x_of(plan), y_of(plan.report->memory_peak()), radius, escaped(print(plan)),
-        print(plan.report->step_time), print(plan.report->memory_peak()));
+        print("step_time_s", *plan.report), print("peak_memory", *plan.report));
   }
 
   /// Steps: with more memory than a plan of the front takes nothing is faster until the next one.
@@ -138,7 +133,7 @@ class FrontDrawing {
   const SearchResult& result_;
   std::vector<std::string> title_, below_title_;
   double top_ = 0;
-  Unit unit_;
+  PlotUnit unit_{"s", 1};
   PlotScale across_, up_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "models/config/values.hpp"
 #include "sim/read/parts.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/report/plan.hpp"
@@ -17,25 +18,8 @@
 namespace moesim {
 namespace {
 
-Value text(const std::string& word) {
-  Value value{.kind = Value::Kind::text, .origin = "search"};
-  value.text = word;
-  return value;
-}
-
-Value integer(std::int64_t number) {
-  Value value{.kind = Value::Kind::integer, .origin = "search"};
-  value.integer = number;
-  value.number = static_cast<double>(number);
-  return value;
-}
-
-template <class T>
-Value list(const std::vector<T>& items, auto make) {
-  Value value{.kind = Value::Kind::list, .origin = "search"};
-  for (const T& item : items) value.items.push_back(make(item));
-  return value;
-}
+/// What the search sets says so in errors.
+constexpr std::string_view origin = "search";
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -44,16 +28,16 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 /// The scenario with sizes that fit any cluster and batch, so that it can be made; tables overwrite them.
 Scenario base_of(Value document, const Batch& batch) {
   for (const std::string key : {"pipeline", "tensor", "context", "expert", "expert_tensor"})
-    apply_override(document, {.key = "parallelism." + key, .value = integer(1)});
+    apply_override(document, {.key = "parallelism." + key, .value = value_of(1, origin)});
   Value* parallelism = document.find("parallelism");
   std::erase_if(parallelism->members, [](const auto& member) { return member.first == "layers_per_stage"; });
-  apply_override(document, {.key = "schedule.kind", .value = text("1f1b")});
-  apply_override(document, {.key = "batch.microbatch", .value = integer(1)});
+  apply_override(document, {.key = "schedule.kind", .value = value_of("1f1b", origin)});
+  apply_override(document, {.key = "batch.microbatch", .value = value_of(1, origin)});
   const Value whole = document;
   Reader reader(whole, "");
   Reader cluster = reader.part("cluster", "devices and fabric");
   const std::int64_t devices = read_cluster(cluster).fabric.device_count();
-  apply_override(document, {.key = "batch.sequences", .value = integer(devices)});
+  apply_override(document, {.key = "batch.sequences", .value = value_of(devices, origin)});
   Scenario base = read_scenario(document);
   base.batch = batch;
   return base;
@@ -79,18 +63,18 @@ Value with_plan(Value document, const FoundPlan& plan) {
     apply_override(document, {.key = key, .value = std::move(value)});
   };
   const Sizes& sizes = plan.sizes;
-  set("parallelism.pipeline", integer(sizes.pipeline));
-  set("parallelism.tensor", integer(sizes.tensor));
-  set("parallelism.context", integer(sizes.context));
-  set("parallelism.expert", integer(sizes.expert));
-  set("parallelism.expert_tensor", integer(sizes.expert_tensor));
-  set("parallelism.placement", list(plan.placement, text));
-  set("parallelism.layers_per_stage", list(plan.layers_per_stage, integer));
-  set("batch.microbatch", integer(plan.microbatch));
-  set("schedule.kind", text(plan.schedule));
-  if (plan.chunks > 0) set("schedule.chunks", integer(plan.chunks));
-  set("recompute", list(plan.recompute, text));
-  set("gradient_sync.kind", text(plan.gradient_sync));
+  set("parallelism.pipeline", value_of(sizes.pipeline, origin));
+  set("parallelism.tensor", value_of(sizes.tensor, origin));
+  set("parallelism.context", value_of(sizes.context, origin));
+  set("parallelism.expert", value_of(sizes.expert, origin));
+  set("parallelism.expert_tensor", value_of(sizes.expert_tensor, origin));
+  set("parallelism.placement", list_of(plan.placement, origin));
+  set("parallelism.layers_per_stage", list_of(plan.layers_per_stage, origin));
+  set("batch.microbatch", value_of(plan.microbatch, origin));
+  set("schedule.kind", value_of(plan.schedule, origin));
+  if (plan.chunks > 0) set("schedule.chunks", value_of(plan.chunks, origin));
+  set("recompute", list_of(plan.recompute, origin));
+  set("gradient_sync.kind", value_of(plan.gradient_sync, origin));
   std::erase_if(document.members, [](const auto& member) { return member.first == "search"; });
   return document;
 }
@@ -202,8 +186,8 @@ Search search(const SearchRequest& request) {
   judge(result);
   if (result.fitting == 0) return search;
   search.winner = whole_document(with_plan(document, result.simulated.front()));
-  search.winner.set("about", text(fmt::format("{}: {}", result.title.empty() ? "moesim search" : result.title,
-                                              print(result.simulated.front()))));
+  const std::string title = result.title.empty() ? "moesim search" : result.title;
+  search.winner.set("about", value_of(fmt::format("{}: {}", title, print(result.simulated.front())), origin));
   return search;
 }
 

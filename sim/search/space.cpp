@@ -7,6 +7,7 @@
 
 #include "models/base/error.hpp"
 #include "models/config/document.hpp"
+#include "models/config/values.hpp"
 #include "sim/read/parts.hpp"
 
 namespace moesim {
@@ -26,15 +27,9 @@ std::vector<std::int64_t> powers_of_two(std::int64_t most) {
   return all;
 }
 
-Value text(const std::string& word) {
-  Value value{.kind = Value::Kind::text, .origin = "search"};
-  value.text = word;
-  return value;
-}
-
 /// The part of the document with another kind: its other keys stay where the kind is its own.
 Value part_with_kind(Value document, const std::string& part, const std::string& kind) {
-  apply_override(document, {.key = part + ".kind", .value = text(kind)});
+  apply_override(document, {.key = part + ".kind", .value = value_of(kind, "search")});
   return *document.find(part);
 }
 
@@ -68,12 +63,7 @@ void add_schedules(const Value& document, const SearchBounds& bounds, SearchSpac
     drop_repeated(chunks);
     for (const std::int64_t count : chunks) {
       Value part = part_with_kind(document, "schedule", kind);
-      if (count > 0) {
-        Value value{.kind = Value::Kind::integer, .origin = "search"};
-        value.integer = count;
-        value.number = static_cast<double>(count);
-        part.set("chunks", value);
-      }
+      if (count > 0) part.set("chunks", value_of(count, "search"));
       Reader reader(part, "schedule");
       space.schedules.push_back({kind, count, make_member(reader, schedules(), "pipeline schedule")});
     }
@@ -112,7 +102,7 @@ std::string kind_of(const Value& document, const std::string& part, std::string 
   const Value* place = copy.find(part);
   if (place == nullptr) return otherwise;
   if (place->kind == Value::Kind::text) {  // a file: opened in place
-    apply_override(copy, {.key = part + ".about", .value = text("")});
+    apply_override(copy, {.key = part + ".about", .value = value_of("", "search")});
     place = copy.find(part);
   }
   const Value* kind = place->find("kind");
@@ -193,12 +183,12 @@ std::vector<std::string> SearchSpace::describe() const {
 SearchSpace search_space(const Value& document, const Scenario& base) {
   SearchBounds bounds;
   if (const Value* part = document.find("search"); part != nullptr) {
-    Value holder{.kind = Value::Kind::object, .origin = document.origin};
+    Value holder = empty_object(document.origin);
     holder.set("search", *part);
     Reader reader(holder, "");
     bounds = read_search_bounds(reader.part("search", "what may be chosen"));
   } else {
-    Value empty{.kind = Value::Kind::object, .origin = document.origin};
+    const Value empty = empty_object(document.origin);
     bounds = read_search_bounds(Reader(empty, "search"));
   }
   SearchSpace space;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 
 #include "models/base/error.hpp"
@@ -13,38 +12,48 @@
 namespace moesim {
 namespace {
 
-/// Keys of a report that hold numbers, or objects and lists of them (docs/interface.md).
-constexpr std::array numbers{"step_time_s",
-                             "tokens_per_s",
-                             "tokens_per_s_per_device",
-                             "model_flops_per_token",
-                             "tflops_per_device",
-                             "mfu",
-                             "mfu_causal",
-                             "mfu_whole"};
-constexpr std::array holders{"parameters",    "pipeline",       "breakdown_s", "passes_s", "steps",
-                             "communication", "gradient_parts", "routing",     "memory",   "goodput",
-                             "repeat",        "critical_path",  "engine"};
-constexpr std::array more_is_better{
-    "tokens_per_s", "tokens_per_s_per_device", "tflops_per_device", "mfu", "mfu_causal", "mfu_whole",
-    "goodput"};
-
-bool has(const auto& names, const std::string& name) {
+bool has(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-Dimension dimension_of(const std::vector<std::string>& path) {
-  const std::string& last = path.back();
-  const auto lies_in = [&](const char* name) {
-    return std::find(path.begin(), path.end() - 1, name) != path.end() - 1;
+/// Whether a fact is a number by itself.
+bool is_number(const Fact& fact) {
+  return fact.unit != Unit::text && fact.unit != Unit::rows && fact.unit != Unit::flag;
+}
+
+/// The parts of a report that hold facts, or rows of their own.
+std::vector<std::string> holders() {
+  std::vector<std::string> names;
+  for (const Fact& fact : facts()) {
+    const std::string part(fact.path.substr(0, fact.path.find('.')));
+    const bool holds = part != fact.path || fact.unit == Unit::rows;
+    if (holds && !has(names, part)) names.push_back(part);
+  }
+  return names;
+}
+
+/// Facts that go by a name: those that runs are compared by, and those outside of all parts.
+std::vector<const Fact*> named_facts() {
+  std::vector<const Fact*> all;
+  const auto add = [&](const Fact& fact) {
+    if (is_number(fact) && std::find(all.begin(), all.end(), &fact) == all.end()) all.push_back(&fact);
   };
-  if (last.starts_with("tokens_per_s")) return Dimension::plain;
-  if (last.ends_with("_s") || lies_in("breakdown_s") || lies_in("passes_s") || lies_in("step_time_s"))
-    return Dimension::time;
-  if (last.ends_with("_fraction") || last.ends_with("utilization") || last.starts_with("mfu") ||
-      last == "share" || last == "bubble_mean" || last == "bubble_most")
-    return Dimension::share;
-  return path.front() == "memory" || last == "bytes" ? Dimension::size : Dimension::plain;
+  for (const std::string_view name : compared_columns()) add(fact(name));
+  for (const std::string_view name : compared_keys()) add(fact(name));
+  for (const Fact& fact : facts()) {
+    if (fact.path.find('.') == std::string_view::npos) add(fact);
+  }
+  return all;
+}
+
+/// Of a number that is no fact: of a row, or of a phase of communication.
+Unit unit_of(const std::vector<std::string>& path) {
+  const std::string& last = path.back();
+  if (last.ends_with("_s")) return Unit::seconds;
+  const bool lies_in_times = std::find(path.begin(), path.end() - 1, "step_time_s") != path.end() - 1;
+  if (lies_in_times) return Unit::seconds;
+  if (last.ends_with("utilization") || last == "share") return Unit::share;
+  return path.front() == "memory" || last == "bytes" ? Unit::bytes : Unit::count;
 }
 
 /// "exposed communication" of {"breakdown_s", "exposed_communication"}.
@@ -56,35 +65,6 @@ std::string label_of(const std::vector<std::string>& path) {
   if (is_of_a_holder) label = path[path.size() - 2] + " " + label;
   std::replace(label.begin(), label.end(), '_', ' ');
   return label;
-}
-
-Measure column(const char* name, std::vector<std::string> path, const char* label, Dimension dimension,
-               bool more = false) {
-  return {
-      .name = name, .path = std::move(path), .label = label, .dimension = dimension, .more_is_better = more};
-}
-
-const std::vector<Measure>& columns() {
-  static const std::vector<Measure> all{
-      column("step_time_s", {"step_time_s"}, "step time", Dimension::time),
-      column("tokens_per_s_per_device", {"tokens_per_s_per_device"}, "tokens a second and device",
-             Dimension::plain, true),
-      column("mfu", {"mfu"}, "MFU", Dimension::share, true),
-      column("bubble_fraction", {"pipeline", "bubble_fraction"}, "bubble of the slowest rank",
-             Dimension::share),
-      column("exposed_communication_s", {"breakdown_s", "exposed_communication"}, "exposed communication",
-             Dimension::time),
-      column("peak_memory", {"memory", "peak"}, "peak memory", Dimension::size),
-      column("fits", {"memory", "fits"}, "fits", Dimension::plain, true)};
-  return all;
-}
-
-/// Beside the slowest rank's.
-const std::vector<Measure>& bubbles() {
-  static const std::vector<Measure> all{
-      column("bubble_mean", {"pipeline", "bubble_mean"}, "bubble, mean over ranks", Dimension::share),
-      column("bubble_most", {"pipeline", "bubble_most"}, "bubble of the most idle rank", Dimension::share)};
-  return all;
 }
 
 }  // namespace
@@ -109,38 +89,36 @@ std::optional<double> Measure::number_in(const Value& report) const {
   return value->number;
 }
 
-std::span<const Measure> table_measures() { return columns(); }
+Measure measure_of(const Fact& fact) {
+  return {.name = std::string(fact.called()),
+          .path = split(fact.path, '.'),
+          .label = std::string(fact.label),
+          .unit = fact.unit,
+          .more_is_better = fact.better == Better::higher};
+}
 
 Measure parse_measure(const std::string& name, const std::string& where) {
-  for (const Measure& measure : columns()) {
-    if (measure.name == name && name != "fits") return measure;
-  }
-  for (const Measure& measure : bubbles()) {
-    if (measure.name == name) return measure;
+  const std::vector<const Fact*> named = named_facts();
+  for (const Fact* fact : named) {
+    if (fact->called() == name) return measure_of(*fact);
   }
   const std::vector<std::string> path = split(name, '.');
-  const bool is_path = path.size() > 1 ? has(holders, path.front()) : has(numbers, name);
-  if (!is_path || has(path, "")) {
+  if (path.size() < 2 || !has(holders(), path.front()) || has(path, "")) {
     std::vector<std::string> known;
-    for (const Measure& measure : columns()) {
-      if (measure.name != "fits") known.push_back(measure.name);
-    }
-    for (const Measure& measure : bubbles()) known.push_back(measure.name);
-    for (const std::string other : numbers) {
-      if (!has(known, other)) known.push_back(other);
-    }
+    for (const Fact* fact : named) known.emplace_back(fact->called());
     const std::string near = nearest_name(name, known);
-    throw InputError(
-        where,
-        fmt::format("unknown '{}' (known: {}{})", name, fmt::join(known, ", "),
-                    near.empty() ? "" : fmt::format("; did you mean '{}'?", near)),
-        fmt::format("or the dotted path of a number in the JSON report, below {}", fmt::join(holders, ", ")));
+    throw InputError(where,
+                     fmt::format("unknown '{}' (known: {}{})", name, fmt::join(known, ", "),
+                                 near.empty() ? "" : fmt::format("; did you mean '{}'?", near)),
+                     fmt::format("or the dotted path of a number in the JSON report, below {}",
+                                 fmt::join(holders(), ", ")));
   }
+  const Fact* fact = path.front() == "goodput" ? nullptr : find_fact(name);
   return {.name = name,
           .path = path,
           .label = label_of(path),
-          .dimension = dimension_of(path),
-          .more_is_better = has(more_is_better, path.back())};
+          .unit = fact != nullptr ? fact->unit : unit_of(path),
+          .more_is_better = fact != nullptr && fact->better == Better::higher};
 }
 
 }  // namespace moesim

@@ -1,25 +1,21 @@
 // A number in the report of a run, by its name: a column of a sweep's table, or what a picture shows.
 #pragma once
 
-#include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "models/config/value.hpp"
+#include "sim/report/fact.hpp"
 
 namespace moesim {
-
-/// What a number counts; decides its unit in a picture.
-enum class Dimension : std::uint8_t { plain, time, size, share };
 
 /// A key of the JSON report, and how people write it.
 struct Measure {
   std::string name;               ///< as a column has it
   std::vector<std::string> path;  ///< down the report; a number picks an item of a list
   std::string label;              ///< "bubble"
-  Dimension dimension = Dimension::plain;
+  Unit unit = Unit::count;
   bool more_is_better = false;
 
   /// The value in a report (JSON); null where it does not apply.
@@ -28,11 +24,11 @@ struct Measure {
   std::optional<double> number_in(const Value& report) const;
 };
 
-/// The columns of a sweep's table: step_time_s, ..., fits.
-std::span<const Measure> table_measures();
+/// A fact as it stands in the JSON report.
+Measure measure_of(const Fact& fact);
 
-/// The measure of that name: a column of numbers, or any key of the report by its dotted path, as
-/// `communication.dispatch.busy_s`. Throws InputError, naming `where`, for what no report can have.
+/// The measure of that name: a fact that runs are compared by, or any key of the report by its dotted path,
+/// as `communication.dispatch.busy_s`. Throws InputError, naming `where`, for what no report can have.
 Measure parse_measure(const std::string& name, const std::string& where);
 
 }  // namespace moesim

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "models/config/values.hpp"
+
 namespace moesim {
 
 PointResult SweptPoints::of(std::size_t point) const {
@@ -10,9 +12,7 @@ PointResult SweptPoints::of(std::size_t point) const {
 }
 
 Results open_results(const SweepPlan& plan, const std::string& path) {
-  Value keys{.kind = Value::Kind::list};
-  for (const std::string& key : plan.keys) keys.items.push_back({.kind = Value::Kind::text, .text = key});
-  return Results(path, plan.base, one_line(keys));
+  return Results(path, plan.base, one_line(list_of(plan.keys)));
 }
 
 /// One sweep on its way.

@@ -8,6 +8,7 @@
 
 #include "sim/sweep/sweep_plan.hpp"
 #include "sim/sweep/workers.hpp"
+#include "sim/write/writer.hpp"
 
 namespace moesim {
 
@@ -46,10 +47,10 @@ using SweepWatch = std::function<bool(const SweepProgress& progress, const Swept
 /// cannot be kept: what came before is.
 SweptPoints sweep(const SweepPlan& plan, Results& results, Workers& workers, const SweepWatch& watch);
 
-/// The keys, then step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, exposed_communication_s,
-/// peak_memory, fits, error, bubble_mean, plan; a row for each finished point. What does not apply is empty.
-std::string write_csv(const SweptPoints& points);
-/// A line of JSON for each finished point: values, scenario, and report or error.
-std::string write_json_lines(const SweptPoints& points);
+/// The finished points.
+/// Table: the keys, the columns that are compared, error, those that came later, plan. What does not apply is
+/// empty.
+/// JSON, a line for each: values, scenario, and report or error.
+Told tell(const SweptPoints& points);
 
 }  // namespace moesim

@@ -10,9 +10,11 @@
 #include "models/base/file.hpp"
 #include "models/base/hash.hpp"
 #include "models/config/unknown_key.hpp"
+#include "models/config/values.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/run/compare.hpp"
 #include "sim/run/simulate.hpp"
+#include "sim/write/report.hpp"
 
 namespace moesim {
 namespace {
@@ -39,7 +41,7 @@ std::map<std::string, std::string> contents_of(const std::vector<ZippedKeys>& ax
   for (const ZippedKeys& axis : axes) {
     for (const VariedKey& varied : axis) {
       for (const Value& value : varied.values) {
-        Value part{.kind = Value::Kind::object};
+        Value part = empty_object();
         part.set("value", value);
         const std::string closed = one_line(part);
         if (const std::string open = whole(std::move(part)); open != closed)
@@ -71,7 +73,7 @@ bool knows_keys(const SweepPlan& plan, std::size_t point) {
 
 /// The report without the time that the simulation took, which differs from start to start.
 std::string report_of(const Scenario& scenario) {
-  Value report = parse_json(write_report_json(simulate(scenario).report), "report");
+  Value report = report_value(simulate(scenario).report);
   if (Value* engine = report.find("engine"))
     std::erase_if(engine->members, [](const auto& member) { return member.first == "wall_s"; });
   return one_line(report);
@@ -117,15 +119,15 @@ SweepPlan plan_sweep(const SweepRequest& request, std::string text) {
 }
 
 std::string choice_of(const SweepPlan& plan, std::size_t point) {
-  Value list{.kind = Value::Kind::list};
+  Value list = empty_list();
   list.items = plan.points[point];
   if (plan.contents.empty()) return one_line(list);
   for (std::size_t i = 0; i < plan.keys.size(); ++i) {
     const auto content = plan.contents.find(named(plan.keys[i], list.items[i]));
     if (content == plan.contents.end()) continue;
-    Value both{.kind = Value::Kind::object};
+    Value both = empty_object();
     both.set("value", std::move(list.items[i]));
-    both.set("content", {.kind = Value::Kind::text, .text = content->second});
+    both.set("content", value_of(content->second));
     list.items[i] = std::move(both);
   }
   return one_line(list);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -94,26 +93,6 @@ Arrangement arrange(const SweepPlan& plan) {
   return all;
 }
 
-/// A measure's unit for values up to that size, and what to multiply them with.
-std::pair<std::string, double> unit_for(Dimension dimension, double most) {
-  struct Unit {
-    const char* name;
-    double size;
-  };
-  static constexpr std::array times{Unit{"s", 1}, Unit{"ms", 1e-3}, Unit{"us", 1e-6}, Unit{"ns", 1e-9}};
-  static constexpr std::array sizes{Unit{"TB", 1e12}, Unit{"GB", 1e9}, Unit{"MB", 1e6}, Unit{"kB", 1e3},
-                                    Unit{"B", 1}};
-  const auto pick = [&](const auto& units) -> std::pair<std::string, double> {
-    for (const Unit& unit : units) {
-      if (most >= unit.size) return {unit.name, 1 / unit.size};
-    }
-    return {units.back().name, 1 / units.back().size};
-  };
-  if (dimension == Dimension::share) return {"%", 100};
-  if (dimension == Dimension::plain) return {"", 1};
-  return dimension == Dimension::time ? pick(times) : pick(sizes);
-}
-
 /// What a picture shows of each point.
 struct Shown {
   PlotQuantity quantity;
@@ -122,7 +101,7 @@ struct Shown {
 };
 
 Shown shown(const SweptPoints& points, const Measure& measure) {
-  const Measure fits{.name = {}, .path = {"memory", "fits"}, .label = {}};
+  const Measure fits = measure_of(fact("fits"));
   Shown result{.quantity = {.label = measure.label, .unit = {}, .more_is_better = measure.more_is_better},
                .values = {},
                .plan = {}};
@@ -141,10 +120,10 @@ Shown shown(const SweptPoints& points, const Measure& measure) {
   if (!is_there)
     throw InputError("--plot", fmt::format("no point of this sweep has the number '{}'", measure.name));
   result.plan = common_plan(plans);
-  const auto [unit, scale] = unit_for(measure.dimension, most);
-  result.quantity.unit = unit;
+  const PlotUnit unit = unit_for(measure.unit, most);
+  result.quantity.unit = unit.name;
   for (PlotValue& value : result.values) {
-    if (value.number) *value.number *= scale;
+    if (value.number) *value.number *= unit.scale;
   }
   return result;
 }

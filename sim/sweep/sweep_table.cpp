@@ -1,61 +1,74 @@
 // A sweep's points as a table and as lines of JSON.
-#include <fmt/format.h>
-
+#include "models/config/values.hpp"
 #include "sim/sweep/measure.hpp"
 #include "sim/sweep/sweep.hpp"
-#include "sim/write/csv_cell.hpp"
 
 namespace moesim {
 namespace {
 
-std::string cell(const Value& value) {
-  return csv_cell(value.kind == Value::Kind::text ? value.text : one_line(value));
+/// As the report has it, to the digit.
+TableCell copied(const Value* value) {
+  if (value == nullptr) return {};
+  return {value->kind == Value::Kind::text ? value->text : one_line(*value)};
+}
+
+std::vector<TableCell> row_of(const std::vector<Value>& values, const PointResult& result) {
+  std::vector<TableCell> row;
+  for (const Value& value : values) row.push_back(copied(&value));
+  const Value report = result.report.empty() ? Value{} : parse_json(result.report, "report of a point");
+  const auto add = [&](std::span<const std::string_view> names) {
+    for (const std::string_view name : names) row.push_back(copied(measure_of(fact(name)).in(report)));
+  };
+  add(compared_columns());
+  row.push_back({result.error});
+  add(later_columns());
+  row.push_back(copied(report.find("plan")));
+  return row;
+}
+
+Table table_of(const SweptPoints& points) {
+  const SweepPlan& plan = points.plan();
+  Table table{.columns = plan.keys};
+  const auto add = [&](std::span<const std::string_view> names) {
+    table.columns.insert(table.columns.end(), names.begin(), names.end());
+  };
+  add(compared_columns());
+  table.columns.emplace_back("error");
+  add(later_columns());
+  table.columns.emplace_back("plan");
+  for (std::size_t point = 0; point < plan.points.size(); ++point) {
+    const PointResult result = points.of(point);
+    if (result.is_known()) table.rows.push_back(row_of(plan.points[point], result));
+  }
+  return table;
+}
+
+Value line_of(const SweptPoints& points, std::size_t point, const PointResult& result) {
+  const SweepPlan& plan = points.plan();
+  Value values = empty_object();
+  for (std::size_t i = 0; i < plan.keys.size(); ++i) values.set(plan.keys[i], plan.points[point][i]);
+  Value line = empty_object();
+  line.set("values", std::move(values));
+  line.set("scenario", parse_json(result.scenario, "scenario of a point"));
+  if (result.error.empty()) {
+    line.set("report", parse_json(result.report, "report of a point"));
+  } else {
+    line.set("error", value_of(result.error));
+  }
+  return line;
 }
 
 }  // namespace
 
-std::string write_csv(const SweptPoints& points) {
-  const SweepPlan& plan = points.plan();
-  std::string rows;
-  for (const std::string& key : plan.keys) rows += csv_cell(key) + ",";
-  for (const Measure& column : table_measures()) rows += column.name + ",";
-  rows += "error,bubble_mean,plan\n";
-  for (std::size_t point = 0; point < plan.points.size(); ++point) {
-    const PointResult result = points.of(point);
-    if (!result.is_known()) continue;
-    for (const Value& value : plan.points[point]) rows += cell(value) + ",";
-    const Value report = result.report.empty() ? Value{} : parse_json(result.report, "report of a point");
-    const auto figure = [&](const Measure& measure) {
-      const Value* found = measure.in(report);
-      return found == nullptr ? std::string() : cell(*found);
-    };
-    for (const Measure& column : table_measures()) rows += figure(column) + ",";
-    const Value* line = report.find("plan");
-    rows += fmt::format("{},{},{}\n", csv_cell(result.error), figure(parse_measure("bubble_mean", {})),
-                        line == nullptr ? "" : csv_cell(line->text));
-  }
-  return rows;
-}
-
-std::string write_json_lines(const SweptPoints& points) {
-  const SweepPlan& plan = points.plan();
-  std::string lines;
-  for (std::size_t point = 0; point < plan.points.size(); ++point) {
-    const PointResult result = points.of(point);
-    if (!result.is_known()) continue;
-    Value line{.kind = Value::Kind::object};
-    Value values{.kind = Value::Kind::object};
-    for (std::size_t i = 0; i < plan.keys.size(); ++i) values.set(plan.keys[i], plan.points[point][i]);
-    line.set("values", std::move(values));
-    line.set("scenario", parse_json(result.scenario, "scenario of a point"));
-    if (result.error.empty()) {
-      line.set("report", parse_json(result.report, "report of a point"));
-    } else {
-      line.set("error", Value{.kind = Value::Kind::text, .text = result.error});
-    }
-    lines += one_line(line) + "\n";
-  }
-  return lines;
+Told tell(const SweptPoints& points) {
+  return {.json_lines =
+              [&points](const auto& take) {
+                for (std::size_t point = 0; point < points.plan().points.size(); ++point) {
+                  const PointResult result = points.of(point);
+                  if (result.is_known()) take(line_of(points, point, result));
+                }
+              },
+          .table = [&points] { return table_of(points); }};
 }
 
 }  // namespace moesim

@@ -1,4 +1,5 @@
 #include "sim/scenario/expert_loads.hpp"
+#include "models/base/at.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -24,8 +25,7 @@ std::vector<std::int64_t> draws_of_groups(const Scenario& scenario) {
   for (const Group& sharing : scenario.layout.expert_tensor_groups()) {
     std::int64_t first = group_of_position[sharing.front()];
     for (const std::uint32_t position : sharing) first = std::min(first, group_of_position[position]);
-    for (const std::uint32_t position : sharing)
-      draws[static_cast<std::size_t>(group_of_position[position])] = first;
+    for (const std::uint32_t position : sharing) at(draws, group_of_position[position]) = first;
   }
   return draws;
 }
@@ -43,7 +43,7 @@ std::vector<double> mean_popularity(const Scenario& scenario, const Gate& gate, 
 }
 
 ExpertPlacement place(const Scenario& scenario, std::int64_t layer, std::int64_t nodes) {
-  const Experts& experts = scenario.model.layers[static_cast<std::size_t>(layer)].experts;
+  const Experts& experts = at(scenario.model.layers, layer).experts;
   const std::int64_t ranks = scenario.layout.sizes().expert;
   if (scenario.placement == Placement::in_order) return place_in_order(experts.count, ranks);
   const std::vector<double> load = mean_popularity(scenario, gate_of(experts), layer);
@@ -81,8 +81,7 @@ class ExpertLoads::Maker {
       loads_.placements_.back() = place(scenario_, layer, nodes);
       for (std::int64_t microbatch = 0; microbatch < microbatches; ++microbatch) {
         for (std::int64_t group = 0; group < groups; ++group) {
-          loads_.mean_rows_.back() +=
-              add({layer, microbatch, draws[static_cast<std::size_t>(group)]}, shape[i]);
+          loads_.mean_rows_.back() += add({layer, microbatch, at(draws, group)}, shape[i]);
         }
       }
       const std::int64_t summed = microbatches * groups * scenario_.layout.sizes().expert;
@@ -131,7 +130,7 @@ class ExpertLoads::Maker {
 ExpertLoads::ExpertLoads(const Scenario& scenario) { Maker(scenario, *this).make(); }
 
 void ExpertLoads::route(const Scenario& scenario, const Origin& origin, Loads& loads) const {
-  const Experts& experts = scenario.model.layers[static_cast<std::size_t>(origin.layer)].experts;
+  const Experts& experts = at(scenario.model.layers, origin.layer).experts;
   scenario.router.fill(loads, gate_of(experts), origin.layer, origin.microbatch, origin.group,
                        scenario.layout.sizes().expert, tokens_per_device(scenario));
 }

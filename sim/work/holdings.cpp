@@ -3,6 +3,7 @@
 #include <numeric>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "sim/scenario/layers.hpp"
 #include "sim/schedule/stage.hpp"
 
@@ -23,14 +24,14 @@ std::vector<std::vector<std::int64_t>> ranks_of_experts(const ExpertPlacement& p
   std::vector<std::vector<std::int64_t>> ranks(static_cast<std::size_t>(experts));
   for (std::size_t slot = 0; slot < placement.expert_of_slot.size(); ++slot) {
     const std::int64_t rank = static_cast<std::int64_t>(slot) / placement.slots_per_rank();
-    std::vector<std::int64_t>& of_expert = ranks[static_cast<std::size_t>(placement.expert_of_slot[slot])];
+    std::vector<std::int64_t>& of_expert = at(ranks, placement.expert_of_slot[slot]);
     if (of_expert.empty() || of_expert.back() != rank) of_expert.push_back(rank);
   }
   return ranks;
 }
 
 void add_copy_sums(const Scenario& scenario, std::int64_t layer, std::vector<CopySum>& sums) {
-  const Layer& shape = scenario.model.layers[static_cast<std::size_t>(layer)];
+  const Layer& shape = at(scenario.model.layers, layer);
   if (!shape.is_moe) return;
   const std::int64_t all = layer_parameters(scenario.model, static_cast<std::size_t>(layer)).experts;
   const std::int64_t of_one = all / (shape.experts.count * scenario.layout.sizes().expert_tensor);
@@ -71,7 +72,7 @@ Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer) {
   Holdings held;
   held.of(HeldPart::router) = parameters.router;
   held.of(HeldPart::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
-  const Layer& shape = scenario.model.layers[static_cast<std::size_t>(layer)];
+  const Layer& shape = at(scenario.model.layers, layer);
   if (shape.is_moe) {
     held.of(HeldPart::experts) = parameters.experts / (shape.experts.count * sizes.expert_tensor) *
                                  scenario.slots_per_rank(shape.experts);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
@@ -20,8 +21,8 @@ inline constexpr std::array<std::string_view, held_part_count> held_part_names{
 /// Parameters on one device, in elements.
 struct Holdings {
   std::array<std::int64_t, held_part_count> parts{};
-  std::int64_t& of(HeldPart part) { return parts[static_cast<std::size_t>(part)]; }
-  std::int64_t of(HeldPart part) const { return parts[static_cast<std::size_t>(part)]; }
+  std::int64_t& of(HeldPart part) { return at(parts, part); }
+  std::int64_t of(HeldPart part) const { return at(parts, part); }
   std::int64_t experts() const {
     return of(HeldPart::experts);
   }                                 ///< also held by the expert-data-parallel ranks

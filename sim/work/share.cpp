@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 
 Share share_of(const Scenario& scenario) {
@@ -86,7 +88,7 @@ std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t laye
   const auto mean = static_cast<double>(computed_rows(scenario, layer));
   const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
-  for (std::int64_t i = 0; i < arriving % local; ++i) ++rows[static_cast<std::size_t>(i)];
+  for (std::int64_t i = 0; i < arriving % local; ++i) ++at(rows, i);
   return rows;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "sim/scenario/block_times.hpp"
 #include "sim/scenario/scenario.hpp"
 
@@ -42,9 +43,7 @@ struct LayerTimes {
 class WorkTimes {
  public:
   explicit WorkTimes(const Scenario& scenario);
-  const LayerTimes& layer(std::int64_t layer) const {
-    return shapes_[shape_of_layer_[static_cast<std::size_t>(layer)]];
-  }
+  const LayerTimes& layer(std::int64_t layer) const { return shapes_[at(shape_of_layer_, layer)]; }
   const BlockTimes& embedding() const { return embedding_; }
   const BlockTimes& head() const { return head_; }
 

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 
+#include "models/config/values.hpp"
+#include "sim/report/fact.hpp"
 #include "sim/report/plan.hpp"
-#include "sim/write/csv_cell.hpp"
 
 namespace moesim {
 namespace {
@@ -19,41 +20,38 @@ std::string word(const Value& value) {
 /// A row of cells; those of one column have one width.
 using Row = std::vector<std::string>;
 
-struct Columns {
-  bool has_model = false, has_memory = false;
-};
+/// Facts of the table for people, in its order: those behind the relative time, and those that stand where
+/// some run has them.
+constexpr std::string_view always_shown[] = {"bubble_mean", "exposed_communication_s"};
+constexpr std::string_view shown_where_known[] = {"mfu", "peak_memory", "fits"};
 
-Columns columns_of(const Comparison& comparison) {
-  Columns columns;
-  for (const ComparedRun& run : comparison.runs) {
-    columns.has_model |= run.report && run.report->tokens > 0;
-    columns.has_memory |= run.report && !run.report->memory.empty();
+/// Facts that the table shows.
+std::vector<const Fact*> columns_of(const Comparison& comparison) {
+  std::vector<const Fact*> columns;
+  for (const std::string_view name : always_shown) columns.push_back(&fact(name));
+  for (const std::string_view name : shown_where_known) {
+    const bool is_known =
+        std::any_of(comparison.runs.begin(), comparison.runs.end(), [&](const ComparedRun& run) {
+          return run.report && read(fact(name), *run.report).kind != Value::Kind::null;
+        });
+    if (is_known) columns.push_back(&fact(name));
   }
   return columns;
 }
 
-Row header(const Comparison& comparison, const Columns& columns) {
+Row header(const Comparison& comparison, const std::vector<const Fact*>& columns) {
   Row row = comparison.keys;
-  row.insert(row.end(), {"step time", "relative", "bubble", "exposed comm."});
-  if (columns.has_model) row.emplace_back("MFU");
-  if (columns.has_memory) row.insert(row.end(), {"peak memory", "fits"});
+  row.insert(row.end(), {std::string(fact("step_time_s").headed()), "relative"});
+  for (const Fact* column : columns) row.emplace_back(column->headed());
   return row;
 }
 
-Row facts(const ComparedRun& run, const Columns& columns) {
+Row cells(const ComparedRun& run, const std::vector<const Fact*>& columns) {
   Row row;
   for (const Value& value : run.values) row.push_back(word(value));
   if (!run.report) return row;
-  const Report& report = *run.report;
-  row.insert(row.end(), {print(report.step_time), fmt::format("{:.3f}", run.relative),
-                         fmt::format("{:.2f} %", 100 * report.bubble_mean),
-                         print(report.breakdown.exposed_communication)});
-  if (columns.has_model) row.push_back(report.tokens > 0 ? fmt::format("{:.1f} %", 100 * report.mfu()) : "");
-  if (columns.has_memory) {
-    const bool knows = !report.memory.empty();
-    row.push_back(knows ? print(report.memory_peak()) : "");
-    row.emplace_back(!knows ? "" : report.fits() ? "yes" : "NO");
-  }
+  row.insert(row.end(), {print("step_time_s", *run.report), fmt::format("{:.3f}", run.relative)});
+  for (const Fact* column : columns) row.push_back(print(*column, read(*column, *run.report)));
   return row;
 }
 
@@ -81,16 +79,91 @@ std::string heading(const Comparison& comparison) {
   return text.empty() ? text : text + "\n";
 }
 
-std::string numbers_csv(const ComparedRun& run) {
-  if (!run.report) return ",,,,,,,";
-  const Report& report = *run.report;
-  const bool has_model = report.tokens > 0, has_memory = !report.memory.empty();
-  return fmt::format("{},{},{},{},{},{},{},{}", to_seconds(report.step_time),
-                     has_model ? fmt::format("{}", report.tokens_per_second_per_device()) : "",
-                     has_model ? fmt::format("{}", report.mfu()) : "", report.bubble_fraction,
-                     to_seconds(report.breakdown.exposed_communication),
-                     has_memory ? fmt::format("{}", report.memory_peak().count) : "",
-                     has_memory ? (report.fits() ? "true" : "false") : "", run.relative);
+std::string text_of(const Comparison& comparison) {
+  const std::vector<const Fact*> columns = columns_of(comparison);
+  std::vector<Row> rows{header(comparison, columns)};
+  for (const ComparedRun& run : comparison.runs) rows.push_back(cells(run, columns));
+  std::vector<std::size_t> widths(rows.front().size());
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  const std::size_t keys = comparison.keys.size();
+  std::string text = heading(comparison);
+  text += without_end("  " + aligned(rows.front(), widths, keys));
+  for (std::size_t i = 0; i < comparison.runs.size(); ++i) {
+    const ComparedRun& run = comparison.runs[i];
+    const std::string error = run.report ? std::string() : fmt::format("error: {}", run.error);
+    text += without_end((comparison.best == i ? "* " : "  ") + aligned(rows[i + 1], widths, keys) + error);
+  }
+  if (!comparison.best) return text;
+  const bool is_short = !fits(*comparison.runs[*comparison.best].report);
+  const bool has_memory = std::find(columns.begin(), columns.end(), &fact("fits")) != columns.end();
+  return text + fmt::format("\n* best{}; relative: {} over that of the best\n",
+                            is_short     ? ", though none fits in memory"
+                            : has_memory ? " of those that fit in memory"
+                                         : "",
+                            comparison.is_by_token ? "time per token and device" : "step time");
+}
+
+/// A cell for each of these facts; empty ones for a run that failed.
+void add_cells(const ComparedRun& run, std::span<const std::string_view> names, std::vector<TableCell>& row) {
+  for (const std::string_view name : names)
+    row.push_back(run.report ? cell_of(read(fact(name), *run.report)) : TableCell{});
+}
+
+Table table_of(const Comparison& comparison) {
+  Table table{.columns = comparison.keys};
+  const auto add = [&](std::span<const std::string_view> names) {
+    table.columns.insert(table.columns.end(), names.begin(), names.end());
+  };
+  add(compared_columns());
+  table.columns.insert(table.columns.end(), {"relative", "error"});
+  add(later_columns());
+  table.columns.emplace_back("plan");
+  for (const ComparedRun& run : comparison.runs) {
+    std::vector<TableCell>& row = table.rows.emplace_back();
+    for (const Value& value : run.values) row.push_back({word(value)});
+    add_cells(run, compared_columns(), row);
+    row.push_back(run.report ? cell_of(value_of(run.relative)) : TableCell{});
+    row.push_back({run.error});
+    add_cells(run, later_columns(), row);
+    row.push_back({run.report ? run.report->plan : std::string()});
+  }
+  return table;
+}
+
+Value row_of(const Comparison& comparison, std::size_t i) {
+  const ComparedRun& run = comparison.runs[i];
+  Value row = empty_object();
+  Value values = empty_object();
+  for (std::size_t k = 0; k < run.values.size(); ++k) values.set(comparison.keys[k], run.values[k]);
+  row.set("values", std::move(values));
+  if (!run.report) {
+    row.set("error", value_of(run.error));
+    return row;
+  }
+  row.set("plan", value_of(run.report->plan));
+  row.set("best", value_of(comparison.best == i));
+  row.set("relative", value_of(run.relative));
+  for (const std::string_view name : compared_keys()) {
+    Value value = read(fact(name), *run.report);
+    if (value.kind != Value::Kind::null) row.set(name, std::move(value));
+  }
+  row.set("fingerprint", value_of(run.report->fingerprint));
+  return row;
+}
+
+Value document_of(const Comparison& comparison) {
+  Value document = empty_object();
+  document.set("schema", value_of("moesim.compare/1"));
+  document.set("about", value_of(comparison.about));
+  if (!comparison.scenario.empty())
+    document.set("scenario", parse_json(comparison.scenario, "scenario of a comparison"));
+  document.set("over", list_of(comparison.keys));
+  Value rows = empty_list();
+  for (std::size_t i = 0; i < comparison.runs.size(); ++i) rows.items.push_back(row_of(comparison, i));
+  document.set("runs", std::move(rows));
+  return document;
 }
 
 }  // namespace
@@ -106,8 +179,10 @@ void rank_runs(Comparison& comparison) {
     some_fit |= fits(*run.report);
   }
   comparison.is_by_token = all_have_tokens && some_differ;
+  const Fact& judge = fact(comparison.is_by_token ? "tokens_per_s_per_device" : "step_time_s");
   const auto cost = [&](const Report& report) {
-    return comparison.is_by_token ? 1 / report.tokens_per_second_per_device() : to_seconds(report.step_time);
+    const double value = read(judge, report).number;
+    return judge.better == Better::higher ? 1 / value : value;
   };
   comparison.best.reset();
   for (std::size_t i = 0; i < comparison.runs.size(); ++i) {
@@ -123,44 +198,10 @@ void rank_runs(Comparison& comparison) {
   }
 }
 
-std::string write_text(const Comparison& comparison) {
-  const Columns columns = columns_of(comparison);
-  std::vector<Row> rows{header(comparison, columns)};
-  for (const ComparedRun& run : comparison.runs) rows.push_back(facts(run, columns));
-  std::vector<std::size_t> widths(rows.front().size());
-  for (const Row& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  const std::size_t keys = comparison.keys.size();
-  std::string text = heading(comparison);
-  text += without_end("  " + aligned(rows.front(), widths, keys));
-  for (std::size_t i = 0; i < comparison.runs.size(); ++i) {
-    const ComparedRun& run = comparison.runs[i];
-    const std::string error = run.report ? std::string() : fmt::format("error: {}", run.error);
-    text += without_end((comparison.best == i ? "* " : "  ") + aligned(rows[i + 1], widths, keys) + error);
-  }
-  if (!comparison.best) return text;
-  const bool is_short = !fits(*comparison.runs[*comparison.best].report);
-  return text + fmt::format("\n* best{}; relative: {} over that of the best\n",
-                            is_short             ? ", though none fits in memory"
-                            : columns.has_memory ? " of those that fit in memory"
-                                                 : "",
-                            comparison.is_by_token ? "time per token and device" : "step time");
-}
-
-std::string write_csv(const Comparison& comparison) {
-  std::string text;
-  for (const std::string& key : comparison.keys) text += csv_cell(key) + ",";
-  text +=
-      "step_time_s,tokens_per_s_per_device,mfu,bubble_fraction,exposed_communication_s,peak_memory,fits,"
-      "relative,error,bubble_mean,plan\n";
-  for (const ComparedRun& run : comparison.runs) {
-    for (const Value& value : run.values) text += csv_cell(word(value)) + ",";
-    text += fmt::format("{},{},{},{}\n", numbers_csv(run), csv_cell(run.error),
-                        run.report ? fmt::format("{}", run.report->bubble_mean) : "",
-                        run.report ? csv_cell(run.report->plan) : "");
-  }
-  return text;
+Told tell(const Comparison& comparison) {
+  return {.text = [&comparison] { return text_of(comparison); },
+          .json = [&comparison] { return document_of(comparison); },
+          .table = [&comparison] { return table_of(comparison); }};
 }
 
 }  // namespace moesim

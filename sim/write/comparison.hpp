@@ -7,6 +7,7 @@
 
 #include "models/config/value.hpp"
 #include "sim/report/report.hpp"
+#include "sim/write/writer.hpp"
 
 namespace moesim {
 
@@ -32,17 +33,11 @@ struct Comparison {
 /// all where none fits; scenarios that give durations of passes have no memory that could be short.
 void rank_runs(Comparison& comparison);
 
-/// One table for people under what all runs have in common; the best run is marked, a failed one says why.
-/// Bubbles are means over pipeline ranks.
-std::string write_text(const Comparison& comparison);
-/// Schema "moesim.compare/1": about, scenario, over (the keys), runs: [{values: {KEY: VALUE}, plan, best,
-/// relative, step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, bubble_mean, bubble_most,
-/// exposed_communication_s, peak_memory, fits, fingerprint} or {values, error}]. What does not apply is
-/// absent.
-std::string write_json(const Comparison& comparison);
-/// A header line and a row for each run: the keys, then step_time_s, tokens_per_s_per_device, mfu,
-/// bubble_fraction, exposed_communication_s, peak_memory, fits, relative, error, bubble_mean, plan. What does
-/// not apply is empty.
-std::string write_csv(const Comparison& comparison);
+/// Every form but `run`. What does not apply is absent.
+/// Text: one table under what all runs have in common; the best run is marked, a failed one says why.
+/// JSON, schema "moesim.compare/1": about, scenario, over (the keys), runs: [{values: {KEY: VALUE}, plan,
+/// best, relative, the facts that are compared, fingerprint} or {values, error}]. Table: the keys, the
+/// columns that are compared, relative, error, those that came later, plan.
+Told tell(const Comparison& comparison);
 
 }  // namespace moesim

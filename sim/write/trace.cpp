@@ -13,7 +13,9 @@
 #include <utility>
 
 #include "models/base/error.hpp"
-#include "models/config/value.hpp"
+#include "models/config/values.hpp"
+#include "sim/report/report.hpp"
+#include "sim/write/writer.hpp"
 
 namespace moesim {
 namespace {
@@ -125,7 +127,7 @@ class TraceWriter {
   }
 
   std::string finish(const std::string& title) && {
-    const Value words{.kind = Value::Kind::text, .text = title};
+    const Value words = value_of(title);
     write("\n],\"otherData\":{{\"title\":{}}}}}\n", one_line(words));
     return std::move(text_);
   }
@@ -289,5 +291,24 @@ std::string write_trace(const std::string& title, const Tracks& tracks, const Ta
   for (const Counter& counter : tracks.counters) writer.counter(counter);
   return std::move(writer).finish(title);
 }
+
+namespace {
+
+class Trace final : public Writer {
+ public:
+  Trace() : Writer(Form::run) {}
+  std::string write(const Told& told) const override {
+    const ToldRun run = told.run();
+    const Report& report = run.report;
+    const std::string title = report.title.empty() ? report.plan : report.title + ": " + report.plan;
+    return write_trace(title, tracks_of(run.scenario, run.graph, run.timeline), run.graph, run.timeline);
+  }
+};
+
+}  // namespace
+
+extern constexpr Entry<Writer> trace_writer{
+    "trace", "Chrome trace, which Perfetto opens",
+    [](Reader&) -> std::unique_ptr<const Writer> { return std::make_unique<Trace>(); }};
 
 }  // namespace moesim

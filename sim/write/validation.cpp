@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sim/write/csv_cell.hpp"
+#include "models/config/values.hpp"
 
 namespace moesim {
 namespace {
@@ -123,6 +123,96 @@ std::string table(const Validation& validation, const std::string& group) {
   return text + fmt::format("  source: {}\n\n", fmt::join(sources, "; "));
 }
 
+std::string text_of(const Validation& validation) {
+  std::string text;
+  for (const std::string& name : group_names(validation)) text += table(validation, name);
+  text += without_end(fmt::format("{:<36} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", "Errors of relative cases",
+                                  "within", "median", "90 %", "worst", "mean", "tau-b"));
+  for (const GroupSummary& group : summarize_groups(validation)) {
+    const RankAgreement agreement = rank_agreement(validation, group.name);
+    const auto percent = [&](double value, bool sign) {
+      if (group.relative == 0) return std::string();
+      return sign ? fmt::format("{:+.1f} %", 100 * value) : fmt::format("{:.1f} %", 100 * value);
+    };
+    text += without_end(
+        fmt::format("  {:<34} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", group.name,
+                    fmt::format("{} of {}", group.within, group.cases), percent(group.median, false),
+                    percent(group.ninetieth, false), percent(group.worst, false), percent(group.mean, true),
+                    agreement.pairs > 0 ? fmt::format("{:.2f}", agreement.tau) : std::string()));
+  }
+  return text;
+}
+
+Table table_of(const Validation& validation) {
+  Table table{.columns = {"group", "name", "figure", "unit", "published", "simulated", "error", "tolerance",
+                          "absolute", "within", "source", "known"}};
+  for (const JudgedCase& one : validation.cases) {
+    const bool ran = one.error.empty();
+    table.rows.push_back({{one.group},
+                          {one.name},
+                          {one.figure},
+                          {one.unit},
+                          cell_of(value_of(one.published)),
+                          ran ? cell_of(value_of(one.simulated)) : TableCell{},
+                          ran ? cell_of(value_of(one.deviation())) : TableCell{one.error},
+                          cell_of(value_of(one.tolerance)),
+                          cell_of(value_of(one.is_absolute)),
+                          cell_of(value_of(one.is_within())),
+                          {one.source},
+                          {one.known}});
+  }
+  return table;
+}
+
+Value row_of(const JudgedCase& one) {
+  Value row = empty_object();
+  row.set("group", value_of(one.group));
+  row.set("name", value_of(one.name));
+  row.set("figure", value_of(one.figure));
+  if (!one.unit.empty()) row.set("unit", value_of(one.unit));
+  row.set("published", value_of(one.published));
+  if (one.error.empty()) {
+    row.set("simulated", value_of(one.simulated));
+    row.set("error", value_of(one.deviation()));
+  } else {
+    row.set("failure", value_of(one.error));
+  }
+  row.set("tolerance", value_of(one.tolerance));
+  row.set("absolute", value_of(one.is_absolute));
+  row.set("within", value_of(one.is_within()));
+  row.set("source", value_of(one.source));
+  if (!one.known.empty()) row.set("known", value_of(one.known));
+  return row;
+}
+
+Value row_of(const GroupSummary& group, const RankAgreement& agreement) {
+  Value row = empty_object();
+  row.set("name", value_of(group.name));
+  row.set("cases", value_of(group.cases));
+  row.set("within", value_of(group.within));
+  if (group.relative > 0) {
+    row.set("median", value_of(group.median));
+    row.set("ninetieth", value_of(group.ninetieth));
+    row.set("worst", value_of(group.worst));
+    row.set("mean", value_of(group.mean));
+  }
+  if (agreement.pairs > 0) row.set("rank_agreement", value_of(agreement.tau));
+  return row;
+}
+
+Value document_of(const Validation& validation) {
+  Value cases = empty_list();
+  for (const JudgedCase& one : validation.cases) cases.items.push_back(row_of(one));
+  Value groups = empty_list();
+  for (const GroupSummary& group : summarize_groups(validation))
+    groups.items.push_back(row_of(group, rank_agreement(validation, group.name)));
+  Value document = empty_object();
+  document.set("schema", value_of("moesim.validate/1"));
+  document.set("cases", std::move(cases));
+  document.set("groups", std::move(groups));
+  return document;
+}
+
 }  // namespace
 
 double JudgedCase::deviation() const {
@@ -165,38 +255,10 @@ RankAgreement rank_agreement(const Validation& validation, const std::string& gr
   return agreement;
 }
 
-std::string write_text(const Validation& validation) {
-  std::string text;
-  for (const std::string& name : group_names(validation)) text += table(validation, name);
-  text += without_end(fmt::format("{:<36} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", "Errors of relative cases",
-                                  "within", "median", "90 %", "worst", "mean", "tau-b"));
-  for (const GroupSummary& group : summarize_groups(validation)) {
-    const RankAgreement agreement = rank_agreement(validation, group.name);
-    const auto percent = [&](double value, bool sign) {
-      if (group.relative == 0) return std::string();
-      return sign ? fmt::format("{:+.1f} %", 100 * value) : fmt::format("{:.1f} %", 100 * value);
-    };
-    text += without_end(
-        fmt::format("  {:<34} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", group.name,
-                    fmt::format("{} of {}", group.within, group.cases), percent(group.median, false),
-                    percent(group.ninetieth, false), percent(group.worst, false), percent(group.mean, true),
-                    agreement.pairs > 0 ? fmt::format("{:.2f}", agreement.tau) : std::string()));
-  }
-  return text;
-}
-
-std::string write_csv(const Validation& validation) {
-  std::string text =
-      "group,name,figure,unit,published,simulated,error,tolerance,absolute,within,source,known\n";
-  for (const JudgedCase& one : validation.cases) {
-    const bool ran = one.error.empty();
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_cell(one.group), csv_cell(one.name),
-                        csv_cell(one.figure), csv_cell(one.unit), one.published,
-                        ran ? fmt::format("{}", one.simulated) : "",
-                        ran ? fmt::format("{}", one.deviation()) : csv_cell(one.error), one.tolerance,
-                        one.is_absolute, one.is_within(), csv_cell(one.source), csv_cell(one.known));
-  }
-  return text;
+Told tell(const Validation& validation) {
+  return {.text = [&validation] { return text_of(validation); },
+          .json = [&validation] { return document_of(validation); },
+          .table = [&validation] { return table_of(validation); }};
 }
 
 }  // namespace moesim

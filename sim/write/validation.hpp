@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "sim/write/writer.hpp"
+
 namespace moesim {
 
 /// One published figure and what the simulation says instead.
@@ -48,13 +50,11 @@ struct RankAgreement {
 };
 RankAgreement rank_agreement(const Validation& validation, const std::string& group);
 
-/// Tables for people; cases out of tolerance say what is known of them.
-std::string write_text(const Validation& validation);
-/// Schema "moesim.validate/1": cases: [{group, name, figure, unit, published, simulated, error, tolerance,
-/// absolute, within, source, known}], groups: [{name, cases, within, median, ninetieth, worst, mean,
-/// rank_agreement}].
-std::string write_json(const Validation& validation);
-/// A header line and a row for each case, with the keys of the JSON.
-std::string write_csv(const Validation& validation);
+/// Every form but `run`.
+/// Text: a table for each group; cases out of tolerance say what is known of them.
+/// JSON, schema "moesim.validate/1": cases: [{group, name, figure, unit, published, simulated, error,
+/// tolerance, absolute, within, source, known}], groups: [{name, cases, within, median, ninetieth, worst,
+/// mean, rank_agreement}]. Table: a row for each case, with the keys of the JSON.
+Told tell(const Validation& validation);
 
 }  // namespace moesim

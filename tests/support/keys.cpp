@@ -12,6 +12,7 @@
 #include "sim/scenario/scenario.hpp"
 #include "sim/search/report.hpp"
 #include "sim/search/search.hpp"
+#include "sim/write/report.hpp"
 
 namespace moesim::testing {
 namespace {
@@ -109,8 +110,7 @@ void drop(Value& report, std::string_view name) {
   std::erase_if(report.members, [&](const auto& member) { return member.first == name; });
 }
 
-std::string facts(const std::string& json) {
-  Value report = parse_json(json, "report");
+std::string facts(Value report) {
   for (const std::string_view name : {"about", "plan", "scenario", "estimate_s", "simulate_s"})
     drop(report, name);
   if (Value* engine = report.find("engine")) {
@@ -123,8 +123,8 @@ std::string facts(const std::string& json) {
 std::string outcome(const std::string& path, const std::vector<Override>& overrides) {
   const Value document = load_document(path, overrides);
   if (document.find("search") != nullptr)
-    return facts(write_json(search({.path = path, .overrides = overrides, .simulate = 4}).result));
-  return facts(write_report_json(run({.path = path, .overrides = overrides}).simulation.report));
+    return facts(search_value(search({.path = path, .overrides = overrides, .simulate = 4}).result));
+  return facts(report_value(run({.path = path, .overrides = overrides}).simulation.report));
 }
 
 template <class Interface>

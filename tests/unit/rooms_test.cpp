@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
+#include <regex>
 #include <set>
 
 #include "models/routing/skew.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/write/writer.hpp"
 #include "tests/support/program.hpp"
 
 using namespace moesim;
@@ -36,7 +38,7 @@ const std::vector<Fence> fences{{"simgrid/", {"sim/engine/simgrid.cpp"}},
                                 {"sqlite3", {"sim/sweep/results.cpp"}},
                                 {"mpi.h", {"sim/sweep/mpi.cpp"}},
                                 {"boost/", {"models/cluster/*.cpp", "sim/graph/*.cpp"}},
-                                {"nlohmann/", {"models/config/*.cpp", "sim/write/*.cpp"}},
+                                {"nlohmann/", {"models/config/*.cpp"}},
                                 {"cuda", {"kernels/"}},
                                 {"cublas", {"kernels/"}},
                                 {"CLI/", {"tools/"}},
@@ -179,6 +181,52 @@ TEST_CASE("Members of a family have unique names, a sentence without period each
   check_register("collective", collectives(), tests);
   check_register("cost", costs(), tests);
   check_register("engine", engines(), tests);
+  check_register("writer", writers(), tests);
+}
+
+TEST_CASE("No command names the formats that it writes in") {
+  for (const std::string& path : project_files("tools", ".cpp")) {
+    for (const std::string& line : lines_of(project_file(path))) {
+      INFO(path << ": " << line);
+      CHECK(line.find("format == \"") == std::string::npos);
+      const std::size_t choice = line.find("IsMember({");
+      for (const Entry<Writer>* writer : writers())
+        CHECK(line.find('"' + std::string(writer->name) + '"', std::min(choice, line.size())) ==
+              std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("Members of all families are declared alike, and named after their family") {
+  const std::map<std::string, std::string> families{{"Schedule", "schedule"},
+                                                    {"Topology", "topology"},
+                                                    {"Routing", "routing"},
+                                                    {"Skew", "skew"},
+                                                    {"GradientSync", "gradient_sync"},
+                                                    {"Collective", "collective"},
+                                                    {"Cost", "cost"},
+                                                    {"Engine", "engine"}};
+  const std::regex entry("^(.*)\\bEntry<(\\w+)> (\\w+)([;{]).*");
+  std::map<std::string, int> declared, defined;
+  for (const std::string& path : sources()) {
+    for (const std::string& line : lines_of(project_file(path))) {
+      std::smatch found;
+      if (!std::regex_match(line, found, entry)) continue;
+      INFO(path << ": " << line);
+      REQUIRE(families.contains(found[2]));
+      const std::string name = found[3];
+      CHECK(name.ends_with("_" + families.at(found[2])));
+      const bool is_declaration = found[4] == ";";
+      CHECK(found[1] == (is_declaration ? "extern const " : "extern constexpr "));
+      ++(is_declaration ? declared : defined)[name];
+    }
+    const std::string table = "constinit const Entry<";
+    if (project_file(path).find(table) == std::string::npos) continue;
+    INFO(path);
+    CHECK(project_file(path).find(">* const members[] = {") != std::string::npos);
+  }
+  CHECK(declared.size() > 30);
+  CHECK(declared == defined);
 }
 
 TEST_CASE("Every key has a help that is no sentence, and a name in snake_case") {

@@ -82,7 +82,7 @@ TEST_CASE("A comparison of schedules gives the closed forms, and a kind that fai
   const Folder folder("compare");
   const Comparison comparison = compare_kinds(write_pipeline(folder), "sequential,gpipe,nope");
   // GPipe: (m + p - 1)(F + B + W) = 9 s; one microbatch at a time: m p (F + B + W) = 12 s.
-  CHECK(write_csv(comparison) ==
+  CHECK(write(tell(comparison), "csv") ==
         "schedule.kind,step_time_s,tokens_per_s_per_device,mfu,bubble_fraction,exposed_communication_s,"
         "peak_memory,fits,relative,error,bubble_mean,plan\n"
         "sequential,12,,,0.5,0,,,1.3333333333333333,,0.5,"
@@ -91,7 +91,7 @@ TEST_CASE("A comparison of schedules gives the closed forms, and a kind that fai
         "\"PP 2, gpipe, 2 microbatches of given durations, moesim 0.3\"\n"
         "nope,,,,,,,,,\"--over: schedule.kind: unknown 'nope' (known: sequential, gpipe, 1f1b, interleaved, "
         "zb_h1, zb_h2, zb_v, zb_auto, chimera, dualpipe, dualpipev)\",,\n");
-  CHECK(write_text(compare_kinds(write_pipeline(folder), "sequential,gpipe")) ==
+  CHECK(write(tell(compare_kinds(write_pipeline(folder), "sequential,gpipe")), "text") ==
         "Two ranks\nPP 2, 2 microbatches of given durations, moesim 0.3\n\n"
         "  schedule.kind  step time  relative   bubble  exposed comm.\n"
         "  sequential          12 s     1.333  50.00 %            0 s\n"
@@ -101,8 +101,8 @@ TEST_CASE("A comparison of schedules gives the closed forms, and a kind that fai
 
 TEST_CASE("A comparison as JSON leaves out what does not apply") {
   const Folder folder("compare-json");
-  const auto json =
-      nlohmann::json::parse(write_json(compare_kinds(write_pipeline(folder), "gpipe,zb_v,dualpipe")));
+  const auto json = nlohmann::json::parse(
+      write(tell(compare_kinds(write_pipeline(folder), "gpipe,zb_v,dualpipe")), "json"));
   CHECK(json.at("schema") == "moesim.compare/1");
   CHECK(json.at("over") == nlohmann::json{"schedule.kind"});
   const auto& run = json.at("runs").at(0);
@@ -129,7 +129,7 @@ TEST_CASE("A comparison over several keys is their product, whatever the number 
   CHECK(print(alone.runs[4].values[0]) == "16");
   CHECK(print(alone.runs[4].values[1]) == "\"1f1b\"");
   request.jobs = 5;
-  CHECK(write_json(compare(request)) == write_json(alone));
+  CHECK(write(tell(compare(request)), "json") == write(tell(alone), "json"));
 }
 
 TEST_CASE("A file that cannot be read and a key that is varied twice are errors of the whole comparison") {

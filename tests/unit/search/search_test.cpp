@@ -135,9 +135,9 @@ TEST_CASE("A search keeps to the sizes, schedules and memory that it was given")
 TEST_CASE("A search finds the same with any number of threads") {
   SearchRequest request = request_of(small);
   request.jobs = 1;
-  const std::string one = write_json(search(request).result);
+  const std::string one = write_json(search_value(search(request).result));
   request.jobs = 3;
-  CHECK(write_json(search(request).result) == one);
+  CHECK(write_json(search_value(search(request).result)) == one);
 }
 
 TEST_CASE("A split of layers holds every layer, and makes no stage slower than it has to be") {
@@ -197,22 +197,22 @@ TEST_CASE("A search simulates the scenario's own plan, and says where it stands"
   CHECK(result.own.outside.empty());
   CHECK(result.own.plan.estimated_seconds ==
         Approx(to_seconds(result.own.plan.report->step_time)).epsilon(0.05));
-  CHECK(write_text(result, 3).find("The scenario's own plan") != std::string::npos);
-  CHECK(write_json(result).find("\"own\": {") != std::string::npos);
-  CHECK(write_csv(result).find(",true\n") != std::string::npos);
+  CHECK(search_text(result, 3).find("The scenario's own plan") != std::string::npos);
+  CHECK(write_json(search_value(result)).find("\"own\": {") != std::string::npos);
+  CHECK(write(tell(result, 3), "csv").find(",true\n") != std::string::npos);
   CHECK(draw_svg(result).find("class=\"own\"") != std::string::npos);
 
   const SearchResult outside =
       own_of({"search.pipeline=[1,2]", R"(search.schedule=["zb_h1"])", "search.memory_limit=20 GB"});
   CHECK(outside.own.outside == std::vector<std::string>{"pipeline 4", "1f1b"});
   CHECK(outside.own.place == 0);
-  CHECK(write_text(outside, 3).find("outside of what is tried: pipeline 4, 1f1b") != std::string::npos);
-  CHECK(write_text(outside, 3).find("does not fit") != std::string::npos);
+  CHECK(search_text(outside, 3).find("outside of what is tried: pipeline 4, 1f1b") != std::string::npos);
+  CHECK(search_text(outside, 3).find("does not fit") != std::string::npos);
 
   const SearchResult failed = own_of({"parallelism.pipeline=5"});
   CHECK_FALSE(failed.own.plan.report);
   CHECK(failed.own.plan.error.find("do not divide") != std::string::npos);
-  CHECK(write_text(failed, 3).find("own plan cannot run") != std::string::npos);
+  CHECK(search_text(failed, 3).find("own plan cannot run") != std::string::npos);
 }
 
 TEST_CASE("The scenario's own plan is found among the plans where the search tries it") {

@@ -40,8 +40,8 @@ Swept swept(const std::vector<std::string>& over, const std::string& path = ":me
         result.last = progress;
         return progress.done - progress.found < most;
       });
-  result.csv = write_csv(points);
-  result.lines = write_json_lines(points);
+  result.csv = write(tell(points), "csv");
+  result.lines = write(tell(points), "json");
   return result;
 }
 
@@ -316,9 +316,10 @@ std::string csv_of_doomed(std::size_t most) {
                                      .axes = {{parse_swept_key(microbatches + "16,18")}}});
   Results results = open_results(plan, ":memory:");
   Doomed workers;
-  return write_csv(
+  const SweptPoints points =
       sweep(plan, results, workers,
-            [&](const SweepProgress& progress, const auto&, const auto&) { return progress.done < most; }));
+            [&](const SweepProgress& progress, const auto&, const auto&) { return progress.done < most; });
+  return write(tell(points), "csv");
 }
 
 }  // namespace

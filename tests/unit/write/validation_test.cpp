@@ -89,17 +89,17 @@ TEST_CASE("The tables say what is out of tolerance, what is known of it, and wha
   validation.cases[2].known = "the network is slower";
   validation.cases[3].error = "does not divide";
   validation.cases[4].known = "once";
-  const std::string text = write_text(validation);
+  const std::string text = write(tell(validation), "text");
   CHECK(text.find("+100.0 %      10 %  OUT\n") != std::string::npos);
   CHECK(text.find("out, known\n") != std::string::npos);
   CHECK(text.find("case: the network is slower\n") != std::string::npos);
   CHECK(text.find("case: does not divide\n") != std::string::npos);
   CHECK(text.find("within again\n") != std::string::npos);
-  const Value json = parse_json(write_json(validation), "json");
+  const Value json = parse_json(write(tell(validation), "json"), "json");
   CHECK(json.find("schema")->text == "moesim.validate/1");
   CHECK(json.find("cases")->items.size() == 5);
   CHECK(json.find("cases")->items[3].find("simulated") == nullptr);
   CHECK(json.find("groups")->items[0].find("within")->integer == 2);
-  const std::string csv = write_csv(validation);
+  const std::string csv = write(tell(validation), "csv");
   CHECK(std::count(csv.begin(), csv.end(), '\n') == 6);
 }

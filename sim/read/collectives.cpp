@@ -1,0 +1,175 @@
+// The part "collectives", and a communication by itself.
+#include <fmt/format.h>
+
+#include "models/base/error.hpp"
+#include "models/config/fields.hpp"
+#include "sim/read/parts.hpp"
+#include "sim/read/words.hpp"
+
+namespace moesim {
+namespace {
+
+/// A communication, and the algorithm that it has where none is given.
+struct Way {
+  std::string_view name, help, usual;
+  Operation operation;
+};
+
+/// `chosen` is the part of `reader` that is named as the way.
+std::unique_ptr<const Collective> make_collective(const Reader& reader, Reader& chosen, const Way& way,
+                                                  const Fabric& fabric) {
+  std::unique_ptr<const Collective> made = make_member(chosen, collectives(), way.help, way.usual);
+  // Asked once here so that an algorithm that cannot do its job is an error of the input, not of the run.
+  const DeviceId two[] = {0, fabric.device_count() > 1 ? 1U : 0U};
+  try {
+    static_cast<void>(made->plan({.operation = way.operation, .group = two, .bytes = Bytes{1}}, fabric));
+  } catch (const InputError& error) {
+    reader.fail(way.name, error.problem());
+  }
+  return made;
+}
+
+/// The algorithm of each communication.
+void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const GradientPlan& plan,
+               ContextExchange context_exchange) {
+  const bool to_server = plan.updater == Updater::server;
+  const bool in_ring = context_exchange == ContextExchange::ring;
+  const std::string_view usual = to_server ? "pairwise" : "ring";
+  const struct {
+    std::unique_ptr<const Collective> Collectives::*member;
+    Way way;
+  } ways[] = {
+      {&Collectives::dispatch, {"dispatch", "tokens to the experts", "pairwise", Operation::all_to_all}},
+      {&Collectives::combine, {"combine", "expert outputs back", "pairwise", Operation::all_to_all}},
+      {&Collectives::gradients,
+       {"gradients", "sum of gradients over data-parallel ranks", usual, gradient_operation(plan.updater)}},
+      {&Collectives::parameters,
+       {"parameters", "updated parameters to data-parallel ranks", usual,
+        to_server ? Operation::broadcast : Operation::all_gather}},
+      {&Collectives::servers,
+       {"servers", "sum of gradients among parameter servers", "ring", Operation::all_reduce}},
+      {&Collectives::tensor,
+       {"tensor", "activations inside a tensor-parallel group", "ring", Operation::all_gather}},
+      {&Collectives::context,
+       {"context",
+        "keys and values inside a context-parallel group: sends where they go round in a ring, else an "
+        "all-gather",
+        in_ring ? "pairwise" : "ring", in_ring ? Operation::point_to_point : Operation::all_gather}},
+      {&Collectives::expert_tensor,
+       {"expert_tensor", "rows inside an expert's tensor-parallel group", "ring", Operation::all_gather}},
+      {&Collectives::pipeline,
+       {"pipeline", "activations from stage to stage", "pairwise", Operation::point_to_point}}};
+  for (const auto& [member, way] : ways) {
+    Reader chosen = part_or_empty(reader, way.name, way.help);
+    all.*member = make_collective(reader, chosen, way, fabric);
+  }
+}
+
+/// What communicators and their kernels take of a device.
+void read_channels(Reader& reader, Collectives& all) {
+  constexpr std::int64_t most_channels = 1024;
+  read_fields(
+      reader, all,
+      field(&Collectives::communication_sms,
+            {.name = "communication_sms",
+             .help = "multiprocessors that communication kernels hold while they run",
+             .fallback = 0,
+             .at_least = 0}),
+      field(&Collectives::channels,
+            {.name = "channels",
+             .help = "channels of a communicator, each with a buffer for each neighbour in ring and tree "
+                     "(NCCL: 16 across nodes of eight GPUs and NICs)",
+             .fallback = 16,
+             .at_least = 0,
+             .at_most = most_channels}),
+      field(
+          &Collectives::peer_channels,
+          {.name = "peer_channels",
+           .help = "channels for single sends to each peer, of groups inside a node (NCCL: 32 over NVSwitch; "
+                   "two or one in groups across nodes)",
+           .fallback = 32,
+           .at_least = 0,
+           .at_most = most_channels}));
+}
+
+/// What goes on beside communication, and what goes to the next stage.
+void read_behaviour(Reader& reader, Collectives& all) {
+  read_fields(
+      reader, all,
+      field(&Collectives::slowed_by_compute,
+            {.name = "slowed_by_compute",
+             .help = "how much longer an exchange of tokens takes while its device computes",
+             .fallback = 1.0,
+             .at_least = 1.0,
+             .at_most = 100.0}),
+      choice(&Collectives::tensor_backward, tensor_backward_names,
+             {.name = "tensor_backward",
+              .help = "what a backward pass does while tensor parallelism communicates: overlapped, input "
+                      "gradients while inputs are gathered again, and weight gradients while input gradients "
+                      "are summed (Megatron-LM; in passes that compute both gradients, alone on the device), "
+                      "or in_turn, nothing",
+              .fallback = "overlapped"}),
+      choice(
+          &Collectives::stage_sends, stage_sends_names,
+          {.name = "stage_sends",
+           .help = "what each rank of a tensor group sends to the next stage where all hold the same, which "
+                   "is without sequence_parallel: whole, all of it (Megatron-Core), or scattered, its part, "
+                   "which the receiving group gathers (Megatron-LM before, Megatron-DeepSpeed; arXiv "
+                   "2104.04473)",
+           .fallback = "whole"}));
+}
+
+bool is_pair(Operation operation) { return operation == Operation::point_to_point; }
+
+std::string_view usual_of(Operation operation) {
+  const bool in_ring = operation == Operation::all_reduce || operation == Operation::reduce_scatter ||
+                       operation == Operation::all_gather;
+  return in_ring ? "ring" : "pairwise";
+}
+
+Fit fits_group(const OneCommunication& communication, std::int64_t devices) {
+  const bool pair = is_pair(communication.operation);
+  const std::int64_t size = communication.group_size;
+  if (size >= 2 && devices % size == 0 && (!pair || size == 2)) return {};
+  return Misfit("group_size", "is {}, expected {} and a divisor of {} devices", size,
+                std::string_view(pair ? "2" : "at least 2"), devices);
+}
+
+}  // namespace
+
+Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,
+                             ContextExchange context_exchange) {
+  Collectives all;
+  read_ways(reader, all, fabric, gradients, context_exchange);
+  read_channels(reader, all);
+  read_behaviour(reader, all);
+  reader.finish();
+  return all;
+}
+
+OneCommunication read_communication(Reader reader, const Fabric& fabric, std::string& words) {
+  OneCommunication communication;
+  read_fields(reader, communication,
+              choice(&OneCommunication::operation, operation_names,
+                     {.name = "operation", .help = "what the ranks of a group do together"}),
+              field(&OneCommunication::bytes,
+                    {.name = "bytes",
+                     .help = "of the whole buffer; all_to_all: what a rank has for all, itself included",
+                     .at_least = Bytes{1}}));
+  const Operation operation = communication.operation;
+  const auto devices = static_cast<std::int64_t>(fabric.device_count());
+  communication.group_size = reader.integer({.name = "group_size",
+                                             .help = "neighbouring devices that form a group (0: all)",
+                                             .fallback = is_pair(operation) ? 2 : 0,
+                                             .at_least = 0});
+  if (communication.group_size == 0) communication.group_size = devices;
+  const Way way{"collective", "the algorithm", usual_of(operation), operation};
+  Reader chosen = part_or_empty(reader, way.name, way.help);
+  communication.collective = make_collective(reader, chosen, way, fabric);
+  words = words_of(chosen, way.usual);
+  reader.finish();
+  reader.expect(fits_group, communication, devices);
+  return communication;
+}
+
+}  // namespace moesim

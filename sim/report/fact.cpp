@@ -1,0 +1,280 @@
+#include "sim/report/fact.hpp"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+
+#include "models/base/error.hpp"
+#include "models/config/values.hpp"
+#include "sim/report/fact_rows.hpp"
+
+namespace moesim {
+namespace {
+
+Value told(Time time) { return value_of(to_seconds(time)); }
+Value told(Bytes bytes) { return value_of(bytes.count); }
+Value told(WallClock time) { return value_of(time.count); }
+Value told(const auto& plain) { return value_of(plain); }
+
+/// What stands at the end of a way through members, and through optional parts: null where one is missing.
+template <auto... way>
+struct Way;
+template <>
+struct Way<> {
+  template <class Part>
+  static Value in(const Part& part) {
+    return told(part);
+  }
+  template <class Part>
+  static Value in(const std::optional<Part>& part) {
+    return part ? told(*part) : Value{};
+  }
+};
+template <auto first, auto... rest>
+struct Way<first, rest...> {
+  template <class Part>
+  static Value in(const Part& part) {
+    return Way<rest...>::in(std::invoke(first, part));
+  }
+  template <class Part>
+  static Value in(const std::optional<Part>& part) {
+    return part ? in(*part) : Value{};
+  }
+};
+
+template <auto... way>
+Value at(const Report& report) {
+  return Way<way...>::in(report);
+}
+
+/// The same of a scenario with a model.
+template <auto... way>
+Value of_model(const Report& report) {
+  return report.tokens > 0 ? at<way...>(report) : Value{};
+}
+
+/// The same of one with memory.
+template <auto... way>
+Value of_memory(const Report& report) {
+  return report.memory.empty() ? Value{} : at<way...>(report);
+}
+
+/// The same of one whose failures come at random.
+template <auto... way>
+Value of_failures(const Report& report) {
+  const bool are_random = report.goodput && report.goodput->mean_between_s > 0;
+  return are_random ? at<&Report::goodput, way...>(report) : Value{};
+}
+
+template <MfuAttention attention>
+Value mfu_counting(const Report& report) {
+  return report.tokens > 0 ? value_of(report.mfu(attention)) : Value{};
+}
+
+using enum Unit;
+using enum Better;
+
+Value mfu(const Report& report) { return report.tokens > 0 ? value_of(report.mfu()) : Value{}; }
+
+Value counted_attention(const Report& report) {
+  const auto attention = static_cast<std::size_t>(report.mfu_attention);
+  return report.tokens > 0 ? value_of(mfu_attention_names[attention]) : Value{};
+}
+
+Value flops_per_token(const Report& report) {
+  return report.tokens > 0 ? value_of(report.model_flops_per_token().count) : Value{};
+}
+
+Value teraflops_per_device(const Report& report) {
+  return report.tokens > 0 ? value_of(report.flops_per_device().count / 1e12) : Value{};
+}
+
+Value tasks_of(const Scenario&, const TaskGraph& graph, const Timeline&) { return value_of(graph.size()); }
+
+Value events_of(const Scenario&, const TaskGraph&, const Timeline& timeline) {
+  return value_of(timeline.events);
+}
+
+// In the order of the JSON report.
+constexpr std::array table{
+    Fact{"step_time_s", "step time", seconds, lower, at<&Report::step_time>},
+    Fact{"parameters.total", "parameters", count, neither,
+         of_model<&Report::model, &ModelReport::parameters>},
+    Fact{"parameters.active", "parameters active for a token", count, neither,
+         of_model<&Report::model, &ModelReport::active>},
+    Fact{"parameters.active_without_embedding", "the same without the input embedding", count, neither,
+         of_model<&Report::model, &ModelReport::active_without_embedding>},
+    Fact{"tokens_per_s", "tokens per s", Unit::tokens_per_s, higher, of_model<&Report::tokens_per_second>},
+    Fact{"tokens_per_s_per_device", "tokens a second and device", Unit::tokens_per_s, higher,
+         of_model<&Report::tokens_per_second_per_device>},
+    Fact{"model_flops_per_token", "model flops per token", Unit::flops, neither, flops_per_token},
+    Fact{"tflops_per_device", "tflops per device", Unit::teraflops, higher, teraflops_per_device},
+    Fact{"mfu", "MFU", share, higher, mfu, {}, {}, 1},
+    Fact{"mfu_attention", "what MFU counts of attention", Unit::text, neither, counted_attention},
+    Fact{"mfu_causal", "mfu causal", share, higher, mfu_counting<MfuAttention::causal>, {}, {}, 1},
+    Fact{"mfu_whole", "mfu whole", share, higher, mfu_counting<MfuAttention::whole>, {}, {}, 1},
+    Fact{"pipeline.makespan_s", "end of the passes", seconds, lower, at<&Report::makespan>, "makespan_s"},
+    Fact{"pipeline.bubble_fraction", "bubble of the slowest rank", share, lower, at<&Report::bubble_fraction>,
+         "bubble_fraction"},
+    Fact{"pipeline.makespan_bubble_fraction", "bubble of the slowest rank up to the end of all passes", share,
+         lower, at<&Report::makespan_bubble_fraction>},
+    Fact{"pipeline.bubble_mean", "bubble, mean over ranks", share, lower, at<&Report::bubble_mean>,
+         "bubble_mean", "bubble"},
+    Fact{"pipeline.bubble_most", "bubble of the most idle rank", share, lower, at<&Report::bubble_most>,
+         "bubble_most"},
+    Fact{"pipeline.bubble_s", "time of the slowest rank's bubble", seconds, lower, at<&Report::bubble>},
+    Fact{"pipeline.per_stage", "pipeline ranks", rows, neither, rows_of_stages},
+    Fact{"breakdown_s.compute", "compute", seconds, lower, at<&Report::breakdown, &Breakdown::compute>,
+         "compute_s"},
+    Fact{"breakdown_s.exposed_communication", "exposed communication", seconds, lower,
+         at<&Report::breakdown, &Breakdown::exposed_communication>, "exposed_communication_s",
+         "exposed comm."},
+    Fact{"breakdown_s.bubble", "bubble", seconds, lower, at<&Report::breakdown, &Breakdown::bubble>,
+         "bubble_s"},
+    Fact{"breakdown_s.optimizer", "optimizer", seconds, lower, at<&Report::breakdown, &Breakdown::optimizer>,
+         "optimizer_s"},
+    Fact{"passes_s.forward", "forward alone", seconds, neither, at<&Report::passes, &PassBreakdown::forward>},
+    Fact{"passes_s.backward", "backward alone", seconds, neither,
+         at<&Report::passes, &PassBreakdown::backward>},
+    Fact{"passes_s.backward_weight", "weight gradient alone", seconds, neither,
+         at<&Report::passes, &PassBreakdown::backward_weight>},
+    Fact{"passes_s.overlapped", "overlapped F and B", seconds, neither,
+         at<&Report::passes, &PassBreakdown::overlapped>},
+    Fact{"steps", "steps of training", rows, neither, rows_of_steps},
+    Fact{"communication", "communication and links", rows, neither, rows_of_communication},
+    Fact{"gradient_parts", "gradients by part of the model", rows, neither, rows_of_gradient_parts},
+    Fact{"routing.load_max_over_mean",
+         "tokens of the busiest expert over the mean",
+         Unit::ratio,
+         lower,
+         at<&Report::routing, &RoutingReport::load_max_over_mean>,
+         "load_max_over_mean",
+         {},
+         3},
+    Fact{"routing.rank_load_max_over_mean",
+         "rows of the busiest rank over the mean",
+         Unit::ratio,
+         lower,
+         at<&Report::routing, &RoutingReport::rank_load_max_over_mean>,
+         {},
+         {},
+         3},
+    Fact{"routing.dropped_token_fraction", "dropped", share, lower,
+         at<&Report::routing, &RoutingReport::dropped_token_fraction>, "dropped_token_fraction"},
+    Fact{"routing.padded_row_fraction", "padding", share, lower,
+         at<&Report::routing, &RoutingReport::padded_row_fraction>},
+    Fact{"routing.per_expert_tokens.least", "least tokens of an expert", count, neither,
+         at<&Report::routing, &RoutingReport::least>},
+    Fact{"routing.per_expert_tokens.mean", "mean tokens of an expert", count, neither,
+         at<&Report::routing, &RoutingReport::mean>},
+    Fact{"routing.per_expert_tokens.most", "most tokens of an expert", count, neither,
+         at<&Report::routing, &RoutingReport::most>},
+    Fact{"routing.busiest_experts", "busiest experts", rows, neither, rows_of_busiest_experts},
+    Fact{"routing.imbalance_cost_s", "cost of uneven loads", seconds, lower,
+         at<&Report::routing, &RoutingReport::imbalance_cost>, "imbalance_cost_s"},
+    Fact{"memory.per_stage", "memory of pipeline ranks", rows, neither, rows_of_memory},
+    Fact{"memory.peak", "peak memory", bytes, lower, of_memory<&Report::memory_peak>, "peak_memory"},
+    Fact{"memory.peak_of_tensors", "peak memory of tensors", bytes, lower, of_memory<&Report::tensors_peak>},
+    Fact{"memory.capacity", "device memory", bytes, neither, of_memory<&Report::memory_capacity>},
+    Fact{"memory.fits", "fits", Unit::flag, higher, of_memory<&Report::fits>, "fits"},
+    Fact{"goodput.simulated", "goodput", share, neither, at<&Report::goodput, &GoodputReport::simulated>},
+    Fact{"goodput.failures", "failures", count, neither, at<&Report::goodput, &GoodputReport::failures>},
+    Fact{"goodput.steps_between_checkpoints", "steps between checkpoints", count, neither,
+         at<&Report::goodput, &GoodputReport::steps_between>},
+    Fact{"goodput.checkpoint_interval_s", "work between checkpoints", seconds, neither,
+         at<&Report::goodput, &GoodputReport::interval>},
+    Fact{"goodput.run_s", "simulated run", seconds, neither, at<&Report::goodput, &GoodputReport::run>},
+    Fact{"goodput.mean_time_between_failures_s", "mean time between failures", seconds, neither,
+         of_failures<&GoodputReport::mean_between_s>},
+    Fact{"goodput.expected", "expected goodput", share, neither, of_failures<&GoodputReport::expected>},
+    Fact{"goodput.young_interval_s", "best interval by Young 1974", seconds, neither,
+         of_failures<&GoodputReport::young_s>},
+    Fact{"goodput.expected_at_young_interval", "goodput at that interval", share, neither,
+         of_failures<&GoodputReport::expected_at_young>},
+    Fact{"goodput.daly_interval_s", "best interval by Daly 2006", seconds, neither,
+         of_failures<&GoodputReport::daly_s>},
+    Fact{"goodput.expected_at_daly_interval", "goodput at that interval", share, neither,
+         of_failures<&GoodputReport::expected_at_daly>},
+    Fact{"repeat", "percentiles over seeds", rows, neither, rows_of_repeat},
+    Fact{"critical_path", "critical path", rows, neither, rows_of_critical_path},
+    Fact{"engine.kind", "engine", Unit::text, neither, at<&Report::engine>},
+    Fact{"engine.tasks", "tasks", count, neither, nullptr, {}, {}, 2, tasks_of},
+    Fact{"engine.events", "events", count, neither, nullptr, {}, {}, 2, events_of},
+    Fact{"engine.wall_s", "wall time", seconds, neither, at<&Report::wall_seconds>},
+};
+
+constexpr std::string_view columns_of_run[] = {"step_time_s",
+                                               "tokens_per_s",
+                                               "tokens_per_s_per_device",
+                                               "tflops_per_device",
+                                               "mfu",
+                                               "makespan_s",
+                                               "bubble_fraction",
+                                               "compute_s",
+                                               "exposed_communication_s",
+                                               "bubble_s",
+                                               "optimizer_s",
+                                               "peak_memory",
+                                               "fits",
+                                               "load_max_over_mean",
+                                               "dropped_token_fraction",
+                                               "imbalance_cost_s"};
+constexpr std::string_view columns_compared[] = {"step_time_s",
+                                                 "tokens_per_s_per_device",
+                                                 "mfu",
+                                                 "bubble_fraction",
+                                                 "exposed_communication_s",
+                                                 "peak_memory",
+                                                 "fits"};
+constexpr std::string_view keys_compared[] = {"step_time_s",
+                                              "tokens_per_s_per_device",
+                                              "mfu",
+                                              "bubble_fraction",
+                                              "bubble_mean",
+                                              "bubble_most",
+                                              "exposed_communication_s",
+                                              "peak_memory",
+                                              "fits"};
+constexpr std::string_view columns_that_came_later[] = {"bubble_mean"};
+
+}  // namespace
+
+std::span<const Fact> facts() { return table; }
+std::span<const std::string_view> run_columns() { return columns_of_run; }
+std::span<const std::string_view> compared_columns() { return columns_compared; }
+std::span<const std::string_view> compared_keys() { return keys_compared; }
+std::span<const std::string_view> later_columns() { return columns_that_came_later; }
+
+const Fact* find_fact(std::string_view name) {
+  const auto found = std::find_if(table.begin(), table.end(),
+                                  [&](const Fact& one) { return one.path == name || one.name == name; });
+  return found == table.end() ? nullptr : &*found;
+}
+
+const Fact& fact(std::string_view name) {
+  const Fact* found = find_fact(name);
+  ensure(found != nullptr, "the fact is in the table");
+  return *found;
+}
+
+std::vector<std::pair<std::string_view, Value>> measure_facts(const Scenario& scenario,
+                                                              const TaskGraph& graph,
+                                                              const Timeline& timeline) {
+  std::vector<std::pair<std::string_view, Value>> measured;
+  for (const Fact& one : table) {
+    if (one.measure != nullptr) measured.emplace_back(one.path, one.measure(scenario, graph, timeline));
+  }
+  return measured;
+}
+
+Value read(const Fact& fact, const Report& report) {
+  if (fact.of != nullptr) return fact.of(report);
+  for (const auto& [path, value] : report.measured) {
+    if (path == fact.path) return value;
+  }
+  return {};
+}
+
+double number(std::string_view name, const Report& report) { return read(fact(name), report).number; }
+
+}  // namespace moesim

@@ -1,0 +1,133 @@
+#include "sim/report/fact_rows.hpp"
+
+#include <initializer_list>
+
+#include "models/config/values.hpp"
+
+namespace moesim {
+namespace {
+
+Value object_of(std::initializer_list<std::pair<std::string_view, Value>> members) {
+  Value object = empty_object();
+  for (const auto& [name, value] : members) object.set(name, value);
+  return object;
+}
+
+Value row_of(const PhaseReport& phase) {
+  return object_of({{"bytes", value_of(phase.bytes)},
+                    {"messages", value_of(phase.messages)},
+                    {"busy_s", value_of(to_seconds(phase.busy))},
+                    {"exposed_s", value_of(to_seconds(phase.exposed))}});
+}
+
+Value row_of(const LinkClassReport& row) {
+  return object_of({{"bytes", value_of(row.bytes)},
+                    {"mean_utilization", value_of(row.mean_utilization)},
+                    {"max_utilization", value_of(row.max_utilization)}});
+}
+
+Value row_of(const Percentiles& of) {
+  return object_of({{"min", value_of(of.least)},
+                    {"median", value_of(of.median)},
+                    {"p90", value_of(of.p90)},
+                    {"p99", value_of(of.p99)},
+                    {"max", value_of(of.most)},
+                    {"mean", value_of(of.mean)}});
+}
+
+}  // namespace
+
+Value rows_of_stages(const Report& report) {
+  if (report.stages.empty()) return {};
+  Value rows = empty_list();
+  for (const StageReport& stage : report.stages) {
+    rows.items.push_back(
+        object_of({{"busy_s", value_of(to_seconds(stage.busy))},
+                   {"span_s", value_of(to_seconds(stage.span))},
+                   {"bubble_s", value_of(to_seconds(stage.bubble))},
+                   {"peak_microbatches_in_flight", value_of(stage.peak_microbatches_in_flight)}}));
+  }
+  return rows;
+}
+
+Value rows_of_steps(const Report& report) {
+  if (report.steps.empty()) return {};
+  Value rows = empty_list();
+  for (const StepReport& step : report.steps) {
+    Value row = object_of({{"step", value_of(step.step)}});
+    if (!step.part.empty()) row.set("part", value_of(step.part));
+    row.set("compute_s", value_of(to_seconds(step.compute)));
+    row.set("communication_s", value_of(to_seconds(step.communication)));
+    row.set("exposed_s", value_of(to_seconds(step.exposed)));
+    row.set("bytes", value_of(step.bytes));
+    rows.items.push_back(std::move(row));
+  }
+  return rows;
+}
+
+Value rows_of_communication(const Report& report) {
+  Value phases = empty_object();
+  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
+    if (report.phases[work].messages > 0) phases.set(work_names[work], row_of(report.phases[work]));
+  }
+  Value classes = empty_object();
+  for (const LinkClassReport& row : report.link_classes)
+    classes.set(link_class_names[static_cast<std::size_t>(row.link_class)], row_of(row));
+  phases.set("per_link_class", std::move(classes));
+  return phases;
+}
+
+Value rows_of_gradient_parts(const Report& report) {
+  Value parts = empty_object();
+  for (std::size_t part = 0; part < held_part_count; ++part) {
+    const GradientPartReport& row = report.gradient_parts[part];
+    if (row.bytes == 0) continue;
+    parts.set(held_part_names[part],
+              object_of({{"bytes", value_of(row.bytes)}, {"busy_s", value_of(to_seconds(row.busy))}}));
+  }
+  return parts.members.empty() ? Value{} : parts;
+}
+
+Value rows_of_busiest_experts(const Report& report) {
+  if (!report.routing || report.routing->busiest.empty()) return {};
+  Value rows = empty_list();
+  for (const BusiestExpert& busiest : report.routing->busiest) {
+    rows.items.push_back(object_of({{"layer", value_of(busiest.layer)},
+                                    {"expert", value_of(busiest.expert)},
+                                    {"load_max_over_mean", value_of(busiest.load_max_over_mean)}}));
+  }
+  return rows;
+}
+
+Value rows_of_memory(const Report& report) {
+  if (report.memory.empty()) return {};
+  Value rows = empty_list();
+  for (const MemoryReport& rank : report.memory) {
+    rows.items.push_back(object_of({{"parameters", value_of(rank.parameters.count)},
+                                    {"gradients", value_of(rank.gradients.count)},
+                                    {"optimizer", value_of(rank.optimizer.count)},
+                                    {"activations", value_of(rank.activations.count)},
+                                    {"buffers", value_of(rank.buffers.count)},
+                                    {"driver", value_of(rank.driver.count)},
+                                    {"channels", value_of(rank.channels.count)},
+                                    {"total", value_of(rank.total().count)}}));
+  }
+  return rows;
+}
+
+Value rows_of_repeat(const Report& report) {
+  if (!report.repeat) return {};
+  Value row =
+      object_of({{"runs", value_of(report.repeat->runs)}, {"step_time_s", row_of(report.repeat->step_time)}});
+  if (report.repeat->goodput) row.set("goodput", row_of(*report.repeat->goodput));
+  return row;
+}
+
+Value rows_of_critical_path(const Report& report) {
+  Value rows = empty_list();
+  for (const CriticalShare& share : report.critical_path)
+    rows.items.push_back(object_of({{"kind", value_of(share.kind)}, {"share", value_of(share.share)}}));
+  return rows;
+}
+
+}  // namespace moesim

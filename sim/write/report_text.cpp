@@ -1,0 +1,244 @@
+// The report for people: where the step's time goes, top down.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/base/grouped.hpp"
+#include "models/config/values.hpp"
+#include "sim/report/fact.hpp"
+#include "sim/write/report.hpp"
+
+namespace moesim {
+namespace {
+
+std::string bar(double share) {
+  return std::string(static_cast<std::size_t>(std::lround(std::clamp(share, 0.0, 1.0) * 40)), '#');
+}
+
+/// With six digits: runs of one scenario differ little.
+std::string print_precisely(double seconds) {
+  if (seconds >= 1) return fmt::format("{:.6g} s", seconds);
+  return seconds >= 1e-3 ? fmt::format("{:.6g} ms", seconds * 1e3) : fmt::format("{:.6g} us", seconds * 1e6);
+}
+
+std::string header(const Report& report) {
+  std::string text = report.title.empty() ? std::string() : report.title + "\n";
+  text += report.plan + "\n\n";
+  if (!report.memory.empty() && !report.fits())
+    text += fmt::format("  DOES NOT FIT   {} of {} device memory\n", print("memory.peak", report),
+                        print("memory.capacity", report));
+  text += fmt::format("  step time      {}\n", print("step_time_s", report));
+  if (report.tokens == 0) return text;
+  const auto billions = [](std::int64_t count) { return static_cast<double>(count) / 1e9; };
+  text += fmt::format(
+      "  model          {}: {:.4g} billion parameters, {:.4g} active for a token, {:.4g} without the input "
+      "embedding\n",
+      report.model.name, billions(report.model.parameters), billions(report.model.active),
+      billions(report.model.active_without_embedding));
+  text +=
+      fmt::format("  throughput     {} tokens/s, {} a device on {} devices\n", print("tokens_per_s", report),
+                  print("tokens_per_s_per_device", report), grouped(static_cast<double>(report.devices)));
+  const bool is_whole = report.mfu_attention == MfuAttention::whole;
+  text += fmt::format("  compute        {} a device, {} {} of {} (bf16), {} a token{}\n",
+                      print("tflops_per_device", report), fact("mfu").label, print("mfu", report),
+                      print(report.peak), print("model_flops_per_token", report),
+                      is_whole ? " with whole attention" : "");
+  return text;
+}
+
+std::string breakdown(const Report& report) {
+  std::string text = "\nWhere the time goes, mean over devices\n";
+  const auto row = [&](std::string_view name, Time time) {
+    const double share = time / report.step_time;
+    const std::string line = fmt::format("  {:<22} {:>10} {:>6.1f} %  {}", fact(name).label,
+                                         print(name, report), 100 * share, bar(share));
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  };
+  row("compute_s", report.breakdown.compute);
+  row("exposed_communication_s", report.breakdown.exposed_communication);
+  row("bubble_s", report.breakdown.bubble);
+  row("optimizer_s", report.breakdown.optimizer);
+  if (report.stages.empty()) return text;
+  text += "\nPasses, with the exchanges that they wait for\n";
+  if (report.passes.overlapped.count > 0) row("passes_s.overlapped", report.passes.overlapped);
+  row("passes_s.forward", report.passes.forward);
+  row("passes_s.backward", report.passes.backward);
+  if (report.passes.backward_weight.count > 0) row("passes_s.backward_weight", report.passes.backward_weight);
+  return text;
+}
+
+std::string pipeline(const Report& report) {
+  if (report.stages.empty()) return {};
+  std::int64_t in_flight = 0;
+  for (const StageReport& stage : report.stages)
+    in_flight = std::max(in_flight, stage.peak_microbatches_in_flight);
+  if (report.stages.size() == 1) {
+    return fmt::format(
+        "\nPipeline: one rank, passes end at {}, bubble {}; at most {} microbatches in flight\n",
+        print("makespan_s", report), print("bubble_mean", report), in_flight);
+  }
+  return fmt::format(
+      "\nPipeline: {} ranks, passes end at {}, bubble {} of a rank's span in the mean, {} of the slowest's, "
+      "{} "
+      "at most; at most {} microbatches in flight\n",
+      report.stages.size(), print("makespan_s", report), print("bubble_mean", report),
+      print("bubble_fraction", report), print("bubble_most", report), in_flight);
+}
+
+std::string communication(const Report& report) {
+  std::string rows;
+  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
+    const PhaseReport& phase = report.phases[work];
+    if (phase.messages == 0) continue;
+    rows +=
+        fmt::format("  {:<18} {:>10} {:>14} {:>10} {:>10}\n", work_names[work], print(Bytes{phase.bytes}),
+                    grouped(static_cast<double>(phase.messages)), print(phase.busy), print(phase.exposed));
+  }
+  if (rows.empty()) return {};
+  return fmt::format("\n{:<20} {:>10} {:>14} {:>10} {:>10}\n", "Communication", "bytes", "messages", "busy",
+                     "exposed") +
+         rows;
+}
+
+/// A quantity, or nothing where there is none.
+template <class Quantity>
+std::string or_blank(Quantity quantity) {
+  return quantity.count == 0 ? std::string() : print(quantity);
+}
+
+/// The eight steps are numbered; what follows them is not.
+std::string steps(const Report& report) {
+  if (report.steps.empty()) return {};
+  std::string text = fmt::format("\n{:<28} {:>10} {:>14} {:>10} {:>10}\n", "Steps of training", "compute",
+                                 "communication", "exposed", "bytes");
+  int number = 0;
+  std::string_view before;
+  for (const StepReport& row : report.steps) {
+    const bool begins = row.step != before && ++number <= 8;
+    before = row.step;
+    const std::string line = fmt::format(
+        "  {} {:<24} {:>10} {:>14} {:>10} {:>10}", begins ? fmt::to_string(number) : " ",
+        row.part.empty() ? row.step : fmt::format("{}: {}", row.step, row.part), or_blank(row.compute),
+        or_blank(row.communication), or_blank(row.exposed), or_blank(Bytes{row.bytes}));
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
+}
+
+std::string links(const Report& report) {
+  if (report.link_classes.empty()) return {};
+  std::string text = fmt::format("\n{:<20} {:>10} {:>14} {:>10}\n", "Links", "bytes", "mean use", "most use");
+  for (const LinkClassReport& row : report.link_classes) {
+    text += fmt::format("  {:<18} {:>10} {:>12.1f} % {:>8.1f} %\n",
+                        link_class_names[static_cast<std::size_t>(row.link_class)], print(Bytes{row.bytes}),
+                        100 * row.mean_utilization, 100 * row.max_utilization);
+  }
+  return text;
+}
+
+std::string routing(const Report& report) {
+  if (!report.routing) return {};
+  const RoutingReport& routing = *report.routing;
+  const double most =
+      routing.imbalance_cost ? static_cast<double>(routing.most) / routing.mean : routing.load_max_over_mean;
+  std::string text = fmt::format(
+      "\nRouting: an expert gets {} tokens of its group's microbatches on average, at most {:.3f} times "
+      "that; {} {}\n",
+      print("routing.per_expert_tokens.mean", report), most, print("dropped_token_fraction", report),
+      fact("dropped_token_fraction").label);
+  if (routing.padded_row_fraction > 0) {
+    text +=
+        fmt::format("  {} of the rows that are sent and computed are {}\n",
+                    print("routing.padded_row_fraction", report), fact("routing.padded_row_fraction").label);
+  }
+  if (routing.imbalance_cost) {
+    text += fmt::format(
+        "  the busiest rank of an expert group gets {} times the mean; uneven loads cost {} of the step "
+        "({:.1f} %)\n",
+        print("routing.rank_load_max_over_mean", report), print("imbalance_cost_s", report),
+        100 * (*routing.imbalance_cost / report.step_time));
+  } else if (routing.rank_load_max_over_mean > 1) {
+    text += "  (times are those of the busiest rank of each expert group: the others wait for it)\n";
+  }
+  return text;
+}
+
+std::string memory(const Report& report) {
+  if (report.memory.empty()) return {};
+  std::string text =
+      fmt::format("\n{:<8} {:>11} {:>10} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}\n", "Memory", "parameters",
+                  "gradients", "optimizer", "activations", "buffers", "driver", "channels", "total");
+  for (std::size_t rank = 0; rank < report.memory.size(); ++rank) {
+    const MemoryReport& row = report.memory[rank];
+    text += fmt::format("  {:<6} {:>11} {:>10} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}\n",
+                        fmt::format("rank {}", rank).substr(0, 8), print(row.parameters),
+                        print(row.gradients), print(row.optimizer), print(row.activations),
+                        print(row.buffers), print(row.driver), print(row.channels), print(row.total()));
+  }
+  return text + fmt::format("  {} of {}: {}\n", print("memory.peak", report),
+                            print("memory.capacity", report), report.fits() ? "fits" : "DOES NOT FIT");
+}
+
+std::string critical(const Report& report) {
+  std::string text = "\nCritical path:";
+  for (std::size_t i = 0; i < report.critical_path.size(); ++i) {
+    text += fmt::format("{} {} {:.1f} %", i == 0 ? "" : ",", report.critical_path[i].kind,
+                        100 * report.critical_path[i].share);
+  }
+  return text + "\n";
+}
+
+std::string goodput(const Report& report) {
+  if (!report.goodput) return {};
+  const GoodputReport& of = *report.goodput;
+  std::string text = fmt::format("\nGoodput, with a checkpoint every {} steps, {} of work\n",
+                                 print("goodput.steps_between_checkpoints", report),
+                                 print("goodput.checkpoint_interval_s", report));
+  text += fmt::format("  simulated      {} of {}, {} failures\n", print("goodput.simulated", report),
+                      print("goodput.run_s", report), print("goodput.failures", report));
+  if (of.mean_between_s > 0) {
+    const auto best = [&](std::string_view interval, std::string_view goodput_there) {
+      return fmt::format("{} ({})", print(interval, report), print(goodput_there, report));
+    };
+    text +=
+        fmt::format("  expected       {} (Daly 2006), one failure every {}\n",
+                    print("goodput.expected", report), print("goodput.mean_time_between_failures_s", report));
+    text += fmt::format("  best interval  {} by Young 1974, {} by Daly 2006\n",
+                        best("goodput.young_interval_s", "goodput.expected_at_young_interval"),
+                        best("goodput.daly_interval_s", "goodput.expected_at_daly_interval"));
+  }
+  if (report.tokens > 0)
+    text += fmt::format("  throughput     {} tokens/s in the long run\n",
+                        grouped(of.simulated * report.tokens_per_second()));
+  return text;
+}
+
+std::string repeat(const Report& report) {
+  if (!report.repeat) return {};
+  std::string text = fmt::format("\nOver {} seeds, of which the first is above\n", report.repeat->runs);
+  text += fmt::format("  {:<12} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}\n", "", "least", "median", "p90",
+                      "p99", "most", "mean");
+  const auto row = [&](std::string_view name, const Percentiles& of, auto format) {
+    text += fmt::format("  {:<12} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}\n", name, format(of.least),
+                        format(of.median), format(of.p90), format(of.p99), format(of.most), format(of.mean));
+  };
+  row(fact("step_time_s").label, report.repeat->step_time, print_precisely);
+  if (report.repeat->goodput)
+    row(fact("goodput.simulated").label, *report.repeat->goodput,
+        [](double value) { return print(fact("goodput.simulated"), value_of(value)); });
+  return text;
+}
+
+}  // namespace
+
+std::string report_text(const Report& report) {
+  return header(report) + breakdown(report) + pipeline(report) + steps(report) + communication(report) +
+         links(report) + routing(report) + memory(report) + critical(report) + goodput(report) +
+         repeat(report) +
+         fmt::format("\nEngine {}: {} {}, {} {}, fingerprint {}\n", report.engine,
+                     print("engine.tasks", report), fact("engine.tasks").label,
+                     print("engine.events", report), fact("engine.events").label, report.fingerprint);
+}
+
+}  // namespace moesim

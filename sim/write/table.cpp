@@ -1,0 +1,20 @@
+#include "sim/write/table.hpp"
+
+#include <fmt/format.h>
+
+namespace moesim {
+
+TableCell cell_of(const Value& value) {
+  switch (value.kind) {
+    case Value::Kind::null:
+      return {};
+    case Value::Kind::text:
+      return {value.text};
+    case Value::Kind::number:
+      return {fmt::format("{}", value.number)};
+    default:
+      return {one_line(value)};
+  }
+}
+
+}  // namespace moesim

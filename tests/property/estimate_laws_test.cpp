@@ -1,0 +1,139 @@
+// The law that keeps the estimate and the engine one: with exact prices, what the estimate says of a stage's
+// passes is what the fluid engine makes of their tasks, to the picosecond.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <optional>
+
+#include "models/base/error.hpp"
+#include "models/base/random.hpp"
+#include "sim/estimate/estimate.hpp"
+#include "sim/lower/lower.hpp"
+#include "sim/read/scenario.hpp"
+#include "tests/support/drawn.hpp"
+#include "tests/support/program.hpp"
+
+using namespace moesim;
+using namespace moesim::testing;
+
+namespace {
+
+/// The passes of a model that is one stage, in any order.
+Order one_stage(std::vector<Slot> slots, std::size_t microbatches) {
+  Order order;
+  order.chains = {{{.rank = 0, .chunk = 0}}};
+  order.chain_of_microbatch.assign(microbatches, 0);
+  order.ranks = {std::move(slots)};
+  return order;
+}
+
+/// When the last task of a pass has ended; what follows the last pass does not count.
+Time end_of_passes(const Scenario& scenario) {
+  const TaskGraph graph = lower(scenario, Loading::even);
+  REQUIRE(graph.actor_count == 1);
+  const Timeline timeline = scenario.engine->run(graph);
+  Time end;
+  for (TaskId task = 0; task < graph.size(); ++task) {
+    const Work work = graph.tags[task].work;
+    const bool is_of_pass = work != Work::none && work != Work::optimizer && work != Work::gradient &&
+                            work != Work::parameter;
+    if (is_of_pass) end = std::max(end, timeline.ends[task]);
+  }
+  return end;
+}
+
+struct Passes {
+  Time forward, backward, backward_input, backward_weight, pair;
+  friend bool operator==(const Passes&, const Passes&) = default;
+};
+
+std::string print(const Passes& passes) {
+  return fmt::format("F {}, BW {}, B {}, W {}, pair {}", passes.forward.count, passes.backward.count,
+                     passes.backward_input.count, passes.backward_weight.count, passes.pair.count);
+}
+
+Passes simulated(Scenario& scenario) {
+  const Slot forward{.pass = Pass::forward};
+  const Slot backward{.pass = Pass::backward};
+  const auto end = [&](std::vector<Slot> slots, std::size_t microbatches) {
+    scenario.order = one_stage(std::move(slots), microbatches);
+    return end_of_passes(scenario);
+  };
+  Passes passes;
+  passes.forward = end({forward}, 1);
+  passes.backward = end({forward, backward}, 1) - passes.forward;
+  const Slot input{.pass = Pass::backward_input};
+  passes.backward_input = end({forward, input}, 1) - passes.forward;
+  passes.backward_weight =
+      end({forward, input, {.pass = Pass::backward_weight}}, 1) - passes.forward - passes.backward_input;
+  Slot beside{.pass = Pass::forward, .overlapped = true, .microbatch = 1};
+  passes.pair = end({forward, beside, backward}, 2) - passes.forward;
+  return passes;
+}
+
+Passes estimated(const Scenario& scenario, Scenario base) {
+  CostTables tables(std::move(base), Sizing::exact);
+  const Division division{scenario.layout.sizes(), scenario.layout.placement()};
+  const DivisionGroups groups = tables.groups(division);
+  const MicrobatchCost cost =
+      tables.cost(division, groups, scenario.batch.microbatch, {{}, scenario.recompute}, 0);
+  const StageCosts stages =
+      stage_costs(cost, tables.shape_of_layer(), {static_cast<std::int64_t>(scenario.model.layers.size())});
+  LayerCost whole = stages.costs.front();
+  whole += cost.heads.front();
+  const StageContent& content = stages.contents.front();
+  return {whole.in(Pass::forward), whole.in(Pass::backward), whole.in(Pass::backward_input),
+          whole.in(Pass::backward_weight), tables.pair(content, content, cost.pace())};
+}
+
+/// A scenario on one pipeline rank with even loads, or nothing where the parts do not fit.
+std::optional<Scenario> drawn_stage(std::uint64_t number, const std::vector<std::string>& sets) {
+  Drawn drawn = draw(Random(15).stream("stage", number));
+  const std::size_t size = drawn.parallelism.find(',');
+  drawn.parallelism = "{\"pipeline\": 1" + drawn.parallelism.substr(size);
+  drawn.batch = fmt::format(R"({{"sequences": {}, "sequence_length": 512}})", drawn.devices * 2);
+  drawn.schedule = R"({"kind": "1f1b"})";
+  drawn.engine = R"({"kind": "fluid"})";
+  drawn.routing = R"({"kind": "balanced"})";
+  drawn.gradient_sync = R"({"kind": "zero1"})";
+  try {
+    Value document = load_document_text(drawn.text(), MOESIM_SOURCE "/drawn.json");
+    for (const std::string& set : sets) apply_override(document, parse_override(set));
+    return read_scenario(document);
+  } catch (const InputError&) {
+    return std::nullopt;
+  }
+}
+
+/// What is computed again, what a backward does beside communication, prediction layers, spread.
+std::vector<std::string> drawn_sets(std::uint64_t number) {
+  RandomStream random = Random(15).stream("sets", number);
+  const auto one_of = [&](const std::vector<std::string>& words) {
+    return words[static_cast<std::size_t>(random.below(words.size()))];
+  };
+  return {"recompute=" + one_of({R"([])", R"(["full"])", R"(["experts"])", R"(["norm", "activation"])"}),
+          "collectives.tensor_backward=" + one_of({"overlapped", "in_turn"}),
+          "routing.spread=" + one_of({"0", "0", "0.2"}),
+          "model.prediction_layers=" + one_of({"0", "0", "1"})};
+}
+
+}  // namespace
+
+TEST_CASE("With exact prices the estimate of a stage is the fluid engine's, to the picosecond") {
+  std::size_t tried = 0;
+  std::size_t divided = 0;
+  for (std::uint64_t number = 0; number < 400; ++number) {
+    const std::vector<std::string> sets = drawn_sets(number);
+    std::optional<Scenario> scenario = drawn_stage(number, sets);
+    if (!scenario || lower(*scenario, Loading::even).actor_count != 1) continue;
+    const Sizes sizes = scenario->layout.sizes();
+    CAPTURE(number, sets, sizes.tensor, sizes.context, sizes.expert, sizes.expert_tensor);
+    const std::string simulation = print(simulated(*scenario));
+    CHECK(print(estimated(*scenario, std::move(*drawn_stage(number, sets)))) == simulation);
+    ++tried;
+    divided += sizes.tensor > 1 || sizes.context > 1 ? 1 : 0;
+  }
+  CHECK(tried > 100);
+  CHECK(divided > 30);
+}

@@ -1,0 +1,247 @@
+// The table of facts: each number once, and every report, table and picture says what the table reads.
+#include "sim/report/fact.hpp"
+
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "models/base/text.hpp"
+#include "models/config/values.hpp"
+#include "sim/run/repeat.hpp"
+#include "sim/sweep/measure.hpp"
+#include "sim/write/comparison.hpp"
+#include "sim/write/report.hpp"
+#include "tests/support/program.hpp"
+
+using namespace moesim;
+using namespace moesim::literals;
+using namespace moesim::testing;
+
+namespace {
+
+/// Runs that between them have every fact: a model with uneven loads, failures, a pipeline without a model,
+/// one communication, several seeds.
+const std::vector<Report>& reports() {
+  static const std::vector<Report> all = [] {
+    std::vector<Report> made;
+    const auto add = [&](const std::string& path, const std::vector<std::string>& sets) {
+      RunRequest request{.path = MOESIM_SOURCE "/scenarios/" + path, .overrides = {}};
+      for (const std::string& set : sets) request.overrides.push_back(parse_override(set));
+      made.push_back(run(request).simulation.report);
+    };
+    add("two-gpus.json", {});
+    add("hot-expert.json", {"repeat=2"});
+    add("dualpipe-8x20.json",
+        {R"(faults.failures={"per_device_year": 200, "checkpoint_interval": "600 s", "run": "86400 s"})"});
+    add("validation/nccl-h200.json", {});
+    return made;
+  }();
+  return all;
+}
+
+bool is_null(const Value& value) { return value.kind == Value::Kind::null; }
+
+/// The tree's leaves that are neither lists nor in lists, by their paths.
+void add_leaves(const Value& value, const std::string& path, std::set<std::string>& paths) {
+  if (value.kind != Value::Kind::object) paths.insert(path);
+  for (const auto& [name, member] : value.members)
+    add_leaves(member, path.empty() ? name : path + "." + name, paths);
+}
+
+/// A row of CSV whose cells hold no quotes but around texts.
+std::vector<std::string> cells_of(const std::string& line) {
+  std::vector<std::string> cells(1);
+  bool is_quoted = false;
+  for (const char letter : line) {
+    if (letter == '"') is_quoted = !is_quoted;
+    if (letter == ',' && !is_quoted) {
+      cells.emplace_back();
+    } else {
+      cells.back() += letter;
+    }
+  }
+  return cells;
+}
+
+/// What a table says under that column.
+std::string cell_of(const std::string& csv, std::string_view column) {
+  const std::vector<std::string> lines = lines_of(csv);
+  const std::vector<std::string> header = cells_of(lines.at(0));
+  const auto found = std::find(header.begin(), header.end(), column);
+  REQUIRE(found != header.end());
+  return cells_of(lines.at(1)).at(static_cast<std::size_t>(found - header.begin()));
+}
+
+void check_cell(const std::string& cell, const Value& value) {
+  if (value.kind == Value::Kind::null) {
+    CHECK(cell.empty());
+  } else if (value.kind == Value::Kind::boolean) {
+    CHECK(cell == (value.flag ? "true" : "false"));
+  } else {
+    CHECK(std::stod(cell) == value.number);
+  }
+}
+
+std::string csv_of(const Report& report) {
+  const Scenario scenario;
+  const TaskGraph graph;
+  const Timeline timeline;
+  return write(tell({scenario, graph, timeline, report}, [] { return Value{}; }), "csv");
+}
+
+Comparison comparison_of(std::vector<Report> compared) {
+  Comparison comparison;
+  for (Report& report : compared)
+    comparison.runs.push_back({.values = {}, .report = std::move(report), .error = {}});
+  rank_runs(comparison);
+  return comparison;
+}
+
+}  // namespace
+
+TEST_CASE("A fact has a path and a name of its own, a label, a unit, and one way to be read") {
+  std::set<std::string_view> paths;
+  std::set<std::string_view> names;
+  for (const Fact& one : facts()) {
+    INFO(one.path);
+    CHECK(paths.insert(one.path).second);
+    CHECK(names.insert(one.called()).second);
+    CHECK(!one.label.empty());
+    CHECK(!one.label.ends_with('.'));
+    REQUIRE(static_cast<std::size_t>(one.unit) < std::size(unit_names));
+    CHECK(!unit_names[static_cast<std::size_t>(one.unit)].empty());
+    CHECK((one.of == nullptr) != (one.measure == nullptr));
+    CHECK(find_fact(one.path) == &one);
+    CHECK(find_fact(one.called()) == &one);
+    if (one.unit == Unit::text || one.unit == Unit::rows) CHECK(one.better == Better::neither);
+  }
+  CHECK(find_fact("no_such_fact") == nullptr);
+}
+
+TEST_CASE("Some run has each fact, and what a fact says is of its unit") {
+  for (const Fact& one : facts()) {
+    INFO(one.path);
+    bool is_known = false;
+    for (const Report& report : reports()) {
+      const Value value = read(one, report);
+      if (is_null(value)) continue;
+      is_known = true;
+      CHECK((value.kind == Value::Kind::text) == (one.unit == Unit::text));
+      CHECK((value.kind == Value::Kind::boolean) == (one.unit == Unit::flag));
+      CHECK((value.kind == Value::Kind::list || value.kind == Value::Kind::object) ==
+            (one.unit == Unit::rows));
+      if (one.unit == Unit::share) CHECK((value.number >= 0 && value.number <= 1));
+      if (one.unit == Unit::bytes) CHECK(value.kind == Value::Kind::integer);
+      CHECK(!print(one, value).empty());
+    }
+    CHECK(is_known);
+  }
+}
+
+TEST_CASE("The JSON report has every fact under its path, and nothing that is none") {
+  std::set<std::string> head{"schema", "about", "plan", "fingerprint"};
+  for (const Report& report : reports()) {
+    const Value json = report_value(report);
+    std::set<std::string> told;
+    add_leaves(json, "", told);
+    for (const std::string& name : head) CHECK(told.erase(name) == 1);
+    for (const Fact& one : facts()) {
+      INFO(report.about << ": " << one.path);
+      const Value value = read(one, report);
+      const Value* found = measure_of(one).in(json);
+      const bool has_part = !one.path.starts_with("pipeline.") || !report.stages.empty();
+      REQUIRE((found != nullptr) == (has_part && !is_null(value)));
+      if (found != nullptr) CHECK(same(*found, value));
+      std::erase_if(told, [&](const std::string& path) {
+        return path == one.path || (one.unit == Unit::rows && path.starts_with(std::string(one.path) + "."));
+      });
+    }
+    INFO(report.about);
+    CHECK(told == std::set<std::string>{});
+  }
+}
+
+TEST_CASE("The row of a run, a comparison and a sweep's measures say what the table of facts reads") {
+  for (const Report& report : reports()) {
+    const std::string row = csv_of(report);
+    const Comparison comparison = comparison_of({report});
+    const std::string compared = write(tell(comparison), "csv");
+    const Value json = report_value(report);
+    const Value in_comparison =
+        parse_json(write(tell(comparison), "json"), "comparison").find("runs")->items.at(0);
+    for (const auto& names : {run_columns(), later_columns()}) {
+      for (const std::string_view name : names) {
+        INFO(report.about << ": " << name);
+        check_cell(cell_of(row, name), read(fact(name), report));
+      }
+    }
+    for (const auto& names : {compared_columns(), later_columns()}) {
+      for (const std::string_view name : names) {
+        INFO(report.about << ": " << name);
+        const Value value = read(fact(name), report);
+        check_cell(cell_of(compared, name), value);
+        if (fact(name).unit == Unit::flag) continue;
+        const Measure measure = parse_measure(std::string(name), "here");
+        CHECK(measure.label == fact(name).label);
+        CHECK(measure.unit == fact(name).unit);
+        CHECK(measure.more_is_better == (fact(name).better == Better::higher));
+        const auto number = measure.number_in(json);
+        if (number) CHECK(*number == value.number);
+      }
+    }
+    for (const std::string_view name : compared_keys()) {
+      INFO(report.about << ": " << name);
+      const Value value = read(fact(name), report);
+      const Value* found = in_comparison.find(name);
+      REQUIRE((found != nullptr) == !is_null(value));
+      if (found != nullptr) CHECK(found->number == value.number);
+    }
+  }
+}
+
+TEST_CASE("Text says facts under their labels, as the table prints them") {
+  for (const Report& report : reports()) {
+    const std::string text = report_text(report);
+    for (const std::string_view name :
+         {"compute_s", "exposed_communication_s", "bubble_s", "optimizer_s", "passes_s.forward"}) {
+      if (report.stages.empty()) continue;
+      const std::string line = fmt::format("  {:<22} {:>10} ", fact(name).label, print(name, report));
+      INFO(line);
+      CHECK(text.find(line) != std::string::npos);
+    }
+    CHECK(text.find(fmt::format("step time      {}\n", print("step_time_s", report))) != std::string::npos);
+    if (report.tokens > 0)
+      CHECK(text.find(fmt::format("MFU {} of", print("mfu", report))) != std::string::npos);
+  }
+}
+
+TEST_CASE("A comparison puts ahead what the table of facts says is better") {
+  Report fast;
+  fast.step_time = 1_s;
+  fast.tokens = 100;
+  fast.devices = 1;
+  Report slow = fast;
+  slow.step_time = 2_s;
+  CHECK(fact("step_time_s").better == Better::lower);
+  CHECK(comparison_of({slow, fast}).best == 1);
+  CHECK(comparison_of({slow, fast}).runs[0].relative == 2);
+  slow.tokens = 1000;  // five times as many for each second
+  CHECK(fact("tokens_per_s_per_device").better == Better::higher);
+  const Comparison by_token = comparison_of({slow, fast});
+  CHECK(by_token.is_by_token);
+  CHECK(by_token.best == 0);
+  CHECK(by_token.runs[1].relative == Approx(5));
+}
+
+TEST_CASE("A value is printed in the unit of its fact, with the digits of its fact") {
+  const auto printed = [](std::string_view name, const Value& value) { return print(fact(name), value); };
+  CHECK(printed("step_time_s", value_of(1.5e-3)) == "1.5 ms");
+  CHECK(printed("peak_memory", value_of(std::int64_t{2'000'000'000})) == "2 GB");
+  CHECK(printed("mfu", value_of(0.37249)) == "37.2 %");
+  CHECK(printed("bubble_mean", value_of(0.37249)) == "37.25 %");
+  CHECK(printed("load_max_over_mean", value_of(1.23456)) == "1.235");
+  CHECK(printed("tokens_per_s", value_of(1234567.2)) == "1,234,567");
+  CHECK(printed("tflops_per_device", value_of(312.5)) == "312.5 TFLOPS");
+  CHECK(printed("fits", value_of(false)) == "NO");
+  CHECK(printed("engine.kind", value_of("fluid")) == "fluid");
+  CHECK(printed("mfu", Value{}).empty());
+}
