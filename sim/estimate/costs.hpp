@@ -148,7 +148,8 @@ class CostTables {
   bool is_alike(const StageContent& one, const StageContent& other) const;
   double rise(const StageContent& forward, const StageContent& backward, bool is_pair);
   double played_rise(const StageContent& forward, const StageContent& backward, bool is_pair) const;
-  const Priced& priced_of(std::int64_t layer, Work block) const;
+  /// Into priced_: of a layer, or where that is -1 of an end of the model.
+  std::size_t number_of(std::int64_t layer, Work end) const;
   Time play_pair(const StageContent& forward, const StageContent& backward, double pace);
   void issue(bool is_backward, std::size_t number, std::optional<Segment> segment = {});
 

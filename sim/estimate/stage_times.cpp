@@ -66,21 +66,10 @@ void CostTables::issue(bool is_backward, std::size_t number, std::optional<Segme
   play_.issue(is_backward ? 1 : 0, {acts, std::span(prices).subspan(first, acts.size())});
 }
 
-/// As lowering issues them (sim/lower/passes.cpp).
 Time CostTables::play_pair(const StageContent& forward, const StageContent& backward, double pace) {
   play_.begin(pace);
-  if (forward.has_embedding) issue(false, embedding_number());
-  if (backward.has_head) issue(true, head_number());
-  for (std::size_t i = 0; i < std::max(forward.layers, backward.layers); ++i) {
-    for (const Woven& next : pair_weave) {
-      const StageContent& stage = next.is_backward ? backward : forward;
-      if (i >= stage.layers) continue;
-      const std::size_t layer = stage.first_layer + (next.is_backward ? stage.layers - 1 - i : i);
-      issue(next.is_backward, shape_of_layer_[layer], next.segment);
-    }
-  }
-  if (forward.has_head) issue(false, head_number());
-  if (backward.has_embedding) issue(true, embedding_number());
+  for (const Issued& issued : issued_by_pair(forward, backward))
+    issue(issued.is_backward, number_of(issued.layer, issued.end), issued.segment);
   return play_.end();
 }
 
