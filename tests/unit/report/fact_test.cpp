@@ -198,6 +198,17 @@ TEST_CASE("The row of a run, a comparison and a sweep's measures say what the ta
   }
 }
 
+TEST_CASE("A dotted path that is a fact's is measured as the fact is") {
+  for (const Fact& one : facts()) {
+    if (one.path.find('.') == std::string_view::npos) continue;
+    INFO(one.path);
+    const Measure measure = parse_measure(std::string(one.path), "here");
+    CHECK(measure.unit == one.unit);
+    CHECK(measure.more_is_better == (one.better == Better::higher));
+  }
+  CHECK(parse_measure("goodput.simulated", "here").more_is_better);
+}
+
 TEST_CASE("Text says facts under their labels, as the table prints them") {
   for (const Report& report : reports()) {
     const std::string text = report_text(report);
