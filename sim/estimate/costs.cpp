@@ -229,6 +229,7 @@ LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const
   const Programs& programs = programs_of(form_of(scenario_, number, attention.pieces)).layer;
   LayerCost cost = priced({.layer = in_model,
                            .times = {attention.times, feed_forward.times, attention.pieces},
+                           .kept = {attention.kept(), feed_forward.kept()},
                            .programs = &programs});
   cost.activations = attention.activations + feed_forward.activations;
   cost.for_weight = attention.for_weight + feed_forward.for_weight;
@@ -244,7 +245,8 @@ LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const
 void CostTables::add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost& cost) {
   const KnownPrograms& known = programs_of(form_of(scenario_, 0, {}));
   const auto end = [&](const BlockCost& block, const Programs& programs) {
-    LayerCost of_end = priced({.times = {block.times, {}}, .programs = &programs});
+    LayerCost of_end =
+        priced({.times = {block.times, {}}, .kept = {block.kept(), Kept{}}, .programs = &programs});
     of_end.activations = block.activations;
     of_end.for_weight = block.for_weight;
     return of_end;
@@ -284,6 +286,7 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
   groups_ = groups;
   priced_.clear();
   pairs_.clear();
+  rises_.clear();
   const Sizes& sizes = division.sizes;
   const auto again = static_cast<std::int64_t>(recompute_number);
   // But for attention, tokens are alike whichever sequence they are from.

@@ -16,6 +16,7 @@
 #include "sim/read/search_bounds.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/placeholders.hpp"
+#include "sim/work/share.hpp"
 #include "sim/work/work_times.hpp"
 
 namespace moesim {
@@ -75,6 +76,10 @@ class CostTables {
   /// Of what cost() was last asked for: a forward of one stage beside a full backward of another, at both
   /// paces.
   std::array<Time, 2> pair(const StageContent& forward, const StageContent& backward);
+  /// Bytes that such a stage holds in the midst of an input gradient alone, and of a pair, beyond those when
+  /// it begins.
+  double rise_of_input(const StageContent& stage);
+  double rise_of_pair(const StageContent& forward, const StageContent& backward);
 
  private:
   /// What does not depend on who communicates.
@@ -83,11 +88,13 @@ class CostTables {
     std::array<std::vector<Piece>, 3> pieces;
     double activations = 0, for_weight = 0, context_buffer = 0, exchange_buffer = 0;
     std::vector<WeightShape> weights;  ///< for which placeholders stand
+    Kept kept() const { return {from_bytes(activations), from_bytes(for_weight)}; }
   };
   /// A layer or an end of the model, as cost() was last asked for it.
   struct Priced {
     std::int64_t layer = -1;
     LayerTimes times;
+    std::array<Kept, 2> kept{};  ///< by attention, or the end of the model, and by the feed-forward
     const Programs* programs = nullptr;
     bool is_woven = false;  ///< the two that follow are known
     std::vector<ActPrice> woven_forward{}, woven_backward{};
@@ -100,6 +107,12 @@ class CostTables {
   struct KnownPair {
     StageContent forward, backward;
     std::array<Time, 2> times;
+  };
+  /// Of a forward beside a backward, or of an input gradient, which is then both.
+  struct KnownRise {
+    StageContent forward, backward;
+    bool is_pair;
+    double bytes;
   };
   using Key = std::array<std::int64_t, 6>;
 
@@ -128,6 +141,9 @@ class CostTables {
   Time time_of_pair(const StageContent& forward, const StageContent& backward, double pace);
   Time play(std::span<const Issued> issued, double pace);
   void issue(const Issued& issued);
+  double rise(const StageContent& forward, const StageContent& backward, bool is_pair);
+  double played_rise(const StageContent& forward, const StageContent& backward, bool is_pair) const;
+  const Priced& priced_of(std::int64_t layer, Work block) const;
 
   Scenario scenario_;
   Sizing sizing_;
@@ -138,6 +154,7 @@ class CostTables {
   std::vector<Priced> priced_;  // by shape, then embedding and head
   Paces paces_;
   std::vector<KnownPair> pairs_;
+  std::vector<KnownRise> rises_;
   std::deque<KnownPrograms> programs_;
   bool is_uneven_ = false;
   std::map<std::array<std::int64_t, 3>, double> spreads_;  // by expert ranks, tokens of a device and nodes

@@ -111,17 +111,22 @@ StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t
 namespace {
 
 /// What the rank holds at the worst of the moments that the profile knows.
-double most_alive(const PipelineProfile& profile, std::size_t rank, const std::vector<LayerCost>& stages) {
+double most_alive(CostTables& tables, const PipelineProfile& profile, std::size_t rank,
+                  const StageCosts& stages) {
   const std::span<const std::size_t> held = profile.stages_of(rank);
+  const auto content = [&](std::int16_t chunk) -> const StageContent& {
+    return stages.contents[held[static_cast<std::size_t>(chunk)]];
+  };
   double most = 0;
-  const std::size_t moments = profile.alive.size() / (profile.work.size() * profile.chunks);
-  for (std::size_t kept = 0; kept < moments; ++kept) {
-    const std::span<const AliveCounts> alive = profile.alive_on(rank, kept);
+  for (const AliveMoment& moment : profile.moments[rank]) {
     double sum = 0;
     for (std::size_t chunk = 0; chunk < held.size(); ++chunk) {
-      const LayerCost& stage = stages[held[chunk]];
-      sum += alive[chunk].for_backward * stage.activations + alive[chunk].for_weight * stage.for_weight;
+      const LayerCost& stage = stages.costs[held[chunk]];
+      sum += moment.chunks[chunk].for_backward * stage.activations +
+             moment.chunks[chunk].for_weight * stage.for_weight;
     }
+    if (moment.input >= 0) sum += tables.rise_of_input(content(moment.input));
+    if (moment.forward >= 0) sum += tables.rise_of_pair(content(moment.forward), content(moment.backward));
     most = std::max(most, sum);
   }
   return most;
@@ -180,7 +185,7 @@ PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cos
     Rank& rank = ranks_[r];
     LayerCost sum;
     for (const std::size_t stage : profile.stages_of(r)) sum += stages.costs[stage];
-    rank.activations = most_alive(profile, r, stages.costs);
+    rank.activations = most_alive(tables, profile, r, stages);
     rank.passes = passes_of(tables, cost, stages, sum, r);
     const auto chunks = static_cast<double>(profile.chunks);
     rank.gathered = sum.gathered / chunks;

@@ -50,6 +50,9 @@ class PipelineEstimate {
   Estimate with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
                 const UpdateSeconds& each) const;
 
+  /// Bytes that a pipeline rank keeps from forward to backward, at its worst moment.
+  double activations(std::size_t rank) const { return ranks_[rank].activations; }
+
  private:
   struct Rank {
     PassSeconds passes;

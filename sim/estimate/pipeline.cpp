@@ -140,24 +140,45 @@ std::vector<OverlappedChunks> overlapped_of(const std::vector<Slot>& slots) {
   return all;
 }
 
-/// Microbatches of each chunk alive at the moment when the rank holds most, where one keeps `kept` after its
-/// input gradient of what it kept before.
-void add_alive(const std::vector<Slot>& slots, std::size_t chunks, double kept,
-               std::vector<AliveCounts>& alive) {
-  std::vector<AliveCounts> now(chunks), most(chunks);
-  double highest = 0;
-  for (const Slot& slot : slots) {
-    AliveCounts& here = now[static_cast<std::size_t>(slot.chunk)];
-    here.for_backward += slot.pass == Pass::forward ? 1 : slot.pass == Pass::backward_weight ? 0 : -1;
-    if (slot.pass == Pass::backward_input) ++here.for_weight;
-    if (slot.pass == Pass::backward_weight) --here.for_weight;
-    double sum = 0;
-    for (const AliveCounts& chunk : now) sum += chunk.for_backward + kept * chunk.for_weight;
-    if (sum <= highest + 1e-9) continue;
-    highest = sum;
-    most = now;
+/// Whether whatever stages keep, the second moment holds at least as much as the first: more than nothing may
+/// be held in the midst of its pass.
+bool is_exceeded(const AliveMoment& moment, const AliveMoment& other) {
+  if (!moment.is_alike(other) && !moment.is_alike({.chunks = {}})) return false;
+  return std::equal(moment.chunks.begin(), moment.chunks.end(), other.chunks.begin(),
+                    [](const AliveCounts& a, const AliveCounts& b) {
+                      return a.for_backward <= b.for_backward && a.for_weight <= b.for_weight;
+                    });
+}
+
+void add_moment(AliveMoment moment, std::vector<AliveMoment>& moments) {
+  for (const AliveMoment& known : moments) {
+    if (is_exceeded(moment, known)) return;
   }
-  alive.insert(alive.end(), most.begin(), most.end());
+  std::erase_if(moments, [&](const AliveMoment& known) { return is_exceeded(known, moment); });
+  moments.push_back(std::move(moment));
+}
+
+void count_alive(const Slot& slot, std::vector<AliveCounts>& chunks) {
+  AliveCounts& here = chunks[static_cast<std::size_t>(slot.chunk)];
+  here.for_backward += slot.pass == Pass::forward ? 1 : slot.pass == Pass::backward_weight ? 0 : -1;
+  if (slot.pass == Pass::backward_input) ++here.for_weight;
+  if (slot.pass == Pass::backward_weight) --here.for_weight;
+}
+
+std::vector<AliveMoment> moments_of(const std::vector<Slot>& slots, std::size_t chunks) {
+  std::vector<AliveCounts> now(chunks);
+  std::vector<AliveMoment> moments;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const Slot& slot = slots[i];
+    if (slot.pass == Pass::backward_input) add_moment({.chunks = now, .input = slot.chunk}, moments);
+    if (slot.overlapped) {
+      add_moment({.chunks = now, .forward = slot.chunk, .backward = slots[i + 1].chunk}, moments);
+      count_alive(slots[i++], now);
+    }
+    count_alive(slots[i], now);
+    add_moment({.chunks = now}, moments);
+  }
+  return moments;
 }
 
 std::uint64_t hash_of(const Order& order, bool is_bidirectional) {
@@ -211,10 +232,8 @@ PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t
     profile.overlapped.push_back(overlapped_of(slots));
   }
   profile.is_head_apart = is_head_apart(order);
-  for (const double kept : typical_kept) {
-    for (const std::vector<Slot>& slots : order.ranks) add_alive(slots, profile.chunks, kept, profile.alive);
-    if (!profile.weights_apart) break;  // then it does not matter
-  }
+  for (const std::vector<Slot>& slots : order.ranks)
+    profile.moments.push_back(moments_of(slots, profile.chunks));
   for (const PassDurations& durations : typical)
     profile.paths.push_back(LongestPath(order, durations).counts());
   return profile;
@@ -230,6 +249,20 @@ void go_on(PassCounts& a, const PassCounts& b, double factor) {
   a.backward_weight = beyond(a.backward_weight, b.backward_weight, factor);
   a.overlapped = beyond(a.overlapped, b.overlapped, factor);
   a.send = beyond(a.send, b.send, factor);
+}
+
+/// Moments of both come in the same order. Where one has more of them, those are of a pipeline that is not
+/// full for long, and stay as they are.
+void go_on(std::vector<AliveMoment>& moments, const std::vector<AliveMoment>& more, double factor) {
+  if (moments.size() != more.size()) return;
+  for (std::size_t i = 0; i < moments.size(); ++i) {
+    for (std::size_t chunk = 0; chunk < moments[i].chunks.size(); ++chunk) {
+      AliveCounts& alive = moments[i].chunks[chunk];
+      const AliveCounts& later = more[i].chunks[chunk];
+      alive.for_backward = beyond(alive.for_backward, later.for_backward, factor);
+      alive.for_weight = beyond(alive.for_weight, later.for_weight, factor);
+    }
+  }
 }
 
 }  // namespace
@@ -261,11 +294,8 @@ PipelineProfile profile_of(const Schedule& schedule, std::int64_t ranks, std::in
   const double factor = static_cast<double>(microbatches - full) / static_cast<double>(period);
   for (std::size_t i = 0; i < profile.work.size(); ++i) go_on(profile.work[i], more.work[i], factor);
   for (std::size_t i = 0; i < profile.paths.size(); ++i) go_on(profile.paths[i], more.paths[i], factor);
-  for (std::size_t i = 0; i < profile.alive.size(); ++i) {
-    AliveCounts& alive = profile.alive[i];
-    alive.for_backward = beyond(alive.for_backward, more.alive[i].for_backward, factor);
-    alive.for_weight = beyond(alive.for_weight, more.alive[i].for_weight, factor);
-  }
+  for (std::size_t rank = 0; rank < profile.moments.size(); ++rank)
+    go_on(profile.moments[rank], more.moments[rank], factor);
   return profile;
 }
 

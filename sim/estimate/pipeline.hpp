@@ -39,14 +39,20 @@ struct OverlappedChunks {
   std::int32_t count = 0;
 };
 
-/// What a microbatch keeps from its input gradient to its weight gradient over what it kept before: moments
-/// at which ranks hold most are known for these ratios.
-inline constexpr std::array<double, 8> typical_kept{0.2, 0.35, 0.5, 0.7, 1, 1.5, 4, 16};
-
 /// Microbatches of a chunk that a rank holds: before their input gradients, and then before their weight
 /// gradients.
 struct AliveCounts {
   double for_backward = 0, for_weight = 0;
+};
+
+/// What a rank holds when a pass of which more may be held in its midst begins, or after any other.
+struct AliveMoment {
+  std::vector<AliveCounts> chunks;
+  std::int16_t input = -1;                   ///< the chunk whose input gradient begins, alone; -1: none
+  std::int16_t forward = -1, backward = -1;  ///< those of a pair that begins; -1: none
+  bool is_alike(const AliveMoment& other) const {
+    return input == other.input && forward == other.forward && backward == other.backward;
+  }
 };
 
 /// What an order comes to.
@@ -62,14 +68,9 @@ struct PipelineProfile {
   std::vector<PassCounts> paths;   ///< longest ones
   /// By rank; of a step no longer than needed to see which are beside which.
   std::vector<std::vector<OverlappedChunks>> overlapped;
-  /// Of (typical_kept, rank, chunk), or of the first ratio where no weight gradient is apart:
-  /// microbatches alive when the rank holds most, chunks counted alike. The rank holds at least these
-  /// at once.
-  std::vector<AliveCounts> alive;
-
-  std::span<const AliveCounts> alive_on(std::size_t rank, std::size_t kept) const {
-    return std::span(alive).subspan((kept * work.size() + rank) * chunks, chunks);
-  }
+  /// By rank: the moments at which it may hold most, whatever stages keep. None of them holds as much as
+  /// another of every kind.
+  std::vector<std::vector<AliveMoment>> moments;
   /// Whether the last stage stands on a rank that holds no first one.
   bool is_head_apart = false;
   std::span<const std::size_t> stages_of(std::size_t rank) const {

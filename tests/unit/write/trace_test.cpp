@@ -101,6 +101,70 @@ void require_same_busy_times(const Scenario& scenario) {
   }
 }
 
+Scenario scenario_of(const std::string& file, const std::vector<std::string>& sets) {
+  std::vector<Override> overrides;
+  for (const std::string& set : sets) overrides.push_back(parse_override(set));
+  return load_scenario("scenarios/" + file + ".json", overrides);
+}
+
+/// A part of a counter, read back.
+struct Read {
+  double most = 0, last = 0, at = 0, area = 0;
+};
+
+/// By counter and part, one for each process in their order.
+std::map<std::pair<std::string, std::string>, std::vector<Read>> read_counters(const std::string& trace) {
+  std::map<std::tuple<std::string, std::string, std::int64_t>, Read> parts;
+  const Json document = Json::parse(trace);
+  for (const Json& event : document.at("traceEvents")) {
+    if (event.at("ph") != "C") continue;
+    const double at = event.at("ts");
+    for (const auto& [name, value] : event.at("args").items()) {
+      Read& read = parts[{event.at("name"), name, event.at("pid")}];
+      REQUIRE((at > read.at || at == 0));
+      read.area += read.last * (at - read.at);
+      read.at = at;
+      read.last = value;
+      read.most = std::max(read.most, read.last);
+    }
+  }
+  std::map<std::pair<std::string, std::string>, std::vector<Read>> counters;
+  for (const auto& [key, read] : parts) counters[{std::get<0>(key), std::get<1>(key)}].push_back(read);
+  return counters;
+}
+
+void require_counters_of_report(const Scenario& scenario) {
+  const Simulation run = simulate(scenario);
+  const Report& report = run.report;
+  const auto counters =
+      read_counters(write_trace("", tracks_of(scenario, run.graph, run.timeline), run.graph, run.timeline));
+  const std::vector<Read>& in_flight = counters.at({"microbatches in flight", "microbatches"});
+  REQUIRE(in_flight.size() == report.stages.size());
+  for (std::size_t rank = 0; rank < in_flight.size(); ++rank) {
+    CHECK(in_flight[rank].most == static_cast<double>(report.stages[rank].peak_microbatches_in_flight));
+    CHECK(in_flight[rank].last == 0);
+  }
+  for (std::size_t rank = 0; rank < report.memory.size(); ++rank) {
+    const MemoryReport& memory = report.memory[rank];
+    for (const auto& [part, bytes] : std::map<std::string, Bytes>{{"parameters", memory.parameters},
+                                                                  {"gradients", memory.gradients},
+                                                                  {"optimizer", memory.optimizer},
+                                                                  {"buffers", memory.buffers},
+                                                                  {"activations", memory.activations}}) {
+      const Read& read = counters.at({"memory", part}).at(rank);
+      CHECK(read.most == static_cast<double>(bytes.count));
+      CHECK(read.last == (part == "activations" ? 0 : read.most));
+    }
+  }
+  for (const LinkClassReport& links : report.link_classes) {
+    const auto index = static_cast<std::size_t>(links.link_class);
+    const Read& use = counters.at({std::string(link_class_names[index]), "percent of capacity"}).at(0);
+    CHECK(use.area / (to_seconds(report.step_time) * 1e6) ==
+          Approx(100 * links.mean_utilization).epsilon(1e-3));
+    CHECK(use.last == 0);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("A trace says in microseconds what ran, exact to the picosecond") {
@@ -174,6 +238,21 @@ TEST_CASE("The trace of a scenario gives its busy times and its step time back")
   require_same_busy_times(load_scenario("scenarios/mixtral-8x7b-h100.json"));
   require_same_busy_times(load_scenario("scenarios/two-gpus.json", {parse_override("resolution=full")}));
   require_same_busy_times(load_scenario("scenarios/dualpipe-8x20.json"));
+}
+
+TEST_CASE("A trace's counters come to the report's memory, microbatches in flight and use of links") {
+  for (const auto& [file, sets] : std::vector<std::pair<std::string, std::vector<std::string>>>{
+           {"two-gpus", {}},
+           {"two-gpus", {"resolution=full"}},
+           {"zero-bubble-6.2b", {}},
+           {"dualpipe-8x20", {}},
+           {"mixtral-8x7b-h100", {"schedule.kind=zb_v", "recompute=attention"}},
+           {"mixtral-8x7b-h100", {"schedule.kind=dualpipe", "parallelism.context=2"}},
+           {"mixtral-8x7b-h100",
+            {R"(routing={"kind": "top_k", "skew": {"kind": "zipf", "exponent": 0.5}})"}}}) {
+    INFO(file);
+    require_counters_of_report(scenario_of(file, sets));
+  }
 }
 
 TEST_CASE("A trace names ranks by what they stand for") {
