@@ -15,7 +15,10 @@ double count(Bytes bytes) { return static_cast<double>(bytes.count); }
 }  // namespace
 
 LayerCost& LayerCost::operator+=(const LayerCost& more) {
-  for (std::size_t pass = 0; pass < passes.size(); ++pass) passes[pass] += more.passes[pass];
+  for (std::size_t pace = 0; pace < passes.size(); ++pace) {
+    for (std::size_t pass = 0; pass < passes[pace].size(); ++pass)
+      passes[pace][pass] += more.passes[pace][pass];
+  }
   activations += more.activations;
   for_weight += more.for_weight;
   replicated += more.replicated;
@@ -29,7 +32,10 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
 }
 
 CostTables::CostTables(Scenario scenario, Sizing sizing)
-    : scenario_(std::move(scenario)), traffic_(scenario_, sizing), prices_(scenario_, traffic_) {
+    : scenario_(std::move(scenario)),
+      sizing_(sizing),
+      traffic_(scenario_, sizing),
+      prices_(scenario_, traffic_) {
   scenario_.loads.reset();  // the estimate knows how busy the busiest rank is, no more
   is_uneven_ = has_uneven_loads(scenario_);
   for (const std::size_t first : first_of_shape(scenario_.model)) {
@@ -214,7 +220,7 @@ const CostTables::KnownPrograms& CostTables::programs_of(LayerForm form) {
 LayerCost CostTables::priced(Priced priced) {
   priced_.push_back(std::move(priced));
   const Priced& kept = priced_.back();
-  return {.passes = prices_.alone(*kept.programs, kept.place(), groups_, pace_)};
+  return {.passes = prices_.alone(*kept.programs, kept.place(), groups_, paces_)};
 }
 
 LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward) {
@@ -267,8 +273,8 @@ void CostTables::add_sends(MicrobatchCost& cost) {
   cost.gather_sent = to_seconds(prices_.of(gather_of_sends(Pass::forward), {-1, none}, groups_).alone());
 }
 
-const std::vector<double>& CostTables::paces() {
-  std::vector<double>& known = paces_[scenario_.layout.sizes().pipeline];
+const std::vector<double>& CostTables::pace_of_rank() {
+  std::vector<double>& known = pace_of_rank_[scenario_.layout.sizes().pipeline];
   if (known.empty()) known = paces_of(scenario_);
   return known;
 }
@@ -279,7 +285,6 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
   become(division, microbatch, recompute.recompute);
   groups_ = groups;
   priced_.clear();
-  alone_.clear();
   pairs_.clear();
   rises_.clear();
   const Sizes& sizes = division.sizes;
@@ -292,8 +297,9 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
       feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor,
                     std::bit_cast<std::int64_t>(scenario_.routing_spread)});
   MicrobatchCost cost;
-  cost.paces = paces();
-  pace_ = cost.pace();
+  cost.pace_of_rank = pace_of_rank();
+  const auto [least, most] = std::minmax_element(cost.pace_of_rank.begin(), cost.pace_of_rank.end());
+  cost.paces = paces_ = {*least, *most};
   for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
     cost.layers.push_back(layer(shape, attentions[shape], feed_forwards[shape]));
     cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);

@@ -24,7 +24,7 @@ namespace moesim {
 /// Times, bytes and elements of a layer, the embedding, the head, or a stage of them. Bytes and elements are
 /// counts in floating point: they are compared, not added up exactly.
 struct LayerCost {
-  PassTimes passes{};                  ///< alone, at MicrobatchCost::pace
+  std::array<PassTimes, 2> passes{};   ///< alone, at MicrobatchCost::paces
   double activations = 0;              ///< bytes kept from forward to backward
   double for_weight = 0;               ///< bytes kept from the input gradient to the weight gradient
   double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
@@ -34,8 +34,9 @@ struct LayerCost {
   double head_placeholders = 0;        ///< of the head, beside those
 
   LayerCost& operator+=(const LayerCost& more);
-  Time in(Pass pass) const { return passes[static_cast<std::size_t>(pass)]; }
-  /// Seconds of a forward and a full backward.
+  /// On the fastest rank.
+  Time in(Pass pass) const { return passes[0][static_cast<std::size_t>(pass)]; }
+  /// Seconds of a forward and a full backward there.
   double seconds() const { return to_seconds(in(Pass::forward) + in(Pass::backward)); }
   double parameters() const { return replicated + experts; }
   friend bool operator==(const LayerCost&, const LayerCost&) = default;
@@ -49,9 +50,9 @@ struct MicrobatchCost {
   double embedding_copy = 0;       ///< elements that the latter adds
   double exchange_buffer = 0, context_buffer = 0, send_buffer = 0;  ///< bytes
   double send = 0;                                                  ///< seconds from stage to stage
-  double gather_sent = 0;     ///< seconds in which the receiving group gathers what was sent in parts
-  std::vector<double> paces;  ///< Scenario::paces of the division
-  double pace() const { return paces.front(); }
+  double gather_sent = 0;            ///< seconds in which the receiving group gathers what was sent in parts
+  std::vector<double> pace_of_rank;  ///< Scenario::paces of the division
+  Paces paces;                       ///< of these
   friend bool operator==(const MicrobatchCost&, const MicrobatchCost&) = default;
 };
 
@@ -72,11 +73,9 @@ class CostTables {
   MicrobatchCost cost(const Division& division, const DivisionGroups& groups, std::int64_t microbatch,
                       const RecomputeChoice& recompute, std::size_t recompute_number);
 
-  /// Of what cost() was last asked for: the passes of a stage alone, on a device that takes `pace` times as
-  /// long to compute.
-  PassTimes alone(const StageContent& stage, double pace);
-  /// The same of a forward of one stage beside a full backward of another.
-  Time pair(const StageContent& forward, const StageContent& backward, double pace);
+  /// Of what cost() was last asked for: a forward of one stage beside a full backward of another, at both
+  /// paces.
+  std::array<Time, 2> pair(const StageContent& forward, const StageContent& backward);
   /// Bytes that such a stage holds in the midst of an input gradient alone, and of a pair, beyond those when
   /// it begins.
   double rise_of_input(const StageContent& stage);
@@ -107,19 +106,13 @@ class CostTables {
   };
   struct KnownPair {
     StageContent forward, backward;
-    double pace;
-    Time time;
+    std::array<Time, 2> times;
   };
   /// Of a forward beside a backward, or of an input gradient, which is then both.
   struct KnownRise {
     StageContent forward, backward;
     bool is_pair;
     double bytes;
-  };
-  struct KnownAlone {
-    std::size_t number;  ///< into priced_
-    double pace;
-    PassTimes times;
   };
   using Key = std::array<std::int64_t, 6>;
 
@@ -140,27 +133,26 @@ class CostTables {
   LayerCost priced(Priced priced);
   void add_sends(MicrobatchCost& cost);
   void add_held(const Holdings& held, LayerCost& cost);
-  const std::vector<double>& paces();
+  const std::vector<double>& pace_of_rank();
   std::size_t embedding_number() const { return layer_of_shape_.size(); }
   std::size_t head_number() const { return layer_of_shape_.size() + 1; }
-  const PassTimes& alone(std::size_t number, double pace);
   const Priced& woven(std::size_t number);
   bool is_alike(const StageContent& one, const StageContent& other) const;
+  Time time_of_pair(const StageContent& forward, const StageContent& backward, double pace);
+  Time play(std::span<const Issued> issued, double pace);
+  void issue(const Issued& issued);
   double rise(const StageContent& forward, const StageContent& backward, bool is_pair);
   double played_rise(const StageContent& forward, const StageContent& backward, bool is_pair) const;
-  /// Into priced_: of a layer, or where that is -1 of an end of the model.
-  std::size_t number_of(std::int64_t layer, Work end) const;
-  Time play_pair(const StageContent& forward, const StageContent& backward, double pace);
-  void issue(bool is_backward, std::size_t number, std::optional<Segment> segment = {});
+  const Priced& priced_of(std::int64_t layer, Work block) const;
 
   Scenario scenario_;
+  Sizing sizing_;
   TrafficTimes traffic_;
   Prices prices_;
   Play play_;
   DivisionGroups groups_{};     // of what cost() was last asked for, and the rest that follows
   std::vector<Priced> priced_;  // by shape, then embedding and head
-  double pace_ = 1;
-  std::vector<KnownAlone> alone_;
+  Paces paces_;
   std::vector<KnownPair> pairs_;
   std::vector<KnownRise> rises_;
   std::deque<KnownPrograms> programs_;
@@ -169,7 +161,7 @@ class CostTables {
   std::vector<std::size_t> shape_of_layer_, layer_of_shape_;
   std::map<Key, std::vector<BlockCost>> attention_, feed_forward_;
   std::map<Key, std::array<BlockCost, 2>> ends_;
-  std::map<std::int64_t, std::vector<double>> paces_;  // by pipeline ranks
+  std::map<std::int64_t, std::vector<double>> pace_of_rank_;  // by pipeline ranks
 };
 
 }  // namespace moesim

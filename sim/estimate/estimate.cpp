@@ -132,25 +132,21 @@ double most_alive(CostTables& tables, const PipelineProfile& profile, std::size_
   return most;
 }
 
-/// Seconds of passes alone, and those that wait for another rank also gather so much in all chunks.
-PassSeconds seconds_of(const PassTimes& times) {
-  const auto in = [&](Pass pass) { return to_seconds(times[static_cast<std::size_t>(pass)]); };
-  return {.forward = in(Pass::forward),
-          .backward = in(Pass::backward),
-          .backward_input = in(Pass::backward_input),
-          .backward_weight = in(Pass::backward_weight)};
+/// Seconds at a pace between two.
+double between(Time least, Time most, double share) {
+  return to_seconds(least) + (to_seconds(most) - to_seconds(least)) * share;
 }
 
-/// Of the mean pair of a rank that holds these stages.
+/// Seconds of the mean pair of a rank that holds these stages.
 double seconds_of_pair(CostTables& tables, const std::vector<OverlappedChunks>& pairs,
                        const std::vector<StageContent>& contents, std::span<const std::size_t> held,
-                       double pace) {
+                       double share) {
   double sum = 0;
   double count = 0;
   for (const OverlappedChunks& pair : pairs) {
-    const StageContent& forward = contents[held[static_cast<std::size_t>(pair.forward)]];
-    const StageContent& backward = contents[held[static_cast<std::size_t>(pair.backward)]];
-    sum += pair.count * to_seconds(tables.pair(forward, backward, pace));
+    const auto [least, most] = tables.pair(contents[held[static_cast<std::size_t>(pair.forward)]],
+                                           contents[held[static_cast<std::size_t>(pair.backward)]]);
+    sum += pair.count * between(least, most, share);
     count += pair.count;
   }
   return count > 0 ? sum / count : 0;
@@ -190,7 +186,7 @@ PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cos
     LayerCost sum;
     for (const std::size_t stage : profile.stages_of(r)) sum += stages.costs[stage];
     rank.activations = most_alive(tables, profile, r, stages);
-    rank.passes = passes_of(tables, cost, stages, r);
+    rank.passes = passes_of(tables, cost, stages, sum, r);
     const auto chunks = static_cast<double>(profile.chunks);
     rank.gathered = sum.gathered / chunks;
     rank.scattered = sum.scattered / chunks;
@@ -201,27 +197,26 @@ PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cos
   }
 }
 
-/// Of the mean chunk of a rank.
+/// Of the mean chunk of a rank, whose chunks add up to `sum`.
 PassSeconds PipelineEstimate::passes_of(CostTables& tables, const MicrobatchCost& cost,
-                                        const StageCosts& stages, std::size_t rank) const {
-  const std::span<const std::size_t> held = profile_.stages_of(rank);
-  const double pace = cost.paces[rank];
-  PassTimes sum{};
-  for (const std::size_t stage : held) {
-    const PassTimes more =
-        pace == cost.pace() ? stages.costs[stage].passes : tables.alone(stages.contents[stage], pace);
-    for (std::size_t pass = 0; pass < sum.size(); ++pass) sum[pass] += more[pass];
-  }
-  PassSeconds passes = seconds_of(sum);
+                                        const StageCosts& stages, const LayerCost& sum,
+                                        std::size_t rank) const {
+  const double share = cost.paces.share_of(cost.pace_of_rank[rank]);
+  const auto in = [&](Pass pass) {
+    const auto number = static_cast<std::size_t>(pass);
+    return between(sum.passes[0][number], sum.passes[1][number], share);
+  };
   const auto [arrive, come_back] = arrivals_of(profile_, rank);
   const double gathers = cost.gather_sent * arrive;
   const double gathers_back = cost.gather_sent * come_back;
-  passes.forward += gathers;
-  passes.backward += gathers_back;
-  passes.backward_input += gathers_back;
-  passes.overlapped = gathers + gathers_back;
+  PassSeconds passes{.forward = in(Pass::forward) + gathers,
+                     .backward = in(Pass::backward) + gathers_back,
+                     .backward_input = in(Pass::backward_input) + gathers_back,
+                     .backward_weight = in(Pass::backward_weight),
+                     .overlapped = gathers + gathers_back};
   passes *= 1 / static_cast<double>(profile_.chunks);
-  passes.overlapped += seconds_of_pair(tables, profile_.overlapped[rank], stages.contents, held, pace);
+  passes.overlapped +=
+      seconds_of_pair(tables, profile_.overlapped[rank], stages.contents, profile_.stages_of(rank), share);
   return passes;
 }
 

@@ -61,7 +61,7 @@ class PipelineEstimate {
   };
 
   PassSeconds passes_of(CostTables& tables, const MicrobatchCost& cost, const StageCosts& stages,
-                        std::size_t rank) const;
+                        const LayerCost& sum, std::size_t rank) const;
   double makespan(const GradientPlan& plan) const;
   double update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
                 const UpdateSeconds& each) const;

@@ -22,7 +22,8 @@ bool has_one_lane(std::span<const Act> acts) {
 void Play::begin(double pace) {
   pace_ = pace;
   now_ = {};
-  tasks_.clear();
+  tasks_.assign(1, {});
+  done_.assign(1, 1);
   for (std::vector<std::uint32_t>& queue : queues_) queue.clear();
   heads_ = {};
   for (auto& lanes : lanes_) lanes.fill({none, none, none});
@@ -58,6 +59,7 @@ void Play::add(const ActPrice& price, const Behind& behind, Behind& lane) {
   }
   const auto number = static_cast<std::uint32_t>(tasks_.size());
   tasks_.push_back({price, behind});
+  done_.push_back(0);
   if (!price.is_call && pace_ != 1) tasks_.back().price.time = scaled(price.time, pace_);
   queues_[price.is_call ? calls : compute].push_back(number);
   lane = {number, none, none};
@@ -82,13 +84,6 @@ Time Play::end() {
   }
   ensure(!has_head(compute) && !has_head(calls), "acts of a program wait for earlier ones only");
   return now_;
-}
-
-bool Play::can_start(std::size_t queue) const {
-  if (!has_head(queue) || heads_[queue].runs) return false;
-  const Behind& behind = task(queue).behind;
-  return std::all_of(behind.begin(), behind.end(),
-                     [&](std::uint32_t other) { return other == none || tasks_[other].done; });
 }
 
 bool Play::start(std::size_t queue) {
@@ -116,7 +111,7 @@ void Play::finish(std::size_t queue) {
     head.moves = true;
     return;
   }
-  tasks_[queues_[queue][head.next]].done = true;
+  done_[queues_[queue][head.next]] = 1;
   ++head.next;
   head.runs = false;
 }

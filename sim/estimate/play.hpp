@@ -44,13 +44,12 @@ class Play {
   Time end();
 
  private:
-  static constexpr std::uint32_t none = 0xffffffff;
+  static constexpr std::uint32_t none = 0;  ///< a task that has always been done
   /// What an act is behind; each entry a task or none.
   using Behind = std::array<std::uint32_t, 3>;
   struct Task {
     ActPrice price;
     Behind behind;
-    bool done = false;
   };
   /// The head of a queue.
   struct Head {
@@ -64,7 +63,11 @@ class Play {
   void add(const ActPrice& price, const Behind& behind, Behind& lane);
   const Task& task(std::size_t queue) const { return tasks_[queues_[queue][heads_[queue].next]]; }
   bool has_head(std::size_t queue) const { return heads_[queue].next < queues_[queue].size(); }
-  bool can_start(std::size_t queue) const;
+  bool can_start(std::size_t queue) const {
+    if (!has_head(queue) || heads_[queue].runs) return false;
+    const Behind& behind = task(queue).behind;
+    return (done_[behind[0]] & done_[behind[1]] & done_[behind[2]]) != 0;
+  }
   bool start(std::size_t queue);
   void begin_bytes();
   void finish(std::size_t queue);
@@ -74,6 +77,7 @@ class Play {
   double pace_ = 1;
   Time now_;
   std::vector<Task> tasks_;
+  std::vector<std::uint8_t> done_;                    // by task
   std::array<std::vector<std::uint32_t>, 2> queues_;  // compute, calls
   std::array<Head, 2> heads_;
   std::array<std::array<Behind, lane_count>, 2> lanes_;  // by pass

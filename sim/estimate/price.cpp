@@ -55,21 +55,26 @@ std::vector<ActPrice> Prices::of(std::span<const Act> acts, const PricedPlace& p
   return prices;
 }
 
-PassTimes Prices::alone(const Programs& programs, const PricedPlace& place, const DivisionGroups& groups,
-                        double pace) {
-  PassTimes times{};
-  for (std::size_t pass = 0; pass < times.size(); ++pass) {
-    const std::vector<Act>& acts = programs.alone[pass].acts;
-    if (has_one_lane(acts)) {
-      for (const Act& act : acts) {
-        const ActPrice price = of(act, place, groups);
-        times[pass] += price.is_call || pace == 1 ? price.alone() : scaled(price.time, pace);
-      }
-      continue;
-    }
+Time Prices::alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace) {
+  if (!has_one_lane(acts)) {
     play_.begin(pace);
-    play_.issue(0, {acts, of(acts, place, groups)});
-    times[pass] = play_.end();
+    play_.issue(0, {acts, prices});
+    return play_.end();
+  }
+  Time sum;
+  for (const ActPrice& price : prices)
+    sum += price.is_call || pace == 1 ? price.alone() : scaled(price.time, pace);
+  return sum;
+}
+
+std::array<PassTimes, 2> Prices::alone(const Programs& programs, const PricedPlace& place,
+                                       const DivisionGroups& groups, const Paces& paces) {
+  std::array<PassTimes, 2> times{};
+  for (std::size_t pass = 0; pass < times[0].size(); ++pass) {
+    const std::vector<Act>& acts = programs.alone[pass].acts;
+    const std::vector<ActPrice> prices = of(acts, place, groups);
+    times[0][pass] = alone(acts, prices, paces.least);
+    times[1][pass] = paces.are_one() ? times[0][pass] : alone(acts, prices, paces.most);
   }
   return times;
 }

@@ -15,6 +15,16 @@ namespace moesim {
 /// Of passes alone, by Pass.
 using PassTimes = std::array<Time, 4>;
 
+/// How much longer than it is priced the fastest and the slowest rank take to compute. What is between them
+/// is interpolated: but for what goes beside calls, time grows with the pace.
+struct Paces {
+  double least = 1, most = 1;
+  bool are_one() const { return least == most; }
+  friend bool operator==(const Paces&, const Paces&) = default;
+  /// Where a pace is between them.
+  double share_of(double pace) const { return are_one() ? 0 : (pace - least) / (most - least); }
+};
+
 /// Where in the model programs are: a layer of that number, or an end of the model (-1), whose block is then
 /// `times.attention`.
 struct PricedPlace {
@@ -30,11 +40,12 @@ class Prices {
   ActPrice of(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const;
   std::vector<ActPrice> of(std::span<const Act> acts, const PricedPlace& place,
                            const DivisionGroups& groups) const;
-  /// Each pass of the programs alone, where compute takes `pace` times as long.
-  PassTimes alone(const Programs& programs, const PricedPlace& place, const DivisionGroups& groups,
-                  double pace);
+  /// Each pass of the programs alone, at both paces.
+  std::array<PassTimes, 2> alone(const Programs& programs, const PricedPlace& place,
+                                 const DivisionGroups& groups, const Paces& paces);
 
  private:
+  Time alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace);
   CallTime call(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const;
 
   const Scenario& scenario_;

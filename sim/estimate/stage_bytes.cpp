@@ -19,20 +19,20 @@ double CostTables::rise(const StageContent& forward, const StageContent& backwar
   return rises_.back().bytes;
 }
 
-std::size_t CostTables::number_of(std::int64_t layer, Work end) const {
-  if (layer >= 0) return shape_of_layer_[static_cast<std::size_t>(layer)];
-  return end == Work::head ? head_number() : embedding_number();
+const CostTables::Priced& CostTables::priced_of(std::int64_t layer, Work block) const {
+  if (layer >= 0) return priced_[shape_of_layer_[static_cast<std::size_t>(layer)]];
+  return priced_[block == Work::head ? head_number() : embedding_number()];
 }
 
 double CostTables::played_rise(const StageContent& forward, const StageContent& backward,
                                bool is_pair) const {
   const auto programs = [this](const Issued& issued) -> const Programs& {
-    return *priced_[number_of(issued.layer, issued.end)].programs;
+    return *priced_of(issued.layer, issued.end).programs;
   };
   Swing swing;
   for (const KeptChange& change : is_pair ? changes_by_pair(forward, backward, programs)
                                           : changes_by(forward, Pass::backward_input, programs)) {
-    const std::array<Kept, 2>& kept = priced_[number_of(change.layer, change.block)].kept;
+    const std::array<Kept, 2>& kept = priced_of(change.layer, change.block).kept;
     swing.add(change_by(change.pass, kept[change.block == Work::feed_forward ? 1 : 0]));
   }
   return static_cast<double>(swing.most.count);

@@ -1,31 +1,10 @@
-// Passes of whole stages: alone, layer by layer, and a forward beside a backward, played through as they are
-// woven.
+// A forward of a stage beside a backward, played through as they are woven.
 #include <algorithm>
 
 #include "sim/estimate/costs.hpp"
+#include "sim/layer/issue.hpp"
 
 namespace moesim {
-
-const PassTimes& CostTables::alone(std::size_t number, double pace) {
-  for (const KnownAlone& known : alone_) {
-    if (known.number == number && known.pace == pace) return known.times;
-  }
-  const Priced& priced = priced_[number];
-  alone_.push_back({number, pace, prices_.alone(*priced.programs, priced.place(), groups_, pace)});
-  return alone_.back().times;
-}
-
-PassTimes CostTables::alone(const StageContent& stage, double pace) {
-  PassTimes sum{};
-  const auto add = [&](std::size_t number) {
-    const PassTimes& more = alone(number, pace);
-    for (std::size_t pass = 0; pass < sum.size(); ++pass) sum[pass] += more[pass];
-  };
-  if (stage.has_embedding) add(embedding_number());
-  for (std::size_t i = 0; i < stage.layers; ++i) add(shape_of_layer_[stage.first_layer + i]);
-  if (stage.has_head) add(head_number());
-  return sum;
-}
 
 const CostTables::Priced& CostTables::woven(std::size_t number) {
   Priced& priced = priced_[number];
@@ -47,30 +26,84 @@ bool CostTables::is_alike(const StageContent& one, const StageContent& other) co
   return std::equal(shapes(one), shapes(one) + static_cast<std::ptrdiff_t>(one.layers), shapes(other));
 }
 
-Time CostTables::pair(const StageContent& forward, const StageContent& backward, double pace) {
+std::array<Time, 2> CostTables::pair(const StageContent& forward, const StageContent& backward) {
   for (const KnownPair& known : pairs_) {
-    if (known.pace == pace && is_alike(known.forward, forward) && is_alike(known.backward, backward))
-      return known.time;
+    if (is_alike(known.forward, forward) && is_alike(known.backward, backward)) return known.times;
   }
-  pairs_.push_back({forward, backward, pace, play_pair(forward, backward, pace)});
-  return pairs_.back().time;
+  const Time least = time_of_pair(forward, backward, paces_.least);
+  const Time most = paces_.are_one() ? least : time_of_pair(forward, backward, paces_.most);
+  pairs_.push_back({forward, backward, {least, most}});
+  return pairs_.back().times;
 }
 
 /// All of a program, or one segment of it.
-void CostTables::issue(bool is_backward, std::size_t number, std::optional<Segment> segment) {
+void CostTables::issue(const Issued& issued) {
+  const std::size_t number = issued.end == Work::embedding ? embedding_number()
+                             : issued.end == Work::head
+                                 ? head_number()
+                                 : shape_of_layer_[static_cast<std::size_t>(issued.layer)];
   const Priced& priced = woven(number);
-  const Program& program = is_backward ? priced.programs->woven_backward : priced.programs->woven_forward;
-  const std::vector<ActPrice>& prices = is_backward ? priced.woven_backward : priced.woven_forward;
-  const std::span<const Act> acts = segment ? program.of(*segment) : std::span<const Act>(program.acts);
+  const Program& program =
+      issued.is_backward ? priced.programs->woven_backward : priced.programs->woven_forward;
+  const std::vector<ActPrice>& prices = issued.is_backward ? priced.woven_backward : priced.woven_forward;
+  const std::span<const Act> acts =
+      issued.segment ? program.of(*issued.segment) : std::span<const Act>(program.acts);
   const auto first = static_cast<std::size_t>(acts.data() - program.acts.data());
-  play_.issue(is_backward ? 1 : 0, {acts, std::span(prices).subspan(first, acts.size())});
+  play_.issue(issued.is_backward ? 1 : 0, {acts, std::span(prices).subspan(first, acts.size())});
 }
 
-Time CostTables::play_pair(const StageContent& forward, const StageContent& backward, double pace) {
+Time CostTables::play(std::span<const Issued> issued, double pace) {
   play_.begin(pace);
-  for (const Issued& issued : issued_by_pair(forward, backward))
-    issue(issued.is_backward, number_of(issued.layer, issued.end), issued.segment);
+  for (const Issued& next : issued) issue(next);
   return play_.end();
+}
+
+namespace {
+
+/// Layers of a pair on their way, counted from the first of each pass.
+struct Run {
+  std::size_t first = 0, count = 0;
+};
+
+/// The most in a row in which both passes meet the same shapes.
+Run longest_run(const StageContent& forward, const StageContent& backward,
+                const std::vector<std::size_t>& shapes) {
+  Run longest, run;
+  const auto is_as_before = [&](std::size_t i) {
+    const std::size_t up = forward.first_layer + i;
+    const std::size_t down = backward.first_layer + backward.layers - 1 - i;
+    return shapes[up] == shapes[up - 1] && shapes[down] == shapes[down + 1];
+  };
+  for (std::size_t i = 0; i < std::min(forward.layers, backward.layers); ++i) {
+    if (run.count == 0 || !is_as_before(i)) run = {i, 0};
+    ++run.count;
+    if (run.count > longest.count) longest = run;
+  }
+  return longest;
+}
+
+/// Without that many layers of the run.
+std::vector<Issued> shortened(const StageContent& forward, const StageContent& backward, const Run& run,
+                              std::size_t less) {
+  std::vector<Issued> issued = issued_by_pair(forward, backward);
+  std::size_t begin = (forward.has_embedding ? 1 : 0) + (backward.has_head ? 1 : 0);
+  begin += run.first * pair_weave.size();
+  const auto at = issued.begin() + static_cast<std::ptrdiff_t>(begin);
+  issued.erase(at, at + static_cast<std::ptrdiff_t>(less * pair_weave.size()));
+  return issued;
+}
+
+}  // namespace
+
+/// Unless sizes are exact, layers in a row beyond a few are taken to last as long as the last of these.
+Time CostTables::time_of_pair(const StageContent& forward, const StageContent& backward, double pace) {
+  constexpr std::size_t few = 3;
+  const Run run = longest_run(forward, backward, shape_of_layer_);
+  if (sizing_ == Sizing::exact || run.count <= few) return play(issued_by_pair(forward, backward), pace);
+  const std::size_t more = run.count - few;
+  const Time one = play(shortened(forward, backward, run, more), pace);
+  const Time less = play(shortened(forward, backward, run, more + 1), pace);
+  return one + (one - less) * static_cast<std::int64_t>(more);
 }
 
 }  // namespace moesim

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "sim/layer/issue.hpp"
 #include "sim/layer/program.hpp"
 
 namespace moesim {
@@ -36,8 +37,9 @@ class ModelPrograms {
   const Programs& layer(std::int64_t layer) const {
     return layers_[program_of_layer_[static_cast<std::size_t>(layer)]];
   }
-  const Programs& embedding() const { return embedding_; }
-  const Programs& head() const { return head_; }
+  const Programs& of(const Issued& issued) const {
+    return issued.end == Work::none ? layer(issued.layer) : issued.end == Work::head ? head_ : embedding_;
+  }
 
  private:
   std::vector<Programs> layers_;  // that differ

@@ -37,10 +37,7 @@ class PassLowering {
   void alone() {
     const bool is_weight_only = slot_.pass == Pass::backward_weight;
     if (!is_weight_only) wait();
-    const auto pass = static_cast<std::size_t>(slot_.pass);
-    if (has_first_end()) play(first_end().alone[pass].acts, -1);
-    for (std::int64_t i = 0; i < layers(); ++i) play(programs(i).alone[pass].acts, layer(i));
-    if (has_last_end()) play(last_end().alone[pass].acts, -1);
+    for (const Issued& issued : issued_by(stage_content(), slot_.pass)) play(issued);
     if (has_weights(slot_.pass)) end_weights();
     if (!is_weight_only) send();
   }
@@ -53,13 +50,8 @@ class PassLowering {
       step_.join(actor_);
     }
     last() = backward.last() = step_.streams(actor_).compute;
-    if (has_first_end()) play(first_end().woven_forward.acts, -1);
-    if (backward.has_first_end()) backward.play(backward.first_end().woven_backward.acts, -1);
-    for (std::int64_t i = 0; i < std::max(layers(), backward.layers()); ++i) {
-      for (const Woven& next : pair_weave) (next.is_backward ? backward : *this).play_woven(next, i);
-    }
-    if (has_last_end()) play(last_end().woven_forward.acts, -1);
-    if (backward.has_last_end()) backward.play(backward.last_end().woven_backward.acts, -1);
+    for (const Issued& issued : issued_by_pair(stage_content(), backward.stage_content()))
+      (issued.is_backward ? backward : *this).play(issued);
     backward.end_weights();
     send();
     backward.send();
@@ -69,28 +61,24 @@ class PassLowering {
   bool is_forward() const { return slot_.pass == Pass::forward; }
   bool is_first() const { return stage_ == 0; }
   bool is_last() const { return stage_ == last_stage_; }
-  std::int64_t layers() const { return end_layer_ - first_layer_; }
-  /// The i-th layer on the way of the pass.
-  std::int64_t layer(std::int64_t i) const { return is_forward() ? first_layer_ + i : end_layer_ - 1 - i; }
-  const Programs& programs(std::int64_t i) const { return step_.programs().layer(layer(i)); }
-  /// The ends of the model before and after these layers on the way of the pass.
-  bool has_first_end() const { return is_forward() ? is_first() : is_last(); }
-  bool has_last_end() const { return is_forward() ? is_last() : is_first(); }
-  const Programs& first_end() const {
-    return is_forward() ? step_.programs().embedding() : step_.programs().head();
-  }
-  const Programs& last_end() const {
-    return is_forward() ? step_.programs().head() : step_.programs().embedding();
+  /// Whether the pass begins or ends at an end of the model.
+  bool begins() const { return is_forward() ? is_first() : is_last(); }
+  bool ends() const { return is_forward() ? is_last() : is_first(); }
+  StageContent stage_content() const {
+    return {.first_layer = static_cast<std::size_t>(first_layer_),
+            .layers = static_cast<std::size_t>(end_layer_ - first_layer_),
+            .has_embedding = is_first(),
+            .has_head = is_last()};
   }
 
-  void play_woven(const Woven& next, std::int64_t i) {
-    if (i >= layers()) return;
-    const Programs& all = programs(i);
-    play((next.is_backward ? all.woven_backward : all.woven_forward).of(next.segment), layer(i));
-  }
-
-  void play(std::span<const Act> acts, std::int64_t layer) {
-    for (const Act& act : acts) play(act, layer);
+  void play(const Issued& issued) {
+    const Programs& all = step_.programs().of(issued);
+    const Program& program = !tag_.overlapped     ? all.alone[static_cast<std::size_t>(slot_.pass)]
+                             : issued.is_backward ? all.woven_backward
+                                                  : all.woven_forward;
+    const std::span<const Act> acts =
+        issued.segment ? program.of(*issued.segment) : std::span<const Act>(program.acts);
+    for (const Act& act : acts) play(act, issued.layer);
   }
 
   void play(const Act& act, std::int64_t layer) {
@@ -159,7 +147,7 @@ class PassLowering {
   }
   void receive() {
     const bool gradient = !is_forward();
-    if (has_first_end()) return;
+    if (begins()) return;
     if (step_.streams(actor_).arrival != nothing) step_.join(actor_);  // of a pass that had no task
     step_.streams(actor_).arrival = step_.arrival(gradient, stage_, slot_.microbatch, position_, tag_);
     const std::vector<Place>& chain = chain_of(step_.scenario().order, slot_);
@@ -170,7 +158,7 @@ class PassLowering {
 
   void send() {
     const bool gradient = !is_forward();
-    if (has_last_end()) return;
+    if (ends()) return;
     step_.join(actor_);  // all of the pass; a stage without layers passes on what arrived
     const std::int64_t to = gradient ? stage_ - 1 : stage_ + 1;
     step_.edge(step_.streams(actor_).compute, step_.arrival(gradient, to, slot_.microbatch, position_, tag_));

@@ -42,10 +42,7 @@ void Lifetimes::keep_layers() {
 /// A pass is played once for each stage, a pair once for each two.
 void Lifetimes::play_order() {
   const ModelPrograms programs(scenario_, WorkTimes(scenario_));
-  const auto programs_of = [&](const Issued& issued) -> const Programs& {
-    if (issued.end == Work::none) return programs.layer(issued.layer);
-    return issued.end == Work::head ? programs.head() : programs.embedding();
-  };
+  const auto programs_of = [&](const Issued& issued) -> const Programs& { return programs.of(issued); };
   const auto play = [&](std::size_t stage, const Slot& slot, std::size_t beside) {
     Played made;
     made.changes = slot.overlapped ? changes_by_pair(content_of(scenario_, stage),

@@ -113,7 +113,7 @@ Measure parse_measure(const std::string& name, const std::string& where) {
                      fmt::format("or the dotted path of a number in the JSON report, below {}",
                                  fmt::join(holders(), ", ")));
   }
-  const Fact* fact = path.front() == "goodput" ? nullptr : find_fact(name);
+  const Fact* fact = find_fact(name);
   return {.name = name,
           .path = path,
           .label = label_of(path),

@@ -3,8 +3,6 @@
 
 namespace moesim {
 
-extern const Entry<Writer> csv_writer;
-
 namespace {
 
 /// In quotes, its own doubled.
@@ -40,7 +38,7 @@ class Csv final : public Writer {
 
 }  // namespace
 
-constinit const Entry<Writer> csv_writer{
+extern constexpr Entry<Writer> csv_writer{
     "csv", "comma-separated values, a header line first",
     [](Reader&) -> std::unique_ptr<const Writer> { return std::make_unique<Csv>(); }};
 

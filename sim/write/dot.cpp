@@ -3,8 +3,6 @@
 
 namespace moesim {
 
-extern const Entry<Writer> dot_writer;
-
 namespace {
 
 class Dot final : public Writer {
@@ -15,7 +13,7 @@ class Dot final : public Writer {
 
 }  // namespace
 
-constinit const Entry<Writer> dot_writer{
+extern constexpr Entry<Writer> dot_writer{
     "dot", "graph that Graphviz draws",
     [](Reader&) -> std::unique_ptr<const Writer> { return std::make_unique<Dot>(); }};
 

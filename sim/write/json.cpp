@@ -3,8 +3,6 @@
 
 namespace moesim {
 
-extern const Entry<Writer> json_writer;
-
 namespace {
 
 class Json final : public Writer {
@@ -20,7 +18,7 @@ class Json final : public Writer {
 
 }  // namespace
 
-constinit const Entry<Writer> json_writer{
+extern constexpr Entry<Writer> json_writer{
     "json", "JSON, or lines of it",
     [](Reader&) -> std::unique_ptr<const Writer> { return std::make_unique<Json>(); }};
 

@@ -3,8 +3,6 @@
 
 namespace moesim {
 
-extern const Entry<Writer> text_writer;
-
 namespace {
 
 class Text final : public Writer {
@@ -15,7 +13,7 @@ class Text final : public Writer {
 
 }  // namespace
 
-constinit const Entry<Writer> text_writer{
+extern constexpr Entry<Writer> text_writer{
     "text", "text for people",
     [](Reader&) -> std::unique_ptr<const Writer> { return std::make_unique<Text>(); }};
 

@@ -12,7 +12,7 @@ extern const Entry<Writer> text_writer, json_writer, csv_writer, dot_writer, tra
 
 namespace {
 
-constexpr const Entry<Writer>* members[] = {&text_writer, &json_writer, &csv_writer, &dot_writer,
+constinit const Entry<Writer>* const members[] = {&text_writer, &json_writer, &csv_writer, &dot_writer,
                                             &trace_writer};
 
 /// Writers have no keys.

@@ -36,8 +36,8 @@ Time end_of_passes(const Scenario& scenario) {
   Time end;
   for (TaskId task = 0; task < graph.size(); ++task) {
     const Work work = graph.tags[task].work;
-    const bool is_of_pass = work != Work::none && work != Work::optimizer && work != Work::gradient &&
-                            work != Work::parameter;
+    const bool is_of_pass =
+        work != Work::none && work != Work::optimizer && work != Work::gradient && work != Work::parameter;
     if (is_of_pass) end = std::max(end, timeline.ends[task]);
   }
   return end;
@@ -84,7 +84,7 @@ Passes estimated(const Scenario& scenario, Scenario base) {
   whole += cost.heads.front();
   const StageContent& content = stages.contents.front();
   return {whole.in(Pass::forward), whole.in(Pass::backward), whole.in(Pass::backward_input),
-          whole.in(Pass::backward_weight), tables.pair(content, content, cost.pace())};
+          whole.in(Pass::backward_weight), tables.pair(content, content)[0]};
 }
 
 /// A scenario on one pipeline rank with even loads, or nothing where the parts do not fit.

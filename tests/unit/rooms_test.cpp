@@ -205,7 +205,8 @@ TEST_CASE("Members of all families are declared alike, and named after their fam
                                                     {"GradientSync", "gradient_sync"},
                                                     {"Collective", "collective"},
                                                     {"Cost", "cost"},
-                                                    {"Engine", "engine"}};
+                                                    {"Engine", "engine"},
+                                                    {"Writer", "writer"}};
   const std::regex entry("^(.*)\\bEntry<(\\w+)> (\\w+)([;{]).*");
   std::map<std::string, int> declared, defined;
   for (const std::string& path : sources()) {

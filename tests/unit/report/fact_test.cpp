@@ -31,7 +31,7 @@ const std::vector<Report>& reports() {
     add("two-gpus.json", {});
     add("hot-expert.json", {"repeat=2"});
     add("dualpipe-8x20.json",
-        {R"(faults.failures={"per_device_year": 200, "checkpoint_interval": "600 s", "run": "86400 s"})"});
+        {R"(faults.failures={"per_device_year": 200, "checkpoint_interval": "600 s", "checkpoint_cost": "20 s", "restart_cost": "900 s", "run": "86400 s"})"});
     add("validation/nccl-h200.json", {});
     return made;
   }();
@@ -196,6 +196,17 @@ TEST_CASE("The row of a run, a comparison and a sweep's measures say what the ta
       if (found != nullptr) CHECK(found->number == value.number);
     }
   }
+}
+
+TEST_CASE("A dotted path that is a fact's is measured as the fact is") {
+  for (const Fact& one : facts()) {
+    if (one.path.find('.') == std::string_view::npos) continue;
+    INFO(one.path);
+    const Measure measure = parse_measure(std::string(one.path), "here");
+    CHECK(measure.unit == one.unit);
+    CHECK(measure.more_is_better == (one.better == Better::higher));
+  }
+  CHECK(parse_measure("goodput.simulated", "here").more_is_better);
 }
 
 TEST_CASE("Text says facts under their labels, as the table prints them") {
