@@ -19,6 +19,7 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
     for (std::size_t pass = 0; pass < passes[pace].size(); ++pass)
       passes[pace][pass] += more.passes[pace][pass];
   }
+  work += more.work;
   activations += more.activations;
   for_weight += more.for_weight;
   replicated += more.replicated;
@@ -220,7 +221,8 @@ const CostTables::KnownPrograms& CostTables::programs_of(LayerForm form) {
 LayerCost CostTables::priced(Priced priced) {
   priced_.push_back(std::move(priced));
   const Priced& kept = priced_.back();
-  return {.passes = prices_.alone(*kept.programs, kept.place(), groups_, paces_)};
+  const AloneTimes alone = prices_.alone(*kept.programs, kept.place(), groups_, paces_);
+  return {.passes = alone.passes, .work = alone.work};
 }
 
 LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward) {

@@ -25,6 +25,7 @@ namespace moesim {
 /// counts in floating point: they are compared, not added up exactly.
 struct LayerCost {
   std::array<PassTimes, 2> passes{};   ///< alone, at MicrobatchCost::paces
+  WorkSeconds work;                    ///< of a forward and a full backward
   double activations = 0;              ///< bytes kept from forward to backward
   double for_weight = 0;               ///< bytes kept from the input gradient to the weight gradient
   double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
@@ -136,14 +137,14 @@ class CostTables {
   const std::vector<double>& pace_of_rank();
   std::size_t embedding_number() const { return layer_of_shape_.size(); }
   std::size_t head_number() const { return layer_of_shape_.size() + 1; }
-  const Priced& woven(std::size_t number);
+  const Priced& woven(const Issued& issued);
   bool is_alike(const StageContent& one, const StageContent& other) const;
   Time time_of_pair(const StageContent& forward, const StageContent& backward, double pace);
   Time play(std::span<const Issued> issued, double pace);
   void issue(const Issued& issued);
   double rise(const StageContent& forward, const StageContent& backward, bool is_pair);
   double played_rise(const StageContent& forward, const StageContent& backward, bool is_pair) const;
-  const Priced& priced_of(std::int64_t layer, Work block) const;
+  std::size_t number_of(const Issued& issued) const;
 
   Scenario scenario_;
   Sizing sizing_;

@@ -137,21 +137,6 @@ double between(Time least, Time most, double share) {
   return to_seconds(least) + (to_seconds(most) - to_seconds(least)) * share;
 }
 
-/// Seconds of the mean pair of a rank that holds these stages.
-double seconds_of_pair(CostTables& tables, const std::vector<OverlappedChunks>& pairs,
-                       const std::vector<StageContent>& contents, std::span<const std::size_t> held,
-                       double share) {
-  double sum = 0;
-  double count = 0;
-  for (const OverlappedChunks& pair : pairs) {
-    const auto [least, most] = tables.pair(contents[held[static_cast<std::size_t>(pair.forward)]],
-                                           contents[held[static_cast<std::size_t>(pair.backward)]]);
-    sum += pair.count * between(least, most, share);
-    count += pair.count;
-  }
-  return count > 0 ? sum / count : 0;
-}
-
 /// Passes in which a rank gets something from another rank, one for each of its chunks: forwards or
 /// backwards.
 struct Arrivals {
@@ -176,48 +161,109 @@ Arrivals arrivals_of(const PipelineProfile& profile, std::size_t rank) {
 
 PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cost,
                                    const PipelineProfile& profile, StageCosts stages)
-    : scenario_(tables.scenario()), profile_(profile), ranks_(profile.work.size()) {
-  buffers_ = cost.exchange_buffer + cost.context_buffer + cost.send_buffer;
-  send_ = cost.send;
-  stages.costs.back() += cost.heads[profile.is_head_apart ? 1 : 0];
+    : tables_(tables),
+      scenario_(tables.scenario()),
+      cost_(cost),
+      profile_(profile),
+      stages_(std::move(stages)),
+      ranks_(profile.work.size()) {
+  stages_.costs.back() += cost.heads[profile.is_head_apart ? 1 : 0];
   if (profile.is_head_apart) embedding_copy_ = cost.embedding_copy;
+  const auto chunks = static_cast<double>(profile.chunks);
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
     Rank& rank = ranks_[r];
-    LayerCost sum;
-    for (const std::size_t stage : profile.stages_of(r)) sum += stages.costs[stage];
-    rank.activations = most_alive(tables, profile, r, stages);
-    rank.passes = passes_of(tables, cost, stages, sum, r);
-    const auto chunks = static_cast<double>(profile.chunks);
-    rank.gathered = sum.gathered / chunks;
-    rank.scattered = sum.scattered / chunks;
-    rank.replicated = sum.replicated;
-    rank.experts = sum.experts;
-    rank.largest = sum.largest;
-    rank.placeholders = sum.placeholders + sum.head_placeholders;
+    has_pairs_ = has_pairs_ || !profile.overlapped[r].empty();
+    for (const std::size_t stage : profile.stages_of(r)) {
+      const LayerCost& cost_of_stage = stages_.costs[stage];
+      rank.gathered += cost_of_stage.gathered / chunks;
+      rank.scattered += cost_of_stage.scattered / chunks;
+      rank.replicated += cost_of_stage.replicated;
+      rank.experts += cost_of_stage.experts;
+      rank.largest = std::max(rank.largest, cost_of_stage.largest);
+      rank.placeholders = std::max(rank.placeholders, cost_of_stage.placeholders);
+    }
+    for (const std::size_t stage : profile.stages_of(r))
+      rank.placeholders += stages_.costs[stage].head_placeholders;
+    rank.activations = most_alive(tables, profile, r, stages_);
   }
 }
 
-/// Of the mean chunk of a rank, whose chunks add up to `sum`.
-PassSeconds PipelineEstimate::passes_of(CostTables& tables, const MicrobatchCost& cost,
-                                        const StageCosts& stages, const LayerCost& sum,
-                                        std::size_t rank) const {
-  const double share = cost.paces.share_of(cost.pace_of_rank[rank]);
-  const auto in = [&](Pass pass) {
-    const auto number = static_cast<std::size_t>(pass);
-    return between(sum.passes[0][number], sum.passes[1][number], share);
-  };
+void PipelineEstimate::time_passes() {
+  if (passes_timed_) return;
+  passes_timed_ = true;
+  for (std::size_t rank = 0; rank < ranks_.size(); ++rank) ranks_[rank].passes = passes_of(rank);
+}
+
+void PipelineEstimate::time_pairs() {
+  time_passes();
+  if (pairs_timed_ || !has_pairs_) return;
+  pairs_timed_ = true;
+  for (std::size_t rank = 0; rank < ranks_.size(); ++rank)
+    ranks_[rank].passes.overlapped += std::max(0.0, seconds_of_pairs(rank) - least_of_pairs(rank));
+}
+
+/// Of the mean chunk of a rank; pairs at their least.
+PassSeconds PipelineEstimate::passes_of(std::size_t rank) const {
+  const double share = cost_.paces.share_of(cost_.pace_of_rank[rank]);
+  PassSeconds passes;
   const auto [arrive, come_back] = arrivals_of(profile_, rank);
-  const double gathers = cost.gather_sent * arrive;
-  const double gathers_back = cost.gather_sent * come_back;
-  PassSeconds passes{.forward = in(Pass::forward) + gathers,
-                     .backward = in(Pass::backward) + gathers_back,
-                     .backward_input = in(Pass::backward_input) + gathers_back,
-                     .backward_weight = in(Pass::backward_weight),
-                     .overlapped = gathers + gathers_back};
+  const double gathers = cost_.gather_sent * arrive;
+  const double gathers_back = cost_.gather_sent * come_back;
+  passes = {.forward = gathers,
+            .backward = gathers_back,
+            .backward_input = gathers_back,
+            .overlapped = gathers + gathers_back};
+  for (const std::size_t stage : profile_.stages_of(rank)) {
+    const std::array<PassTimes, 2>& times = stages_.costs[stage].passes;
+    const auto in = [&](Pass pass) {
+      return between(times[0][static_cast<std::size_t>(pass)], times[1][static_cast<std::size_t>(pass)],
+                     share);
+    };
+    passes.forward += in(Pass::forward);
+    passes.backward += in(Pass::backward);
+    passes.backward_input += in(Pass::backward_input);
+    passes.backward_weight += in(Pass::backward_weight);
+  }
   passes *= 1 / static_cast<double>(profile_.chunks);
-  passes.overlapped +=
-      seconds_of_pair(tables, profile_.overlapped[rank], stages.contents, profile_.stages_of(rank), share);
+  passes.overlapped += least_of_pairs(rank);
   return passes;
+}
+
+namespace {
+
+/// The mean over a rank's pairs of something that `of` two stages comes to: that of the forward, that of the
+/// backward.
+template <class Of>
+double mean_of_pairs(const PipelineProfile& profile, std::size_t rank, Of of) {
+  const std::span<const std::size_t> held = profile.stages_of(rank);
+  double sum = 0;
+  double count = 0;
+  for (const OverlappedChunks& pair : profile.overlapped[rank]) {
+    sum += pair.count *
+           of(held[static_cast<std::size_t>(pair.forward)], held[static_cast<std::size_t>(pair.backward)]);
+    count += pair.count;
+  }
+  return count > 0 ? sum / count : 0;
+}
+
+}  // namespace
+
+/// All compute of a pair, or all its calls.
+double PipelineEstimate::least_of_pairs(std::size_t rank) const {
+  const double pace = cost_.pace_of_rank[rank];
+  return mean_of_pairs(profile_, rank, [&](std::size_t forward, std::size_t backward) {
+    const WorkSeconds& f = stages_.costs[forward].work;
+    const WorkSeconds& b = stages_.costs[backward].work;
+    return std::max(pace * (f.forward + b.backward), f.forward_sent + b.backward_sent);
+  });
+}
+
+double PipelineEstimate::seconds_of_pairs(std::size_t rank) {
+  const double share = cost_.paces.share_of(cost_.pace_of_rank[rank]);
+  return mean_of_pairs(profile_, rank, [&](std::size_t forward, std::size_t backward) {
+    const auto [least, most] = tables_.pair(stages_.contents[forward], stages_.contents[backward]);
+    return between(least, most, share);
+  });
 }
 
 namespace {
@@ -240,31 +286,50 @@ PassSeconds synchronised(PassSeconds passes, double gathered, double scattered, 
 
 }  // namespace
 
-/// The slowest rank's work, and what the longest path has beyond a rank's work where all stages are alike.
-double PipelineEstimate::makespan(const GradientPlan& plan) const {
+/// Work of the slowest rank, and what passes take in the mean of ranks.
+double PipelineEstimate::slowest(const GradientPlan& plan, PassSeconds& mean) const {
   const double gathers = plan.shards_parameters && !plan.gathers_once ? 1 : 0;
   const double scatters = plan.shards_gradients ? 1 : 0;
-  PassSeconds mean;
   double slowest = 0;
-  const auto count = static_cast<double>(ranks_.size());
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
     const PassSeconds passes = synchronised(ranks_[r].passes, gathers * ranks_[r].gathered,
                                             scatters * ranks_[r].scattered, plan.overlap);
     slowest = std::max(slowest, total(profile_.work[r], passes));
     mean += passes;
   }
-  mean *= 1 / count;
-  mean.send = send_;
+  mean *= 1 / static_cast<double>(ranks_.size());
+  mean.send = cost_.send;
+  return slowest;
+}
+
+/// What the longest path has beyond a rank's work where all stages are alike.
+double PipelineEstimate::beyond_slowest(const PassSeconds& mean) const {
   double even = 0;
   for (const PassCounts& work : profile_.work) even = std::max(even, total(work, mean));
   double longest = even;
   for (const PassCounts& path : profile_.paths) longest = std::max(longest, total(path, mean));
-  return slowest + longest - even;
+  return longest - even;
+}
+
+double PipelineEstimate::least_seconds(const SyncPlan& sync) {
+  if (!has_pairs_) return seconds(sync);
+  time_passes();
+  PassSeconds mean;
+  const double work = slowest(sync.plan, mean);
+  return work + update(sync);
+}
+
+double PipelineEstimate::seconds(const SyncPlan& sync) {
+  time_pairs();
+  PassSeconds mean;
+  const double work = slowest(sync.plan, mean);
+  return work + beyond_slowest(mean) + update(sync);
 }
 
 /// Of the rank with most parameters: gradients, optimizer and parameters, one after the other.
-double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
-                                const UpdateSeconds& each) const {
+double PipelineEstimate::update(const SyncPlan& sync) const {
+  const auto& [plan, groups, each] = sync;
+  TrafficTimes& traffic = tables_.traffic();
   const Rank& rank = *std::max_element(ranks_.begin(), ranks_.end(), [](const Rank& a, const Rank& b) {
     return a.replicated + a.experts < b.replicated + b.experts;
   });
@@ -280,7 +345,7 @@ double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& 
     // The last microbatch hides gradients beside compute.
     if (plan.overlap) sum = std::max(0.0, sum - rank.passes.backward);
   }
-  sum += sum_of_embeddings(plan, groups, traffic);
+  sum += sum_of_embeddings(sync);
   double elements = rank.replicated + rank.experts;
   if (plan.updater == Updater::owner) {
     elements = shard(rank.replicated, static_cast<double>(traffic.group_size(groups.data[both]))) +
@@ -298,8 +363,9 @@ double PipelineEstimate::update(const GradientPlan& plan, const DivisionGroups& 
 }
 
 /// Of the gradients of the embedding's two copies, or of a rank's shard of them.
-double PipelineEstimate::sum_of_embeddings(const GradientPlan& plan, const DivisionGroups& groups,
-                                           TrafficTimes& traffic) const {
+double PipelineEstimate::sum_of_embeddings(const SyncPlan& sync) const {
+  const auto& [plan, groups, each] = sync;
+  TrafficTimes& traffic = tables_.traffic();
   if (embedding_copy_ == 0) return 0;
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;
   const auto replicas = static_cast<double>(traffic.group_size(groups.data[both]));
@@ -311,13 +377,13 @@ double PipelineEstimate::sum_of_embeddings(const GradientPlan& plan, const Divis
 }
 
 /// As memory_of_ranks() counts it, less what shards round up to.
-double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan, double replicas,
-                                double expert_replicas) const {
+double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan, const Replicas& replicas) const {
   const double held = rank.replicated + rank.experts;
-  const double sharded = rank.replicated / replicas + rank.experts / expert_replicas;
+  const double sharded = rank.replicated / replicas.all + rank.experts / replicas.experts;
   const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
   const double state = 4 + 2 * static_cast<double>(size_of(scenario_.precision.moments).count);
-  double sum = rank.activations + rank.placeholders + buffers_;
+  double sum =
+      rank.activations + rank.placeholders + cost_.exchange_buffer + cost_.context_buffer + cost_.send_buffer;
   sum += 2 * (plan.shards_parameters ? sharded : held);
   sum += gradient * (plan.shards_gradients ? sharded : held);
   sum += state * (plan.updater == Updater::owner ? sharded : held);
@@ -333,25 +399,27 @@ double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan, doub
     return sum + 2 * (plan.gathers_once ? held : units) + gradient * units;
   }
   if (plan.shards_gradients)
-    return sum + buckets(rank.replicated, replicas, at_once) +
-           buckets(rank.experts, expert_replicas, at_once);
+    return sum + buckets(rank.replicated, replicas.all, at_once) +
+           buckets(rank.experts, replicas.experts, at_once);
   if (plan.updater != Updater::server) return sum;
-  return sum + buckets(rank.replicated, replicas, replicas - 1) +
-         buckets(rank.experts, expert_replicas, expert_replicas - 1);
+  return sum + buckets(rank.replicated, replicas.all, replicas.all - 1) +
+         buckets(rank.experts, replicas.experts, replicas.experts - 1);
 }
 
-Estimate PipelineEstimate::with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
-                                const UpdateSeconds& each) const {
+PipelineEstimate::Replicas PipelineEstimate::replicas(const SyncPlan& sync) const {
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;
-  const auto replicas = static_cast<double>(traffic.group_size(groups.data[both]));
-  const auto expert_replicas = static_cast<double>(traffic.group_size(groups.expert_data[both]));
-  Estimate estimate;
-  for (const Rank& rank : ranks_)
-    estimate.memory = std::max(estimate.memory, memory(rank, plan, replicas, expert_replicas));
-  const std::size_t on_every_rank = plan.updater == Updater::every_rank ? 1 : 0;
-  estimate.memory += groups.outside[both][on_every_rank][embedding_copy_ > 0 ? 1 : 0];
-  estimate.seconds = makespan(plan) + update(plan, groups, traffic, each);
-  return estimate;
+  TrafficTimes& traffic = tables_.traffic();
+  return {static_cast<double>(traffic.group_size(sync.groups.data[both])),
+          static_cast<double>(traffic.group_size(sync.groups.expert_data[both]))};
+}
+
+double PipelineEstimate::memory(const SyncPlan& sync) const {
+  const Replicas of = replicas(sync);
+  double most = 0;
+  for (const Rank& rank : ranks_) most = std::max(most, memory(rank, sync.plan, of));
+  const std::size_t both = profile_.is_bidirectional ? 1 : 0;
+  const std::size_t on_every_rank = sync.plan.updater == Updater::every_rank ? 1 : 0;
+  return most + sync.groups.outside[both][on_every_rank][embedding_copy_ > 0 ? 1 : 0];
 }
 
 }  // namespace moesim

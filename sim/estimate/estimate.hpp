@@ -40,15 +40,27 @@ struct StageCosts {
 StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
                        const std::vector<std::int64_t>& layers_per_stage);
 
-/// All that a plan's estimate rests on but its way of synchronisation.
+/// How ranks stay the same, and who takes part.
+struct SyncPlan {
+  const GradientPlan& plan;
+  const DivisionGroups& groups;
+  const UpdateSeconds& each;
+};
+
+/// All that a plan's estimate rests on but its way of synchronisation. What it is asked first is cheap; the
+/// more is asked, the more is found out.
 class PipelineEstimate {
  public:
-  /// `cost` is what the tables were last asked for.
+  /// `cost` is what the tables were last asked for; both must outlive the estimate.
   PipelineEstimate(CostTables& tables, const MicrobatchCost& cost, const PipelineProfile& profile,
                    StageCosts stages);
-  /// With that way of synchronisation. `traffic` is asked for gradients and parameters.
-  Estimate with(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
-                const UpdateSeconds& each) const;
+
+  /// Bytes of the device that holds most; never more than `run` counts.
+  double memory(const SyncPlan& sync) const;
+  /// Seconds that the step takes at least, without a look at how a forward and a backward share a rank.
+  double least_seconds(const SyncPlan& sync);
+  double seconds(const SyncPlan& sync);
+  Estimate with(const SyncPlan& sync) { return {.seconds = seconds(sync), .memory = memory(sync)}; }
 
   /// Bytes that a pipeline rank keeps from forward to backward, at its worst moment.
   double activations(std::size_t rank) const { return ranks_[rank].activations; }
@@ -59,20 +71,30 @@ class PipelineEstimate {
     double gathered = 0, scattered = 0;
     double activations = 0, replicated = 0, experts = 0, largest = 0, placeholders = 0;
   };
+  /// Data-parallel ranks of parameters that every one of them holds, and of experts.
+  struct Replicas {
+    double all = 1, experts = 1;
+  };
 
-  PassSeconds passes_of(CostTables& tables, const MicrobatchCost& cost, const StageCosts& stages,
-                        const LayerCost& sum, std::size_t rank) const;
-  double makespan(const GradientPlan& plan) const;
-  double update(const GradientPlan& plan, const DivisionGroups& groups, TrafficTimes& traffic,
-                const UpdateSeconds& each) const;
-  double memory(const Rank& rank, const GradientPlan& plan, double replicas, double expert_replicas) const;
-  double sum_of_embeddings(const GradientPlan& plan, const DivisionGroups& groups,
-                           TrafficTimes& traffic) const;
+  void time_passes();
+  void time_pairs();
+  PassSeconds passes_of(std::size_t rank) const;
+  double least_of_pairs(std::size_t rank) const;
+  double seconds_of_pairs(std::size_t rank);
+  double slowest(const GradientPlan& plan, PassSeconds& mean) const;
+  double beyond_slowest(const PassSeconds& mean) const;
+  double update(const SyncPlan& sync) const;
+  Replicas replicas(const SyncPlan& sync) const;
+  double memory(const Rank& rank, const GradientPlan& plan, const Replicas& replicas) const;
+  double sum_of_embeddings(const SyncPlan& sync) const;
 
+  CostTables& tables_;
   const Scenario& scenario_;
+  const MicrobatchCost& cost_;
   const PipelineProfile& profile_;
-  double buffers_ = 0, send_ = 0;
+  StageCosts stages_;
   double embedding_copy_ = 0;  ///< elements, where the last rank has one
+  bool has_pairs_ = false, passes_timed_ = false, pairs_timed_ = false;
   std::vector<Rank> ranks_;
 };
 

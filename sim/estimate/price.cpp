@@ -67,14 +67,35 @@ Time Prices::alone(std::span<const Act> acts, std::span<const ActPrice> prices, 
   return sum;
 }
 
-std::array<PassTimes, 2> Prices::alone(const Programs& programs, const PricedPlace& place,
-                                       const DivisionGroups& groups, const Paces& paces) {
-  std::array<PassTimes, 2> times{};
-  for (std::size_t pass = 0; pass < times[0].size(); ++pass) {
+namespace {
+
+void add(std::span<const ActPrice> prices, double& compute, double& sent) {
+  for (const ActPrice& price : prices) (price.is_call ? sent : compute) += to_seconds(price.alone());
+}
+
+}  // namespace
+
+WorkSeconds& WorkSeconds::operator+=(const WorkSeconds& more) {
+  forward += more.forward;
+  backward += more.backward;
+  forward_sent += more.forward_sent;
+  backward_sent += more.backward_sent;
+  return *this;
+}
+
+AloneTimes Prices::alone(const Programs& programs, const PricedPlace& place, const DivisionGroups& groups,
+                         const Paces& paces) {
+  AloneTimes times;
+  for (std::size_t pass = 0; pass < times.passes[0].size(); ++pass) {
     const std::vector<Act>& acts = programs.alone[pass].acts;
-    const std::vector<ActPrice> prices = of(acts, place, groups);
-    times[0][pass] = alone(acts, prices, paces.least);
-    times[1][pass] = paces.are_one() ? times[0][pass] : alone(acts, prices, paces.most);
+    prices_.clear();
+    for (const Act& act : acts) prices_.push_back(of(act, place, groups));
+    times.passes[0][pass] = alone(acts, prices_, paces.least);
+    times.passes[1][pass] = paces.are_one() ? times.passes[0][pass] : alone(acts, prices_, paces.most);
+    if (pass == static_cast<std::size_t>(Pass::forward))
+      add(prices_, times.work.forward, times.work.forward_sent);
+    if (pass == static_cast<std::size_t>(Pass::backward))
+      add(prices_, times.work.backward, times.work.backward_sent);
   }
   return times;
 }

@@ -32,6 +32,20 @@ struct PricedPlace {
   const LayerTimes& times;
 };
 
+/// Seconds of acts one after the other, by who is busy with them.
+struct WorkSeconds {
+  double forward = 0, backward = 0;            ///< of compute at pace 1
+  double forward_sent = 0, backward_sent = 0;  ///< of calls
+  WorkSeconds& operator+=(const WorkSeconds& more);
+  friend bool operator==(const WorkSeconds&, const WorkSeconds&) = default;
+};
+
+/// The programs of a layer or an end alone.
+struct AloneTimes {
+  std::array<PassTimes, 2> passes{};  ///< at both paces
+  WorkSeconds work;
+};
+
 /// Prices of acts in a scenario, of the busiest rank. Loads are even.
 class Prices {
  public:
@@ -41,8 +55,8 @@ class Prices {
   std::vector<ActPrice> of(std::span<const Act> acts, const PricedPlace& place,
                            const DivisionGroups& groups) const;
   /// Each pass of the programs alone, at both paces.
-  std::array<PassTimes, 2> alone(const Programs& programs, const PricedPlace& place,
-                                 const DivisionGroups& groups, const Paces& paces);
+  AloneTimes alone(const Programs& programs, const PricedPlace& place, const DivisionGroups& groups,
+                   const Paces& paces);
 
  private:
   Time alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace);
@@ -51,6 +65,7 @@ class Prices {
   const Scenario& scenario_;
   TrafficTimes& traffic_;
   Play play_;
+  std::vector<ActPrice> prices_;  // scratch
 };
 
 }  // namespace moesim

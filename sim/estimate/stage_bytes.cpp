@@ -19,21 +19,27 @@ double CostTables::rise(const StageContent& forward, const StageContent& backwar
   return rises_.back().bytes;
 }
 
-const CostTables::Priced& CostTables::priced_of(std::int64_t layer, Work block) const {
-  if (layer >= 0) return priced_[shape_of_layer_[static_cast<std::size_t>(layer)]];
-  return priced_[block == Work::head ? head_number() : embedding_number()];
-}
-
 double CostTables::played_rise(const StageContent& forward, const StageContent& backward,
                                bool is_pair) const {
-  const auto programs = [this](const Issued& issued) -> const Programs& {
-    return *priced_of(issued.layer, issued.end).programs;
-  };
   Swing swing;
-  for (const KeptChange& change : is_pair ? changes_by_pair(forward, backward, programs)
-                                          : changes_by(forward, Pass::backward_input, programs)) {
-    const std::array<Kept, 2>& kept = priced_of(change.layer, change.block).kept;
-    swing.add(change_by(change.pass, kept[change.block == Work::feed_forward ? 1 : 0]));
+  const auto add = [&](const Issued& issued, const Program& program, const Priced& priced, Pass pass) {
+    for (const KeptBlock& block : program.kept) {
+      if (issued.segment && block.segment != *issued.segment) continue;
+      swing.add(change_by(pass, priced.kept[block.block == Work::feed_forward ? 1 : 0]));
+    }
+  };
+  if (is_pair) {
+    visit_issued_by_pair(forward, backward, [&](const Issued& issued) {
+      const Priced& priced = priced_[number_of(issued)];
+      if (issued.is_backward) return add(issued, priced.programs->woven_backward, priced, Pass::backward);
+      add(issued, priced.programs->woven_forward, priced, Pass::forward);
+    });
+  } else {
+    constexpr Pass pass = Pass::backward_input;
+    visit_issued(forward, pass, [&](const Issued& issued) {
+      const Priced& priced = priced_[number_of(issued)];
+      add(issued, priced.programs->alone[static_cast<std::size_t>(pass)], priced, pass);
+    });
   }
   return static_cast<double>(swing.most.count);
 }

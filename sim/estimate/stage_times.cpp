@@ -6,8 +6,14 @@
 
 namespace moesim {
 
-const CostTables::Priced& CostTables::woven(std::size_t number) {
-  Priced& priced = priced_[number];
+/// Into priced_.
+std::size_t CostTables::number_of(const Issued& issued) const {
+  if (issued.end == Work::none) return shape_of_layer_[static_cast<std::size_t>(issued.layer)];
+  return issued.end == Work::head ? head_number() : embedding_number();
+}
+
+const CostTables::Priced& CostTables::woven(const Issued& issued) {
+  Priced& priced = priced_[number_of(issued)];
   if (priced.is_woven) return priced;
   priced.is_woven = true;
   priced.woven_forward = prices_.of(priced.programs->woven_forward.acts, priced.place(), groups_);
@@ -38,11 +44,7 @@ std::array<Time, 2> CostTables::pair(const StageContent& forward, const StageCon
 
 /// All of a program, or one segment of it.
 void CostTables::issue(const Issued& issued) {
-  const std::size_t number = issued.end == Work::embedding ? embedding_number()
-                             : issued.end == Work::head
-                                 ? head_number()
-                                 : shape_of_layer_[static_cast<std::size_t>(issued.layer)];
-  const Priced& priced = woven(number);
+  const Priced& priced = woven(issued);
   const Program& program =
       issued.is_backward ? priced.programs->woven_backward : priced.programs->woven_forward;
   const std::vector<ActPrice>& prices = issued.is_backward ? priced.woven_backward : priced.woven_forward;

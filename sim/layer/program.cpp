@@ -2,6 +2,7 @@
 // Communication holds up the pass that issues it, but for what a lane of its own says.
 #include "sim/layer/program.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace moesim {
@@ -9,6 +10,28 @@ namespace {
 
 /// Lanes beside the main one.
 constexpr Lane first_lane = 1, second_lane = 2, third_lane = 3;
+
+/// The pass of the act with which a block keeps or lets go.
+OpPass keeps_in(Pass pass) {
+  if (pass == Pass::forward) return OpPass::forward;
+  return pass == Pass::backward_input ? OpPass::backward_input : OpPass::backward_weight;
+}
+
+/// A program that computes nothing is over with its first act.
+std::vector<KeptBlock> kept_by(const Program& program, Pass pass) {
+  std::vector<KeptBlock> kept;
+  for (const Act& act : program.acts) {
+    if (act.kind != ActKind::compute || act.pass != keeps_in(pass)) continue;
+    const auto known = std::find_if(kept.begin(), kept.end(),
+                                    [&](const KeptBlock& other) { return other.block == act.work; });
+    if (known != kept.end() && pass == Pass::forward) continue;
+    if (known != kept.end()) kept.erase(known);
+    kept.push_back({act.segment, act.work});
+  }
+  if (kept.empty() && !program.acts.empty())
+    kept.push_back({program.acts.front().segment, program.acts.front().work});
+  return kept;
+}
 
 /// Adds the acts of one pass in their order.
 class Maker {
@@ -25,7 +48,7 @@ class Maker {
     feed_forward(OpPass::forward);
     begin(Segment::combine);
     exchange(Work::combine, OpPass::forward);
-    return take();
+    return take(Pass::forward);
   }
 
   /// Of both gradients, or of the input's alone.
@@ -43,7 +66,7 @@ class Maker {
     if (!beside) attention(OpPass::backward_input);
     begin(Segment::attention_weight);
     if (weights_too && !beside) weight(Work::attention, form_.divides_layers ? 1 : 0);
-    return take();
+    return take(weights_too ? Pass::backward : Pass::backward_input);
   }
 
   Program backward_weight() {
@@ -51,7 +74,7 @@ class Maker {
     weight(Work::feed_forward, form_.divides_feed_forward ? 1 : 0);
     begin(Segment::attention_weight);
     weight(Work::attention, form_.divides_layers ? 1 : 0);
-    return take();
+    return take(Pass::backward_weight);
   }
 
   Program embedding(Pass pass) {
@@ -64,7 +87,7 @@ class Maker {
       gather_layer(OpPass::backward_weight);
       weight(Work::embedding, 0);
     }
-    return take();
+    return take(pass);
   }
 
   Program head(Pass pass) {
@@ -74,7 +97,7 @@ class Maker {
       for (std::int64_t i = 0; i < form_.heads; ++i) gather_layer(OpPass::forward);
       compute(Work::head, OpPass::forward);
       for (std::int64_t i = 1; i < form_.heads; ++i) reduce_layer(OpPass::forward);  // their embeddings
-      return take();
+      return take(pass);
     }
     if (pass != Pass::backward_weight) {
       compute(Work::head, OpPass::backward_input);
@@ -82,7 +105,7 @@ class Maker {
       for (std::int64_t i = 1; i < form_.heads; ++i) gather_layer(OpPass::backward_input);
     }
     if (pass != Pass::backward_input) weight(Work::head, form_.divides_layers ? form_.heads : 0);
-    return take();
+    return take(pass);
   }
 
  private:
@@ -97,8 +120,9 @@ class Maker {
   }
   void end() { program_.end[static_cast<std::size_t>(segment_)] = size(); }
   std::uint16_t size() const { return static_cast<std::uint16_t>(program_.acts.size()); }
-  Program take() {
+  Program take(Pass pass) {
     end();
+    program_.kept = kept_by(program_, pass);
     return std::move(program_);
   }
 

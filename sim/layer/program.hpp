@@ -51,10 +51,19 @@ struct Act {
   std::int16_t first_block = 0, blocks = 0, sends = 0;
 };
 
+/// A block whose bytes a program begins or ceases to keep, or an end of the model, and in which segment: with
+/// the first act of the block in a forward, with the last in a pass that lets them go. That is when caching
+/// allocators allocate and release, whatever the times.
+struct KeptBlock {
+  Segment segment = Segment::attention;
+  Work block = Work::none;
+};
+
 /// In which the acts of each segment are together.
 struct Program {
   std::vector<Act> acts;
   std::array<std::uint16_t, segment_count> begin{}, end{};  ///< of each segment, into acts
+  std::vector<KeptBlock> kept;                              ///< in the order in which they are issued
 
   std::span<const Act> of(Segment segment) const {
     const auto s = static_cast<std::size_t>(segment);

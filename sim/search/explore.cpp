@@ -225,7 +225,7 @@ class Explorer {
       }
       at_.number = number * space_.syncs.size() + i;
       at_.sync = i;
-      candidate(plan, groups, all);
+      candidate({plan, groups, optimizer_}, all);
     }
   }
 
@@ -246,18 +246,31 @@ class Explorer {
                        });
   }
 
-  /// Of the ways to cut the model, the fastest that fits.
-  void candidate(const GradientPlan& plan, const DivisionGroups& groups, const Stages& all) {
+  /// Of the ways to cut the model, the fastest that fits. No more is found out of one that has no place
+  /// however fast it may turn out.
+  void candidate(const SyncPlan& sync, const Stages& all) {
+    const auto limit = static_cast<double>(space_.memory_limit.count);
+    std::array<double, 2> memory{};
+    bool fits = false;
+    bool is_wanted = false;
+    for (std::size_t i = 0; i < pipelines_.size(); ++i) {
+      memory[i] = pipelines_[i].memory(sync);
+      if (memory[i] > limit) continue;
+      fits = true;
+      is_wanted =
+          is_wanted || explored_.best.wants({pipelines_[i].least_seconds(sync), memory[i]}, at_.number);
+    }
+    if (!fits) return cut(CutRule::memory, 1);
+    ++explored_.ranked;
+    if (!is_wanted) return;
     const Split* best = nullptr;
     for (std::size_t i = 0; i < pipelines_.size(); ++i) {
-      const Estimate estimate = pipelines_[i].with(plan, groups, tables_.traffic(), optimizer_);
-      if (estimate.memory > static_cast<double>(space_.memory_limit.count)) continue;
-      if (best != nullptr && estimate.seconds >= at_.estimate.seconds) continue;
+      if (memory[i] > limit) continue;
+      const double seconds = pipelines_[i].seconds(sync);
+      if (best != nullptr && seconds >= at_.estimate.seconds) continue;
       best = &all.splits[i];
-      at_.estimate = estimate;
+      at_.estimate = {seconds, memory[i]};
     }
-    if (best == nullptr) return cut(CutRule::memory, 1);
-    ++explored_.ranked;
     if (!explored_.best.wants(at_.estimate, at_.number)) return;
     at_.layers_per_stage = best->layers;
     explored_.best.add(at_);

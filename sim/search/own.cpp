@@ -75,10 +75,10 @@ void add_estimate(const Scenario& scenario, FoundPlan& plan, Scenario base) {
       tables.cost(division, groups, plan.microbatch, {plan.recompute, scenario.recompute}, 0);
   const PipelineProfile profile =
       profile_of(*scenario.schedule, plan.sizes.pipeline, scenario.microbatches());
-  const PipelineEstimate pipeline(tables, cost, profile,
-                                  stage_costs(cost, tables.shape_of_layer(), plan.layers_per_stage));
-  const Estimate estimate =
-      pipeline.with(scenario.gradient_sync, groups, tables.traffic(), update_seconds(tables.scenario()));
+  PipelineEstimate pipeline(tables, cost, profile,
+                            stage_costs(cost, tables.shape_of_layer(), plan.layers_per_stage));
+  const UpdateSeconds each = update_seconds(tables.scenario());
+  const Estimate estimate = pipeline.with({scenario.gradient_sync, groups, each});
   plan.estimated_seconds = estimate.seconds;
   plan.estimated_memory = estimate.memory;
 }
