@@ -8,6 +8,7 @@
 
 #include "models/base/error.hpp"
 #include "models/config/document.hpp"
+#include "sim/read/scenario.hpp"
 
 namespace moesim::testing {
 namespace {
