@@ -81,9 +81,9 @@ TEST_CASE("Only what is fitted is written back, with six digits, and only where 
   Value object = of(Value::Kind::object);
   object.set("rate", of(std::string("as it was")));
   write_fitted(object, Shelf{.share = 1.0 / 3}, keys());
-  CHECK(print(object) == R"({"rate": "as it was", "share": 0.333333})");
+  CHECK(print(object) == R"({"rate":"as it was","share":0.333333})");
   write_fitted(object, Shelf{.share = 1, .has_gap = true, .gap = from_seconds(2e-6)}, keys());
-  CHECK(print(object) == R"({"rate": "as it was", "share": 1, "gap": "2 us"})");
+  CHECK(print(object) == R"({"rate":"as it was","share":1.0,"gap":"2 us"})");
 }
 
 TEST_CASE("A misfit keeps its numbers until its words are asked for") {
