@@ -7,6 +7,7 @@
 #include <numeric>
 #include <string>
 
+#include "models/config/document.hpp"
 #include "sim/lower/communicators.hpp"
 #include "tests/support/graphs.hpp"
 

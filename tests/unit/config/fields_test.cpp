@@ -78,8 +78,8 @@ TEST_CASE("A table keeps the bounds of its keys, and knows no other keys") {
 }
 
 TEST_CASE("Only what is fitted is written back, with six digits, and only where it is given") {
-  Value object = of(Value::Kind::object);
-  object.set("rate", of(std::string("as it was")));
+  Value object = empty_object();
+  object.set("rate", value_of("as it was"));
   write_fitted(object, Shelf{.share = 1.0 / 3}, keys());
   CHECK(print(object) == R"({"rate":"as it was","share":0.333333})");
   write_fitted(object, Shelf{.share = 1, .has_gap = true, .gap = from_seconds(2e-6)}, keys());

@@ -112,6 +112,8 @@ TEST_CASE("Whatever the sizes and the placement, groups partition a stage and st
     check_partition(layout.expert_groups(), positions, sizes.expert);
     check_partition(layout.expert_tensor_groups(), positions, sizes.expert_tensor);
     check_partition(layout.expert_data_groups(), positions, sizes.expert_data());
+    CHECK(layout.first_context_group() == layout.context_groups().front());
+    CHECK(layout.first_expert_group() == layout.expert_groups().front());
     std::set<DeviceId> devices;
     for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) {
       for (std::uint32_t p = 0; p < positions; ++p) devices.insert(layout.device(rank, p));
