@@ -9,7 +9,9 @@
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "sim/picture/diagram.hpp"
+#include "sim/picture/layer_text.hpp"
 #include "sim/read/scenario.hpp"
+#include "sim/report/plan.hpp"
 #include "sim/run/simulate.hpp"
 #include "tools/command.hpp"
 
@@ -21,6 +23,7 @@ struct ScheduleOptions {
   std::string scenario;
   std::string svg;         ///< file; empty: none
   std::int64_t width = 0;  ///< columns; 0: the terminal's
+  bool layer = false;      ///< what each layer does, instead
 };
 
 /// https://no-color.org: any value but an empty one means no colour.
@@ -42,8 +45,13 @@ void draw(const ScheduleOptions& options) {
                                         .outputs = {{"--svg", options.svg}, {"--out", options.common.out}}});
   const Value document = load_document(options.scenario, overrides_of(options.common));
   if (check) check(files_needed(document));
-  const Scenario scenario = read_scenario(document);
+  Scenario scenario = read_scenario(document);
   if (scenario.communication) throw InputError(options.scenario, "is one communication: it has no passes");
+  if (options.layer) {
+    if (scenario.fixed) throw InputError(options.scenario, "has passes of given durations: it has no layers");
+    const std::vector<std::string> title{scenario.words.title, plan_line(scenario)};
+    return write_file(options.common.out, draw_text(title, layer_passes(std::move(scenario))));
+  }
   const Simulation simulation = simulate(scenario);
   const Diagram diagram = make_diagram(scenario, simulation.graph, simulation.timeline, simulation.report);
   if (!options.svg.empty()) write_file(options.svg, draw_svg(diagram));
@@ -64,6 +72,11 @@ void add_schedule_command(CLI::App& app) {
   command->add_option("--svg", options->svg, "file for the diagram as SVG");
   command->add_option("--width", options->width, "columns of the text (default: the terminal's, else 100)")
       ->check(CLI::Range(narrowest_text, std::int64_t{100'000}));
+  command
+      ->add_flag("--layer", options->layer,
+                 "print what one layer of each shape does instead: computation and communication in their "
+                 "order, with times and bytes on one rank")
+      ->excludes("--svg");
   command->callback([options] { draw(*options); });
 }
 

@@ -50,37 +50,42 @@ DivisionGroups CostTables::groups(const Division& division) {
   const Layout layout(division.sizes, division.placement);
   const std::int64_t last = division.sizes.pipeline - 1;
   const auto add = [&](const std::vector<Group>& groups, bool both) {
-    std::vector<std::vector<DeviceId>> devices;
-    for (const Group& group : groups) {
-      std::vector<DeviceId>& members = devices.emplace_back();
-      for (const std::uint32_t position : group) members.push_back(layout.device(0, position));
-      if (!both) continue;
-      for (const std::uint32_t position : group) members.push_back(layout.device(last, position));
-    }
-    return traffic_.add(std::move(devices));
+    return traffic_.add(groups.size(), [&](std::size_t i, std::vector<DeviceId>& members) {
+      for (const std::uint32_t position : groups[i]) members.push_back(layout.device(0, position));
+      if (!both) return;
+      for (const std::uint32_t position : groups[i]) members.push_back(layout.device(last, position));
+    });
+  };
+  const auto positions = static_cast<std::size_t>(division.sizes.stage_devices());
+  const auto add_sends_to = [&](std::int64_t rank) {
+    return traffic_.add(positions, [&](std::size_t i, std::vector<DeviceId>& members) {
+      const auto position = static_cast<std::uint32_t>(i);
+      members = {layout.device(0, position), layout.device(rank, position)};
+    });
   };
   const std::vector<Group> data = layout.data_groups();
   const std::vector<Group> expert_data = layout.expert_data_groups();
+  const std::vector<Group> context = layout.context_groups();
   const bool can_be_both = last > 0;
-  std::vector<std::vector<DeviceId>> sends, ends, ring;
-  for (std::uint32_t position = 0; position < division.sizes.stage_devices(); ++position) {
-    sends.push_back({layout.device(0, position), layout.device(std::min<std::int64_t>(1, last), position)});
-    ends.push_back({layout.device(0, position), layout.device(last, position)});
-  }
-  for (const Group& group : layout.context_groups()) {
-    for (std::size_t i = 0; i < group.size(); ++i)
-      ring.push_back({layout.device(0, group[i]), layout.device(0, group[(i + 1) % group.size()])});
-  }
   return {.expert = add(layout.expert_groups(), false),
           .tensor = add(layout.tensor_groups(), false),
-          .context = add(layout.context_groups(), false),
+          .context = add(context, false),
           .expert_tensor = add(layout.expert_tensor_groups(), false),
-          .ring = traffic_.add(std::move(ring)),
+          .ring = add_ring(layout, context),
           .data = {add(data, false), add(data, can_be_both)},
           .expert_data = {add(expert_data, false), add(expert_data, can_be_both)},
-          .send = traffic_.add(std::move(sends)),
-          .ends = traffic_.add(std::move(ends)),
+          .send = add_sends_to(std::min<std::int64_t>(1, last)),
+          .ends = add_sends_to(last),
           .outside = outside(layout)};
+}
+
+/// Each context-parallel rank and the next.
+GroupSet CostTables::add_ring(const Layout& layout, const std::vector<Group>& context) {
+  const std::size_t size = context.front().size();
+  return traffic_.add(context.size() * size, [&](std::size_t i, std::vector<DeviceId>& members) {
+    const Group& group = context[i / size];
+    members = {layout.device(0, group[i % size]), layout.device(0, group[(i + 1) % size])};
+  });
 }
 
 std::array<std::array<std::array<double, 2>, 2>, 2> CostTables::outside(const Layout& layout) const {
@@ -218,10 +223,11 @@ const CostTables::KnownPrograms& CostTables::programs_of(LayerForm form) {
 }
 
 /// Keeps what is priced, for passes on slower devices and pairs, and prices passes alone.
-LayerCost CostTables::priced(Priced priced) {
+LayerCost CostTables::keep(PricedPrograms priced) {
   priced_.push_back(std::move(priced));
-  const Priced& kept = priced_.back();
+  PricedPrograms& kept = priced_.back();
   const AloneTimes alone = prices_.alone(*kept.programs, kept.place(), groups_, paces_);
+  kept.alone = alone.passes[0];
   return {.passes = alone.passes, .work = alone.work};
 }
 
@@ -229,10 +235,10 @@ LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const
   const std::size_t number = layer_of_shape_[shape];
   const auto in_model = static_cast<std::int64_t>(number);
   const Programs& programs = programs_of(form_of(scenario_, number, attention.pieces)).layer;
-  LayerCost cost = priced({.layer = in_model,
-                           .times = {attention.times, feed_forward.times, attention.pieces},
-                           .kept = {attention.kept(), feed_forward.kept()},
-                           .programs = &programs});
+  LayerCost cost = keep({.layer = in_model,
+                         .times = {attention.times, feed_forward.times, attention.pieces},
+                         .kept = {attention.kept(), feed_forward.kept()},
+                         .programs = &programs});
   cost.activations = attention.activations + feed_forward.activations;
   cost.for_weight = attention.for_weight + feed_forward.for_weight;
   Holdings held = attention_holdings(scenario_, in_model);
@@ -248,7 +254,7 @@ void CostTables::add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost
   const KnownPrograms& known = programs_of(form_of(scenario_, 0, {}));
   const auto end = [&](const BlockCost& block, const Programs& programs) {
     LayerCost of_end =
-        priced({.times = {block.times, {}}, .kept = {block.kept(), Kept{}}, .programs = &programs});
+        keep({.times = {block.times, {}}, .kept = {block.kept(), Kept{}}, .programs = &programs});
     of_end.activations = block.activations;
     of_end.for_weight = block.for_weight;
     return of_end;

@@ -57,6 +57,18 @@ struct MicrobatchCost {
   friend bool operator==(const MicrobatchCost&, const MicrobatchCost&) = default;
 };
 
+/// A layer or an end of the model, as cost() was last asked for it.
+struct PricedPrograms {
+  std::int64_t layer = -1;
+  LayerTimes times;
+  std::array<Kept, 2> kept{};  ///< by attention, or the end of the model, and by the feed-forward
+  const Programs* programs = nullptr;
+  bool is_woven = false;  ///< the two that follow are known
+  std::vector<ActPrice> woven_forward{}, woven_backward{};
+  PassTimes alone{};  ///< on the fastest rank
+  PricedPlace place() const { return {layer, times}; }
+};
+
 /// Tables of one scenario. What is asked again is remembered. Not for several threads.
 class CostTables {
  public:
@@ -77,6 +89,11 @@ class CostTables {
   /// Of what cost() was last asked for: a forward of one stage beside a full backward of another, at both
   /// paces.
   std::array<Time, 2> pair(const StageContent& forward, const StageContent& backward);
+  /// The programs of a layer, the embedding or the head with what they take, and an act of them.
+  const PricedPrograms& priced(const Issued& issued) const { return priced_[number_of(issued)]; }
+  ActPrice price(const Act& act, const PricedPrograms& of) const {
+    return prices_.of(act, of.place(), groups_);
+  }
   /// Bytes that such a stage holds in the midst of an input gradient alone, and of a pair, beyond those when
   /// it begins.
   double rise_of_input(const StageContent& stage);
@@ -90,16 +107,6 @@ class CostTables {
     double activations = 0, for_weight = 0, context_buffer = 0, exchange_buffer = 0;
     std::vector<WeightShape> weights;  ///< for which placeholders stand
     Kept kept() const { return {from_bytes(activations), from_bytes(for_weight)}; }
-  };
-  /// A layer or an end of the model, as cost() was last asked for it.
-  struct Priced {
-    std::int64_t layer = -1;
-    LayerTimes times;
-    std::array<Kept, 2> kept{};  ///< by attention, or the end of the model, and by the feed-forward
-    const Programs* programs = nullptr;
-    bool is_woven = false;  ///< the two that follow are known
-    std::vector<ActPrice> woven_forward{}, woven_backward{};
-    PricedPlace place() const { return {layer, times}; }
   };
   struct KnownPrograms {
     LayerForm form;
@@ -120,6 +127,7 @@ class CostTables {
   /// The spread of rows that makes the busiest rank of the layout and microbatch as busy as the scenario's
   /// loads make it, in the mean layer.
   double spread_of_layout();
+  GroupSet add_ring(const Layout& layout, const std::vector<Group>& context);
   /// DivisionGroups::outside.
   std::array<std::array<std::array<double, 2>, 2>, 2> outside(const Layout& layout) const;
   void become(const Division& division, std::int64_t microbatch, const Recompute& recompute);
@@ -131,13 +139,13 @@ class CostTables {
   const KnownPrograms& programs_of(LayerForm form);
   LayerCost layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward);
   void add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost& cost);
-  LayerCost priced(Priced priced);
+  LayerCost keep(PricedPrograms priced);
   void add_sends(MicrobatchCost& cost);
   void add_held(const Holdings& held, LayerCost& cost);
   const std::vector<double>& pace_of_rank();
   std::size_t embedding_number() const { return layer_of_shape_.size(); }
   std::size_t head_number() const { return layer_of_shape_.size() + 1; }
-  const Priced& woven(const Issued& issued);
+  const PricedPrograms& woven(const Issued& issued);
   bool is_alike(const StageContent& one, const StageContent& other) const;
   Time time_of_pair(const StageContent& forward, const StageContent& backward, double pace);
   Time play(std::span<const Issued> issued, double pace);
@@ -151,8 +159,8 @@ class CostTables {
   TrafficTimes traffic_;
   Prices prices_;
   Play play_;
-  DivisionGroups groups_{};     // of what cost() was last asked for, and the rest that follows
-  std::vector<Priced> priced_;  // by shape, then embedding and head
+  DivisionGroups groups_{};             // of what cost() was last asked for, and the rest that follows
+  std::vector<PricedPrograms> priced_;  // by shape, then embedding and head
   Paces paces_;
   std::vector<KnownPair> pairs_;
   std::vector<KnownRise> rises_;

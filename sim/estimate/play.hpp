@@ -17,6 +17,7 @@ struct ActPrice {
   Time time;           ///< of compute; of a call its latency
   double bytes = 0;    ///< of a call: picoseconds that its bytes take after the latency
   double slowed = 0;   ///< the same while the rank computes
+  double sent = 0;     ///< of a call: bytes that the rank sends
   float slowdown = 1;  ///< of compute: how much longer while a call holds multiprocessors
   bool is_call = false, holds_multiprocessors = false;
   /// With nothing beside it.

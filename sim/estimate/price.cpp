@@ -26,6 +26,7 @@ CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGr
   time.bytes *= static_cast<double>(sent.rounds);
   if (of_experts) time.bytes *= traffic_.busiest(scenario_.layout.sizes().expert);
   time.group = time.bytes;
+  time.sent *= static_cast<double>(sent.rounds) * (is_ring ? 2 : 1);  // both of a pair count as ranks
   return time;
 }
 
@@ -41,6 +42,7 @@ ActPrice Prices::of(const Act& act, const PricedPlace& place, const DivisionGrou
     price.holds_multiprocessors = scenario_.collectives.communication_sms > 0;
     price.time = rounded(RealTime{time.latency});
     price.bytes = time.bytes;
+    price.sent = time.sent;
     const double slowed = is_exchange(act.work) ? scenario_.collectives.slowed_by_compute : 1;
     price.slowed = std::max(time.bytes, time.group * slowed);
   }

@@ -22,7 +22,8 @@ double CostTables::rise(const StageContent& forward, const StageContent& backwar
 double CostTables::played_rise(const StageContent& forward, const StageContent& backward,
                                bool is_pair) const {
   Swing swing;
-  const auto add = [&](const Issued& issued, const Program& program, const Priced& priced, Pass pass) {
+  const auto add = [&](const Issued& issued, const Program& program, const PricedPrograms& priced,
+                       Pass pass) {
     for (const KeptBlock& block : program.kept) {
       if (issued.segment && block.segment != *issued.segment) continue;
       swing.add(change_by(pass, priced.kept[block.block == Work::feed_forward ? 1 : 0]));
@@ -30,14 +31,14 @@ double CostTables::played_rise(const StageContent& forward, const StageContent& 
   };
   if (is_pair) {
     visit_issued_by_pair(forward, backward, [&](const Issued& issued) {
-      const Priced& priced = priced_[number_of(issued)];
+      const PricedPrograms& priced = priced_[number_of(issued)];
       if (issued.is_backward) return add(issued, priced.programs->woven_backward, priced, Pass::backward);
       add(issued, priced.programs->woven_forward, priced, Pass::forward);
     });
   } else {
     constexpr Pass pass = Pass::backward_input;
     visit_issued(forward, pass, [&](const Issued& issued) {
-      const Priced& priced = priced_[number_of(issued)];
+      const PricedPrograms& priced = priced_[number_of(issued)];
       add(issued, priced.programs->alone[static_cast<std::size_t>(pass)], priced, pass);
     });
   }

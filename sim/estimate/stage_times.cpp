@@ -12,8 +12,8 @@ std::size_t CostTables::number_of(const Issued& issued) const {
   return issued.end == Work::head ? head_number() : embedding_number();
 }
 
-const CostTables::Priced& CostTables::woven(const Issued& issued) {
-  Priced& priced = priced_[number_of(issued)];
+const PricedPrograms& CostTables::woven(const Issued& issued) {
+  PricedPrograms& priced = priced_[number_of(issued)];
   if (priced.is_woven) return priced;
   priced.is_woven = true;
   priced.woven_forward = prices_.of(priced.programs->woven_forward.acts, priced.place(), groups_);
@@ -44,7 +44,7 @@ std::array<Time, 2> CostTables::pair(const StageContent& forward, const StageCon
 
 /// All of a program, or one segment of it.
 void CostTables::issue(const Issued& issued) {
-  const Priced& priced = woven(issued);
+  const PricedPrograms& priced = woven(issued);
   const Program& program =
       issued.is_backward ? priced.programs->woven_backward : priced.programs->woven_forward;
   const std::vector<ActPrice>& prices = issued.is_backward ? priced.woven_backward : priced.woven_forward;

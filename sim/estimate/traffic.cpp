@@ -12,12 +12,15 @@ constexpr double some_bytes = 1 << 30, some_rows = 4096;
 
 /// With so many times as many bytes.
 CallTime grown(const CallTime& time, double factor) {
-  return {.latency = time.latency, .bytes = time.bytes * factor, .group = time.group * factor};
+  return {.latency = time.latency,
+          .bytes = time.bytes * factor,
+          .group = time.group * factor,
+          .sent = time.sent * factor};
 }
 
 CallTime between(const CallTime& a, const CallTime& b, double share) {
   const auto at = [&](double from, double to) { return std::max(0.0, from + (to - from) * share); };
-  return {at(a.latency, b.latency), at(a.bytes, b.bytes), at(a.group, b.group)};
+  return {at(a.latency, b.latency), at(a.bytes, b.bytes), at(a.group, b.group), at(a.sent, b.sent)};
 }
 
 /// Whether the algorithm takes latency, and bytes over a rate, however much there is.
@@ -38,16 +41,21 @@ double TrafficTimes::busiest(std::int64_t ranks) {
   return busiest_.over_mean;
 }
 
-GroupSet TrafficTimes::add(std::vector<std::vector<DeviceId>> groups) {
+void TrafficTimes::mark_near(const std::vector<DeviceId>& first) {
   const Fabric& fabric = scenario_.fabric();
-  std::vector<std::uint8_t> is_near(fabric.device_count() / fabric.devices_per_node() + 1);
-  for (const DeviceId device : groups.front()) is_near[fabric.node_of(device)] = 1;
+  is_near_.assign(fabric.device_count() / fabric.devices_per_node() + 1, 0);
+  for (const DeviceId device : first) is_near_[fabric.node_of(device)] = 1;
+}
+
+bool TrafficTimes::is_counted(const std::vector<DeviceId>& group) const {
+  const Fabric& fabric = scenario_.fabric();
+  return sizing_ == Sizing::exact || std::any_of(group.begin(), group.end(), [&](DeviceId device) {
+           return is_near_[fabric.node_of(device)] == 1;
+         });
+}
+
+GroupSet TrafficTimes::add_counted(std::vector<std::vector<DeviceId>> groups) {
   std::vector<DeviceId> key{static_cast<DeviceId>(groups.front().size())};
-  std::erase_if(groups, [&](const std::vector<DeviceId>& group) {
-    return sizing_ == Sizing::interpolated && std::none_of(group.begin(), group.end(), [&](DeviceId device) {
-             return is_near[fabric.node_of(device)] == 1;
-           });
-  });
   for (const std::vector<DeviceId>& group : groups) key.insert(key.end(), group.begin(), group.end());
   const auto [place, is_new] = known_.try_emplace(std::move(key), sets_.size());
   if (is_new) {
@@ -147,13 +155,16 @@ const CallTime& TrafficTimes::exchange_of(const Set& set, Exchange& exchange, do
 CallTime TrafficTimes::alone(const std::vector<Request>& requests, const Collective& collective,
                              bool wants_groups) {
   CallTime all;
+  double ranks = 0;
   loads_.clear();  // of requests before one that was refused
   for (const Request& request : requests) {
     const Traffic traffic = collective.plan(request, scenario_.fabric());
     all.latency = std::max(all.latency, static_cast<double>(traffic.latency.count));
     loads_.begin_group();
-    loads_.add(traffic);
+    all.sent += loads_.add(traffic).sent;
+    ranks += static_cast<double>(request.group.size());
   }
+  all.sent /= ranks;
   all.bytes = all.group = loads_.seconds() * 1e12;
   if (!wants_groups || !loads_.meets()) return all;
   all.group = 0;

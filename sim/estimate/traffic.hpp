@@ -19,6 +19,7 @@ struct CallTime {
   double latency = 0;
   double bytes = 0;  ///< after the latency
   double group = 0;  ///< the same of one group alone, where groups of an exchange meet; else as `bytes`
+  double sent = 0;   ///< bytes that each rank sends, in the mean
   double seconds() const { return (latency + bytes) * 1e-12; }
 };
 
@@ -33,9 +34,10 @@ class TrafficTimes {
  public:
   explicit TrafficTimes(const Scenario& scenario, Sizing sizing = Sizing::interpolated);
 
-  /// Remembers groups, as device lists. Unless sizes are exact, those that share a node with the first stand
-  /// for all.
-  GroupSet add(std::vector<std::vector<DeviceId>> groups);
+  /// Remembers so many groups, as device lists that `make(number, list)` fills in. Unless sizes are exact,
+  /// those that share a node with the first stand for all.
+  template <class Make>
+  GroupSet add(std::size_t count, Make make);
   std::int64_t group_size(GroupSet set) const { return sets_[set].size; }
   /// Rows of the busiest of so many ranks over their mean, at the scenario's spread.
   double busiest(std::int64_t ranks);
@@ -70,6 +72,9 @@ class TrafficTimes {
     std::vector<Exchange> exchanges;
   };
 
+  void mark_near(const std::vector<DeviceId>& first);
+  bool is_counted(const std::vector<DeviceId>& group) const;
+  GroupSet add_counted(std::vector<std::vector<DeviceId>> groups);
   Curve& curve(Set& set, Operation operation, const Collective& collective);
   const CallTime& at_power(const Set& set, Curve& curve, std::size_t power);
   static std::vector<Request> requests_of(const Set& set, Operation operation, std::int64_t bytes);
@@ -88,8 +93,23 @@ class TrafficTimes {
   } busiest_;  // that was asked for last
   std::vector<Set> sets_;
   std::map<std::vector<DeviceId>, GroupSet> known_;
+  std::vector<std::uint8_t> is_near_;  // by node: scratch
   LinkLoads loads_;
   Reaches reaches_;
 };
+
+template <class Make>
+GroupSet TrafficTimes::add(std::size_t count, Make make) {
+  std::vector<std::vector<DeviceId>> groups(1);
+  make(0, groups[0]);
+  mark_near(groups[0]);
+  std::vector<DeviceId> next;
+  for (std::size_t i = 1; i < count; ++i) {
+    next.clear();
+    make(i, next);
+    if (is_counted(next)) groups.push_back(next);
+  }
+  return add_counted(std::move(groups));
+}
 
 }  // namespace moesim

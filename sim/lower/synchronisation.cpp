@@ -57,19 +57,6 @@ const Communicator& Synchronisation::group_of(ActorId actor, bool experts) const
   return step_.communicators().of(scope_of(experts), actor);
 }
 
-Holdings Synchronisation::produced_by(const Tag& tag) const {
-  switch (tag.work) {
-    case Work::attention:
-      return attention_holdings(scenario_, tag.layer);
-    case Work::feed_forward:
-      return feed_forward_holdings(scenario_, tag.layer);
-    case Work::embedding:
-      return embedding_holdings(scenario_);
-    default:
-      return head_holdings(scenario_);
-  }
-}
-
 /// Parameters are of the pass that needs them, and so are gradients that it waits for; gradients beside
 /// compute belong to none. Ranks share them all.
 Tag Synchronisation::tag_of(Work work, bool experts, const Tag& pass) const {
@@ -98,7 +85,7 @@ bool Synchronisation::was_gathered(ActorId actor, const Tag& tag) {
 
 TaskId Synchronisation::gather(ActorId actor, const Tag& tag, TaskId now) {
   if (!plan_.shards_parameters || (plan_.gathers_once && was_gathered(actor, tag))) return nothing;
-  Holdings needed = produced_by(tag);
+  Holdings needed = block_holdings(scenario_, tag.work, tag.layer);
   if (tag.work == Work::attention) needed += feed_forward_holdings(scenario_, tag.layer);
   // Beside compute one layer ahead: what this pass needs comes while the layer before it runs.
   const TaskId from = plan_.overlap ? std::exchange(states_[actor].previous_use, now) : now;
@@ -133,7 +120,7 @@ TaskId Synchronisation::pass_ends(ActorId actor, const Tag& tag) {
 }
 
 void Synchronisation::open(ActorId actor, const Tag& tag, TaskId after) {
-  const Holdings held = produced_by(tag);
+  const Holdings held = block_holdings(scenario_, tag.work, tag.layer);
   for (const bool experts : {false, true}) {
     if (group_of(actor, experts).group_size() == 1) continue;
     states_[actor].open[experts ? 1 : 0] += size_of(scenario_.precision.gradient) * of_scope(held, experts);

@@ -48,7 +48,6 @@ class Synchronisation {
   const Communicator& group_of(ActorId actor, bool experts) const;
   bool is_last_microbatch(ActorId actor, const Tag& tag) const;
   bool was_gathered(ActorId actor, const Tag& tag);
-  Holdings produced_by(const Tag& tag) const;
   void open(ActorId actor, const Tag& tag, TaskId after);
   /// Sends buckets that are full, or with `all` what is open.
   TaskId send_open(ActorId actor, bool all, const Tag& tag);

@@ -23,7 +23,11 @@ void complete(std::vector<Axis>& placement, Axis axis) {
 
 /// Positions that differ in the coordinates of `axes` only.
 std::vector<Group> groups_over(const auto& digits, std::int64_t positions, std::initializer_list<Axis> axes) {
+  std::int64_t size = 1;
+  for (const auto& digit : digits)
+    size *= std::find(axes.begin(), axes.end(), digit.axis) == axes.end() ? 1 : digit.size;
   std::vector<Group> groups;
+  groups.reserve(static_cast<std::size_t>(positions / size));
   std::vector<std::size_t> group_of(static_cast<std::size_t>(positions));
   for (std::int64_t position = 0; position < positions; ++position) {
     std::int64_t first = position;
@@ -33,11 +37,22 @@ std::vector<Group> groups_over(const auto& digits, std::int64_t positions, std::
     }
     if (first == position) {
       at(group_of, position) = groups.size();
-      groups.emplace_back();
+      groups.emplace_back().reserve(static_cast<std::size_t>(size));
     }
     groups[at(group_of, first)].push_back(static_cast<std::uint32_t>(position));
   }
   return groups;
+}
+
+/// The first of these.
+Group first_over(const auto& digits, Axis axis) {
+  Group group;
+  for (const auto& digit : digits) {
+    if (digit.axis != axis) continue;
+    for (std::int64_t i = 0; i < digit.size; ++i)
+      group.push_back(static_cast<std::uint32_t>(i * digit.stride));
+  }
+  return group.empty() ? Group{0} : group;
 }
 
 }  // namespace
@@ -143,6 +158,10 @@ std::vector<Group> Layout::tensor_groups() const {
 std::vector<Group> Layout::context_groups() const {
   return groups_over(attention_, sizes_.stage_devices(), {Axis::context});
 }
+
+Group Layout::first_context_group() const { return first_over(attention_, Axis::context); }
+
+Group Layout::first_expert_group() const { return first_over(experts_, Axis::expert); }
 
 std::vector<Group> Layout::data_groups() const {
   // Context-parallel ranks hold the same weights too.

@@ -55,6 +55,9 @@ class Layout {
   std::vector<Group> expert_groups() const;
   /// Ranks that hold the same experts: they synchronise those gradients.
   std::vector<Group> expert_data_groups() const;
+  /// The first of context_groups() and of expert_groups().
+  Group first_context_group() const;
+  Group first_expert_group() const;
 
  private:
   /// An axis in one of the two divisions: its members are `stride` positions apart.

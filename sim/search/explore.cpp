@@ -1,5 +1,7 @@
 // Goes through the candidates of a search: rules cut whole branches where they can, the rest is estimated.
 #include <algorithm>
+#include <array>
+#include <optional>
 
 #include "models/base/error.hpp"
 #include "sim/read/rules.hpp"
@@ -106,7 +108,7 @@ class Explorer {
   }
 
   void microbatches(const Division& division, std::uint64_t number) {
-    const DivisionGroups groups = tables_.groups(division);
+    std::optional<DivisionGroups> groups;  // of many divisions nobody asks
     for (std::size_t i = 0; i < space_.microbatch.size(); ++i) {
       at_.microbatch = space_.microbatch[i];
       Batch batch = scenario().batch;
@@ -122,9 +124,10 @@ class Explorer {
       }
       find_profiles(count);
       costs_.clear();
+      if (!groups) groups = tables_.groups(division);
       for (std::size_t r = 0; r < space_.recomputes.size(); ++r) {
         at_.recompute = r;
-        recompute(division, groups, (number * space_.microbatch.size() + i) * space_.recomputes.size() + r);
+        recompute(division, *groups, (number * space_.microbatch.size() + i) * space_.recomputes.size() + r);
       }
     }
   }

@@ -113,6 +113,19 @@ std::optional<std::array<std::int64_t, 2>> embedding_ranks(const Scenario& scena
   return std::array<std::int64_t, 2>{chain.front().rank, chain.back().rank};
 }
 
+Holdings block_holdings(const Scenario& scenario, Work block, std::int64_t layer) {
+  switch (block) {
+    case Work::attention:
+      return attention_holdings(scenario, layer);
+    case Work::feed_forward:
+      return feed_forward_holdings(scenario, layer);
+    case Work::embedding:
+      return embedding_holdings(scenario);
+    default:
+      return head_holdings(scenario);
+  }
+}
+
 Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank) {
   Holdings held;
   for (const HeldStage& stage : stages_of(scenario.order, pipeline_rank)) {

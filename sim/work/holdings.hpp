@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/base/at.hpp"
+#include "sim/graph/task_graph.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
@@ -49,6 +50,8 @@ std::int64_t embedding_copy(const Scenario& scenario);
 /// The first and the last pipeline rank, where the latter has a copy of the embedding: the two sum its
 /// gradients.
 std::optional<std::array<std::int64_t, 2>> embedding_ranks(const Scenario& scenario);
+/// Of one of the blocks of a layer (attention, feed_forward), or of an end of the model (embedding, head).
+Holdings block_holdings(const Scenario& scenario, Work block, std::int64_t layer);
 /// Parameters that one device of a pipeline rank holds, over all its chunks.
 Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank);
 

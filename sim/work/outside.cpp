@@ -80,9 +80,9 @@ class Channels {
   Bytes bytes_;
 };
 
-std::vector<DeviceId> first_of(const Layout& layout, const std::vector<Group>& groups) {
+std::vector<DeviceId> devices_of(const Layout& layout, const Group& group) {
   std::vector<DeviceId> devices;
-  for (const std::uint32_t position : groups.front()) devices.push_back(layout.device(0, position));
+  for (const std::uint32_t position : group) devices.push_back(layout.device(0, position));
   return devices;
 }
 
@@ -108,11 +108,11 @@ OutsideTensors outside_tensors(const Scenario& scenario, const Communicating& of
   for (const std::int64_t ranks : {sizes.tensor, sizes.expert_tensor})
     scenario.divides_tokens() ? channels.add_ring(ranks) : channels.add_all_reduce(ranks);
   if (scenario.context_exchange == ContextExchange::ring) {
-    channels.add_sends(first_of(layout, layout.context_groups()), 2);
+    channels.add_sends(devices_of(layout, layout.first_context_group()), 2);
   } else {
     channels.add_ring(sizes.context);
   }
-  channels.add_exchange(first_of(layout, layout.expert_groups()));
+  channels.add_exchange(devices_of(layout, layout.first_expert_group()));
   std::vector<DeviceId> stages;
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) stages.push_back(layout.device(rank, 0));
   channels.add_sends(stages, 2);

@@ -1,0 +1,90 @@
+#include "sim/estimate/layer_passes.hpp"
+
+#include <algorithm>
+
+#include "sim/estimate/costs.hpp"
+#include "sim/work/holdings.hpp"
+
+namespace moesim {
+namespace {
+
+bool has_pass(const Order& order, Pass pass) {
+  return std::any_of(order.ranks.begin(), order.ranks.end(), [&](const std::vector<Slot>& slots) {
+    return std::any_of(slots.begin(), slots.end(), [&](const Slot& slot) { return slot.pass == pass; });
+  });
+}
+
+bool has_pairs(const Order& order) {
+  return std::any_of(order.ranks.begin(), order.ranks.end(), [](const std::vector<Slot>& slots) {
+    return std::any_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot.overlapped; });
+  });
+}
+
+/// Bytes of parameters that an act needs, or of gradients that it produces.
+double bytes_of_holdings(const Scenario& scenario, const Act& act, std::int64_t layer) {
+  const bool needs = act.kind == ActKind::needs;
+  Holdings held = block_holdings(scenario, act.work, layer);
+  if (needs && act.work == Work::attention) held += block_holdings(scenario, Work::feed_forward, layer);
+  const Bytes element = size_of(needs ? Precision::bf16 : scenario.precision.gradient);
+  return static_cast<double>((element * held.total()).count);
+}
+
+class Maker {
+ public:
+  Maker(const Scenario& scenario, CostTables& tables) : scenario_(scenario), tables_(tables) {}
+
+  LayerPasses of(const Issued& issued) {
+    LayerPasses all{.end = issued.end};
+    const PricedPrograms& priced = tables_.priced(issued);
+    for (const Pass pass : {Pass::forward, Pass::backward, Pass::backward_input, Pass::backward_weight}) {
+      if (!has_pass(scenario_.order, pass)) continue;
+      const auto number = static_cast<std::size_t>(pass);
+      LayerPass& made = all.passes.emplace_back(LayerPass{pass, priced.alone[number], {}});
+      for (const Act& act : priced.programs->alone[number].acts) {
+        if (act.kind != ActKind::join) made.acts.push_back(priced_act(act, priced));
+      }
+    }
+    return all;
+  }
+
+ private:
+  PricedAct priced_act(const Act& act, const PricedPrograms& priced) {
+    if (act.kind != ActKind::compute && act.kind != ActKind::call)
+      return {act, {}, bytes_of_holdings(scenario_, act, priced.layer)};
+    const ActPrice price = tables_.price(act, priced);
+    return {act, price.alone(), price.sent};
+  }
+
+  const Scenario& scenario_;
+  CostTables& tables_;
+};
+
+}  // namespace
+
+std::vector<LayerPasses> layer_passes(Scenario scenario) {
+  const Order order = scenario.order;
+  const Division division{scenario.layout.sizes(), scenario.layout.placement()};
+  const std::int64_t microbatch = scenario.batch.microbatch;
+  const Recompute recompute = scenario.recompute;
+  CostTables tables(std::move(scenario), Sizing::exact);
+  tables.cost(division, tables.groups(division), microbatch, {{}, recompute}, 0);
+  Maker maker(tables.scenario(), tables);
+  std::vector<LayerPasses> all{maker.of({.end = Work::embedding})};
+  const std::vector<std::size_t>& shapes = tables.shape_of_layer();
+  for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
+    if (std::find(shapes.begin(), shapes.begin() + static_cast<std::ptrdiff_t>(layer), shapes[layer]) !=
+        shapes.begin() + static_cast<std::ptrdiff_t>(layer))
+      continue;
+    LayerPasses& made = all.emplace_back(maker.of({.layer = static_cast<std::int64_t>(layer)}));
+    made.has_experts = tables.scenario().model.layers[layer].is_moe;
+    for (std::size_t same = layer; same < shapes.size(); ++same) {
+      if (shapes[same] == shapes[layer]) made.layers.push_back(static_cast<std::int64_t>(same));
+    }
+    const StageContent one{.first_layer = layer, .layers = 1};
+    if (has_pairs(order)) made.pair = tables.pair(one, one)[0];
+  }
+  all.push_back(maker.of({.end = Work::head}));
+  return all;
+}
+
+}  // namespace moesim
