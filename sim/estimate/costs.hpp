@@ -89,6 +89,7 @@ class CostTables {
   /// Of what cost() was last asked for: a forward of one stage beside a full backward of another, at both
   /// paces.
   std::array<Time, 2> pair(const StageContent& forward, const StageContent& backward);
+  const Paces& paces() const { return paces_; }
   /// The programs of a layer, the embedding or the head with what they take, and an act of them.
   const PricedPrograms& priced(const Issued& issued) const { return priced_[number_of(issued)]; }
   ActPrice price(const Act& act, const PricedPrograms& of) const {

@@ -22,7 +22,8 @@ struct PricedAct {
 /// One pass of one microbatch through a layer, or an end of the model.
 struct LayerPass {
   Pass pass = Pass::forward;
-  Time time;  ///< from the first act to the end of the last; some run beside each other
+  Time time;   ///< from the first act to the end of the last; some run beside each other
+  Bytes kept;  ///< that it keeps for passes after it; below zero: that it lets go
   std::vector<PricedAct> acts;
 };
 

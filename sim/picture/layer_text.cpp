@@ -59,6 +59,10 @@ void add_pass(const LayerPass& pass, std::string& text) {
     text.erase(text.find_last_not_of(' ') + 1);
     text += '\n';
   }
+  if (pass.kept.count == 0) return;
+  const bool keeps = pass.kept.count > 0;
+  text += fmt::format("      {:<48} {:>10} {:>10}\n", keeps ? "keeps for later passes" : "lets go", "",
+                      print(keeps ? pass.kept : Bytes{} - pass.kept));
 }
 
 }  // namespace
@@ -66,6 +70,8 @@ void add_pass(const LayerPass& pass, std::string& text) {
 std::string draw_text(const std::vector<std::string>& title, const std::vector<LayerPasses>& all) {
   std::string text;
   for (const std::string& line : title) text += line + '\n';
+  text += fmt::format("\n{:<54} {:>10} {:>10}\n", "one microbatch on one rank, each act by itself", "time",
+                      "bytes");
   for (const LayerPasses& of : all) {
     text += fmt::format("\n{}\n", title_of(of));
     for (const LayerPass& pass : of.passes) add_pass(pass, text);

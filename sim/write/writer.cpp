@@ -8,7 +8,11 @@
 
 namespace moesim {
 
-extern const Entry<Writer> text_writer, json_writer, csv_writer, dot_writer, trace_writer;
+extern const Entry<Writer> text_writer;
+extern const Entry<Writer> json_writer;
+extern const Entry<Writer> csv_writer;
+extern const Entry<Writer> dot_writer;
+extern const Entry<Writer> trace_writer;
 
 namespace {
 
