@@ -196,19 +196,48 @@ const std::array<CostTables::BlockCost, 2>& CostTables::ends(const Key& key) {
   return place->second;
 }
 
-void CostTables::add_held(const Holdings& held, LayerCost& cost) {
-  cost.replicated += static_cast<double>(held.replicated());
-  cost.experts += static_cast<double>(held.experts());
-  cost.largest = cost.parameters();
+CostTables::HeldCost CostTables::cost_of(const Holdings& held) {
+  HeldCost cost{.replicated = static_cast<double>(held.replicated()),
+                .experts = static_cast<double>(held.experts())};
   const Collectives& all = scenario_.collectives;
   const auto both = [&](Operation operation, const Collective& collective, double element) {
     return traffic_.seconds(groups_.data[0], operation, collective, element * cost.replicated) +
            traffic_.seconds(groups_.expert_data[0], operation, collective, element * cost.experts);
   };
-  if (scenario_.gradient_sync.updater == Updater::server) return;  // the collectives are of another kind
+  if (scenario_.gradient_sync.updater == Updater::server) return cost;  // the collectives are of another kind
   cost.gathered = both(Operation::all_gather, *all.parameters, 2);
   cost.scattered =
       both(Operation::reduce_scatter, *all.gradients, count(size_of(scenario_.precision.gradient)));
+  return cost;
+}
+
+/// What is held depends on the division alone.
+void CostTables::find_held(const Sizes& sizes) {
+  const std::array<std::int64_t, 6> key{sizes.tensor,
+                                        sizes.pipeline,
+                                        sizes.expert,
+                                        sizes.expert_tensor,
+                                        static_cast<std::int64_t>(groups_.data[0]),
+                                        static_cast<std::int64_t>(groups_.expert_data[0])};
+  if (key == held_key_) return;
+  held_key_ = key;
+  held_.clear();
+  for (const std::size_t layer : layer_of_shape_) {
+    Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(layer));
+    held += feed_forward_holdings(scenario_, static_cast<std::int64_t>(layer));
+    held_.push_back(cost_of(held));
+  }
+  held_.push_back(cost_of(embedding_holdings(scenario_)));
+  for (const bool is_apart : {false, true}) held_.push_back(cost_of(head_holdings(scenario_, is_apart)));
+  embedding_copy_ = static_cast<double>(embedding_copy(scenario_));
+}
+
+void CostTables::add_held(const HeldCost& held, LayerCost& cost) {
+  cost.replicated = held.replicated;
+  cost.experts = held.experts;
+  cost.largest = cost.parameters();
+  cost.gathered = held.gathered;
+  cost.scattered = held.scattered;
 }
 
 const CostTables::KnownPrograms& CostTables::programs_of(LayerForm form) {
@@ -241,9 +270,7 @@ LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const
                          .programs = &programs});
   cost.activations = attention.activations + feed_forward.activations;
   cost.for_weight = attention.for_weight + feed_forward.for_weight;
-  Holdings held = attention_holdings(scenario_, in_model);
-  held += feed_forward_holdings(scenario_, in_model);
-  add_held(held, cost);
+  add_held(held_[shape], cost);
   std::vector<WeightShape> weights = attention.weights;
   weights.insert(weights.end(), feed_forward.weights.begin(), feed_forward.weights.end());
   cost.placeholders = count(placeholder_bytes(std::move(weights)));
@@ -262,12 +289,12 @@ void CostTables::add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost
   cost.embedding = end(blocks[0], known.embedding);
   LayerCost head = end(blocks[1], known.head);
   head.head_placeholders = count(placeholder_bytes(blocks[1].weights));
-  add_held(embedding_holdings(scenario_), cost.embedding);
+  add_held(held_[embedding_number()], cost.embedding);
   for (const bool is_apart : {false, true}) {
     cost.heads[is_apart] = head;
-    add_held(head_holdings(scenario_, is_apart), cost.heads[is_apart]);
+    add_held(held_[head_number() + (is_apart ? 1 : 0)], cost.heads[is_apart]);
   }
-  cost.embedding_copy = static_cast<double>(embedding_copy(scenario_));
+  cost.embedding_copy = embedding_copy_;
 }
 
 /// What goes from stage to stage, and what the receiving group gathers of it.
@@ -292,6 +319,7 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
                                 std::size_t recompute_number) {
   become(division, microbatch, recompute.recompute);
   groups_ = groups;
+  find_held(division.sizes);
   priced_.clear();
   pairs_.clear();
   rises_.clear();

@@ -123,6 +123,10 @@ class CostTables {
     bool is_pair;
     double bytes;
   };
+  /// Parameters, and seconds to gather them and to reduce their gradients.
+  struct HeldCost {
+    double replicated = 0, experts = 0, gathered = 0, scattered = 0;
+  };
   using Key = std::array<std::int64_t, 6>;
 
   /// The spread of rows that makes the busiest rank of the layout and microbatch as busy as the scenario's
@@ -142,7 +146,9 @@ class CostTables {
   void add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost& cost);
   LayerCost keep(PricedPrograms priced);
   void add_sends(MicrobatchCost& cost);
-  void add_held(const Holdings& held, LayerCost& cost);
+  HeldCost cost_of(const Holdings& held);
+  void find_held(const Sizes& sizes);
+  static void add_held(const HeldCost& held, LayerCost& cost);
   const std::vector<double>& pace_of_rank();
   std::size_t embedding_number() const { return layer_of_shape_.size(); }
   std::size_t head_number() const { return layer_of_shape_.size() + 1; }
@@ -166,6 +172,9 @@ class CostTables {
   std::vector<KnownPair> pairs_;
   std::vector<KnownRise> rises_;
   std::deque<KnownPrograms> programs_;
+  Key held_key_{};              // of the division of which held_ is
+  std::vector<HeldCost> held_;  // by shape, then the embedding and the head, not apart and apart
+  double embedding_copy_ = 0;
   bool is_uneven_ = false;
   std::map<std::array<std::int64_t, 3>, double> spreads_;  // by expert ranks, tokens of a device and nodes
   std::vector<std::size_t> shape_of_layer_, layer_of_shape_;

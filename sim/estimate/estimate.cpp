@@ -110,8 +110,9 @@ StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t
 
 namespace {
 
-/// What the rank holds at the worst of the moments that the profile knows.
-double most_alive(CostTables& tables, const PipelineProfile& profile, std::size_t rank,
+/// What the rank holds at the worst of the moments that the profile knows; without tables, without what rises
+/// in the midst of passes.
+double most_alive(CostTables* tables, const PipelineProfile& profile, std::size_t rank,
                   const StageCosts& stages) {
   const std::span<const std::size_t> held = profile.stages_of(rank);
   const auto content = [&](std::int16_t chunk) -> const StageContent& {
@@ -125,8 +126,9 @@ double most_alive(CostTables& tables, const PipelineProfile& profile, std::size_
       sum += moment.chunks[chunk].for_backward * stage.activations +
              moment.chunks[chunk].for_weight * stage.for_weight;
     }
-    if (moment.input >= 0) sum += tables.rise_of_input(content(moment.input));
-    if (moment.forward >= 0) sum += tables.rise_of_pair(content(moment.forward), content(moment.backward));
+    if (tables != nullptr && moment.input >= 0) sum += tables->rise_of_input(content(moment.input));
+    if (tables != nullptr && moment.forward >= 0)
+      sum += tables->rise_of_pair(content(moment.forward), content(moment.backward));
     most = std::max(most, sum);
   }
   return most;
@@ -184,8 +186,15 @@ PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cos
     }
     for (const std::size_t stage : profile.stages_of(r))
       rank.placeholders += stages_.costs[stage].head_placeholders;
-    rank.activations = most_alive(tables, profile, r, stages_);
+    rank.activations = most_alive(nullptr, profile, r, stages_);
   }
+}
+
+void PipelineEstimate::count_rises() {
+  if (rises_counted_) return;
+  rises_counted_ = true;
+  for (std::size_t rank = 0; rank < ranks_.size(); ++rank)
+    ranks_[rank].activations = most_alive(&tables_, profile_, rank, stages_);
 }
 
 void PipelineEstimate::time_passes() {
@@ -413,7 +422,14 @@ PipelineEstimate::Replicas PipelineEstimate::replicas(const SyncPlan& sync) cons
           static_cast<double>(traffic.group_size(sync.groups.expert_data[both]))};
 }
 
-double PipelineEstimate::memory(const SyncPlan& sync) const {
+double PipelineEstimate::memory(const SyncPlan& sync, double limit) {
+  const double least = counted_memory(sync);
+  if (least > limit) return least;
+  count_rises();
+  return counted_memory(sync);
+}
+
+double PipelineEstimate::counted_memory(const SyncPlan& sync) const {
   const Replicas of = replicas(sync);
   double most = 0;
   for (const Rank& rank : ranks_) most = std::max(most, memory(rank, sync.plan, of));

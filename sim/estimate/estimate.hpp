@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "sim/estimate/costs.hpp"
@@ -55,15 +56,18 @@ class PipelineEstimate {
   PipelineEstimate(CostTables& tables, const MicrobatchCost& cost, const PipelineProfile& profile,
                    StageCosts stages);
 
-  /// Bytes of the device that holds most; never more than `run` counts.
-  double memory(const SyncPlan& sync) const;
+  /// Bytes of the device that holds most; never more than `run` counts. Above the limit it may be more.
+  double memory(const SyncPlan& sync, double limit = std::numeric_limits<double>::infinity());
   /// Seconds that the step takes at least, without a look at how a forward and a backward share a rank.
   double least_seconds(const SyncPlan& sync);
   double seconds(const SyncPlan& sync);
   Estimate with(const SyncPlan& sync) { return {.seconds = seconds(sync), .memory = memory(sync)}; }
 
   /// Bytes that a pipeline rank keeps from forward to backward, at its worst moment.
-  double activations(std::size_t rank) const { return ranks_[rank].activations; }
+  double activations(std::size_t rank) {
+    count_rises();
+    return ranks_[rank].activations;
+  }
 
  private:
   struct Rank {
@@ -76,6 +80,8 @@ class PipelineEstimate {
     double all = 1, experts = 1;
   };
 
+  double counted_memory(const SyncPlan& sync) const;
+  void count_rises();
   void time_passes();
   void time_pairs();
   PassSeconds passes_of(std::size_t rank) const;
@@ -94,7 +100,7 @@ class PipelineEstimate {
   const PipelineProfile& profile_;
   StageCosts stages_;
   double embedding_copy_ = 0;  ///< elements, where the last rank has one
-  bool has_pairs_ = false, passes_timed_ = false, pairs_timed_ = false;
+  bool rises_counted_ = false, has_pairs_ = false, passes_timed_ = false, pairs_timed_ = false;
   std::vector<Rank> ranks_;
 };
 

@@ -15,10 +15,6 @@ constexpr std::size_t compute = 0, calls = 1;
 
 Time ActPrice::alone() const { return is_call ? time + rounded(RealTime{bytes}) : time; }
 
-bool has_one_lane(std::span<const Act> acts) {
-  return std::all_of(acts.begin(), acts.end(), [](const Act& act) { return act.lane == main_lane; });
-}
-
 void Play::begin(double pace) {
   pace_ = pace;
   now_ = {};

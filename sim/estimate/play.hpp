@@ -31,9 +31,6 @@ struct Priced {
   std::span<const ActPrice> prices;
 };
 
-/// Of acts on the main lane alone, one after the other. False where some are on another lane.
-bool has_one_lane(std::span<const Act> acts);
-
 /// A play of one or two passes. The room is kept from one play to the next.
 class Play {
  public:

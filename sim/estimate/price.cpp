@@ -57,15 +57,45 @@ std::vector<ActPrice> Prices::of(std::span<const Act> acts, const PricedPlace& p
   return prices;
 }
 
+namespace {
+
+/// A computation and a call that begin together, until both have ended: a row of a ring.
+Time beside(const ActPrice& computed, const ActPrice& called, double pace) {
+  const Time compute = pace == 1 ? computed.time : scaled(computed.time, pace);
+  const Time call = called.alone();
+  if (!called.holds_multiprocessors || computed.slowdown <= 1) return std::max(compute, call);
+  const auto alone = static_cast<double>(compute.count);
+  const double held = alone * static_cast<double>(computed.slowdown);
+  if (rounded(RealTime{held}) <= call) return call;
+  const double done = static_cast<double>(call.count) / held;
+  return call + rounded(RealTime{(1 - done) * alone});
+}
+
+/// Whether the acts from the first on are a row of a ring.
+bool is_row(std::span<const Act> acts) {
+  return acts.size() >= 3 && acts[0].blocks > 0 && acts[0].kind == ActKind::compute &&
+         acts[0].lane != main_lane && acts[1].kind == ActKind::call && acts[2].kind == ActKind::join;
+}
+
+}  // namespace
+
+/// Acts on the main lane follow each other; rows of a ring have a closed form; what else goes beside is
+/// played.
 Time Prices::alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace) {
-  if (!has_one_lane(acts)) {
-    play_.begin(pace);
-    play_.issue(0, {acts, prices});
-    return play_.end();
-  }
   Time sum;
-  for (const ActPrice& price : prices)
-    sum += price.is_call || pace == 1 ? price.alone() : scaled(price.time, pace);
+  for (std::size_t i = 0; i < acts.size(); ++i) {
+    if (is_row(acts.subspan(i))) {
+      sum += beside(prices[i], prices[i + 1], pace);
+      i += 2;
+    } else if (acts[i].lane == main_lane) {
+      const ActPrice& price = prices[i];
+      sum += price.is_call || pace == 1 ? price.alone() : scaled(price.time, pace);
+    } else {
+      play_.begin(pace);
+      play_.issue(0, {acts, prices});
+      return play_.end();
+    }
+  }
   return sum;
 }
 

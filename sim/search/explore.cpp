@@ -257,7 +257,7 @@ class Explorer {
     bool fits = false;
     bool is_wanted = false;
     for (std::size_t i = 0; i < pipelines_.size(); ++i) {
-      memory[i] = pipelines_[i].memory(sync);
+      memory[i] = pipelines_[i].memory(sync, limit);
       if (memory[i] > limit) continue;
       fits = true;
       is_wanted =

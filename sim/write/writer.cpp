@@ -17,7 +17,7 @@ extern const Entry<Writer> trace_writer;
 namespace {
 
 constinit const Entry<Writer>* const members[] = {&text_writer, &json_writer, &csv_writer, &dot_writer,
-                                            &trace_writer};
+                                                  &trace_writer};
 
 /// Writers have no keys.
 std::unique_ptr<const Writer> make(const Entry<Writer>& member) {

@@ -111,7 +111,7 @@ TEST_CASE("An estimate's activations are the peak of the programs in the order o
         tables.cost(division, groups, scenario.batch.microbatch, {{}, scenario.recompute}, 0);
     const PipelineProfile profile =
         profile_of(*scenario.schedule, scenario.layout.sizes().pipeline, scenario.microbatches());
-    const PipelineEstimate estimate(tables, cost, profile,
+    PipelineEstimate estimate(tables, cost, profile,
                                     stage_costs(cost, tables.shape_of_layer(), scenario.layers_per_stage));
     extrapolated += profile.order == 0 ? 1 : 0;
     const std::vector<MemoryReport> ranks = memory_of_ranks(scenario);
