@@ -92,6 +92,18 @@ std::string device_name_in(Reader& measurements, std::size_t index) {
   return name == nullptr ? std::string() : name->text;
 }
 
+namespace {
+
+/// The device that was measured must be that of the file.
+void check_device(const Reader& measured, const Raw& raw, const Device& device) {
+  if (raw.name.find(device.name) != std::string::npos && raw.multiprocessors == device.multiprocessors)
+    return;
+  measured.fail("device", fmt::format("is {} with {} multiprocessors, but the device file is of {} with {}",
+                                      raw.name, raw.multiprocessors, device.name, device.multiprocessors));
+}
+
+}  // namespace
+
 Calibration fit_calibration(Reader& measurements, std::size_t index, const Value& base) {
   check_schema(measurements);
   const Value* mode = measurements.raw("mode", "quick or full");
@@ -106,11 +118,7 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   calibration.described = calibration.device;
   calibration.described_file = base;
   Device& device = calibration.device;
-  if (raw.name.find(device.name) == std::string::npos || raw.multiprocessors != device.multiprocessors) {
-    devices[index].fail(
-        "device", fmt::format("is {} with {} multiprocessors, but the device file is of {} with {}", raw.name,
-                              raw.multiprocessors, device.name, device.multiprocessors));
-  }
+  check_device(devices[index], raw, device);
   const std::unique_ptr<const Cost> physical = make_roofline(1);
   device.contention.clear();
   if (raw.launch_seconds > 0) {

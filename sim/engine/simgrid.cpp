@@ -19,159 +19,24 @@
 
 #include <fmt/format.h>
 #include <simgrid/kernel/Timer.hpp>
-#include <simgrid/kernel/resource/Action.hpp>
-#include <simgrid/kernel/resource/Model.hpp>
-#include <simgrid/kernel/routing/NetZoneImpl.hpp>
 #include <simgrid/s4u.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <deque>
 
 #include "models/base/error.hpp"
 #include "sim/engine/engine.hpp"
+#include "sim/engine/simgrid_platform.hpp"
+#include "sim/engine/simgrid_weights.hpp"
 
 namespace moesim {
 
 namespace {
 
-namespace s4u = simgrid::s4u;
-using simgrid::kernel::resource::Action;
-using simgrid::kernel::resource::Model;
-using simgrid::kernel::resource::StandardLinkImpl;
-using simgrid::kernel::routing::NetPoint;
-using simgrid::kernel::routing::NetZoneImpl;
-using simgrid::kernel::routing::Route;
 using simgrid::kernel::timer::Timer;
 
 constexpr double unbounded = -1;
 constexpr double ps = 1e-12;
-
-/// A zone whose only route is the one it was told last.
-class Zone final : public NetZoneImpl {
- public:
-  Zone() : NetZoneImpl("fabric") {}
-  std::vector<StandardLinkImpl*> route;
-
- private:
-  void get_local_route(const NetPoint*, const NetPoint*, Route* into, double*) override {
-    into->link_list_ = route;
-  }
-};
-
-/// SimGrid with neutral settings: rates are as given, nothing is corrected for a protocol.
-s4u::Engine* start_simgrid() {
-  static char name[] = "moesim", quiet[] = "--log=root.thres:error";
-  static char* arguments[] = {name, quiet, nullptr};
-  int count = 2;
-  auto* const engine = new s4u::Engine(&count, arguments);  // the process ends before it could be deleted
-  for (const char* setting : {"network/model:CM02", "network/crosstraffic:0", "network/TCP-gamma:1e30",
-                              "surf/precision:1e-12", "maxmin/precision:1e-9"}) {
-    s4u::Engine::set_config(setting);
-  }
-  return engine;
-}
-
-/// Links and hosts for a graph, and the activities on them.
-class Platform {
- public:
-  explicit Platform(const TaskGraph& graph) : engine_(start_simgrid()), zone_(new Zone) {
-    s4u::NetZone& zone = *zone_->get_iface();
-    const auto host = [&](const std::string& name) {
-      return zone.create_host(name, 1.0)->set_core_count(1 << 20)->seal();
-    };
-    from_ = host("from");
-    to_ = host("to");
-    for (ActorId actor = 0; actor < graph.actor_count; ++actor) hosts_.push_back(host(fmt::to_string(actor)));
-    for (std::size_t i = 0; i < graph.capacities.size(); ++i) {
-      links_.push_back(zone.create_link(fmt::format("link {}", i), graph.capacities[i].count)
-                           ->set_latency(0)
-                           ->seal()
-                           ->get_impl());
-    }
-    zone.seal();
-    for (Model* model : engine_->get_all_models()) {
-      if (model->get_name() == "Network_CM02") network_ = model;
-      if (model->get_name() == "Cpu_Cas01") processors_ = model;
-    }
-    ensure(network_ != nullptr && processors_ != nullptr, "SimGrid has the models that it was asked for");
-  }
-
-  static double now() { return s4u::Engine::get_clock(); }
-  void run() { engine_->run(); }
-
-  /// Starts a flow of `bytes` bytes over the links that `add_to_route` named since the last flow.
-  s4u::ActivityPtr start_flow(double bytes, void* data, Action*& action) {
-    const s4u::CommPtr flow = s4u::Comm::sendto_init(from_, to_);
-    flow->set_payload_size(1);
-    flow->set_data(data);
-    flow->start();
-    zone_->route.clear();
-    action = &network_->get_started_action_set()->back();
-    ensure(action->get_activity() == flow->get_impl(), "what SimGrid started last is the flow");
-    action->set_cost(bytes);  // a payload is whole bytes, and ours need not be
-    action->set_remains(bytes);
-    return flow;
-  }
-  void add_to_route(std::uint32_t resource, std::int64_t times) {
-    zone_->route.insert(zone_->route.end(), static_cast<std::size_t>(times), links_[resource]);
-  }
-
-  /// Starts what takes `seconds` at full speed; `nothing` for an actor is none of the graph's.
-  s4u::ActivityPtr start_work(ActorId actor, double seconds, void* data, Action*& action) {
-    const s4u::ExecPtr work = s4u::Exec::init();
-    work->set_flops_amount(seconds);
-    work->set_host(actor == nothing ? from_ : hosts_[actor]);
-    work->set_data(data);
-    work->start();
-    action = &processors_->get_started_action_set()->back();
-    ensure(action->get_activity() == work->get_impl(), "what SimGrid started last is the work");
-    return work;
-  }
-
- private:
-  s4u::Engine* engine_;
-  Zone* zone_;  // SimGrid's
-  Model* network_ = nullptr;
-  Model* processors_ = nullptr;
-  s4u::Host *from_ = nullptr, *to_ = nullptr;
-  std::vector<s4u::Host*> hosts_;
-  std::vector<StandardLinkImpl*> links_;
-};
-
-constexpr double accuracy = 0.0005;             // of a share of a link, where no unit divides all loads
-constexpr std::int64_t longest_route = 20'000;  // that SimGrid takes in good time
-
-/// Whether routes that mention links once for each `unit` bytes misstate no load by more than `most_s`
-/// seconds.
-bool is_accurate(const TaskGraph& graph, std::span<const Load> loads, double unit, double most_s) {
-  return std::ranges::all_of(loads, [&](const Load& load) {
-    const double times = load.bytes / unit;
-    return std::abs(times - std::round(times)) * unit <= most_s * graph.capacities[load.resource].count;
-  });
-}
-
-/// The bytes that one mention of a link in a route stands for: those of the link that takes longest, divided
-/// by the least number that gives all loads exactly, or else closely, or else as closely as routes may be
-/// long.
-double unit_of(const TaskGraph& graph, const Pattern& pattern) {
-  const std::span<const Load> loads = graph.loads_of(pattern);
-  double longest_s = 0, bytes = 0, all_bytes = 0;
-  for (const Load& load : loads) {
-    const double seconds = load.bytes / graph.capacities[load.resource].count;
-    if (seconds > longest_s) bytes = load.bytes;
-    longest_s = std::max(longest_s, seconds);
-    all_bytes += load.bytes;
-  }
-  const auto most = std::max<std::int64_t>(1, static_cast<std::int64_t>(longest_route * bytes / all_bytes));
-  for (const double error : {1e-9, accuracy}) {
-    for (std::int64_t times = 1; times <= most; ++times) {
-      const double unit = bytes / static_cast<double>(times);
-      if (is_accurate(graph, loads, unit, error * longest_s)) return unit;
-    }
-  }
-  return bytes / static_cast<double>(most);
-}
 
 /// A task, or a part of one, that SimGrid works on.
 struct Progress {

@@ -21,15 +21,6 @@ struct UpdateSeconds {
   double held = 0, updated = 0;
 };
 
-/// Layers of each stage, at least one, so that the slowest stage is as fast as can be and the others are
-/// alike. There are no more stages than layers.
-std::vector<std::int64_t> split_layers(const std::vector<double>& seconds_of_layer, double embedding,
-                                       double head, std::int64_t stages);
-
-/// Layers of each stage: as many on each, and on the last ones what is left. That is one at least, or with
-/// `may_be_empty` none.
-std::vector<std::int64_t> fill_layers(std::int64_t layers, std::int64_t stages, bool may_be_empty = false);
-
 /// Of an update on the scenario's device.
 UpdateSeconds update_seconds(const Scenario& scenario);
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "models/base/error.hpp"
+#include "sim/estimate/split.hpp"
 #include "sim/read/rules.hpp"
 #include "sim/search/space.hpp"
 

@@ -34,7 +34,7 @@ struct Fence {
   std::vector<std::string> allowed;
 };
 
-const std::vector<Fence> fences{{"simgrid/", {"sim/engine/simgrid.cpp"}},
+const std::vector<Fence> fences{{"simgrid/", {"sim/engine/simgrid.cpp", "sim/engine/simgrid_platform.hpp"}},
                                 {"sqlite3", {"sim/sweep/results.cpp"}},
                                 {"mpi.h", {"sim/sweep/mpi.cpp"}},
                                 {"boost/", {"models/cluster/*.cpp", "sim/graph/*.cpp"}},

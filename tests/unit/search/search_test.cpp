@@ -8,6 +8,7 @@
 
 #include "models/base/error.hpp"
 #include "sim/estimate/estimate.hpp"
+#include "sim/estimate/split.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
 #include "sim/search/search.hpp"
