@@ -139,19 +139,19 @@ CostTables::BlockCost CostTables::cost_of(const BlockOps& ops) const {
 }
 
 const std::vector<CostTables::BlockCost>& CostTables::attention(const Key& key) {
-  const auto [place, is_new] = attention_.try_emplace(key);
-  if (!is_new) return place->second;
+  if (const auto known = attention_.find(key); known != attention_.end()) return known->second;
+  std::vector<BlockCost> all;
   for (const std::size_t layer : layer_of_shape_) {
     Share share = share_of(scenario_);
     share.dispatched_rows = dispatched_rows(scenario_, layer);
-    place->second.push_back(cost_of(lower_attention(scenario_.model, layer, share, scenario_.recompute)));
+    all.push_back(cost_of(lower_attention(scenario_.model, layer, share, scenario_.recompute)));
   }
-  return place->second;
+  return attention_.emplace(key, std::move(all)).first->second;
 }
 
 const std::vector<CostTables::BlockCost>& CostTables::feed_forward(const Key& key) {
-  const auto [place, is_new] = feed_forward_.try_emplace(key);
-  if (!is_new) return place->second;
+  if (const auto known = feed_forward_.find(key); known != feed_forward_.end()) return known->second;
+  std::vector<BlockCost> all;
   for (const std::size_t layer : layer_of_shape_) {
     const auto cost_with = [&](const std::vector<std::int64_t>& rows) {
       Share share = share_of(scenario_);
@@ -159,21 +159,21 @@ const std::vector<CostTables::BlockCost>& CostTables::feed_forward(const Key& ke
       share.dispatched_rows = dispatched_rows(scenario_, layer);
       return cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute));
     };
-    place->second.push_back(cost_with(expert_rows(scenario_, layer)));
+    all.push_back(cost_with(expert_rows(scenario_, layer)));
     // The busiest rank differs from layer to layer, so none holds as much as all the busiest together.
     const double spread = scenario_.routing_spread;
     if (is_uneven_) scenario_.routing_spread = 0;
     const std::vector<std::int64_t> rows = expert_rows(scenario_, layer);
     if (is_uneven_) {
       const BlockCost even = cost_with(rows);
-      place->second.back().activations = even.activations;
-      place->second.back().for_weight = even.for_weight;
+      all.back().activations = even.activations;
+      all.back().for_weight = even.for_weight;
     }
     scenario_.routing_spread = spread;
     if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
-    place->second.back().exchange_buffer = exchange_buffer(rows);
+    all.back().exchange_buffer = exchange_buffer(rows);
   }
-  return place->second;
+  return feed_forward_.emplace(key, std::move(all)).first->second;
 }
 
 double CostTables::exchange_buffer(const std::vector<std::int64_t>& rows) const {
@@ -183,8 +183,7 @@ double CostTables::exchange_buffer(const std::vector<std::int64_t>& rows) const 
 }
 
 const std::array<CostTables::BlockCost, 2>& CostTables::ends(const Key& key) {
-  const auto [place, is_new] = ends_.try_emplace(key);
-  if (!is_new) return place->second;
+  if (const auto known = ends_.find(key); known != ends_.end()) return known->second;
   const Share share = share_of(scenario_);
   BlockCost embedding = cost_of(lower_embedding(scenario_.model, share));
   BlockCost head = cost_of(lower_head(scenario_.model, share, scenario_.fused_loss));
@@ -192,8 +191,7 @@ const std::array<CostTables::BlockCost, 2>& CostTables::ends(const Key& key) {
   head.times = head_times(scenario_, head.times, embedding.times);
   head.activations += predictions * (head.activations + embedding.activations);
   head.for_weight += predictions * (head.for_weight + embedding.for_weight);
-  place->second = {embedding, head};
-  return place->second;
+  return ends_.emplace(key, std::array<BlockCost, 2>{embedding, head}).first->second;
 }
 
 CostTables::HeldCost CostTables::cost_of(const Holdings& held) {
@@ -204,7 +202,8 @@ CostTables::HeldCost CostTables::cost_of(const Holdings& held) {
     return traffic_.seconds(groups_.data[0], operation, collective, element * cost.replicated) +
            traffic_.seconds(groups_.expert_data[0], operation, collective, element * cost.experts);
   };
-  if (scenario_.gradient_sync.updater == Updater::server) return cost;  // the collectives are of another kind
+  // A server's collectives are of another kind; exact prices are of passes alone.
+  if (scenario_.gradient_sync.updater == Updater::server || sizing_ == Sizing::exact) return cost;
   cost.gathered = both(Operation::all_gather, *all.parameters, 2);
   cost.scattered =
       both(Operation::reduce_scatter, *all.gradients, count(size_of(scenario_.precision.gradient)));
@@ -219,17 +218,19 @@ void CostTables::find_held(const Sizes& sizes) {
                                         sizes.expert_tensor,
                                         static_cast<std::int64_t>(groups_.data[0]),
                                         static_cast<std::int64_t>(groups_.expert_data[0])};
-  if (key == held_key_) return;
-  held_key_ = key;
-  held_.clear();
+  if (key == held_key_ && !held_.empty()) return;
+  held_.clear();  // stays so where a collective refuses
+  std::vector<HeldCost> all;
   for (const std::size_t layer : layer_of_shape_) {
     Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(layer));
     held += feed_forward_holdings(scenario_, static_cast<std::int64_t>(layer));
-    held_.push_back(cost_of(held));
+    all.push_back(cost_of(held));
   }
-  held_.push_back(cost_of(embedding_holdings(scenario_)));
-  for (const bool is_apart : {false, true}) held_.push_back(cost_of(head_holdings(scenario_, is_apart)));
+  all.push_back(cost_of(embedding_holdings(scenario_)));
+  for (const bool is_apart : {false, true}) all.push_back(cost_of(head_holdings(scenario_, is_apart)));
   embedding_copy_ = static_cast<double>(embedding_copy(scenario_));
+  held_key_ = key;
+  held_ = std::move(all);
 }
 
 void CostTables::add_held(const HeldCost& held, LayerCost& cost) {

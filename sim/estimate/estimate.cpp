@@ -220,16 +220,15 @@ namespace {
 /// Passes that gather parameters and reduce gradients: before and after what they compute, or beside it,
 /// which then takes as long as the longer of the two.
 PassSeconds synchronised(PassSeconds passes, double gathered, double scattered, bool is_beside) {
-  const auto more = [&](double seconds, double sent) {
-    return is_beside ? std::max(0.0, sent - seconds) : sent;
+  const auto with = [&](double seconds, double sent) {
+    return is_beside ? std::max(seconds, sent) : seconds + sent;
   };
   const double apart = passes.backward_input + passes.backward_weight;
-  passes.forward += more(passes.forward, gathered);
-  passes.backward += more(passes.backward, gathered + scattered);
-  passes.overlapped += more(passes.overlapped, 2 * gathered + scattered);
-  const double gathered_more = more(passes.backward_input, gathered);
-  passes.backward_input += gathered_more;
-  passes.backward_weight += more(apart, gathered + scattered) - gathered_more;
+  passes.forward = with(passes.forward, gathered);
+  passes.backward = with(passes.backward, gathered + scattered);
+  passes.overlapped = with(passes.overlapped, 2 * gathered + scattered);
+  passes.backward_input = with(passes.backward_input, gathered);
+  passes.backward_weight = with(apart, gathered + scattered) - passes.backward_input;
   return passes;
 }
 

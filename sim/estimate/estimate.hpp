@@ -43,14 +43,16 @@ struct SyncPlan {
 /// more is asked, the more is found out.
 class PipelineEstimate {
  public:
-  /// `cost` is what the tables were last asked for; both must outlive the estimate.
+  /// `cost` is what the tables were last asked for. Tables, cost and profile outlive the estimate.
   PipelineEstimate(CostTables& tables, const MicrobatchCost& cost, const PipelineProfile& profile,
                    StageCosts stages);
 
-  /// Bytes of the device that holds most; never more than `run` counts. Above the limit it may be more.
+  /// Bytes of the device that holds most; never more than `run` counts. Where this is above
+  /// `limit`, it is a lower bound: rises within passes are not counted.
   double memory(const SyncPlan& sync, double limit = std::numeric_limits<double>::infinity());
   /// Seconds that the step takes at least, without a look at how a forward and a backward share a rank.
   double least_seconds(const SyncPlan& sync);
+  /// Seconds that the step takes.
   double seconds(const SyncPlan& sync);
   Estimate with(const SyncPlan& sync) { return {.seconds = seconds(sync), .memory = memory(sync)}; }
 

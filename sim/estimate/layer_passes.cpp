@@ -67,7 +67,6 @@ class Maker {
 }  // namespace
 
 std::vector<LayerPasses> layer_passes(Scenario scenario) {
-  const Order order = scenario.order;
   const Division division{scenario.layout.sizes(), scenario.layout.placement()};
   const std::int64_t microbatch = scenario.batch.microbatch;
   const Recompute recompute = scenario.recompute;
@@ -86,7 +85,7 @@ std::vector<LayerPasses> layer_passes(Scenario scenario) {
       if (shapes[same] == shapes[layer]) made.layers.push_back(static_cast<std::int64_t>(same));
     }
     const StageContent one{.first_layer = layer, .layers = 1};
-    if (has_pairs(order)) made.pair = tables.pair(one, one)[0];
+    if (has_pairs(tables.scenario().order)) made.pair = tables.pair(one, one)[0];
   }
   all.push_back(maker.of({.end = Work::head}));
   return all;

@@ -12,7 +12,7 @@ namespace moesim {
 Timed timed_of(const Act& act, const LayerTimes& times);
 
 /// Of a call: the bytes of its request, which a ring sends `rounds` times, one after the other. Not of tokens
-/// that go to experts and back: those are rows (sim/scenario/exchange.hpp).
+/// that go to experts and back: those are rows (sim/work/exchange.hpp).
 struct CallBytes {
   Bytes bytes;
   std::int64_t rounds = 1;

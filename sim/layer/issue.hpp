@@ -25,7 +25,7 @@ struct Issued {
   std::optional<Segment> segment{};
 };
 
-/// One of the passes on its way through a stage.
+/// The direction of a pass through a stage.
 struct Way {
   const StageContent& stage;
   bool is_backward;

@@ -17,7 +17,7 @@ OpPass keeps_in(Pass pass) {
   return pass == Pass::backward_input ? OpPass::backward_input : OpPass::backward_weight;
 }
 
-/// A program that computes nothing is over with its first act.
+/// A program that computes nothing lets go with its first act.
 std::vector<KeptBlock> kept_by(const Program& program, Pass pass) {
   std::vector<KeptBlock> kept;
   for (const Act& act : program.acts) {

@@ -142,8 +142,7 @@ class PassLowering {
   /// it came in parts.
   void wait() {
     receive();
-    if (slot_.pass != Pass::backward_weight)
-      tag_.pass = is_forward() ? PassKind::forward : PassKind::backward_input;
+    tag_.pass = is_forward() ? PassKind::forward : PassKind::backward_input;
   }
   void receive() {
     const bool gradient = !is_forward();

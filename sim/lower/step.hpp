@@ -33,6 +33,8 @@ struct Streams {
 class Step {
  public:
   Step(const Scenario& scenario, Loading loading, const Fold& fold);
+  Step(const Step&) = delete;  // its parts refer to each other
+  Step& operator=(const Step&) = delete;
 
   const Scenario& scenario() const { return scenario_; }
   const ModelPrograms& programs() const { return programs_; }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "sim/layer/acts.hpp"
+
 namespace moesim {
 namespace {
 
@@ -25,7 +27,8 @@ std::string title_of(const LayerPasses& of) {
 
 std::string_view name_of(Work work) { return work_names[static_cast<std::size_t>(work)]; }
 
-/// "attention", "attention, blocks 1 to 3 of keys and values", "tensor reduce_scatter", "needs parameters".
+/// "attention, input gradient", "attention, blocks 1 to 3 of keys", "tensor reduce_scatter", "needs
+/// parameters".
 std::string name_of(const Act& act) {
   switch (act.kind) {
     case ActKind::needs:
@@ -33,7 +36,7 @@ std::string name_of(const Act& act) {
     case ActKind::produces:
       return fmt::format("produces gradients of {}", name_of(act.work));
     case ActKind::call:
-      if (act.work == Work::tensor || act.work == Work::expert_tensor || act.work == Work::context)
+      if (!is_exchange(act.work))
         return fmt::format("{} {}", name_of(act.work),
                            operation_names[static_cast<std::size_t>(act.operation)]);
       return std::string(name_of(act.work));
@@ -44,7 +47,8 @@ std::string name_of(const Act& act) {
                               : act.pass == OpPass::backward_input ? ", input gradient"
                                                                    : ", weight gradient";
   if (act.blocks == 0) return fmt::format("{}{}", name_of(act.work), of);
-  return fmt::format("{}{}, keys {} to {}", name_of(act.work), of, act.first_block,
+  if (act.blocks == 1) return fmt::format("{}{}, block {} of keys", name_of(act.work), of, act.first_block);
+  return fmt::format("{}{}, blocks {} to {} of keys", name_of(act.work), of, act.first_block,
                      act.first_block + act.blocks - 1);
 }
 

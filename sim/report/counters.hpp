@@ -28,10 +28,10 @@ struct Counter {
 };
 
 /// For each pipeline rank, on the device that holds most: microbatches in flight, and with a model its memory
-/// in bytes as memory_of_ranks() divides it. Activations come and go as Lifetimes has it, at the start and
-/// the end of the tasks that keep them and let them go, so that the most is what the report says. For each
-/// class of links, with a cluster: the use in percent of what all of them can carry, each communication at
-/// its mean rate from its first byte to its end.
+/// in bytes by part, without what no tensor holds. Activations come and go as Lifetimes has it, at the start
+/// and the end of the tasks that keep them and let them go, so that the most is what the report says. For
+/// each class of links, with a cluster: the use in percent of what all of them can carry, each communication
+/// at its mean rate from its first byte to its end.
 std::vector<Counter> counters_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline);
 
 }  // namespace moesim

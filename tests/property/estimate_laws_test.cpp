@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <optional>
 
 #include "models/base/error.hpp"
@@ -72,8 +73,8 @@ Passes simulated(Scenario& scenario) {
   return passes;
 }
 
-Passes estimated(const Scenario& scenario, Scenario base) {
-  CostTables tables(std::move(base), Sizing::exact);
+Passes estimated(const Scenario& scenario, Scenario base, Sizing sizing = Sizing::exact) {
+  CostTables tables(std::move(base), sizing);
   const Division division{scenario.layout.sizes(), scenario.layout.placement()};
   const DivisionGroups groups = tables.groups(division);
   const MicrobatchCost cost =
@@ -166,6 +167,31 @@ TEST_CASE("With exact prices the estimate of a stage is the fluid engine's, to t
   }
   CHECK(tried > 100);
   CHECK(divided > 30);
+}
+
+TEST_CASE("What a search interpolates moves few passes by more than 1 percent, and none by half") {
+  std::size_t passes = 0, moved = 0;
+  double worst = 0;
+  for (std::uint64_t number = 0; number < 400; ++number) {
+    std::vector<std::string> sets = drawn_sets(number);
+    sets.emplace_back("model.layers=8");
+    const std::optional<Scenario> scenario = drawn_stage(number, sets);
+    if (!scenario) continue;
+    const Passes exact = estimated(*scenario, std::move(*drawn_stage(number, sets)));
+    const Passes near = estimated(*scenario, std::move(*drawn_stage(number, sets)), Sizing::interpolated);
+    for (const auto member : {&Passes::forward, &Passes::backward, &Passes::backward_input,
+                              &Passes::backward_weight, &Passes::pair}) {
+      const double error = std::abs(near.*member / exact.*member - 1);
+      ++passes;
+      moved += error > 0.01 ? 1 : 0;
+      worst = std::max(worst, error);
+    }
+  }
+  CHECK(passes > 500);
+  CHECK(static_cast<double>(moved) < 0.07 * static_cast<double>(passes));
+  // Groups elsewhere share links on tori, dragonflies and tapered trees: a search leaves them out.
+  CHECK(worst < 0.5);
+  CHECK(worst > 0);  // else nothing was interpolated
 }
 
 TEST_CASE("With exact prices the estimate of each scenario's model as one stage is the engine's") {

@@ -44,6 +44,12 @@ TEST_CASE("Candidates of a search are those that a rule cut and those that were 
   CHECK(result.cut[static_cast<std::size_t>(CutRule::memory)] > 0);
 }
 
+TEST_CASE("A search in which a collective refuses every plan says so") {
+  const std::vector<std::string> sets{R"(gradient_sync={"kind": "all_reduce"})",
+                                      R"(collectives.gradients={"kind": "tree"})"};
+  CHECK_THROWS_AS(search(request_of(sets, 5, "two-gpus")), InputError);
+}
+
 TEST_CASE("The winner of a search runs as it was simulated, and its memory fits") {
   const Search found = search(request_of(small));
   REQUIRE(found.result.fitting > 0);
@@ -55,13 +61,13 @@ TEST_CASE("The winner of a search runs as it was simulated, and its memory fits"
     CHECK(found.result.simulated[i].report->step_time >= report.step_time);
 }
 
-TEST_CASE("The estimate of a search is within 8 percent of simulation, and its memory never above") {
+TEST_CASE("The estimate of a search is near simulation, and its memory never above") {
   struct Case {
     std::string scenario;
     double worst;
   };
-  // A forward beside a backward, with keys and values in a ring inside tensor parallelism, is missed by 18.
-  for (const auto& [scenario, worst] : {Case{"mixtral-8x7b-h100", 0.19}, Case{"two-gpus", 0.08}}) {
+  // docs/search.md says how near.
+  for (const auto& [scenario, worst] : {Case{"mixtral-8x7b-h100", 0.03}, Case{"two-gpus", 0.08}}) {
     const SearchResult result = search(request_of({}, 40, scenario)).result;
     REQUIRE(result.agreement.pairs == 40);
     INFO(scenario);
