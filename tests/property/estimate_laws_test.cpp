@@ -88,6 +88,12 @@ Passes estimated(const Scenario& scenario, Scenario base, Sizing sizing = Sizing
           whole.in(Pass::backward_weight), tables.pair(content, content)[0]};
 }
 
+/// Whether all ranks are alike. Leaves the scenario with one pass.
+bool is_one_actor(Scenario& scenario) {
+  scenario.order = one_stage({{.pass = Pass::forward}}, 1);
+  return lower(scenario, Loading::even).actor_count == 1;
+}
+
 /// A scenario on one pipeline rank with even loads, or nothing where the parts do not fit.
 std::optional<Scenario> drawn_stage(std::uint64_t number, const std::vector<std::string>& sets) {
   Drawn drawn = draw(Random(15).stream("stage", number));
@@ -102,8 +108,7 @@ std::optional<Scenario> drawn_stage(std::uint64_t number, const std::vector<std:
     Value document = load_document_text(drawn.text(), MOESIM_SOURCE "/drawn.json");
     for (const std::string& set : sets) apply_override(document, parse_override(set));
     Scenario scenario = read_scenario(document);
-    if (lower(scenario, Loading::even).actor_count != 1) return std::nullopt;  // ranks are not alike
-    return scenario;
+    return is_one_actor(scenario) ? std::optional(std::move(scenario)) : std::nullopt;
   } catch (const InputError&) {
     return std::nullopt;
   }
@@ -140,10 +145,9 @@ std::optional<Scenario> stage_of_scenario(const std::string& path) {
           R"(gradient_sync={"kind": "zero1"})", R"(routing={"kind": "balanced"})", "batch.sequences=16384"})
       apply_override(document, parse_override(set));
     Scenario scenario = read_scenario(document);
-    if (scenario.fixed || scenario.communication || scenario.fabric().device_count() > 512 ||
-        lower(scenario, Loading::even).actor_count != 1)
+    if (scenario.fixed || scenario.communication || scenario.fabric().device_count() > 512)
       return std::nullopt;
-    return scenario;
+    return is_one_actor(scenario) ? std::optional(std::move(scenario)) : std::nullopt;
   } catch (const InputError&) {
     return std::nullopt;
   }
