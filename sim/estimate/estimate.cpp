@@ -12,10 +12,6 @@ namespace {
 
 double shard(double elements, double ranks) { return std::ceil(elements / ranks); }
 
-}  // namespace
-
-namespace {
-
 /// Seconds an element of a long stream that moves that many bytes for each.
 double streaming(double bytes, const Scenario& scenario) {
   if (bytes == 0) return 0;

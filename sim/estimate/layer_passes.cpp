@@ -40,13 +40,12 @@ class Maker {
     for (const Pass pass : {Pass::forward, Pass::backward, Pass::backward_input, Pass::backward_weight}) {
       if (!has_pass(scenario_.order, pass)) continue;
       const auto number = static_cast<std::size_t>(pass);
-      const Program& program = priced.programs->alone[number];
+      const Program& program = priced.programs->of(pass);
       LayerPass& made = all.passes.emplace_back(LayerPass{pass, priced.alone[number], {}, {}});
       for (const Act& act : program.acts) {
         if (act.kind != ActKind::join) made.acts.push_back(priced_act(act, priced));
       }
-      for (const KeptBlock& block : program.kept)
-        made.kept += change_by(pass, priced.kept[block.block == Work::feed_forward ? 1 : 0]);
+      for (const KeptBlock& block : program.kept) made.kept += change_by(pass, priced.kept_of(block.block));
     }
     return all;
   }
@@ -56,8 +55,7 @@ class Maker {
     if (act.kind != ActKind::compute && act.kind != ActKind::call)
       return {act, {}, bytes_of_holdings(scenario_, act, priced.layer)};
     const ActPrice price = tables_.price(act, priced);
-    const double pace = tables_.paces().least;
-    return {act, price.is_call || pace == 1 ? price.alone() : scaled(price.time, pace), price.sent};
+    return {act, price.alone(tables_.paces().least), price.sent};
   }
 
   const Scenario& scenario_;

@@ -13,7 +13,10 @@ constexpr std::size_t compute = 0, calls = 1;
 
 }  // namespace
 
-Time ActPrice::alone() const { return is_call ? time + rounded(RealTime{bytes}) : time; }
+Time ActPrice::alone(double pace) const {
+  if (is_call) return time + rounded(RealTime{bytes});
+  return pace == 1 ? time : scaled(time, pace);
+}
 
 void Play::begin(double pace) {
   pace_ = pace;
@@ -56,17 +59,14 @@ void Play::add(const ActPrice& price, const Behind& behind, Behind& lane) {
   const auto number = static_cast<std::uint32_t>(tasks_.size());
   tasks_.push_back({price, behind});
   done_.push_back(0);
-  if (!price.is_call && pace_ != 1) tasks_.back().price.time = scaled(price.time, pace_);
+  if (!price.is_call) tasks_.back().price.time = price.alone(pace_);
   queues_[price.is_call ? calls : compute].push_back(number);
   lane = {number, none, none};
 }
 
 Time Play::end() {
   while (true) {
-    for (bool some = true; some;) {
-      some = false;
-      for (const std::size_t queue : {compute, calls}) some |= can_start(queue) && start(queue);
-    }
+    while (can_start(compute) || can_start(calls)) start(can_start(compute) ? compute : calls);
     settle();
     const Head* next = nullptr;
     for (const Head& head : heads_) {
@@ -82,25 +82,19 @@ Time Play::end() {
   return now_;
 }
 
-bool Play::start(std::size_t queue) {
+void Play::start(std::size_t queue) {
   Head& head = heads_[queue];
   const ActPrice& price = task(queue).price;
   head.runs = true;
   head.moves = queue == compute;
   head.done = 0;
   head.pace = -1;
-  if (queue == compute) return true;
+  if (queue == compute) return;
   head.end = now_ + price.time;
-  if (price.time == Time{}) begin_bytes();
-  return true;
+  if (price.time == Time{}) finish(calls);
 }
 
-/// The latency of a call is over.
-void Play::begin_bytes() {
-  if (task(calls).price.bytes <= 0) return finish(calls);
-  heads_[calls].moves = true;
-}
-
+/// Compute, the latency of a call or its bytes are over.
 void Play::finish(std::size_t queue) {
   Head& head = heads_[queue];
   if (queue == calls && !head.moves && task(calls).price.bytes > 0) {

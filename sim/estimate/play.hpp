@@ -20,8 +20,8 @@ struct ActPrice {
   double sent = 0;     ///< of a call: bytes that the rank sends
   float slowdown = 1;  ///< of compute: how much longer while a call holds multiprocessors
   bool is_call = false, holds_multiprocessors = false;
-  /// With nothing beside it.
-  Time alone() const;
+  /// With nothing beside it, where compute takes `pace` times as long.
+  Time alone(double pace = 1) const;
   friend bool operator==(const ActPrice&, const ActPrice&) = default;
 };
 
@@ -66,8 +66,7 @@ class Play {
     const Behind& behind = task(queue).behind;
     return (done_[behind[0]] & done_[behind[1]] & done_[behind[2]]) != 0;
   }
-  bool start(std::size_t queue);
-  void begin_bytes();
+  void start(std::size_t queue);
   void finish(std::size_t queue);
   void settle();
   void set_pace(Head& head, double pace) const;

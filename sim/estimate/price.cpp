@@ -61,7 +61,7 @@ namespace {
 
 /// A computation and a call that begin together, until both have ended: a row of a ring.
 Time beside(const ActPrice& computed, const ActPrice& called, double pace) {
-  const Time compute = pace == 1 ? computed.time : scaled(computed.time, pace);
+  const Time compute = computed.alone(pace);
   const Time call = called.alone();
   if (!called.holds_multiprocessors || computed.slowdown <= 1) return std::max(compute, call);
   const auto alone = static_cast<double>(compute.count);
@@ -88,8 +88,7 @@ Time Prices::alone(std::span<const Act> acts, std::span<const ActPrice> prices, 
       sum += beside(prices[i], prices[i + 1], pace);
       i += 2;
     } else if (acts[i].lane == main_lane) {
-      const ActPrice& price = prices[i];
-      sum += price.is_call || pace == 1 ? price.alone() : scaled(price.time, pace);
+      sum += prices[i].alone(pace);
     } else {
       play_.begin(pace);
       play_.issue(0, {acts, prices});

@@ -21,26 +21,16 @@ double CostTables::rise(const StageContent& forward, const StageContent& backwar
 
 double CostTables::played_rise(const StageContent& forward, const StageContent& backward,
                                bool is_pair) const {
+  const auto programs = [&](const Issued& issued) -> const Programs& { return *priced(issued).programs; };
   Swing swing;
-  const auto add = [&](const Issued& issued, const Program& program, const PricedPrograms& priced,
-                       Pass pass) {
-    for (const KeptBlock& block : program.kept) {
-      if (issued.segment && block.segment != *issued.segment) continue;
-      swing.add(change_by(pass, priced.kept[block.block == Work::feed_forward ? 1 : 0]));
-    }
+  const auto add = [&](const KeptChange& change) {
+    const Issued issued{.end = change.layer < 0 ? change.block : Work::none, .layer = change.layer};
+    swing.add(change_by(change.pass, priced(issued).kept_of(change.block)));
   };
   if (is_pair) {
-    visit_issued_by_pair(forward, backward, [&](const Issued& issued) {
-      const PricedPrograms& priced = priced_[number_of(issued)];
-      if (issued.is_backward) return add(issued, priced.programs->woven_backward, priced, Pass::backward);
-      add(issued, priced.programs->woven_forward, priced, Pass::forward);
-    });
+    visit_changes_by_pair(forward, backward, programs, add);
   } else {
-    constexpr Pass pass = Pass::backward_input;
-    visit_issued(forward, pass, [&](const Issued& issued) {
-      const PricedPrograms& priced = priced_[number_of(issued)];
-      add(issued, priced.programs->alone[static_cast<std::size_t>(pass)], priced, pass);
-    });
+    visit_changes(forward, Pass::backward_input, programs, add);
   }
   return static_cast<double>(swing.most.count);
 }

@@ -45,11 +45,9 @@ std::array<Time, 2> CostTables::pair(const StageContent& forward, const StageCon
 /// All of a program, or one segment of it.
 void CostTables::issue(const Issued& issued) {
   const PricedPrograms& priced = woven(issued);
-  const Program& program =
-      issued.is_backward ? priced.programs->woven_backward : priced.programs->woven_forward;
+  const Program& program = priced.programs->of_pair(issued.is_backward);
   const std::vector<ActPrice>& prices = issued.is_backward ? priced.woven_backward : priced.woven_forward;
-  const std::span<const Act> acts =
-      issued.segment ? program.of(*issued.segment) : std::span<const Act>(program.acts);
+  const std::span<const Act> acts = program.of(issued.segment);
   const auto first = static_cast<std::size_t>(acts.data() - program.acts.data());
   play_.issue(issued.is_backward ? 1 : 0, {acts, std::span(prices).subspan(first, acts.size())});
 }

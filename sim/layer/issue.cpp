@@ -1,6 +1,17 @@
 #include "sim/layer/issue.hpp"
 
+#include <numeric>
+
 namespace moesim {
+
+StageContent content_of(const std::vector<std::int64_t>& layers_per_stage, std::size_t stage) {
+  const auto begin = layers_per_stage.begin();
+  const auto first = std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(stage), std::int64_t{0});
+  return {.first_layer = static_cast<std::size_t>(first),
+          .layers = static_cast<std::size_t>(layers_per_stage[stage]),
+          .has_embedding = stage == 0,
+          .has_head = stage + 1 == layers_per_stage.size()};
+}
 
 std::vector<Issued> issued_by(const StageContent& stage, Pass pass) {
   std::vector<Issued> all;

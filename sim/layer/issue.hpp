@@ -17,6 +17,9 @@ struct StageContent {
   bool has_embedding = false, has_head = false;
 };
 
+/// Of one of the stages into which so many layers each go.
+StageContent content_of(const std::vector<std::int64_t>& layers_per_stage, std::size_t stage);
+
 /// A program, or a segment of it.
 struct Issued {
   bool is_backward = false;  ///< of a pair: the backward's

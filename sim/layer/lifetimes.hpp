@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
-#include <vector>
 
 #include "models/base/units.hpp"
 #include "sim/layer/issue.hpp"
@@ -21,14 +19,32 @@ struct KeptChange {
   Work block = Work::none;
 };
 
-/// The programs of what is issued.
-using ProgramsOf = std::function<const Programs&(const Issued&)>;
+/// Visits the changes of one program that is issued, or of a segment of it.
+template <class Visit>
+void visit_changes_of(const Issued& issued, const Program& program, Pass pass, Visit visit) {
+  for (const KeptBlock& kept : program.kept) {
+    if (!issued.segment || kept.segment == *issued.segment) visit(KeptChange{pass, issued.layer, kept.block});
+  }
+}
 
-/// All changes of a pass that has the rank to itself, in their order.
-std::vector<KeptChange> changes_by(const StageContent& stage, Pass pass, const ProgramsOf& programs);
+/// All changes of a pass that has the rank to itself, in their order. `programs` returns those of what is
+/// issued.
+template <class ProgramsOf, class Visit>
+void visit_changes(const StageContent& stage, Pass pass, ProgramsOf programs, Visit visit) {
+  visit_issued(stage, pass, [&](const Issued& issued) {
+    visit_changes_of(issued, programs(issued).of(pass), pass, visit);
+  });
+}
+
 /// The same of a forward beside a full backward.
-std::vector<KeptChange> changes_by_pair(const StageContent& forward, const StageContent& backward,
-                                        const ProgramsOf& programs);
+template <class ProgramsOf, class Visit>
+void visit_changes_by_pair(const StageContent& forward, const StageContent& backward, ProgramsOf programs,
+                           Visit visit) {
+  visit_issued_by_pair(forward, backward, [&](const Issued& issued) {
+    const Pass pass = issued.is_backward ? Pass::backward : Pass::forward;
+    visit_changes_of(issued, programs(issued).of_pair(issued.is_backward), pass, visit);
+  });
+}
 
 /// What a pass changes of a block that keeps so much. Where input and weight gradients are one pass, nothing
 /// is kept from one to the other beside what forward kept.

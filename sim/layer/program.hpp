@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -65,8 +66,10 @@ struct Program {
   std::array<std::uint16_t, segment_count> begin{}, end{};  ///< of each segment, into acts
   std::vector<KeptBlock> kept;                              ///< in the order in which they are issued
 
-  std::span<const Act> of(Segment segment) const {
-    const auto s = static_cast<std::size_t>(segment);
+  /// The acts of a segment, or all of them.
+  std::span<const Act> of(std::optional<Segment> segment) const {
+    if (!segment) return acts;
+    const auto s = static_cast<std::size_t>(*segment);
     return std::span(acts).subspan(begin[s], end[s] - begin[s]);
   }
 };
@@ -75,6 +78,9 @@ struct Program {
 struct Programs {
   std::array<Program, 4> alone;           ///< by Pass, of a pass that has the rank to itself
   Program woven_forward, woven_backward;  ///< of an overlapped pair
+
+  const Program& of(Pass pass) const { return alone[static_cast<std::size_t>(pass)]; }
+  const Program& of_pair(bool is_backward) const { return is_backward ? woven_backward : woven_forward; }
 };
 
 Programs programs_of_layer(const LayerForm& form);

@@ -25,9 +25,7 @@ class PassLowering {
     const ActorPlace& place = step.communicators().actors()[actor];
     const Order& order = step.scenario().order;
     stage_ = static_cast<std::int64_t>(stage_of(order, place.pipeline_rank, slot));
-    last_stage_ = static_cast<std::int64_t>(chain_of(order, slot).size()) - 1;
-    first_layer_ = step.scenario().first_layer(stage_);
-    end_layer_ = first_layer_ + step.scenario().layers_per_stage[static_cast<std::size_t>(stage_)];
+    content_ = content_of(step.scenario().layers_per_stage, static_cast<std::size_t>(stage_));
     position_ = place.position;
     tag_.microbatch = slot.microbatch;
     tag_.stage = static_cast<std::int16_t>(place.pipeline_rank);
@@ -37,7 +35,7 @@ class PassLowering {
   void alone() {
     const bool is_weight_only = slot_.pass == Pass::backward_weight;
     if (!is_weight_only) wait();
-    for (const Issued& issued : issued_by(stage_content(), slot_.pass)) play(issued);
+    for (const Issued& issued : issued_by(content_, slot_.pass)) play(issued);
     if (has_weights(slot_.pass)) end_weights();
     if (!is_weight_only) send();
   }
@@ -50,7 +48,7 @@ class PassLowering {
       step_.join(actor_);
     }
     last() = backward.last() = step_.streams(actor_).compute;
-    for (const Issued& issued : issued_by_pair(stage_content(), backward.stage_content()))
+    for (const Issued& issued : issued_by_pair(content_, backward.content_))
       (issued.is_backward ? backward : *this).play(issued);
     backward.end_weights();
     send();
@@ -59,26 +57,13 @@ class PassLowering {
 
  private:
   bool is_forward() const { return slot_.pass == Pass::forward; }
-  bool is_first() const { return stage_ == 0; }
-  bool is_last() const { return stage_ == last_stage_; }
   /// Whether the pass begins or ends at an end of the model.
-  bool begins() const { return is_forward() ? is_first() : is_last(); }
-  bool ends() const { return is_forward() ? is_last() : is_first(); }
-  StageContent stage_content() const {
-    return {.first_layer = static_cast<std::size_t>(first_layer_),
-            .layers = static_cast<std::size_t>(end_layer_ - first_layer_),
-            .has_embedding = is_first(),
-            .has_head = is_last()};
-  }
-
+  bool begins() const { return is_forward() ? content_.has_embedding : content_.has_head; }
+  bool ends() const { return is_forward() ? content_.has_head : content_.has_embedding; }
   void play(const Issued& issued) {
     const Programs& all = step_.programs().of(issued);
-    const Program& program = !tag_.overlapped     ? all.alone[static_cast<std::size_t>(slot_.pass)]
-                             : issued.is_backward ? all.woven_backward
-                                                  : all.woven_forward;
-    const std::span<const Act> acts =
-        issued.segment ? program.of(*issued.segment) : std::span<const Act>(program.acts);
-    for (const Act& act : acts) play(act, issued.layer);
+    const Program& program = tag_.overlapped ? all.of_pair(issued.is_backward) : all.of(slot_.pass);
+    for (const Act& act : program.of(issued.segment)) play(act, issued.layer);
   }
 
   void play(const Act& act, std::int64_t layer) {
@@ -167,7 +152,8 @@ class PassLowering {
   Synchronisation& sync_;
   ActorId actor_;
   Slot slot_;
-  std::int64_t stage_ = 0, last_stage_ = 0, first_layer_ = 0, end_layer_ = 0;
+  std::int64_t stage_ = 0;
+  StageContent content_;
   std::uint32_t position_ = 0;
   Tag tag_;
   std::array<TaskId, lane_count> reached_{nothing, nothing, nothing, nothing};

@@ -8,17 +8,6 @@
 #include "sim/schedule/stage.hpp"
 
 namespace moesim {
-namespace {
-
-StageContent content_of(const Scenario& scenario, std::size_t stage) {
-  return {.first_layer = static_cast<std::size_t>(scenario.first_layer(static_cast<std::int64_t>(stage))),
-          .layers = static_cast<std::size_t>(scenario.layers_per_stage[stage]),
-          .has_embedding = stage == 0,
-          .has_head = stage + 1 == scenario.layers_per_stage.size()};
-}
-
-}  // namespace
-
 Lifetimes::Lifetimes(const Scenario& scenario) : scenario_(scenario) {
   keep_layers();
   play_order();
@@ -43,11 +32,15 @@ void Lifetimes::keep_layers() {
 void Lifetimes::play_order() {
   const ModelPrograms programs(scenario_, WorkTimes(scenario_));
   const auto programs_of = [&](const Issued& issued) -> const Programs& { return programs.of(issued); };
+  const auto content = [&](std::size_t stage) { return content_of(scenario_.layers_per_stage, stage); };
   const auto play = [&](std::size_t stage, const Slot& slot, std::size_t beside) {
     Played made;
-    made.changes = slot.overlapped ? changes_by_pair(content_of(scenario_, stage),
-                                                     content_of(scenario_, beside), programs_of)
-                                   : changes_by(content_of(scenario_, stage), slot.pass, programs_of);
+    const auto add = [&](const KeptChange& change) { made.changes.push_back(change); };
+    if (slot.overlapped) {
+      visit_changes_by_pair(content(stage), content(beside), programs_of, add);
+    } else {
+      visit_changes(content(stage), slot.pass, programs_of, add);
+    }
     for (const KeptChange& change : made.changes) made.swing.add(change_by(change.pass, kept_by(change)));
     played_.push_back(std::move(made));
     return played_.size() - 1;
