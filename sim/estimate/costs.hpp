@@ -67,7 +67,7 @@ struct PricedPrograms {
   std::vector<ActPrice> woven_forward{}, woven_backward{};
   PassTimes alone{};  ///< on the fastest rank
   PricedPlace place() const { return {layer, times}; }
-  const Kept& kept_of(Work block) const { return kept[block == Work::feed_forward ? 1 : 0]; }
+  const Kept& kept_of(Activity block) const { return kept[block == Activity::feed_forward ? 1 : 0]; }
 };
 
 /// Tables of one scenario. What is asked again is remembered. Not for several threads.

@@ -24,8 +24,9 @@ bool has_pairs(const Order& order) {
 /// Bytes of parameters that an act needs, or of gradients that it produces.
 double bytes_of_holdings(const Scenario& scenario, const Act& act, std::int64_t layer) {
   const bool needs = act.kind == ActKind::needs;
-  Holdings held = block_holdings(scenario, act.work, layer);
-  if (needs && act.work == Work::attention) held += block_holdings(scenario, Work::feed_forward, layer);
+  Holdings held = block_holdings(scenario, act.activity, layer);
+  if (needs && act.activity == Activity::attention)
+    held += block_holdings(scenario, Activity::feed_forward, layer);
   const Bytes element = size_of(needs ? Precision::bf16 : scenario.precision.gradient);
   return static_cast<double>((element * held.total()).count);
 }
@@ -71,7 +72,7 @@ std::vector<LayerPasses> layer_passes(Scenario scenario) {
   CostTables tables(std::move(scenario), Sizing::exact);
   tables.cost(division, tables.groups(division), microbatch, {{}, recompute}, 0);
   Maker maker(tables.scenario(), tables);
-  std::vector<LayerPasses> all{maker.of({.end = Work::embedding})};
+  std::vector<LayerPasses> all{maker.of({.end = Activity::embedding})};
   const std::vector<std::size_t>& shapes = tables.shape_of_layer();
   for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
     if (std::find(shapes.begin(), shapes.begin() + static_cast<std::ptrdiff_t>(layer), shapes[layer]) !=
@@ -85,7 +86,7 @@ std::vector<LayerPasses> layer_passes(Scenario scenario) {
     const StageContent one{.first_layer = layer, .layers = 1};
     if (has_pairs(tables.scenario().order)) made.pair = tables.pair(one, one)[0];
   }
-  all.push_back(maker.of({.end = Work::head}));
+  all.push_back(maker.of({.end = Activity::head}));
   return all;
 }
 

@@ -29,7 +29,7 @@ struct LayerPass {
 
 /// Layers of one shape, or an end of the model.
 struct LayerPasses {
-  Work end = Work::none;               ///< embedding or head; none: layers
+  Activity end = Activity::none;       ///< embedding or head; none: layers
   std::vector<std::int64_t> layers{};  ///< of that shape
   bool has_experts = false;
   std::vector<LayerPass> passes{};  ///< those that the scenario's schedule has

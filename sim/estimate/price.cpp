@@ -6,21 +6,21 @@ namespace moesim {
 
 CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const {
   const auto layer = static_cast<std::size_t>(place.layer);
-  if (is_exchange(act.work)) {
+  if (is_exchange(act.activity)) {
     const Layer& shape = scenario_.model.layers[layer];
-    return traffic_.exchange(groups.expert, shape.experts, is_outward(act.work),
+    return traffic_.exchange(groups.expert, shape.experts, is_outward(act.activity),
                              static_cast<double>(dispatched_rows(scenario_, layer)),
                              padded_capacity(scenario_, shape) > 0);
   }
-  const bool of_experts = act.work == Work::expert_tensor;
+  const bool of_experts = act.activity == Activity::expert_tensor;
   const CallBytes sent =
       bytes_of(act, scenario_, place.times, of_experts ? computed_rows(scenario_, layer) : 0);
   const bool is_ring = act.operation == Operation::point_to_point;
-  const GroupSet set = is_ring                     ? groups.ring
-                       : act.work == Work::context ? groups.context
-                       : of_experts                ? groups.expert_tensor
-                                                   : groups.tensor;
-  CallTime time = traffic_.operation(set, act.operation, collective_of(scenario_.collectives, act.work),
+  const GroupSet set = is_ring                             ? groups.ring
+                       : act.activity == Activity::context ? groups.context
+                       : of_experts                        ? groups.expert_tensor
+                                                           : groups.tensor;
+  CallTime time = traffic_.operation(set, act.operation, collective_of(scenario_.collectives, act.activity),
                                      static_cast<double>(sent.bytes.count));
   time.latency *= static_cast<double>(sent.rounds);
   time.bytes *= static_cast<double>(sent.rounds);
@@ -43,7 +43,7 @@ ActPrice Prices::of(const Act& act, const PricedPlace& place, const DivisionGrou
     price.time = rounded(RealTime{time.latency});
     price.bytes = time.bytes;
     price.sent = time.sent;
-    const double slowed = is_exchange(act.work) ? scenario_.collectives.slowed_by_compute : 1;
+    const double slowed = is_exchange(act.activity) ? scenario_.collectives.slowed_by_compute : 1;
     price.slowed = std::max(time.bytes, time.group * slowed);
   }
   return price;

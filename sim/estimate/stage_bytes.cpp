@@ -24,7 +24,7 @@ double CostTables::played_rise(const StageContent& forward, const StageContent& 
   const auto programs = [&](const Issued& issued) -> const Programs& { return *priced(issued).programs; };
   Swing swing;
   const auto add = [&](const KeptChange& change) {
-    const Issued issued{.end = change.layer < 0 ? change.block : Work::none, .layer = change.layer};
+    const Issued issued{.end = change.layer < 0 ? change.block : Activity::none, .layer = change.layer};
     swing.add(change_by(change.pass, priced(issued).kept_of(change.block)));
   };
   if (is_pair) {

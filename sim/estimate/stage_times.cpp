@@ -8,8 +8,8 @@ namespace moesim {
 
 /// Into priced_.
 std::size_t CostTables::number_of(const Issued& issued) const {
-  if (issued.end == Work::none) return shape_of_layer_[static_cast<std::size_t>(issued.layer)];
-  return issued.end == Work::head ? head_number() : embedding_number();
+  if (issued.end == Activity::none) return shape_of_layer_[static_cast<std::size_t>(issued.layer)];
+  return issued.end == Activity::head ? head_number() : embedding_number();
 }
 
 const PricedPrograms& CostTables::woven(const Issued& issued) {

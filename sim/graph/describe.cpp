@@ -6,7 +6,8 @@ namespace moesim {
 
 std::string describe(const TaskGraph& graph, TaskId task) {
   const Tag& tag = graph.tags[task];
-  std::string words = fmt::format("task {}: {}", task, work_names[static_cast<std::size_t>(tag.work)]);
+  std::string words =
+      fmt::format("task {}: {}", task, activity_names[static_cast<std::size_t>(tag.activity)]);
   if (tag.pass != PassKind::none) words += fmt::format(" {}", pass_names[static_cast<std::size_t>(tag.pass)]);
   if (tag.stage >= 0) words += fmt::format(", stage {}", tag.stage);
   if (tag.microbatch >= 0) words += fmt::format(", microbatch {}", tag.microbatch);

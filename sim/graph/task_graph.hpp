@@ -27,7 +27,7 @@ enum class TaskKind : std::uint8_t {
 };
 
 /// What a task is for. Names are those of the report and the trace.
-enum class Work : std::uint8_t {
+enum class Activity : std::uint8_t {
   none,
   whole_pass,  // of a scenario that gives durations of passes
   embedding,
@@ -46,25 +46,25 @@ enum class Work : std::uint8_t {
   gradient,
   parameter,  // communication
 };
-inline constexpr std::size_t work_count = 17;
-inline constexpr std::array<std::string_view, work_count> work_names{"none",
-                                                                     "pass",
-                                                                     "embedding",
-                                                                     "head",
-                                                                     "attention",
-                                                                     "feed_forward",
-                                                                     "optimizer",
-                                                                     "dispatch",
-                                                                     "combine",
-                                                                     "dispatch_backward",
-                                                                     "combine_backward",
-                                                                     "pipeline",
-                                                                     "tensor",
-                                                                     "context",
-                                                                     "expert_tensor",
-                                                                     "gradient",
-                                                                     "parameter"};
-constexpr bool is_communication(Work work) { return work >= Work::dispatch; }
+inline constexpr std::size_t activity_count = 17;
+inline constexpr std::array<std::string_view, activity_count> activity_names{"none",
+                                                                             "pass",
+                                                                             "embedding",
+                                                                             "head",
+                                                                             "attention",
+                                                                             "feed_forward",
+                                                                             "optimizer",
+                                                                             "dispatch",
+                                                                             "combine",
+                                                                             "dispatch_backward",
+                                                                             "combine_backward",
+                                                                             "pipeline",
+                                                                             "tensor",
+                                                                             "context",
+                                                                             "expert_tensor",
+                                                                             "gradient",
+                                                                             "parameter"};
+constexpr bool is_communication(Activity activity) { return activity >= Activity::dispatch; }
 
 /// The pass that a task belongs to. BW is a backward whose input and weight gradients are one pass.
 enum class PassKind : std::uint8_t { none, forward, backward_input, backward_weight, backward };
@@ -77,7 +77,7 @@ struct Tag {
   std::int16_t layer = -1;
   std::int16_t stage = -1;  ///< pipeline rank
   std::int8_t chunk = -1;
-  Work work = Work::none;
+  Activity activity = Activity::none;
   PassKind pass = PassKind::none;
   bool overlapped : 1 = false;  ///< inside a block where a forward and a backward share the device
   bool experts : 1 = false;     ///< gradients and parameters: those of experts

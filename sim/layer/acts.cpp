@@ -15,7 +15,7 @@ const Piece& piece_of(const Act& act, const LayerTimes& times) {
 }  // namespace
 
 Timed timed_of(const Act& act, const LayerTimes& times) {
-  if (act.work == Work::feed_forward) return times.feed_forward.in(act.pass);
+  if (act.activity == Activity::feed_forward) return times.feed_forward.in(act.pass);
   if (act.piece < 0) return times.attention.in(act.pass);
   const Piece& piece = piece_of(act, times);
   if (act.blocks == 0) return piece.timed;
@@ -26,31 +26,35 @@ Timed timed_of(const Act& act, const LayerTimes& times) {
 CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,
                    std::int64_t computed_rows) {
   const std::int64_t hidden = scenario.model.hidden;
-  switch (call.work) {
-    case Work::context: {
+  switch (call.activity) {
+    case Activity::context: {
       const Bytes each = piece_of(call, times).keys_and_values;
       if (call.operation == Operation::point_to_point) return {each * call.sends, call.blocks};
       return {each * scenario.layout.sizes().context};
     }
-    case Work::expert_tensor: {
+    case Activity::expert_tensor: {
       const Precision precision =
           call.operation == Operation::all_gather ? scenario.precision.dispatch : scenario.precision.combine;
       return {row_bytes(hidden, precision) * computed_rows};
     }
     default:
-      ensure(call.work == Work::tensor, "a communication inside a layer has bytes");
+      ensure(call.activity == Activity::tensor, "a communication inside a layer has bytes");
       return {size_of(Precision::bf16) * (share_of(scenario).tokens() * hidden)};
   }
 }
 
-bool is_exchange(Work work) { return work >= Work::dispatch && work <= Work::combine_backward; }
+bool is_exchange(Activity activity) {
+  return activity >= Activity::dispatch && activity <= Activity::combine_backward;
+}
 
-bool is_outward(Work exchange) { return exchange == Work::dispatch || exchange == Work::combine_backward; }
+bool is_outward(Activity exchange) {
+  return exchange == Activity::dispatch || exchange == Activity::combine_backward;
+}
 
-const Collective& collective_of(const Collectives& collectives, Work work) {
-  if (is_exchange(work)) return is_outward(work) ? *collectives.dispatch : *collectives.combine;
-  if (work == Work::context) return *collectives.context;
-  return work == Work::expert_tensor ? *collectives.expert_tensor : *collectives.tensor;
+const Collective& collective_of(const Collectives& collectives, Activity activity) {
+  if (is_exchange(activity)) return is_outward(activity) ? *collectives.dispatch : *collectives.combine;
+  if (activity == Activity::context) return *collectives.context;
+  return activity == Activity::expert_tensor ? *collectives.expert_tensor : *collectives.tensor;
 }
 
 ModelPrograms::ModelPrograms(const Scenario& scenario, const WorkTimes& times) {

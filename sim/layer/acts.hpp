@@ -23,12 +23,12 @@ CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& 
                    std::int64_t computed_rows);
 
 /// Whether a communication takes tokens to experts or back, or their gradients.
-bool is_exchange(Work work);
+bool is_exchange(Activity activity);
 /// Whether an exchange goes to the experts; else it comes from them.
-bool is_outward(Work exchange);
+bool is_outward(Activity exchange);
 
 /// The algorithm of a communication inside a layer.
-const Collective& collective_of(const Collectives& collectives, Work work);
+const Collective& collective_of(const Collectives& collectives, Activity activity);
 
 /// The programs of all layers of a scenario, and of the ends of its model.
 class ModelPrograms {
@@ -38,7 +38,9 @@ class ModelPrograms {
     return layers_[program_of_layer_[static_cast<std::size_t>(layer)]];
   }
   const Programs& of(const Issued& issued) const {
-    return issued.end == Work::none ? layer(issued.layer) : issued.end == Work::head ? head_ : embedding_;
+    return issued.end == Activity::none   ? layer(issued.layer)
+           : issued.end == Activity::head ? head_
+                                          : embedding_;
   }
 
  private:

@@ -22,9 +22,9 @@ StageContent content_of(const std::vector<std::int64_t>& layers_per_stage, std::
 
 /// A program, or a segment of it.
 struct Issued {
-  bool is_backward = false;  ///< of a pair: the backward's
-  Work end = Work::none;     ///< embedding or head; none: of a layer
-  std::int64_t layer = -1;   ///< of the model
+  bool is_backward = false;       ///< of a pair: the backward's
+  Activity end = Activity::none;  ///< embedding or head; none: of a layer
+  std::int64_t layer = -1;        ///< of the model
   std::optional<Segment> segment{};
 };
 
@@ -36,10 +36,10 @@ struct Way {
   bool has_first_end() const { return is_backward ? stage.has_head : stage.has_embedding; }
   bool has_last_end() const { return is_backward ? stage.has_embedding : stage.has_head; }
   Issued first_end() const {
-    return {.is_backward = is_backward, .end = is_backward ? Work::head : Work::embedding};
+    return {.is_backward = is_backward, .end = is_backward ? Activity::head : Activity::embedding};
   }
   Issued last_end() const {
-    return {.is_backward = is_backward, .end = is_backward ? Work::embedding : Work::head};
+    return {.is_backward = is_backward, .end = is_backward ? Activity::embedding : Activity::head};
   }
   Issued layer(std::size_t i) const {
     const std::size_t number = stage.first_layer + (is_backward ? stage.layers - 1 - i : i);

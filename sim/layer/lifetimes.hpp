@@ -16,7 +16,7 @@ namespace moesim {
 struct KeptChange {
   Pass pass = Pass::forward;
   std::int64_t layer = -1;  ///< -1: an end of the model
-  Work block = Work::none;
+  Activity block = Activity::none;
 };
 
 /// Visits the changes of one program that is issued, or of a segment of it.

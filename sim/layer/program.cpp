@@ -23,13 +23,13 @@ std::vector<KeptBlock> kept_by(const Program& program, Pass pass) {
   for (const Act& act : program.acts) {
     if (act.kind != ActKind::compute || act.pass != keeps_in(pass)) continue;
     const auto known = std::find_if(kept.begin(), kept.end(),
-                                    [&](const KeptBlock& other) { return other.block == act.work; });
+                                    [&](const KeptBlock& other) { return other.block == act.activity; });
     if (known != kept.end() && pass == Pass::forward) continue;
     if (known != kept.end()) kept.erase(known);
-    kept.push_back({act.segment, act.work});
+    kept.push_back({act.segment, act.activity});
   }
   if (kept.empty() && !program.acts.empty())
-    kept.push_back({program.acts.front().segment, program.acts.front().work});
+    kept.push_back({program.acts.front().segment, program.acts.front().activity});
   return kept;
 }
 
@@ -40,14 +40,14 @@ class Maker {
 
   Program forward() {
     begin(Segment::attention);
-    needs(Work::attention, OpPass::forward);
+    needs(Activity::attention, OpPass::forward);
     attention(OpPass::forward);
     begin(Segment::dispatch);
-    exchange(Work::dispatch, OpPass::forward);
+    exchange(Activity::dispatch, OpPass::forward);
     begin(Segment::feed_forward);
     feed_forward(OpPass::forward);
     begin(Segment::combine);
-    exchange(Work::combine, OpPass::forward);
+    exchange(Activity::combine, OpPass::forward);
     return take(Pass::forward);
   }
 
@@ -55,56 +55,56 @@ class Maker {
   Program backward(bool weights_too) {
     begin(Segment::combine);
     again();
-    exchange(Work::combine_backward, OpPass::backward_input);
+    exchange(Activity::combine_backward, OpPass::backward_input);
     begin(Segment::feed_forward);
     feed_forward_backward(weights_too);
     begin(Segment::dispatch);
-    exchange(Work::dispatch_backward, OpPass::backward_input);
+    exchange(Activity::dispatch_backward, OpPass::backward_input);
     begin(Segment::attention);
     const bool beside = weights_too && overlaps_tensor() && !form_.divides_sequences;
-    if (beside) gradients_beside_calls(Work::attention);
+    if (beside) gradients_beside_calls(Activity::attention);
     if (!beside) attention(OpPass::backward_input);
     begin(Segment::attention_weight);
-    if (weights_too && !beside) weight(Work::attention, form_.divides_layers ? 1 : 0);
+    if (weights_too && !beside) weight(Activity::attention, form_.divides_layers ? 1 : 0);
     return take(weights_too ? Pass::backward : Pass::backward_input);
   }
 
   Program backward_weight() {
     begin(Segment::feed_forward);
-    weight(Work::feed_forward, form_.divides_feed_forward ? 1 : 0);
+    weight(Activity::feed_forward, form_.divides_feed_forward ? 1 : 0);
     begin(Segment::attention_weight);
-    weight(Work::attention, form_.divides_layers ? 1 : 0);
+    weight(Activity::attention, form_.divides_layers ? 1 : 0);
     return take(Pass::backward_weight);
   }
 
   Program embedding(Pass pass) {
     begin(Segment::attention);
-    if (pass != Pass::backward_weight) needs(Work::embedding, pass_of(pass));
+    if (pass != Pass::backward_weight) needs(Activity::embedding, pass_of(pass));
     if (pass == Pass::forward) {
-      compute(Work::embedding, OpPass::forward);
+      compute(Activity::embedding, OpPass::forward);
       reduce_layer(OpPass::forward);
     } else if (pass != Pass::backward_input) {
       gather_layer(OpPass::backward_weight);
-      weight(Work::embedding, 0);
+      weight(Activity::embedding, 0);
     }
     return take(pass);
   }
 
   Program head(Pass pass) {
     begin(Segment::attention);
-    if (pass != Pass::backward_weight) needs(Work::head, pass_of(pass));
+    if (pass != Pass::backward_weight) needs(Activity::head, pass_of(pass));
     if (pass == Pass::forward) {
       for (std::int64_t i = 0; i < form_.heads; ++i) gather_layer(OpPass::forward);
-      compute(Work::head, OpPass::forward);
+      compute(Activity::head, OpPass::forward);
       for (std::int64_t i = 1; i < form_.heads; ++i) reduce_layer(OpPass::forward);  // their embeddings
       return take(pass);
     }
     if (pass != Pass::backward_weight) {
-      compute(Work::head, OpPass::backward_input);
+      compute(Activity::head, OpPass::backward_input);
       for (std::int64_t i = 0; i < form_.heads; ++i) reduce_layer(OpPass::backward_input);
       for (std::int64_t i = 1; i < form_.heads; ++i) gather_layer(OpPass::backward_input);
     }
-    if (pass != Pass::backward_input) weight(Work::head, form_.divides_layers ? form_.heads : 0);
+    if (pass != Pass::backward_input) weight(Activity::head, form_.divides_layers ? form_.heads : 0);
     return take(pass);
   }
 
@@ -130,45 +130,46 @@ class Maker {
     act.segment = segment_;
     return program_.acts.emplace_back(act);
   }
-  Act& compute(Work block, OpPass pass) {
-    return add({.kind = ActKind::compute, .work = block, .pass = pass});
+  Act& compute(Activity block, OpPass pass) {
+    return add({.kind = ActKind::compute, .activity = block, .pass = pass});
   }
-  Act& call(Work work, OpPass pass, Operation operation) {
-    return add({.kind = ActKind::call, .work = work, .pass = pass, .operation = operation});
+  Act& call(Activity activity, OpPass pass, Operation operation) {
+    return add({.kind = ActKind::call, .activity = activity, .pass = pass, .operation = operation});
   }
   void join(Lane one, Lane other) { add({.kind = ActKind::join, .behind = one, .also_behind = other}); }
-  void needs(Work block, OpPass pass) { add({.kind = ActKind::needs, .work = block, .pass = pass}); }
+  void needs(Activity block, OpPass pass) { add({.kind = ActKind::needs, .activity = block, .pass = pass}); }
 
-  void exchange(Work work, OpPass pass) {
-    if (form_.exchanges) call(work, pass, Operation::all_to_all);
+  void exchange(Activity activity, OpPass pass) {
+    if (form_.exchanges) call(activity, pass, Operation::all_to_all);
   }
 
   /// With parts of the tokens on each rank a sum is left in parts, else on every rank.
   Operation sum() const { return form_.divides_tokens ? Operation::reduce_scatter : Operation::all_reduce; }
   /// Before a block that a tensor-parallel group shares: inputs are gathered, or whole already.
   void gather_layer(OpPass pass) {
-    if (form_.divides_layers && form_.divides_tokens) call(Work::tensor, pass, Operation::all_gather);
+    if (form_.divides_layers && form_.divides_tokens) call(Activity::tensor, pass, Operation::all_gather);
   }
   /// After it: each rank has a part of every sum.
   void reduce_layer(OpPass pass) {
-    if (form_.divides_layers) call(Work::tensor, pass, sum());
+    if (form_.divides_layers) call(Activity::tensor, pass, sum());
   }
   /// The same for experts whose matrices are shared, around their computation.
   void gather_experts(OpPass pass) {
-    if (form_.divides_experts && form_.divides_tokens) call(Work::expert_tensor, pass, Operation::all_gather);
+    if (form_.divides_experts && form_.divides_tokens)
+      call(Activity::expert_tensor, pass, Operation::all_gather);
   }
   void reduce_experts(OpPass pass) {
-    if (form_.divides_experts) call(Work::expert_tensor, pass, sum());
+    if (form_.divides_experts) call(Activity::expert_tensor, pass, sum());
   }
 
   void attention(OpPass pass) {
     gather_layer(pass);
-    if (!form_.divides_sequences) compute(Work::attention, pass);
+    if (!form_.divides_sequences) compute(Activity::attention, pass);
     const std::vector<FormPiece>& pieces = form_.pieces[static_cast<std::size_t>(pass)];
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       const auto number = static_cast<std::int16_t>(i);
       if (!pieces[i].is_core) {
-        compute(Work::attention, pass).piece = number;
+        compute(Activity::attention, pass).piece = number;
       } else if (!pieces[i].ring.empty()) {
         core_in_ring(pieces[i], number, pass);
       } else {
@@ -181,9 +182,9 @@ class Maker {
   /// Keys and values of all context ranks come first. In backward they come again, and their gradients go
   /// home.
   void core_between_gathers(const FormPiece& core, std::int16_t number, OpPass pass) {
-    call(Work::context, pass, Operation::all_gather).piece = number;
-    compute(Work::attention, pass).piece = number;
-    if (core.backward) call(Work::context, pass, Operation::reduce_scatter).piece = number;
+    call(Activity::context, pass, Operation::all_gather).piece = number;
+    compute(Activity::attention, pass).piece = number;
+    if (core.backward) call(Activity::context, pass, Operation::reduce_scatter).piece = number;
   }
 
   /// Each block of keys and values is attended to while the next one comes.
@@ -197,9 +198,9 @@ class Maker {
         act.lane = lane;
       };
       const bool sends = row.sends > 0;
-      of_row(compute(Work::attention, pass), sends ? first_lane : main_lane);
+      of_row(compute(Activity::attention, pass), sends ? first_lane : main_lane);
       if (!sends) continue;
-      of_row(call(Work::context, pass, Operation::point_to_point), second_lane);
+      of_row(call(Activity::context, pass, Operation::point_to_point), second_lane);
       join(first_lane, second_lane);
     }
   }
@@ -207,7 +208,7 @@ class Maker {
   void feed_forward(OpPass pass) {
     gather_experts(pass);
     if (form_.divides_feed_forward) gather_layer(pass);
-    compute(Work::feed_forward, pass);
+    compute(Activity::feed_forward, pass);
     if (form_.divides_feed_forward) reduce_layer(pass);
     reduce_experts(pass);
   }
@@ -215,26 +216,26 @@ class Maker {
   void feed_forward_backward(bool weights_too) {
     if (weights_too && form_.divides_feed_forward && overlaps_tensor()) {
       gather_experts(OpPass::backward_input);
-      gradients_beside_calls(Work::feed_forward);
+      gradients_beside_calls(Activity::feed_forward);
       return reduce_experts(OpPass::backward_input);
     }
     feed_forward(OpPass::backward_input);
-    if (weights_too) weight(Work::feed_forward, form_.divides_feed_forward ? 1 : 0);
+    if (weights_too) weight(Activity::feed_forward, form_.divides_feed_forward ? 1 : 0);
   }
 
   /// What recomputation sends once more, besides keys and values, before the gradient of the combine.
   void again() {
-    needs(Work::attention, OpPass::backward_input);
+    needs(Activity::attention, OpPass::backward_input);
     for (int block = 0; form_.again && block < (form_.divides_feed_forward ? 2 : 1); ++block) {
       gather_layer(OpPass::forward);
       reduce_layer(OpPass::forward);
     }
     if (!form_.experts_again) return;
-    exchange(Work::dispatch, OpPass::backward_input);
+    exchange(Activity::dispatch, OpPass::backward_input);
     gather_experts(OpPass::forward);
     if (!form_.again) return;
     reduce_experts(OpPass::forward);
-    exchange(Work::combine, OpPass::backward_input);
+    exchange(Activity::combine, OpPass::backward_input);
   }
 
   /// Beside another pass the communication stream has its own order.
@@ -243,24 +244,24 @@ class Maker {
   /// Both gradients of a block that a tensor-parallel group shares: what it read is gathered once more beside
   /// the first, and the sum of the first is under way beside the second (Korthikanti et al., arXiv
   /// 2205.05198, section 4.2.2).
-  void gradients_beside_calls(Work block) {
+  void gradients_beside_calls(Activity block) {
     gather_layer(OpPass::backward_input);
     const bool gathers = form_.divides_tokens;
-    if (gathers) call(Work::tensor, OpPass::backward_input, Operation::all_gather).lane = first_lane;
+    if (gathers) call(Activity::tensor, OpPass::backward_input, Operation::all_gather).lane = first_lane;
     compute(block, OpPass::backward_input).lane = second_lane;
-    Act& reduces = call(Work::tensor, OpPass::backward_input, sum());
+    Act& reduces = call(Activity::tensor, OpPass::backward_input, sum());
     reduces.behind = second_lane;
     reduces.lane = third_lane;
     Act& weights = compute(block, OpPass::backward_weight);
     weights.behind = second_lane;
     weights.also_behind = gathers ? first_lane : no_lane;
-    add({.kind = ActKind::produces, .work = block, .pass = OpPass::backward_weight});
+    add({.kind = ActKind::produces, .activity = block, .pass = OpPass::backward_weight});
     join(main_lane, third_lane);
   }
 
   /// A weight gradient, after so many inputs of which each rank kept its part only with sequence parallelism.
   /// In an overlapped pair nothing else of its pass waits for it.
-  void weight(Work block, std::int64_t inputs) {
+  void weight(Activity block, std::int64_t inputs) {
     const Lane lane = is_woven_ ? first_lane : main_lane;
     Lane behind = main_lane;
     const auto place = [&](Act& act) {
@@ -268,9 +269,9 @@ class Maker {
       act.lane = lane;
     };
     for (std::int64_t i = 0; i < inputs && form_.divides_tokens; ++i)
-      place(call(Work::tensor, OpPass::backward_weight, Operation::all_gather));
+      place(call(Activity::tensor, OpPass::backward_weight, Operation::all_gather));
     place(compute(block, OpPass::backward_weight));
-    add({.kind = ActKind::produces, .work = block, .pass = OpPass::backward_weight});
+    add({.kind = ActKind::produces, .activity = block, .pass = OpPass::backward_weight});
   }
 
   const LayerForm& form_;

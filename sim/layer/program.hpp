@@ -40,7 +40,7 @@ struct Act {
   ActKind kind = ActKind::compute;
   Segment segment = Segment::attention;
   /// Of a call the kind of communication, else the block: attention, feed_forward, embedding or head.
-  Work work = Work::none;
+  Activity activity = Activity::none;
   OpPass pass = OpPass::forward;
   Operation operation = Operation::all_to_all;  ///< of a call
   /// The act is behind what these lanes have come to, and then stands for its own lane.
@@ -57,7 +57,7 @@ struct Act {
 /// allocators allocate and release, whatever the times.
 struct KeptBlock {
   Segment segment = Segment::attention;
-  Work block = Work::none;
+  Activity block = Activity::none;
 };
 
 /// In which the acts of each segment are together.
@@ -93,7 +93,7 @@ Programs programs_of_head(const LayerForm& form);
 /// Of what a stage before or after sent in parts: the whole is gathered before the pass.
 inline Act gather_of_sends(Pass pass) {
   return {.kind = ActKind::call,
-          .work = Work::tensor,
+          .activity = Activity::tensor,
           .pass = pass == Pass::forward ? OpPass::forward : OpPass::backward_input,
           .operation = Operation::all_gather};
 }

@@ -8,21 +8,21 @@ namespace moesim {
 namespace {
 
 /// The phase of the report that it counts as.
-Work phase_of(Operation operation) {
+Activity phase_of(Operation operation) {
   switch (operation) {
     case Operation::all_reduce:
     case Operation::reduce_scatter:
     case Operation::reduce:
-      return Work::gradient;
+      return Activity::gradient;
     case Operation::all_gather:
     case Operation::broadcast:
-      return Work::parameter;
+      return Activity::parameter;
     case Operation::all_to_all:
-      return Work::dispatch;
+      return Activity::dispatch;
     case Operation::point_to_point:
       break;
   }
-  return Work::pipeline;
+  return Activity::pipeline;
 }
 
 /// An all-to-all is rows of one byte, as many for each rank.
@@ -54,7 +54,7 @@ TaskGraph lower_alone(const OneCommunication& communication, const Fabric& fabri
   PatternMaker patterns(fabric, detail);
   const ActorId everybody = 0;
   const PatternId pattern = patterns.make(builder, *communication.collective, calls, {&everybody, 1});
-  builder.add_coflow(pattern, {.work = phase_of(communication.operation)});
+  builder.add_coflow(pattern, {.activity = phase_of(communication.operation)});
   std::vector<Rate> rates;
   for (const Link& link : fabric.links()) rates.push_back(link.rate);
   return std::move(builder).finish(rates);

@@ -43,7 +43,7 @@ class FixedLowering {
     return {.microbatch = slot.microbatch,
             .stage = static_cast<std::int16_t>(rank),
             .chunk = static_cast<std::int8_t>(slot.chunk),
-            .work = Work::whole_pass,
+            .activity = Activity::whole_pass,
             .pass = kinds[static_cast<std::size_t>(slot.pass)],
             .overlapped = slot.overlapped};
   }
@@ -69,7 +69,7 @@ class FixedLowering {
                {.microbatch = need.microbatch,
                 .stage = static_cast<std::int16_t>(need.to.rank),
                 .chunk = static_cast<std::int8_t>(need.to.chunk),
-                .work = Work::pipeline,
+                .activity = Activity::pipeline,
                 .pass = need.is_gradient() ? PassKind::backward_input : PassKind::forward});
   }
 

@@ -92,7 +92,7 @@ class PassLowering {
 
   Tag tagged(const Act& act, std::int64_t layer) const {
     Tag tag = tag_;
-    tag.work = act.work;
+    tag.activity = act.activity;
     tag.layer = static_cast<std::int16_t>(layer);
     tag.pass = kind_of(act.pass);
     return tag;

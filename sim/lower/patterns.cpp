@@ -9,10 +9,10 @@
 
 namespace moesim {
 
-Scope scope_of(Work call) {
+Scope scope_of(Activity call) {
   if (is_exchange(call)) return Scope::expert;
-  if (call == Work::context) return Scope::context;
-  return call == Work::expert_tensor ? Scope::expert_tensor : Scope::tensor;
+  if (call == Activity::context) return Scope::context;
+  return call == Activity::expert_tensor ? Scope::expert_tensor : Scope::tensor;
 }
 
 Patterns::Patterns(const Scenario& scenario, const ExpertLoads* loads, const WorkTimes& times,
@@ -33,13 +33,13 @@ Patterns::Patterns(const Scenario& scenario, const ExpertLoads* loads, const Wor
 }
 
 PatternId Patterns::of(ActorId actor, const Act& call, const ActPlace& place) {
-  if (is_exchange(call.work)) return exchange(actor, is_outward(call.work), place);
-  const bool has_experts = call.work == Work::expert_tensor;
+  if (is_exchange(call.activity)) return exchange(actor, is_outward(call.activity), place);
+  const bool has_experts = call.activity == Activity::expert_tensor;
   const std::int64_t rows = has_experts ? computed_rows(actor, place) : 0;
   const LayerTimes& times = times_.layer(std::max<std::int64_t>(0, place.layer));
   const CallBytes bytes = bytes_of(call, scenario_, times, rows);
   if (call.operation == Operation::point_to_point)
-    return ring(actor, collective_of(scenario_.collectives, call.work), bytes);
+    return ring(actor, collective_of(scenario_.collectives, call.activity), bytes);
   return in_groups(actor, call, bytes);
 }
 
@@ -140,13 +140,13 @@ PatternId Patterns::make_exchange(const Communicator& communicator, std::size_t 
     request.rows = rows->sent;
     request.tokens = sent.tokens;
   }
-  const Work work = outward ? Work::dispatch : Work::combine;
+  const Activity activity = outward ? Activity::dispatch : Activity::combine;
   Interplay in_the_way = interplay();
   in_the_way.slowed_by_compute = scenario_.collectives.slowed_by_compute;
   in_the_way.busiest = rows == nullptr ? scenario_.busiest_over_mean() : 1.0;
   in_the_way.returns = rows != nullptr && !outward;
-  return maker_.make(builder_, collective_of(scenario_.collectives, work), of_groups, communicator.members,
-                     in_the_way);
+  return maker_.make(builder_, collective_of(scenario_.collectives, activity), of_groups,
+                     communicator.members, in_the_way);
 }
 
 PatternId Patterns::copies(ActorId actor) {
@@ -217,12 +217,12 @@ PatternId Patterns::sync(ActorId actor, Scope scope, Operation operation, const 
 
 /// Of all members of the groups alike.
 PatternId Patterns::in_groups(ActorId actor, const Act& call, const CallBytes& bytes) {
-  const Scope scope = scope_of(call.work);
+  const Scope scope = scope_of(call.activity);
   return find_or_make(communicators_.index_of(scope, actor), key_of(call.operation, bytes.bytes), [&] {
     const Communicator& communicator = communicators_.of(scope, actor);
     Interplay in_the_way = interplay();
-    if (call.work == Work::expert_tensor) in_the_way.busiest = scenario_.busiest_over_mean();
-    return maker_.make(builder_, collective_of(scenario_.collectives, call.work),
+    if (call.activity == Activity::expert_tensor) in_the_way.busiest = scenario_.busiest_over_mean();
+    return maker_.make(builder_, collective_of(scenario_.collectives, call.activity),
                        calls(communicator, {.operation = call.operation, .bytes = bytes.bytes}),
                        communicator.members, in_the_way);
   });

@@ -17,7 +17,7 @@ struct ActPlace {
 };
 
 /// The groups that a communication inside a layer is for.
-Scope scope_of(Work call);
+Scope scope_of(Activity call);
 
 /// Patterns of the calls of one lowering. `loads` where ranks differ, else null.
 class Patterns {

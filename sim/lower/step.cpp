@@ -99,7 +99,7 @@ TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t micro
   const Place& from = chain[static_cast<std::size_t>(gradient ? model_stage + 1 : model_stage - 1)];
   if (from.rank == to.rank) return task = builder_.add_barrier(tag);
   Tag send = tag;
-  send.work = Work::pipeline;
+  send.activity = Activity::pipeline;
   send.pass = gradient ? PassKind::backward_input : PassKind::forward;
   send.overlapped = false;
   send.layer = -1;
@@ -109,10 +109,10 @@ TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t micro
 }
 
 Timed Step::timed(ActorId actor, const Act& act, const ActPlace& place) const {
-  if (act.work == Work::embedding) return times_.embedding().in(act.pass);
-  if (act.work == Work::head) return times_.head().in(act.pass);
-  const bool has_experts =
-      act.work == Work::feed_forward && scenario_.model.layers[static_cast<std::size_t>(place.layer)].is_moe;
+  if (act.activity == Activity::embedding) return times_.embedding().in(act.pass);
+  if (act.activity == Activity::head) return times_.head().in(act.pass);
+  const bool has_experts = act.activity == Activity::feed_forward &&
+                           scenario_.model.layers[static_cast<std::size_t>(place.layer)].is_moe;
   if (loads_ == nullptr || !has_experts) return timed_of(act, times_.layer(place.layer));
   const ActorPlace& of = communicators_.actors()[actor];
   const std::uint32_t number = loads_->number_of(place.layer, place.microbatch, of.expert_group);

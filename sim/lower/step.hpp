@@ -49,7 +49,7 @@ class Step {
   TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input = nothing);
   /// The actor's next call of a layer's program.
   TaskId call(ActorId actor, const Act& act, const ActPlace& place, const Tag& tag, TaskId input) {
-    return call(actor, scope_of(act.work), patterns_.of(actor, act, place), tag, input);
+    return call(actor, scope_of(act.activity), patterns_.of(actor, act, place), tag, input);
   }
   /// The same on a channel beside the communication stream: nothing waits for it but who asks for it.
   TaskId call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag,

@@ -59,25 +59,25 @@ const Communicator& Synchronisation::group_of(ActorId actor, bool experts) const
 
 /// Parameters are of the pass that needs them, and so are gradients that it waits for; gradients beside
 /// compute belong to none. Ranks share them all.
-Tag Synchronisation::tag_of(Work work, bool experts, const Tag& pass) const {
+Tag Synchronisation::tag_of(Activity activity, bool experts, const Tag& pass) const {
   Tag tag;
-  if (!plan_.overlap || work == Work::parameter) {
+  if (!plan_.overlap || activity == Activity::parameter) {
     tag = pass;
     tag.stage = -1;
     tag.chunk = -1;
     tag.overlapped = false;
   }
-  tag.work = work;
-  tag.layer = work == Work::parameter ? pass.layer : std::int16_t{-1};
+  tag.activity = activity;
+  tag.layer = activity == Activity::parameter ? pass.layer : std::int16_t{-1};
   tag.experts = experts;
   return tag;
 }
 
 bool Synchronisation::was_gathered(ActorId actor, const Tag& tag) {
   const std::size_t layers = scenario_.model.layers.size();
-  const std::size_t unit = tag.layer >= 0                ? static_cast<std::size_t>(tag.layer)
-                           : tag.work == Work::embedding ? layers
-                                                         : layers + 1;
+  const std::size_t unit = tag.layer >= 0                        ? static_cast<std::size_t>(tag.layer)
+                           : tag.activity == Activity::embedding ? layers
+                                                                 : layers + 1;
   const bool before = states_[actor].gathered[unit];
   states_[actor].gathered[unit] = true;
   return before;
@@ -85,8 +85,8 @@ bool Synchronisation::was_gathered(ActorId actor, const Tag& tag) {
 
 TaskId Synchronisation::gather(ActorId actor, const Tag& tag, TaskId now) {
   if (!plan_.shards_parameters || (plan_.gathers_once && was_gathered(actor, tag))) return nothing;
-  Holdings needed = block_holdings(scenario_, tag.work, tag.layer);
-  if (tag.work == Work::attention) needed += feed_forward_holdings(scenario_, tag.layer);
+  Holdings needed = block_holdings(scenario_, tag.activity, tag.layer);
+  if (tag.activity == Activity::attention) needed += feed_forward_holdings(scenario_, tag.layer);
   // Beside compute one layer ahead: what this pass needs comes while the layer before it runs.
   const TaskId from = plan_.overlap ? std::exchange(states_[actor].previous_use, now) : now;
   TaskId last = nothing;
@@ -96,7 +96,7 @@ TaskId Synchronisation::gather(ActorId actor, const Tag& tag, TaskId now) {
     const PatternId pattern = step_.patterns().sync(actor, scope_of(experts), Operation::all_gather,
                                                     *scenario_.collectives.parameters, bytes);
     last = step_.call_beside(actor, scope_of(experts), Channel::gather, pattern,
-                             tag_of(Work::parameter, experts, tag), from);
+                             tag_of(Activity::parameter, experts, tag), from);
   }
   return last;
 }
@@ -109,7 +109,7 @@ bool Synchronisation::is_last_microbatch(ActorId actor, const Tag& tag) const {
 TaskId Synchronisation::produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after) {
   if (plan_.shards_gradients) {
     open(actor, tag, after);
-    return send_open(actor, plan_.by_layer && tag.work != Work::feed_forward, tag);
+    return send_open(actor, plan_.by_layer && tag.activity != Activity::feed_forward, tag);
   }
   if (plan_.overlap && is_last_microbatch(actor, tag)) states_[actor].complete.push_back({stage, tag, after});
   return nothing;
@@ -120,7 +120,7 @@ TaskId Synchronisation::pass_ends(ActorId actor, const Tag& tag) {
 }
 
 void Synchronisation::open(ActorId actor, const Tag& tag, TaskId after) {
-  const Holdings held = block_holdings(scenario_, tag.work, tag.layer);
+  const Holdings held = block_holdings(scenario_, tag.activity, tag.layer);
   for (const bool experts : {false, true}) {
     if (group_of(actor, experts).group_size() == 1) continue;
     states_[actor].open[experts ? 1 : 0] += size_of(scenario_.precision.gradient) * of_scope(held, experts);
@@ -147,8 +147,8 @@ TaskId Synchronisation::send(ActorId actor, bool experts, Bytes bytes, const Tag
   const Scope scope = scope_of(experts);
   const auto call = [&](Operation operation, const Collective& collective) {
     const PatternId pattern = step_.patterns().sync(actor, scope, operation, collective, bytes);
-    return step_.call_beside(actor, scope, Channel::gradient, pattern, tag_of(Work::gradient, experts, tag),
-                             states_[actor].open_after);
+    return step_.call_beside(actor, scope, Channel::gradient, pattern,
+                             tag_of(Activity::gradient, experts, tag), states_[actor].open_after);
   };
   const TaskId sent = call(gradient_operation(plan_.updater), *scenario_.collectives.gradients);
   return plan_.server_per_node ? call(Operation::all_reduce, *scenario_.collectives.servers) : sent;
@@ -170,7 +170,7 @@ void Synchronisation::send_complete(ActorId actor) {
   }
 }
 
-void Synchronisation::call_for_all(ActorId actor, Work work, Operation operation,
+void Synchronisation::call_for_all(ActorId actor, Activity activity, Operation operation,
                                    const Collective& collective, Bytes element) {
   const Holdings& held = held_by(actor);
   for (const bool experts : {false, true}) {
@@ -179,7 +179,7 @@ void Synchronisation::call_for_all(ActorId actor, Work work, Operation operation
     const Scope scope = scope_of(experts);
     const PatternId pattern = step_.patterns().sync(actor, scope, operation, collective, element * elements);
     Tag tag;
-    tag.work = work;
+    tag.activity = activity;
     tag.experts = experts;
     step_.call(actor, scope, pattern, tag);
   }
@@ -188,10 +188,10 @@ void Synchronisation::call_for_all(ActorId actor, Work work, Operation operation
 
 void Synchronisation::send_whole(ActorId actor) {
   const Bytes element = size_of(scenario_.precision.gradient);
-  call_for_all(actor, Work::gradient, gradient_operation(plan_.updater), *scenario_.collectives.gradients,
+  call_for_all(actor, Activity::gradient, gradient_operation(plan_.updater), *scenario_.collectives.gradients,
                element);
   if (plan_.server_per_node) {
-    call_for_all(actor, Work::gradient, Operation::all_reduce, *scenario_.collectives.servers, element);
+    call_for_all(actor, Activity::gradient, Operation::all_reduce, *scenario_.collectives.servers, element);
   }
 }
 
@@ -211,9 +211,9 @@ void Synchronisation::update(ActorId actor) {
   const Collective& parameters = *scenario_.collectives.parameters;
   const Bytes element = size_of(Precision::bf16);
   if (plan_.updater == Updater::owner && !plan_.shards_parameters)
-    call_for_all(actor, Work::parameter, Operation::all_gather, parameters, element);
+    call_for_all(actor, Activity::parameter, Operation::all_gather, parameters, element);
   if (plan_.updater == Updater::server)
-    call_for_all(actor, Work::parameter, Operation::broadcast, parameters, element);
+    call_for_all(actor, Activity::parameter, Operation::broadcast, parameters, element);
 }
 
 }  // namespace moesim

@@ -55,7 +55,7 @@ class Synchronisation {
   void send_complete(ActorId actor);
   void send_whole(ActorId actor);
   /// One operation on all gradients or parameters of the actor; its streams wait for it.
-  void call_for_all(ActorId actor, Work work, Operation operation, const Collective& collective,
+  void call_for_all(ActorId actor, Activity activity, Operation operation, const Collective& collective,
                     Bytes element);
   /// Copies of an expert have each seen part of its tokens: their gradients are summed inside the expert
   /// group. Each then updates its own copy, so parameters need no traffic of their own.
@@ -71,7 +71,7 @@ class Synchronisation {
   void optimize(ActorId actor);
   void stream(ActorId actor, std::string_view name, std::int64_t elements, double bytes);
   std::int64_t updated(ActorId actor, bool experts, std::int64_t elements) const;
-  Tag tag_of(Work work, bool experts, const Tag& pass) const;
+  Tag tag_of(Activity activity, bool experts, const Tag& pass) const;
 
   Step& step_;
   const Scenario& scenario_;

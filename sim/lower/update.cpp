@@ -39,7 +39,7 @@ void Synchronisation::sum_copies(ActorId actor) {
   const PatternId copies = step_.patterns().copies(actor);
   if (copies == nothing) return;
   Tag tag;
-  tag.work = Work::gradient;
+  tag.activity = Activity::gradient;
   tag.experts = true;
   step_.call(actor, Scope::expert, copies, tag);
   step_.join(actor);
@@ -52,7 +52,7 @@ void Synchronisation::sum_embeddings(ActorId actor) {
   const std::int64_t replicas = plan_.shards_gradients ? group_of(actor, false).group_size() : 1;
   const std::int64_t elements = (embedding_copy(scenario_) + replicas - 1) / replicas;
   Tag tag;
-  tag.work = Work::gradient;
+  tag.activity = Activity::gradient;
   step_.call(actor, Scope::embedding,
              step_.patterns().embedding(actor, size_of(scenario_.precision.gradient) * elements), tag);
   step_.join(actor);
@@ -61,7 +61,7 @@ void Synchronisation::sum_embeddings(ActorId actor) {
 void Synchronisation::stream(ActorId actor, std::string_view name, std::int64_t elements, double bytes) {
   if (elements == 0 || bytes == 0) return;
   Tag tag;
-  tag.work = Work::optimizer;
+  tag.activity = Activity::optimizer;
   tag.stage = static_cast<std::int16_t>(step_.communicators().actors()[actor].pipeline_rank);
   const Op op = make_streaming(OpKind::elementwise, name, OpPass::backward_weight, elements, 1, bytes);
   step_.compute(actor, time_of({op}, scenario_), tag);

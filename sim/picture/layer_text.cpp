@@ -20,12 +20,12 @@ std::string print_layers(const std::vector<std::int64_t>& layers) {
 }
 
 std::string title_of(const LayerPasses& of) {
-  if (of.end != Work::none) return std::string(work_names[static_cast<std::size_t>(of.end)]);
+  if (of.end != Activity::none) return std::string(activity_names[static_cast<std::size_t>(of.end)]);
   return fmt::format("{}: {}", print_layers(of.layers),
                      of.has_experts ? "attention and experts" : "attention and a dense feed-forward");
 }
 
-std::string_view name_of(Work work) { return work_names[static_cast<std::size_t>(work)]; }
+std::string_view name_of(Activity activity) { return activity_names[static_cast<std::size_t>(activity)]; }
 
 /// "attention, input gradient", "attention, blocks 1 to 3 of keys", "tensor reduce_scatter", "needs
 /// parameters".
@@ -34,21 +34,22 @@ std::string name_of(const Act& act) {
     case ActKind::needs:
       return "needs parameters";
     case ActKind::produces:
-      return fmt::format("produces gradients of {}", name_of(act.work));
+      return fmt::format("produces gradients of {}", name_of(act.activity));
     case ActKind::call:
-      if (!is_exchange(act.work))
-        return fmt::format("{} {}", name_of(act.work),
+      if (!is_exchange(act.activity))
+        return fmt::format("{} {}", name_of(act.activity),
                            operation_names[static_cast<std::size_t>(act.operation)]);
-      return std::string(name_of(act.work));
+      return std::string(name_of(act.activity));
     default:
       break;
   }
   const std::string_view of = act.pass == OpPass::forward          ? ""
                               : act.pass == OpPass::backward_input ? ", input gradient"
                                                                    : ", weight gradient";
-  if (act.blocks == 0) return fmt::format("{}{}", name_of(act.work), of);
-  if (act.blocks == 1) return fmt::format("{}{}, block {} of keys", name_of(act.work), of, act.first_block);
-  return fmt::format("{}{}, blocks {} to {} of keys", name_of(act.work), of, act.first_block,
+  if (act.blocks == 0) return fmt::format("{}{}", name_of(act.activity), of);
+  if (act.blocks == 1)
+    return fmt::format("{}{}, block {} of keys", name_of(act.activity), of, act.first_block);
+  return fmt::format("{}{}, blocks {} to {} of keys", name_of(act.activity), of, act.first_block,
                      act.first_block + act.blocks - 1);
 }
 

@@ -34,7 +34,7 @@ class ComputeSpans {
   /// All blocks of the tag's pass. What makes the weight gradients ends a backward.
   static Tag whole_pass(Tag tag) {
     tag.layer = -2;
-    tag.work = Work::none;
+    tag.activity = Activity::none;
     if (tag.pass == PassKind::backward) tag.pass = PassKind::backward_weight;
     return tag;
   }
@@ -42,7 +42,7 @@ class ComputeSpans {
  private:
   static std::uint64_t key(const Tag& tag) {
     const auto what =
-        static_cast<std::uint64_t>(tag.work) * pass_names.size() + static_cast<std::uint64_t>(tag.pass);
+        static_cast<std::uint64_t>(tag.activity) * pass_names.size() + static_cast<std::uint64_t>(tag.pass);
     return static_cast<std::uint64_t>(static_cast<std::uint32_t>(tag.microbatch)) << 32 |
            static_cast<std::uint64_t>(static_cast<std::uint16_t>(tag.layer)) << 16 |
            static_cast<std::uint64_t>(static_cast<std::uint8_t>(tag.chunk)) << 8 | what;
@@ -52,14 +52,14 @@ class ComputeSpans {
 };
 
 /// The tasks of the act with which a slot's block keeps or lets go.
-Tag tag_of(const Slot& slot, std::int64_t layer, Work block) {
+Tag tag_of(const Slot& slot, std::int64_t layer, Activity block) {
   const PassKind pass = slot.pass == Pass::forward          ? PassKind::forward
                         : slot.pass == Pass::backward_input ? PassKind::backward_input
                                                             : PassKind::backward_weight;
   return {.microbatch = slot.microbatch,
           .layer = static_cast<std::int16_t>(layer),
           .chunk = static_cast<std::int8_t>(slot.chunk),
-          .work = block,
+          .activity = block,
           .pass = pass};
 }
 
@@ -104,7 +104,7 @@ Counter in_flight(const std::vector<Slot>& slots, const Watched& rank) {
   double alive = 0;
   counter.set({}, {alive});
   for (const Slot& slot : slots) {
-    const Span span = rank.spans.of(ComputeSpans::whole_pass(tag_of(slot, -1, Work::none)));
+    const Span span = rank.spans.of(ComputeSpans::whole_pass(tag_of(slot, -1, Activity::none)));
     const Time before = end;
     if (span.is_known()) end = std::max(end, span.end);
     if (slot.pass == Pass::forward) counter.set(span.is_known() ? span.start : before, {++alive});

@@ -67,8 +67,10 @@ Value rows_of_steps(const Report& report) {
 
 Value rows_of_communication(const Report& report) {
   Value phases = empty_object();
-  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
-    if (report.phases[work].messages > 0) phases.set(work_names[work], row_of(report.phases[work]));
+  for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
+       ++activity) {
+    if (report.phases[activity].messages > 0)
+      phases.set(activity_names[activity], row_of(report.phases[activity]));
   }
   Value classes = empty_object();
   for (const LinkClassReport& row : report.link_classes)

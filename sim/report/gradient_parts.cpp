@@ -33,7 +33,7 @@ std::vector<RankGradients> gradients_of_ranks(const Scenario& scenario, const Ta
   const std::size_t positions = graph.actor_count / ranks;  // actors of one pipeline rank lie together
   for (TaskId task = 0; task < graph.size(); ++task) {
     const Tag& tag = graph.tags[task];
-    if (graph.kinds[task] != TaskKind::coflow || tag.work != Work::gradient) continue;
+    if (graph.kinds[task] != TaskKind::coflow || tag.activity != Activity::gradient) continue;
     const Pattern& pattern = graph.pattern_table[graph.patterns[task]];
     const std::span<const ActorId> members = graph.members_of(pattern);
     RankGradients& sum = sums[members.front() / positions];

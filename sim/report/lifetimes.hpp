@@ -19,7 +19,7 @@ struct ExpertPosition {
 struct HeldChange {
   std::size_t slot = 0;     ///< of the rank's order
   std::int64_t layer = -1;  ///< -1: an end of the model
-  Work block = Work::none;
+  Activity block = Activity::none;
   Bytes bytes;  ///< more, or fewer
 };
 

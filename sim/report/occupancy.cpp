@@ -10,20 +10,20 @@ namespace {
 struct Change {
   Time at;
   std::int32_t delta;
-  Work work;
+  Activity activity;
   std::uint8_t phase;  // phase_count: none
 };
 
 /// How many tasks of each kind run.
 struct Running {
-  std::array<std::int32_t, work_count> works{};
+  std::array<std::int32_t, activity_count> activities{};
   // By phase, compute before communication: what computes decides.
   std::array<std::array<std::int32_t, phase_count + 1>, 2> phases{};
 };
 
 /// The phase of a task: a backward whose weight gradient is held back counts its input gradient as backward.
 std::uint8_t phase_of(const Tag& tag) {
-  if (tag.microbatch < 0 || tag.work == Work::pipeline) return phase_count;
+  if (tag.microbatch < 0 || tag.activity == Activity::pipeline) return phase_count;
   if (tag.overlapped) return static_cast<std::uint8_t>(Phase::overlapped);
   switch (tag.pass) {
     case PassKind::none:
@@ -80,20 +80,21 @@ TasksOfActors group_tasks(const TaskGraph& graph) {
 
 /// Where a moment counts to, given how many tasks of each kind of work run.
 void count_moment(const Running& now, Time length, Occupancy& occupancy) {
-  const std::array<std::int32_t, work_count>& running = now.works;
+  const std::array<std::int32_t, activity_count>& running = now.activities;
   count_phase(now, length, occupancy);
   bool computes = false;
-  for (std::size_t work = 0; work < static_cast<std::size_t>(Work::optimizer); ++work)
-    computes |= running[work] > 0;
+  for (std::size_t activity = 0; activity < static_cast<std::size_t>(Activity::optimizer); ++activity)
+    computes |= running[activity] > 0;
   std::size_t exposed = 0;
-  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
-    if (running[work] == 0) continue;
-    occupancy.busy[work] += length;
-    if (exposed == 0) exposed = work;
+  for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
+       ++activity) {
+    if (running[activity] == 0) continue;
+    occupancy.busy[activity] += length;
+    if (exposed == 0) exposed = activity;
   }
   if (computes) {
     occupancy.compute += length;
-  } else if (running[static_cast<std::size_t>(Work::optimizer)] > 0) {
+  } else if (running[static_cast<std::size_t>(Activity::optimizer)] > 0) {
     occupancy.optimizer += length;
   } else if (exposed > 0) {
     occupancy.exposed[exposed] += length;
@@ -113,9 +114,9 @@ class Changes {
   }
 
   void add(Time start, Time end, const Tag& tag) {
-    const std::size_t stream = is_communication(tag.work) ? 2 : 0;
-    streams_[stream].push_back({start, 1, tag.work, phase_of(tag)});
-    streams_[stream + 1].push_back({end, -1, tag.work, phase_of(tag)});
+    const std::size_t stream = is_communication(tag.activity) ? 2 : 0;
+    streams_[stream].push_back({start, 1, tag.activity, phase_of(tag)});
+    streams_[stream + 1].push_back({end, -1, tag.activity, phase_of(tag)});
   }
 
   /// All of them, by time.
@@ -149,8 +150,8 @@ Occupancy sweep(const std::vector<Change>& changes, Time makespan) {
       count_moment(running, change.at - now, occupancy);
       now = change.at;
     }
-    running.works[static_cast<std::size_t>(change.work)] += change.delta;
-    running.phases[is_communication(change.work) ? 1 : 0][change.phase] += change.delta;
+    running.activities[static_cast<std::size_t>(change.activity)] += change.delta;
+    running.phases[is_communication(change.activity) ? 1 : 0][change.phase] += change.delta;
   }
   occupancy.idle += makespan - now;
   return occupancy;
@@ -171,7 +172,7 @@ std::vector<Occupancy> occupancy(const TaskGraph& graph, const Timeline& timelin
       const TaskId task = groups.tasks[i];
       const Tag& tag = graph.tags[task];
       changes.add(timeline.starts[task], timeline.ends[task], tag);
-      if (tag.microbatch < 0 || tag.work == Work::pipeline) continue;
+      if (tag.microbatch < 0 || tag.activity == Activity::pipeline) continue;
       first = std::min(first, timeline.starts[task]);
       last = std::max(last, timeline.ends[task]);
     }

@@ -21,9 +21,9 @@ inline constexpr std::array<std::string_view, phase_count> phase_names{"forward"
 struct Occupancy {
   std::int64_t devices = 1;  ///< that the actor stands for, or 1 where all stand for as many
   Time compute, optimizer, idle;
-  std::array<Time, work_count> busy;  ///< communication in flight, by Work, whatever else goes on
-  std::array<Time, work_count>
-      exposed;  ///< communication while no compute runs; the first in Work's order counts
+  std::array<Time, activity_count> busy;  ///< communication in flight, by Activity, whatever else goes on
+  std::array<Time, activity_count>
+      exposed;  ///< communication while no compute runs; the first in Activity's order counts
   std::array<Time, phase_count> phases;  ///< compute and exposed exchanges, by the pass that they belong to
   Time first_pass, last_pass;  ///< start of the first and end of the last task that belongs to a microbatch
 };

@@ -147,7 +147,7 @@ struct Report {
   std::vector<StageReport> stages;
   Breakdown breakdown;
   PassBreakdown passes;
-  std::array<PhaseReport, work_count> phases;  ///< by Work; only communication is filled in
+  std::array<PhaseReport, activity_count> phases;  ///< by Activity; only communication is filled in
   /// By HeldPart: its share of the phase "gradient". Parts that are sent together share the time by bytes.
   std::array<GradientPartReport, held_part_count> gradient_parts;
   std::vector<StepReport> steps;  ///< with experts

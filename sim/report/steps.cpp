@@ -57,19 +57,19 @@ class Sum {
   void add(const Tag& tag, double seconds) {
     const bool forward = tag.pass == PassKind::forward;
     Parts& parts = forward ? sum_.forward : sum_.backward;
-    switch (tag.work) {
-      case Work::attention:
-      case Work::feed_forward: {
+    switch (tag.activity) {
+      case Activity::attention:
+      case Activity::feed_forward: {
         const auto layer = shape_[static_cast<std::size_t>(tag.layer)];
         const std::size_t pass = forward ? 0 : tag.pass == PassKind::backward_weight ? 2 : 1;
-        const Parts& shares = splits_[layer][tag.work == Work::feed_forward][pass];
+        const Parts& shares = splits_[layer][tag.activity == Activity::feed_forward][pass];
         for (std::size_t part = 0; part < layer_part_count; ++part) parts[part] += seconds * shares[part];
         return;
       }
-      case Work::embedding:
+      case Activity::embedding:
         parts[static_cast<std::size_t>(LayerPart::attention)] += seconds;
         return;
-      case Work::head:
+      case Activity::head:
         (forward ? sum_.loss : sum_.loss_backward) += seconds;
         return;
       default:
@@ -100,15 +100,15 @@ class Rows {
  public:
   Rows(const Report& report, double devices) : report_(report), devices_(devices) {}
 
-  void add(std::string_view step, std::string_view part, double seconds, Work work = Work::none) {
+  void add(std::string_view step, std::string_view part, double seconds, Activity activity = Activity::none) {
     StepReport row{
         .step = std::string(step), .part = std::string(part), .compute = from_seconds(seconds / devices_)};
-    if (work != Work::none) {
-      const PhaseReport& phase = report_.phases[static_cast<std::size_t>(work)];
+    if (activity != Activity::none) {
+      const PhaseReport& phase = report_.phases[static_cast<std::size_t>(activity)];
       row.communication = phase.busy;
       row.exposed = phase.exposed;
       row.bytes = phase.bytes;
-      claimed_[static_cast<std::size_t>(work)] = true;
+      claimed_[static_cast<std::size_t>(activity)] = true;
     }
     rows_.push_back(std::move(row));
   }
@@ -116,7 +116,7 @@ class Rows {
   /// Gradients by the part of the model that they belong to, of what is exposed as much as of what is in
   /// flight.
   void add_gradients() {
-    const PhaseReport& phase = report_.phases[static_cast<std::size_t>(Work::gradient)];
+    const PhaseReport& phase = report_.phases[static_cast<std::size_t>(Activity::gradient)];
     for (std::size_t part = 0; part < held_part_count; ++part) {
       const GradientPartReport& gradients = report_.gradient_parts[part];
       if (gradients.bytes == 0) continue;
@@ -128,13 +128,14 @@ class Rows {
                        .exposed = from_seconds(to_seconds(gradients.busy) * exposed),
                        .bytes = gradients.bytes});
     }
-    claimed_[static_cast<std::size_t>(Work::gradient)] = true;
+    claimed_[static_cast<std::size_t>(Activity::gradient)] = true;
   }
 
   std::vector<StepReport> finish() && {
-    for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
-      if (claimed_[work] || report_.phases[work].messages == 0) continue;
-      add(work_names[work], "", 0, static_cast<Work>(work));
+    for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
+         ++activity) {
+      if (claimed_[activity] || report_.phases[activity].messages == 0) continue;
+      add(activity_names[activity], "", 0, static_cast<Activity>(activity));
     }
     return std::move(rows_);
   }
@@ -143,7 +144,7 @@ class Rows {
   const Report& report_;
   double devices_;
   std::vector<StepReport> rows_;
-  std::array<bool, work_count> claimed_{};
+  std::array<bool, activity_count> claimed_{};
 };
 
 }  // namespace
@@ -160,19 +161,19 @@ std::vector<StepReport> steps_of(const Scenario& scenario, const TaskGraph& grap
   Rows rows(report, devices);
   rows.add("attention", "", forward(LayerPart::attention));
   rows.add("router", "", forward(LayerPart::router));
-  rows.add("dispatch", "", forward(LayerPart::dispatch), Work::dispatch);
+  rows.add("dispatch", "", forward(LayerPart::dispatch), Activity::dispatch);
   rows.add("experts", "", forward(LayerPart::feed_forward));
-  rows.add("combine", "", forward(LayerPart::combine), Work::combine);
+  rows.add("combine", "", forward(LayerPart::combine), Activity::combine);
   rows.add("loss", "", sum.loss);
   rows.add("backward", "loss", sum.loss_backward);
-  rows.add("backward", "combine", backward(LayerPart::combine), Work::combine_backward);
+  rows.add("backward", "combine", backward(LayerPart::combine), Activity::combine_backward);
   rows.add("backward", "experts", backward(LayerPart::feed_forward));
-  rows.add("backward", "dispatch", backward(LayerPart::dispatch), Work::dispatch_backward);
+  rows.add("backward", "dispatch", backward(LayerPart::dispatch), Activity::dispatch_backward);
   rows.add("backward", "router", backward(LayerPart::router));
   rows.add("backward", "attention", backward(LayerPart::attention));
   rows.add_gradients();
   rows.add("gradients", "optimizer", sum.optimizer);
-  rows.add("gradients", "parameters", 0, Work::parameter);
+  rows.add("gradients", "parameters", 0, Activity::parameter);
   return std::move(rows).finish();
 }
 

@@ -25,10 +25,11 @@ Time mean(const std::vector<Occupancy>& actors, auto member) {
 }
 
 void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
-  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
-    report.phases[work].busy = mean(actors, [&](const Occupancy& o) { return o.busy[work]; });
-    report.phases[work].exposed = mean(actors, [&](const Occupancy& o) { return o.exposed[work]; });
-    report.breakdown.exposed_communication += report.phases[work].exposed;
+  for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
+       ++activity) {
+    report.phases[activity].busy = mean(actors, [&](const Occupancy& o) { return o.busy[activity]; });
+    report.phases[activity].exposed = mean(actors, [&](const Occupancy& o) { return o.exposed[activity]; });
+    report.breakdown.exposed_communication += report.phases[activity].exposed;
   }
   report.breakdown.compute = mean(actors, [](const Occupancy& o) { return o.compute; });
   report.breakdown.optimizer = mean(actors, [](const Occupancy& o) { return o.optimizer; });
@@ -108,7 +109,7 @@ std::vector<std::int64_t> count_patterns(const TaskGraph& graph, Report& report)
     if (graph.kinds[task] != TaskKind::coflow) continue;
     const Pattern& pattern = graph.pattern_table[graph.patterns[task]];
     ++runs[graph.patterns[task]];
-    PhaseReport& phase = report.phases[static_cast<std::size_t>(graph.tags[task].work)];
+    PhaseReport& phase = report.phases[static_cast<std::size_t>(graph.tags[task].activity)];
     phase.bytes = sum_of(phase.bytes, pattern.bytes_sent);
     phase.messages = sum_of(phase.messages, pattern.messages);
   }
@@ -191,13 +192,14 @@ void check_work(const Scenario& scenario, const Report& report) {
 }
 
 void add_critical_path(const TaskGraph& graph, const Timeline& timeline, Report& report) {
-  std::array<Time, work_count> shares{};
+  std::array<Time, activity_count> shares{};
   for (const CriticalStep& step : critical_path(graph, timeline)) {
-    shares[static_cast<std::size_t>(graph.tags[step.task].work)] += step.share;
+    shares[static_cast<std::size_t>(graph.tags[step.task].activity)] += step.share;
   }
-  for (std::size_t work = 0; work < work_count; ++work) {
-    if (shares[work].count > 0)
-      report.critical_path.push_back({std::string(work_names[work]), shares[work] / report.step_time});
+  for (std::size_t activity = 0; activity < activity_count; ++activity) {
+    if (shares[activity].count > 0)
+      report.critical_path.push_back(
+          {std::string(activity_names[activity]), shares[activity] / report.step_time});
   }
   std::stable_sort(report.critical_path.begin(), report.critical_path.end(),
                    [](const CriticalShare& a, const CriticalShare& b) { return a.share > b.share; });

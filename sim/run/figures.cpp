@@ -53,7 +53,7 @@ double causal_flops(const Scenario& scenario, const Simulation& run) { return fl
 double plain_flops(const Scenario& scenario, const Simulation& run) { return flops(scenario, run, false); }
 
 /// Seconds of one exchange of that phase, by itself or beside what the scenario runs beside it.
-double exchange_seconds(const Scenario& scenario, const Simulation& run, Work phase) {
+double exchange_seconds(const Scenario& scenario, const Simulation& run, Activity phase) {
   need_model(run.report);
   const auto layers = std::count_if(scenario.model.layers.begin(), scenario.model.layers.end(),
                                     [](const Layer& layer) { return layer.is_moe; });
@@ -64,15 +64,16 @@ double exchange_seconds(const Scenario& scenario, const Simulation& run, Work ph
   return to_seconds(run.report.phases[static_cast<std::size_t>(phase)].busy) / exchanges;
 }
 double dispatch_time(const Scenario& scenario, const Simulation& run) {
-  return exchange_seconds(scenario, run, Work::dispatch) * 1e6;
+  return exchange_seconds(scenario, run, Activity::dispatch) * 1e6;
 }
 double combine_time(const Scenario& scenario, const Simulation& run) {
-  return exchange_seconds(scenario, run, Work::combine) * 1e6;
+  return exchange_seconds(scenario, run, Activity::combine) * 1e6;
 }
 
 /// Bytes as DeepEP's tests count them: a token once for each node that it reaches, its own included; inside
 /// one node once for each rank.
-double logical_bandwidth(const Scenario& scenario, const Simulation& run, Work phase, Precision precision) {
+double logical_bandwidth(const Scenario& scenario, const Simulation& run, Activity phase,
+                         Precision precision) {
   const auto layer = std::find_if(scenario.model.layers.begin(), scenario.model.layers.end(),
                                   [](const Layer& one) { return one.is_moe; });
   const double seconds = exchange_seconds(scenario, run, phase);
@@ -87,10 +88,10 @@ double logical_bandwidth(const Scenario& scenario, const Simulation& run, Work p
   return bytes / seconds / 1e9;
 }
 double dispatch_bandwidth(const Scenario& scenario, const Simulation& run) {
-  return logical_bandwidth(scenario, run, Work::dispatch, scenario.precision.dispatch);
+  return logical_bandwidth(scenario, run, Activity::dispatch, scenario.precision.dispatch);
 }
 double combine_bandwidth(const Scenario& scenario, const Simulation& run) {
-  return logical_bandwidth(scenario, run, Work::combine, scenario.precision.combine);
+  return logical_bandwidth(scenario, run, Activity::combine, scenario.precision.combine);
 }
 
 /// Where slots of the first overlapped block begin, in microseconds after its first exchange: a layer of the
@@ -103,7 +104,7 @@ struct Slots {
 Slots slots_of_first_block(const Simulation& run) {
   const TaskGraph& graph = run.graph;
   const auto opens = [&](TaskId task) {
-    return graph.tags[task].overlapped && graph.tags[task].work == Work::combine_backward;
+    return graph.tags[task].overlapped && graph.tags[task].activity == Activity::combine_backward;
   };
   TaskId first = nothing;
   for (TaskId task = 0; task < graph.size(); ++task) {
@@ -117,7 +118,7 @@ Slots slots_of_first_block(const Simulation& run) {
     const Tag& block = graph.tags[first];
     if (tag.microbatch != block.microbatch || tag.stage != block.stage || tag.chunk != block.chunk) continue;
     if (opens(task)) slots.starts.push_back(run.timeline.starts[task] - run.timeline.starts[first]);
-    if (tag.work == Work::attention && tag.pass == PassKind::backward_input) {
+    if (tag.activity == Activity::attention && tag.pass == PassKind::backward_input) {
       slots.end = std::max(slots.end, run.timeline.ends[task] - run.timeline.starts[first]);
     }
   }

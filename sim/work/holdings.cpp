@@ -113,13 +113,13 @@ std::optional<std::array<std::int64_t, 2>> embedding_ranks(const Scenario& scena
   return std::array<std::int64_t, 2>{chain.front().rank, chain.back().rank};
 }
 
-Holdings block_holdings(const Scenario& scenario, Work block, std::int64_t layer) {
+Holdings block_holdings(const Scenario& scenario, Activity block, std::int64_t layer) {
   switch (block) {
-    case Work::attention:
+    case Activity::attention:
       return attention_holdings(scenario, layer);
-    case Work::feed_forward:
+    case Activity::feed_forward:
       return feed_forward_holdings(scenario, layer);
-    case Work::embedding:
+    case Activity::embedding:
       return embedding_holdings(scenario);
     default:
       return head_holdings(scenario);

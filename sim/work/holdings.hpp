@@ -51,7 +51,7 @@ std::int64_t embedding_copy(const Scenario& scenario);
 /// gradients.
 std::optional<std::array<std::int64_t, 2>> embedding_ranks(const Scenario& scenario);
 /// Of one of the blocks of a layer (attention, feed_forward), or of an end of the model (embedding, head).
-Holdings block_holdings(const Scenario& scenario, Work block, std::int64_t layer);
+Holdings block_holdings(const Scenario& scenario, Activity block, std::int64_t layer);
 /// Parameters that one device of a pipeline rank holds, over all its chunks.
 Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank);
 

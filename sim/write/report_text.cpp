@@ -88,12 +88,13 @@ std::string pipeline(const Report& report) {
 
 std::string communication(const Report& report) {
   std::string rows;
-  for (std::size_t work = static_cast<std::size_t>(Work::dispatch); work < work_count; ++work) {
-    const PhaseReport& phase = report.phases[work];
+  for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
+       ++activity) {
+    const PhaseReport& phase = report.phases[activity];
     if (phase.messages == 0) continue;
-    rows +=
-        fmt::format("  {:<18} {:>10} {:>14} {:>10} {:>10}\n", work_names[work], print(Bytes{phase.bytes}),
-                    grouped(static_cast<double>(phase.messages)), print(phase.busy), print(phase.exposed));
+    rows += fmt::format("  {:<18} {:>10} {:>14} {:>10} {:>10}\n", activity_names[activity],
+                        print(Bytes{phase.bytes}), grouped(static_cast<double>(phase.messages)),
+                        print(phase.busy), print(phase.exposed));
   }
   if (rows.empty()) return {};
   return fmt::format("\n{:<20} {:>10} {:>14} {:>10} {:>10}\n", "Communication", "bytes", "messages", "busy",

@@ -35,20 +35,20 @@ struct Slice {
   Time start, end;
 };
 
-Stream stream_of(Work work) {
-  switch (work) {
-    case Work::dispatch:
-    case Work::combine:
-    case Work::dispatch_backward:
-    case Work::combine_backward:
-    case Work::tensor:
-    case Work::context:
-    case Work::expert_tensor:
+Stream stream_of(Activity activity) {
+  switch (activity) {
+    case Activity::dispatch:
+    case Activity::combine:
+    case Activity::dispatch_backward:
+    case Activity::combine_backward:
+    case Activity::tensor:
+    case Activity::context:
+    case Activity::expert_tensor:
       return Stream::exchange;
-    case Work::pipeline:
+    case Activity::pipeline:
       return Stream::pipeline;
-    case Work::gradient:
-    case Work::parameter:
+    case Activity::gradient:
+    case Activity::parameter:
       return Stream::gradients;
     default:
       return Stream::compute;
@@ -65,7 +65,7 @@ std::vector<Slice> slices_of(const TaskGraph& graph, const Timeline& timeline) {
     };
     if (graph.kinds[task] == TaskKind::compute) add(graph.actors[task], Stream::compute);
     if (graph.kinds[task] != TaskKind::coflow) continue;
-    const Stream stream = std::max(stream_of(graph.tags[task].work), Stream::exchange);
+    const Stream stream = std::max(stream_of(graph.tags[task].activity), Stream::exchange);
     for (const ActorId actor : graph.members_of(graph.pattern_table[graph.patterns[task]]))
       add(actor, stream);
   }
@@ -100,14 +100,14 @@ class TraceWriter {
 
   void slice(const Slice& slice, std::uint32_t lane) {
     const Tag& tag = graph_.tags[slice.task];
-    const std::string_view work = work_names[static_cast<std::size_t>(tag.work)];
+    const std::string_view activity = activity_names[static_cast<std::size_t>(tag.activity)];
     next();
     write("{{\"ph\":\"X\",\"pid\":{},\"tid\":{},\"ts\":", slice.actor + 1, thread_of(slice.stream, lane));
     microseconds(slice.start);
     write(",\"dur\":");
     microseconds(slice.end - slice.start);
-    write(",\"cat\":\"{}\",\"name\":\"", work);
-    name(tag, work);
+    write(",\"cat\":\"{}\",\"name\":\"", activity);
+    name(tag, activity);
     write("\",\"args\":{{");
     arguments(slice.task);
     write("}}}}");
@@ -167,13 +167,13 @@ class TraceWriter {
   void microseconds(Time time) { write("{}.{:06}", time.count / 1'000'000, time.count % 1'000'000); }
 
   /// "F12 attention": short enough for a narrow slice; viewers colour by the name without its digits.
-  void name(const Tag& tag, std::string_view work) {
+  void name(const Tag& tag, std::string_view activity) {
     static constexpr std::array<std::string_view, pass_names.size()> letters{"", "F", "B", "W", "BW"};
-    if (tag.pass == PassKind::none) return write("{}", work);
+    if (tag.pass == PassKind::none) return write("{}", activity);
     write("{}", letters[static_cast<std::size_t>(tag.pass)]);
     if (tag.microbatch >= 0) write("{}", tag.microbatch);
-    if (tag.work != Work::whole_pass) {
-      write(" {}", work);
+    if (tag.activity != Activity::whole_pass) {
+      write(" {}", activity);
     } else if (tag.overlapped) {
       write(" with a backward");
     }

@@ -64,18 +64,18 @@ Communication communication_of(const Scenario& scenario) {
     const Tag& tag = graph.tags[task];
     const std::int64_t bytes = graph.pattern_table[graph.patterns[task]].bytes_sent;
     Sent& sent = tag.pass == PassKind::forward ? sum.forward : sum.backward;
-    switch (tag.work) {
-      case Work::tensor:
-      case Work::expert_tensor:
+    switch (tag.activity) {
+      case Activity::tensor:
+      case Activity::expert_tensor:
         (tag.layer < 0 ? sum.outside : sent.all_reduced) += bytes;
         break;
-      case Work::dispatch:
-      case Work::combine:
-      case Work::dispatch_backward:
-      case Work::combine_backward:
+      case Activity::dispatch:
+      case Activity::combine:
+      case Activity::dispatch_backward:
+      case Activity::combine_backward:
         sent.exchanged += bytes;
         break;
-      case Work::gradient:
+      case Activity::gradient:
         sum.gradients += bytes;
         break;
       default:

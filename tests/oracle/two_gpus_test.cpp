@@ -24,7 +24,9 @@ const Simulation& two_gpus() {
 constexpr double nvlink = 450e9 * 0.824;  // bytes a second, one way
 constexpr Time latency{3'330'000};        // NVLink end to end
 
-const PhaseReport& phase(Work work) { return two_gpus().report.phases[static_cast<std::size_t>(work)]; }
+const PhaseReport& phase(Activity activity) {
+  return two_gpus().report.phases[static_cast<std::size_t>(activity)];
+}
 
 Time time_of_ops(const std::vector<Op>& ops, const Scenario& scenario) {
   Time sum;
@@ -38,11 +40,12 @@ TEST_CASE("Two GPUs exchange 1,024 rows of 2,048 bytes in 8.99 us, eight times a
   // 1,024 tokens x 2 choices, half of them for the other GPU, 1024 x 2 bytes each.
   const double bytes = 1024.0 * 2048.0;
   const Time once = latency + from_seconds(bytes / nvlink);
-  for (const Work work : {Work::dispatch, Work::combine, Work::dispatch_backward, Work::combine_backward}) {
-    CHECK(phase(work).busy == once * 8);  // 4 microbatches x 2 layers
-    CHECK(phase(work).exposed == once * 8);
-    CHECK(phase(work).bytes == 2 * 8 * 1024 * 2048);
-    CHECK(phase(work).messages == 2 * 8);
+  for (const Activity activity :
+       {Activity::dispatch, Activity::combine, Activity::dispatch_backward, Activity::combine_backward}) {
+    CHECK(phase(activity).busy == once * 8);  // 4 microbatches x 2 layers
+    CHECK(phase(activity).exposed == once * 8);
+    CHECK(phase(activity).bytes == 2 * 8 * 1024 * 2048);
+    CHECK(phase(activity).messages == 2 * 8);
   }
 }
 
@@ -52,11 +55,11 @@ TEST_CASE("Two GPUs reduce, update and gather what both hold, and experts stay w
   const std::int64_t replicated = 2 * 8192 * 1024 + 2 * (4 * 1024 * 1024 + 4 * 1024 + 2 * 1024) + 1024;
   // A reduce-scatter among two sends half of the fp32 gradients over each link; an all-gather half of the
   // bf16 weights.
-  CHECK(phase(Work::gradient).bytes == replicated * 4);
-  CHECK(phase(Work::gradient).busy ==
+  CHECK(phase(Activity::gradient).bytes == replicated * 4);
+  CHECK(phase(Activity::gradient).busy ==
         latency + from_seconds(static_cast<double>(replicated) * 4 / 2 / nvlink));
-  CHECK(phase(Work::parameter).bytes == replicated * 2);
-  CHECK(phase(Work::parameter).busy ==
+  CHECK(phase(Activity::parameter).bytes == replicated * 2);
+  CHECK(phase(Activity::parameter).busy ==
         latency + from_seconds(static_cast<double>(replicated) * 2 / 2 / nvlink));
   // Experts: 2 of 3 x 1024 x 2048 on each GPU and layer.
   const std::int64_t experts = 2 * 2 * 3 * 1024 * 2048;
@@ -80,8 +83,8 @@ TEST_CASE("The step of two GPUs is four times all ops, then exchanges, gradients
   const Report& report = two_gpus().report;
   CHECK(report.breakdown.compute == 4 * once);
   CHECK(report.breakdown.bubble == Time{});
-  CHECK(report.step_time == 4 * once + 4 * phase(Work::dispatch).busy + phase(Work::gradient).busy +
-                                report.breakdown.optimizer + phase(Work::parameter).busy);
+  CHECK(report.step_time == 4 * once + 4 * phase(Activity::dispatch).busy + phase(Activity::gradient).busy +
+                                report.breakdown.optimizer + phase(Activity::parameter).busy);
   CHECK(report.tokens == 8192);
-  CHECK(report.makespan == 4 * once + 4 * phase(Work::dispatch).busy);
+  CHECK(report.makespan == 4 * once + 4 * phase(Activity::dispatch).busy);
 }

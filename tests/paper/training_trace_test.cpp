@@ -16,7 +16,7 @@ namespace {
 /// A stage of the trace: work and pass as our tags have them, and its measured start and length in
 /// microseconds.
 struct Measured {
-  Work work;
+  Activity activity;
   PassKind pass;
   double start, span;
 };
@@ -25,26 +25,26 @@ using Slot = std::array<Measured, 10>;
 constexpr PassKind F = PassKind::forward, B = PassKind::backward_input, W = PassKind::backward_weight;
 
 constexpr std::array<Slot, 2> trace{{
-    {{{Work::combine_backward, B, 0, 4424},
-      {Work::attention, F, 475, 4833},
-      {Work::feed_forward, B, 5312, 5746},
-      {Work::dispatch, F, 5310, 6087},
-      {Work::dispatch_backward, B, 11406, 7338},
-      {Work::feed_forward, W, 11060, 5333},
-      {Work::feed_forward, F, 16397, 4289},
-      {Work::attention, B, 20690, 9215},
-      {Work::attention, W, 29907, 2381},
-      {Work::combine, F, 20689, 7327}}},
-    {{{Work::combine_backward, B, 29908, 5227},
-      {Work::attention, F, 32291, 4393},
-      {Work::feed_forward, B, 36686, 5467},
-      {Work::dispatch, F, 36709, 5746},
-      {Work::dispatch_backward, B, 42465, 7912},
-      {Work::feed_forward, W, 42155, 5059},
-      {Work::feed_forward, F, 47217, 4420},
-      {Work::attention, B, 51640, 9563},
-      {Work::attention, W, 61205, 2390},
-      {Work::combine, F, 51640, 8262}}},
+    {{{Activity::combine_backward, B, 0, 4424},
+      {Activity::attention, F, 475, 4833},
+      {Activity::feed_forward, B, 5312, 5746},
+      {Activity::dispatch, F, 5310, 6087},
+      {Activity::dispatch_backward, B, 11406, 7338},
+      {Activity::feed_forward, W, 11060, 5333},
+      {Activity::feed_forward, F, 16397, 4289},
+      {Activity::attention, B, 20690, 9215},
+      {Activity::attention, W, 29907, 2381},
+      {Activity::combine, F, 20689, 7327}}},
+    {{{Activity::combine_backward, B, 29908, 5227},
+      {Activity::attention, F, 32291, 4393},
+      {Activity::feed_forward, B, 36686, 5467},
+      {Activity::dispatch, F, 36709, 5746},
+      {Activity::dispatch_backward, B, 42465, 7912},
+      {Activity::feed_forward, W, 42155, 5059},
+      {Activity::feed_forward, F, 47217, 4420},
+      {Activity::attention, B, 51640, 9563},
+      {Activity::attention, W, 61205, 2390},
+      {Activity::combine, F, 51640, 8262}}},
 }};
 constexpr double third_slot = 61206;
 
@@ -58,7 +58,7 @@ Tasks first_pair(const TaskGraph& graph) {
   for (TaskId task = 0; task < graph.size(); ++task) {
     const Tag& tag = graph.tags[task];
     if (tag.overlapped && tag.layer >= 0) {
-      tasks.try_emplace({static_cast<int>(tag.work), static_cast<int>(tag.pass), tag.layer}, task);
+      tasks.try_emplace({static_cast<int>(tag.activity), static_cast<int>(tag.pass), tag.layer}, task);
     }
   }
   return tasks;
@@ -68,7 +68,7 @@ Tasks first_pair(const TaskGraph& graph) {
 /// (1, 0).
 TaskId task_of(const Tasks& tasks, const Measured& stage, int slot) {
   const int layer = stage.pass == F ? 2 + slot : 1 - slot;
-  return tasks.at({static_cast<int>(stage.work), static_cast<int>(stage.pass), layer});
+  return tasks.at({static_cast<int>(stage.activity), static_cast<int>(stage.pass), layer});
 }
 
 /// Puts the measured lengths in the place of the model's: what is left is order and dependencies.
@@ -109,8 +109,8 @@ TEST_CASE(
   for (int slot = 0; slot < 2; ++slot) {
     for (const Measured& stage : trace[static_cast<std::size_t>(slot)]) {
       const double start = since_first(timeline, tasks, timeline.starts[task_of(tasks, stage, slot)]);
-      CAPTURE(slot, work_names[static_cast<std::size_t>(stage.work)], static_cast<int>(stage.pass), start,
-              stage.start);
+      CAPTURE(slot, activity_names[static_cast<std::size_t>(stage.activity)], static_cast<int>(stage.pass),
+              start, stage.start);
       CHECK(std::abs(start - stage.start) < 0.02 * 30'600);
     }
   }

@@ -36,9 +36,9 @@ Time end_of_passes(const Scenario& scenario) {
   const Timeline timeline = scenario.engine->run(graph);
   Time end;
   for (TaskId task = 0; task < graph.size(); ++task) {
-    const Work work = graph.tags[task].work;
-    const bool is_of_pass =
-        work != Work::none && work != Work::optimizer && work != Work::gradient && work != Work::parameter;
+    const Activity activity = graph.tags[task].activity;
+    const bool is_of_pass = activity != Activity::none && activity != Activity::optimizer &&
+                            activity != Activity::gradient && activity != Activity::parameter;
     if (is_of_pass) end = std::max(end, timeline.ends[task]);
   }
   return end;

@@ -48,11 +48,11 @@ void check_conserved(const TaskGraph& graph) {
 }
 
 /// Bytes of each phase, from the graph.
-std::map<Work, std::int64_t> bytes_of(const TaskGraph& graph) {
-  std::map<Work, std::int64_t> bytes;
+std::map<Activity, std::int64_t> bytes_of(const TaskGraph& graph) {
+  std::map<Activity, std::int64_t> bytes;
   for (TaskId task = 0; task < graph.size(); ++task) {
     if (graph.kinds[task] == TaskKind::coflow)
-      bytes[graph.tags[task].work] += graph.pattern_table[graph.patterns[task]].bytes_sent;
+      bytes[graph.tags[task].activity] += graph.pattern_table[graph.patterns[task]].bytes_sent;
   }
   return bytes;
 }
@@ -83,9 +83,10 @@ TEST_CASE("An exchange moves exactly the rows that leave their rank, there and b
     const Scenario scenario = scenario_of(setup);
     const TaskGraph graph = lower(scenario);
     check_conserved(graph);
-    const std::map<Work, std::int64_t> bytes = bytes_of(graph);
-    for (const Work work : {Work::dispatch, Work::combine, Work::dispatch_backward, Work::combine_backward}) {
-      CHECK(static_cast<double>(bytes.at(work)) == Approx(pairwise_bytes(setup)).epsilon(1e-6));
+    const std::map<Activity, std::int64_t> bytes = bytes_of(graph);
+    for (const Activity activity :
+         {Activity::dispatch, Activity::combine, Activity::dispatch_backward, Activity::combine_backward}) {
+      CHECK(static_cast<double>(bytes.at(activity)) == Approx(pairwise_bytes(setup)).epsilon(1e-6));
     }
     CHECK_NOTHROW(simulate(scenario));
   }
@@ -97,15 +98,15 @@ TEST_CASE("A full simulation moves the bytes of the folded one") {
         Setup{.devices = 24, .per_node = 12, .dispatch = "hierarchical"},  // groups on one node and on two
         Setup{.devices = 16, .expert = 8, .dispatch = "hierarchical"}}) {
     setup.resolution = "folded";
-    const std::map<Work, std::int64_t> folded = bytes_of(lower(scenario_of(setup)));
+    const std::map<Activity, std::int64_t> folded = bytes_of(lower(scenario_of(setup)));
     setup.resolution = "full";
     const TaskGraph graph = lower(scenario_of(setup));
     check_conserved(graph);
-    const std::map<Work, std::int64_t> full = bytes_of(graph);
+    const std::map<Activity, std::int64_t> full = bytes_of(graph);
     REQUIRE(full.size() == folded.size());
-    for (const auto& [work, bytes] : folded) {
-      INFO(work_names[static_cast<std::size_t>(work)]);
-      CHECK(static_cast<double>(full.at(work)) == Approx(static_cast<double>(bytes)).epsilon(1e-6));
+    for (const auto& [activity, bytes] : folded) {
+      INFO(activity_names[static_cast<std::size_t>(activity)]);
+      CHECK(static_cast<double>(full.at(activity)) == Approx(static_cast<double>(bytes)).epsilon(1e-6));
     }
   }
 }

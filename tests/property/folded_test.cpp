@@ -112,12 +112,12 @@ TEST_CASE("A folded run equals the full run to the picosecond") {
   CHECK(folded.breakdown.compute == full.breakdown.compute);
   CHECK(folded.breakdown.exposed_communication == full.breakdown.exposed_communication);
   CHECK(folded.breakdown.optimizer == full.breakdown.optimizer);
-  for (std::size_t work = 0; work < work_count; ++work) {
-    CAPTURE(work_names[work]);
-    CHECK(static_cast<double>(folded.phases[work].bytes) ==
-          Approx(static_cast<double>(full.phases[work].bytes)).epsilon(1e-6));
-    CHECK(folded.phases[work].messages == full.phases[work].messages);
-    CHECK(folded.phases[work].busy == full.phases[work].busy);
+  for (std::size_t activity = 0; activity < activity_count; ++activity) {
+    CAPTURE(activity_names[activity]);
+    CHECK(static_cast<double>(folded.phases[activity].bytes) ==
+          Approx(static_cast<double>(full.phases[activity].bytes)).epsilon(1e-6));
+    CHECK(folded.phases[activity].messages == full.phases[activity].messages);
+    CHECK(folded.phases[activity].busy == full.phases[activity].busy);
   }
   for (std::size_t i = 0; i < folded.link_classes.size(); ++i) {
     CHECK(folded.link_classes[i].max_utilization ==

@@ -116,10 +116,10 @@ TEST_CASE("Loads that turn out even take as long rank by rank as folded") {
       CHECK(moesim::number("engine.tasks", unfolded) > moesim::number("engine.tasks", even));
     CHECK(to_seconds(unfolded.step_time) == Approx(to_seconds(even.step_time)).epsilon(1e-9));
     CHECK(to_seconds(*unfolded.routing->imbalance_cost) == Approx(0).margin(1e-9));
-    for (std::size_t work = 0; work < work_count; ++work) {
-      CAPTURE(work_names[work]);
-      CHECK(static_cast<double>(unfolded.phases[work].bytes) ==
-            Approx(static_cast<double>(even.phases[work].bytes)).epsilon(1e-6));
+    for (std::size_t activity = 0; activity < activity_count; ++activity) {
+      CAPTURE(activity_names[activity]);
+      CHECK(static_cast<double>(unfolded.phases[activity].bytes) ==
+            Approx(static_cast<double>(even.phases[activity].bytes)).epsilon(1e-6));
     }
     CHECK(unfolded.memory_peak() == even.memory_peak());
   }
@@ -187,10 +187,10 @@ TEST_CASE("Expert groups with the same loads fold to one of them") {
     CHECK(one.step_time == all.step_time);
     CHECK(one.makespan == all.makespan);
     CHECK(one.breakdown.compute == all.breakdown.compute);
-    for (std::size_t work = 0; work < work_count; ++work) {
-      CAPTURE(work_names[work]);
-      CHECK(static_cast<double>(one.phases[work].bytes) ==
-            Approx(static_cast<double>(all.phases[work].bytes)).epsilon(1e-6));
+    for (std::size_t activity = 0; activity < activity_count; ++activity) {
+      CAPTURE(activity_names[activity]);
+      CHECK(static_cast<double>(one.phases[activity].bytes) ==
+            Approx(static_cast<double>(all.phases[activity].bytes)).epsilon(1e-6));
     }
     CHECK(one.routing->rank_load_max_over_mean == all.routing->rank_load_max_over_mean);
     CHECK(one.memory_peak() == all.memory_peak());
@@ -229,7 +229,7 @@ TEST_CASE("Padded buffers go and are computed whole: all ranks are alike, what i
     CHECK((1 - report.routing->padded_row_fraction) * factor == Approx(kept));
     CHECK(report.step_time == simulate(scenario_of(setup, routing, full)).report.step_time);
     // A buffer is full of rows that nobody can send once for several experts.
-    const auto dispatch = report.phases[static_cast<std::size_t>(Work::dispatch)].bytes;
+    const auto dispatch = report.phases[static_cast<std::size_t>(Activity::dispatch)].bytes;
     const std::int64_t rows = 16 / 2 * moe_layers * scenario.microbatches() * experts * capacity;
     CHECK(dispatch >= rows * 7 / 8 * hidden * 2);
   }
@@ -248,15 +248,16 @@ TEST_CASE("Every routed row is computed once and every byte sent arrives, there 
       CHECK(rows == choices);
     }
     if (setup.dispatch != "pairwise" || setup.expert == 1) continue;
-    std::map<Work, std::int64_t> bytes;
+    std::map<Activity, std::int64_t> bytes;
     for (TaskId task = 0; task < graph.size(); ++task) {
       if (graph.kinds[task] != TaskKind::coflow) continue;
       const Pattern& pattern = graph.pattern_table[graph.patterns[task]];
       CHECK(pattern.bytes_sent == pattern.bytes_received);
-      bytes[graph.tags[task].work] += pattern.bytes_sent;
+      bytes[graph.tags[task].activity] += pattern.bytes_sent;
     }
-    for (const Work work : {Work::dispatch, Work::combine, Work::dispatch_backward, Work::combine_backward})
-      CHECK(bytes[work] == bytes_between_ranks(scenario));
+    for (const Activity activity :
+         {Activity::dispatch, Activity::combine, Activity::dispatch_backward, Activity::combine_backward})
+      CHECK(bytes[activity] == bytes_between_ranks(scenario));
   }
 }
 
@@ -266,7 +267,7 @@ TEST_CASE("Each rank computes its own rows: the tasks of a layer take what its w
   std::size_t seen = 0;
   for (TaskId task = 0; task < graph.size(); ++task) {
     const Tag& tag = graph.tags[task];
-    if (tag.work != Work::feed_forward || tag.pass != PassKind::forward) continue;
+    if (tag.activity != Activity::feed_forward || tag.pass != PassKind::forward) continue;
     if (!scenario.model.layers[static_cast<std::size_t>(tag.layer)].is_moe) continue;
     const std::uint32_t number = scenario.loads->number_of(tag.layer, tag.microbatch, 0);
     const ExpertWork& work = scenario.loads->work(number, graph.actors[task]);
@@ -310,7 +311,7 @@ TEST_CASE("Copies of experts go with every way of synchronising gradients") {
     const auto gradients = [&](int copies) {
       const std::string routing = zipf(1.0, fmt::format(fmt::runtime(placed), copies));
       const Report report = simulate(scenario_of(setup, routing, sync)).report;
-      return report.phases[static_cast<std::size_t>(Work::gradient)].bytes;
+      return report.phases[static_cast<std::size_t>(Activity::gradient)].bytes;
     };
     CHECK(gradients(8) > gradients(0));
   }
@@ -322,7 +323,7 @@ TEST_CASE("A hot expert with copies costs less than without, gradients of the co
       simulate(scenario_of({}, zipf(1.5, R"(, "placement": "balanced", "redundant": 8)"))).report;
   CHECK(copied.step_time < alone.step_time);
   CHECK(*copied.routing->imbalance_cost < *alone.routing->imbalance_cost);
-  const auto gradient = static_cast<std::size_t>(Work::gradient);
+  const auto gradient = static_cast<std::size_t>(Activity::gradient);
   CHECK(copied.phases[gradient].bytes > alone.phases[gradient].bytes);
   CHECK(copied.memory.front().parameters > alone.memory.front().parameters);
 }

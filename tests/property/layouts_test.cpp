@@ -106,23 +106,23 @@ void check_equal(const Report& folded, const Report& full) {
   // The engine's arithmetic is floating point: with more tasks a time may round the other way.
   CHECK(std::abs(folded.step_time.count - full.step_time.count) <= 1);
   CHECK(folded.breakdown.compute == full.breakdown.compute);
-  for (std::size_t work = 0; work < work_count; ++work) {
-    INFO(work_names[work]);
-    CHECK(static_cast<double>(folded.phases[work].bytes) ==
-          Approx(static_cast<double>(full.phases[work].bytes)).epsilon(1e-6));
-    CHECK(folded.phases[work].messages == full.phases[work].messages);
-    if (work == static_cast<std::size_t>(Work::pipeline)) continue;
-    CHECK(folded.phases[work].busy == full.phases[work].busy);
+  for (std::size_t activity = 0; activity < activity_count; ++activity) {
+    INFO(activity_names[activity]);
+    CHECK(static_cast<double>(folded.phases[activity].bytes) ==
+          Approx(static_cast<double>(full.phases[activity].bytes)).epsilon(1e-6));
+    CHECK(folded.phases[activity].messages == full.phases[activity].messages);
+    if (activity == static_cast<std::size_t>(Activity::pipeline)) continue;
+    CHECK(folded.phases[activity].busy == full.phases[activity].busy);
   }
   // The way from stage to stage is shorter for some positions: folded takes the longest for all.
-  const PhaseReport& sends = folded.phases[static_cast<std::size_t>(Work::pipeline)];
-  CHECK(sends.busy >= full.phases[static_cast<std::size_t>(Work::pipeline)].busy);
+  const PhaseReport& sends = folded.phases[static_cast<std::size_t>(Activity::pipeline)];
+  CHECK(sends.busy >= full.phases[static_cast<std::size_t>(Activity::pipeline)].busy);
   CHECK(to_seconds(folded.breakdown.exposed_communication) ==
         Approx(to_seconds(full.breakdown.exposed_communication)).epsilon(0.01));
 }
 
-std::int64_t bytes_of(const Report& report, Work work) {
-  return report.phases[static_cast<std::size_t>(work)].bytes;
+std::int64_t bytes_of(const Report& report, Activity activity) {
+  return report.phases[static_cast<std::size_t>(activity)].bytes;
 }
 
 }  // namespace
@@ -183,10 +183,10 @@ TEST_CASE("Context parallelism divides activations, and sends keys and values ar
     // 4 layers, 4 microbatches of each group; 2 x 4 heads x 64 in bf16 for each of 256 tokens, to n - 1
     // ranks; once forward, and twice backward: again, and their gradients.
     const std::int64_t forward = 4 * 4 * (8 / n) * (n - 1) * 256 * (2 * 4 * 64) * 2;
-    CHECK(bytes_of(ring, Work::context) == 3 * forward);
-    CHECK(bytes_of(gather, Work::context) == 3 * forward);
-    CHECK(ring.phases[static_cast<std::size_t>(Work::context)].exposed <
-          gather.phases[static_cast<std::size_t>(Work::context)].exposed);
+    CHECK(bytes_of(ring, Activity::context) == 3 * forward);
+    CHECK(bytes_of(gather, Activity::context) == 3 * forward);
+    CHECK(ring.phases[static_cast<std::size_t>(Activity::context)].exposed <
+          gather.phases[static_cast<std::size_t>(Activity::context)].exposed);
   }
 }
 
@@ -200,7 +200,7 @@ TEST_CASE("Keys and values of latent attention travel for every head") {
   // 61 layers and one that predicts; 128 heads with keys of 192 and values of 128, of 4,096 tokens a
   // sequence.
   const std::int64_t layers = static_cast<std::int64_t>(scenario.model.layers.size());
-  CHECK(bytes_of(report, Work::context) == 3 * layers * 1920 * 4096 * 128 * (192 + 128) * 2);
+  CHECK(bytes_of(report, Activity::context) == 3 * layers * 1920 * 4096 * 128 * (192 + 128) * 2);
 }
 
 TEST_CASE("Blocks of a ring overlap: the step takes the longer of attention and sends, not their sum") {
@@ -250,10 +250,10 @@ TEST_CASE(
   c.sequence_parallel = false;
   const Report whole = simulate(scenario_of(c)).report;
   // Of five gathers and scatters forward and backward, each half an all-reduce, one is for weight gradients.
-  CHECK(5 * bytes_of(whole, Work::tensor) == 4 * bytes_of(divided, Work::tensor));
-  CHECK(bytes_of(whole, Work::expert_tensor) == bytes_of(divided, Work::expert_tensor));
+  CHECK(5 * bytes_of(whole, Activity::tensor) == 4 * bytes_of(divided, Activity::tensor));
+  CHECK(bytes_of(whole, Activity::expert_tensor) == bytes_of(divided, Activity::expert_tensor));
   // Every rank of a tensor group sends the same tokens to its part of the experts.
-  CHECK(bytes_of(whole, Work::dispatch) == 4 * bytes_of(divided, Work::dispatch));
+  CHECK(bytes_of(whole, Activity::dispatch) == 4 * bytes_of(divided, Activity::dispatch));
   CHECK(whole.memory[0].activations > divided.memory[0].activations);
   CHECK(whole.memory[0].parameters == divided.memory[0].parameters);
 }
@@ -268,15 +268,15 @@ TEST_CASE("Experts shared by a tensor group gather rows and scatter results arou
         size_of(Precision::bf16).count * model_parameters(scenario_of(c).model).experts / 4);
   // 2 MoE layers, 4 microbatches, 8 ranks: 256 tokens x 2 rows of 512 in bf16 from each to one other;
   // gathered and scattered, forward and backward.
-  CHECK(bytes_of(shared, Work::expert_tensor) == 4 * 2 * 4 * 8 * 256 * 2 * 512 * 2);
-  CHECK(bytes_of(shared, Work::dispatch) == bytes_of(whole, Work::dispatch));
+  CHECK(bytes_of(shared, Activity::expert_tensor) == 4 * 2 * 4 * 8 * 256 * 2 * 512 * 2);
+  CHECK(bytes_of(shared, Activity::dispatch) == bytes_of(whole, Activity::dispatch));
 }
 
 TEST_CASE("A recomputed attention core exchanges keys and values again") {
   const auto sent = [](const char* recompute) {
     return bytes_of(
         simulate(scenario_of({.per_node = 8, .context = 4, .data = 2, .recompute = recompute})).report,
-        Work::context);
+        Activity::context);
   };
   // Forward once, backward twice; again once more.
   CHECK(3 * sent("attention") == 4 * sent("none"));

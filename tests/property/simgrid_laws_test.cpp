@@ -147,7 +147,7 @@ TEST_CASE("SimGrid runs any number of times in a process, with the same fingerpr
 TEST_CASE("Errors of a run on SimGrid come back from its process") {
   if (!testing::has_engine("simgrid")) return;
   GraphBuilder builder(1);
-  for (int i = 0; i < 3; ++i) builder.add_compute(0, 1_ps, 1, {.work = Work::attention});
+  for (int i = 0; i < 3; ++i) builder.add_compute(0, 1_ps, 1, {.activity = Activity::attention});
   builder.add_edge(1, 2);
   TaskGraph graph = std::move(builder).finish({});
   ++graph.predecessor_counts[1];

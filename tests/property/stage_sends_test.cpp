@@ -72,8 +72,8 @@ std::int64_t crossings(const Order& order) {
   return count;
 }
 
-std::int64_t bytes_of(const Report& report, Work work) {
-  return report.phases[static_cast<std::size_t>(work)].bytes;
+std::int64_t bytes_of(const Report& report, Activity activity) {
+  return report.phases[static_cast<std::size_t>(activity)].bytes;
 }
 
 }  // namespace
@@ -90,13 +90,13 @@ TEST_CASE("Bytes between two pipeline ranks are the activation, or once for each
     const Report scattered = simulate(scenario).report;
     const Report whole = simulate(scenario_of(c, false, "whole")).report;
     const Report parts = simulate(scenario_of(c, true, "whole")).report;
-    CHECK(bytes_of(scattered, Work::pipeline) == once);
-    CHECK(bytes_of(whole, Work::pipeline) == once * c.tensor);
-    CHECK(bytes_of(parts, Work::pipeline) == once);
+    CHECK(bytes_of(scattered, Activity::pipeline) == once);
+    CHECK(bytes_of(whole, Activity::pipeline) == once * c.tensor);
+    CHECK(bytes_of(parts, Activity::pipeline) == once);
     // Each rank of a group gets the parts of all others.
-    CHECK(bytes_of(scattered, Work::tensor) - bytes_of(whole, Work::tensor) == once * (c.tensor - 1));
-    CHECK(bytes_of(simulate(scenario_of(c, true, "scattered")).report, Work::tensor) ==
-          bytes_of(parts, Work::tensor));
+    CHECK(bytes_of(scattered, Activity::tensor) - bytes_of(whole, Activity::tensor) == once * (c.tensor - 1));
+    CHECK(bytes_of(simulate(scenario_of(c, true, "scattered")).report, Activity::tensor) ==
+          bytes_of(parts, Activity::tensor));
     const std::int64_t held = activation / c.context;
     CHECK(whole.memory[0].buffers.count - scattered.memory[0].buffers.count ==
           4 * (held - held / c.tensor) - 2 * held);
@@ -112,8 +112,8 @@ TEST_CASE("Folded equals full where stages send parts and gather them") {
     const Report folded = simulate(scenario_of(c, false, "scattered")).report;
     const Report full = simulate(scenario_of(c, false, "scattered", "full")).report;
     CHECK(std::abs(folded.step_time.count - full.step_time.count) <= 1);
-    CHECK(bytes_of(folded, Work::pipeline) == bytes_of(full, Work::pipeline));
-    CHECK(bytes_of(folded, Work::tensor) == bytes_of(full, Work::tensor));
+    CHECK(bytes_of(folded, Activity::pipeline) == bytes_of(full, Activity::pipeline));
+    CHECK(bytes_of(folded, Activity::tensor) == bytes_of(full, Activity::tensor));
   }
 }
 

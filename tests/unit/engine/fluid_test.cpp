@@ -222,7 +222,7 @@ TEST_CASE("Only the connected part that changes is solved again") {
 TEST_CASE("A graph with a cycle that reached an engine ends with the names of those that wait") {
   TaskGraph graph = [] {
     GraphBuilder builder(1);
-    for (int i = 0; i < 3; ++i) builder.add_compute(0, 1_ps, 1, {.work = Work::attention});
+    for (int i = 0; i < 3; ++i) builder.add_compute(0, 1_ps, 1, {.activity = Activity::attention});
     builder.add_edge(1, 2);
     return std::move(builder).finish({});
   }();

@@ -66,8 +66,9 @@ TEST_CASE("Edges backwards are fine as long as there is no cycle") {
 TEST_CASE("Tasks that wait for each other are named, and no others") {
   GraphBuilder builder(1);
   builder.add_barrier();
-  builder.add_compute(0, 1_ps, 1, {.microbatch = 7, .stage = 3, .work = Work::attention});
-  builder.add_compute(0, 1_ps, 1, {.stage = 4, .work = Work::feed_forward, .pass = PassKind::forward});
+  builder.add_compute(0, 1_ps, 1, {.microbatch = 7, .stage = 3, .activity = Activity::attention});
+  builder.add_compute(0, 1_ps, 1,
+                      {.stage = 4, .activity = Activity::feed_forward, .pass = PassKind::forward});
   builder.add_barrier();
   builder.add_barrier();
   builder.add_edge(0, 1);
@@ -175,8 +176,8 @@ TEST_CASE("The critical path goes back from the last end, and its shares add up 
 
 TEST_CASE("A timeline that cannot be is refused with the task's name") {
   GraphBuilder builder(1);
-  const TaskId a = builder.add_compute(0, 10_ps, 1, {.work = Work::head});
-  const TaskId b = builder.add_compute(0, 10_ps, 1, {.work = Work::optimizer});
+  const TaskId a = builder.add_compute(0, 10_ps, 1, {.activity = Activity::head});
+  const TaskId b = builder.add_compute(0, 10_ps, 1, {.activity = Activity::optimizer});
   builder.add_edge(a, b);
   const TaskGraph graph = std::move(builder).finish({});
   const Timeline good = testing::run("ideal", graph);

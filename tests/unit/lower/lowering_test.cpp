@@ -17,15 +17,15 @@ Scenario mixtral(const std::vector<std::string>& sets) {
   return load_scenario(MOESIM_SOURCE "/scenarios/mixtral-8x7b-h100.json", overrides);
 }
 
-std::int64_t bytes_of(const Report& report, Work work) {
-  return report.phases[static_cast<std::size_t>(work)].bytes;
+std::int64_t bytes_of(const Report& report, Activity activity) {
+  return report.phases[static_cast<std::size_t>(activity)].bytes;
 }
 
 /// What layers send, without embedding and head.
-std::int64_t layer_bytes(const TaskGraph& graph, Work work) {
+std::int64_t layer_bytes(const TaskGraph& graph, Activity activity) {
   std::int64_t sum = 0;
   for (TaskId task = 0; task < graph.size(); ++task) {
-    if (graph.tags[task].work != work || graph.tags[task].layer < 0) continue;
+    if (graph.tags[task].activity != activity || graph.tags[task].layer < 0) continue;
     sum += graph.pattern_table[graph.patterns[task]].bytes_sent;
   }
   return sum;
@@ -40,7 +40,7 @@ TEST_CASE("A send is tagged with what it carries, whoever was lowered first") {
     std::size_t backward = 0;
     for (TaskId task = 0; task < graph.size(); ++task) {
       const Tag& tag = graph.tags[task];
-      if (tag.work != Work::pipeline) continue;
+      if (tag.activity != Activity::pipeline) continue;
       CHECK(!tag.overlapped);
       (tag.pass == PassKind::forward ? forward : backward) += 1;
       CHECK((tag.pass == PassKind::forward || tag.pass == PassKind::backward_input));
@@ -53,7 +53,7 @@ TEST_CASE("A send is tagged with what it carries, whoever was lowered first") {
 TEST_CASE("Gradients and parameters that ranks share carry no rank's number") {
   const TaskGraph graph = lower(mixtral({"schedule.kind=dualpipe"}));
   for (const Tag& tag : graph.tags) {
-    if (tag.work == Work::gradient || tag.work == Work::parameter) CHECK(tag.stage == -1);
+    if (tag.activity == Activity::gradient || tag.activity == Activity::parameter) CHECK(tag.stage == -1);
   }
 }
 
@@ -62,12 +62,12 @@ TEST_CASE("Full recomputation sends once more what a forward sends, over tensor 
   const TaskGraph twice = lower(mixtral({"parallelism.tensor=2", "recompute=full"}));
   const Report kept = simulate(mixtral({"parallelism.tensor=2", "recompute=none"})).report;
   const Report again = simulate(mixtral({"parallelism.tensor=2", "recompute=full"})).report;
-  CHECK(bytes_of(again, Work::dispatch) == 2 * bytes_of(kept, Work::dispatch));
-  CHECK(bytes_of(again, Work::combine) == 2 * bytes_of(kept, Work::combine));
+  CHECK(bytes_of(again, Activity::dispatch) == 2 * bytes_of(kept, Activity::dispatch));
+  CHECK(bytes_of(again, Activity::combine) == 2 * bytes_of(kept, Activity::combine));
   // Layers gather and scatter forward and backward, and gather once more for weight gradients; recomputation
   // does what forward did. Embedding and head do not recompute.
-  CHECK(5 * layer_bytes(twice, Work::tensor) == 7 * layer_bytes(once, Work::tensor));
-  CHECK(bytes_of(again, Work::pipeline) == bytes_of(kept, Work::pipeline));
+  CHECK(5 * layer_bytes(twice, Activity::tensor) == 7 * layer_bytes(once, Activity::tensor));
+  CHECK(bytes_of(again, Activity::pipeline) == bytes_of(kept, Activity::pipeline));
 }
 
 TEST_CASE("What backward overlaps with tensor parallelism changes when bytes are sent, not which") {
@@ -81,7 +81,7 @@ TEST_CASE("What backward overlaps with tensor parallelism changes when bytes are
       };
       const Report overlapped = simulate(with("overlapped")).report;
       const Report in_turn = simulate(with("in_turn")).report;
-      const auto tensor = static_cast<std::size_t>(Work::tensor);
+      const auto tensor = static_cast<std::size_t>(Activity::tensor);
       CHECK(overlapped.phases[tensor].bytes == in_turn.phases[tensor].bytes);
       if (kind == "1f1b") {
         CHECK(overlapped.step_time < in_turn.step_time);

@@ -13,10 +13,12 @@ using namespace moesim::testing;
 
 namespace {
 
-std::int64_t bytes_of(const Report& report, Work work) {
-  return report.phases[static_cast<std::size_t>(work)].bytes;
+std::int64_t bytes_of(const Report& report, Activity activity) {
+  return report.phases[static_cast<std::size_t>(activity)].bytes;
 }
-Time busy_of(const Report& report, Work work) { return report.phases[static_cast<std::size_t>(work)].busy; }
+Time busy_of(const Report& report, Activity activity) {
+  return report.phases[static_cast<std::size_t>(activity)].busy;
+}
 
 /// Bytes that all groups together send when each rank of N sends (N-1)/N of what it holds once.
 std::int64_t once(const Scenario& scenario, Precision precision) {
@@ -48,29 +50,29 @@ TEST_CASE("Each way of synchronisation sends the bytes of its formula") {
   REQUIRE(microbatches == 4 * pipeline);
 
   const Report all_reduce = run("all_reduce", R"(, "bucket": "100 MB")");
-  CHECK(bytes_of(all_reduce, Work::gradient) == 2 * gradients);
-  CHECK(bytes_of(all_reduce, Work::parameter) == 0);
+  CHECK(bytes_of(all_reduce, Activity::gradient) == 2 * gradients);
+  CHECK(bytes_of(all_reduce, Activity::parameter) == 0);
 
   const Report zero1 = run("zero1", R"(, "bucket": "100 MB")");
-  CHECK(bytes_of(zero1, Work::gradient) == gradients);
-  CHECK(bytes_of(zero1, Work::parameter) == parameters);
+  CHECK(bytes_of(zero1, Activity::gradient) == gradients);
+  CHECK(bytes_of(zero1, Activity::parameter) == parameters);
 
   const Report zero2 = run("zero2", R"(, "bucket": "100 MB")");
-  CHECK(bytes_of(zero2, Work::gradient) == microbatches * gradients);
-  CHECK(bytes_of(zero2, Work::parameter) == parameters);
+  CHECK(bytes_of(zero2, Activity::gradient) == microbatches * gradients);
+  CHECK(bytes_of(zero2, Activity::parameter) == parameters);
 
   for (const std::string kind : {"zero3", "fsdp"}) {
     const Report zero3 = run(kind);
-    CHECK(bytes_of(zero3, Work::gradient) == microbatches * gradients);
-    CHECK(bytes_of(zero3, Work::parameter) == 2 * microbatches * parameters);
+    CHECK(bytes_of(zero3, Activity::gradient) == microbatches * gradients);
+    CHECK(bytes_of(zero3, Activity::parameter) == 2 * microbatches * parameters);
     const Report kept = run(kind, R"(, "reshard_after_forward": false)");
-    CHECK(bytes_of(kept, Work::gradient) == microbatches * gradients);
-    CHECK(bytes_of(kept, Work::parameter) == parameters);
+    CHECK(bytes_of(kept, Activity::gradient) == microbatches * gradients);
+    CHECK(bytes_of(kept, Activity::parameter) == parameters);
   }
 
   const Report server = run("parameter_server");
-  CHECK(bytes_of(server, Work::gradient) == gradients);
-  CHECK(bytes_of(server, Work::parameter) == parameters);
+  CHECK(bytes_of(server, Activity::gradient) == gradients);
+  CHECK(bytes_of(server, Activity::parameter) == parameters);
 }
 
 TEST_CASE("With a server on each node, ranks send to theirs and servers sum among each other") {
@@ -82,8 +84,8 @@ TEST_CASE("With a server on each node, ranks send to theirs and servers sum amon
   // 16 ranks on 2 nodes hold what is replicated; each expert is on 4 ranks, 2 a node, in 4 groups.
   const std::int64_t to_servers = 14 * held.replicated() + 4 * 2 * held.experts();
   const std::int64_t among_servers = 2 * held.replicated() + 4 * 2 * held.experts();
-  CHECK(bytes_of(report, Work::gradient) == 4 * (to_servers + among_servers));
-  CHECK(bytes_of(report, Work::parameter) == 2 * to_servers);
+  CHECK(bytes_of(report, Activity::gradient) == 4 * (to_servers + among_servers));
+  CHECK(bytes_of(report, Activity::parameter) == 2 * to_servers);
 }
 
 TEST_CASE("A parameter server's own link limits it") {
@@ -99,16 +101,17 @@ TEST_CASE("A parameter server's own link limits it") {
   // Eight ranks of the other node send all that they hold through the server's NIC. On their way out
   // parameters for another rail leave the server over NVLink, as do those for its own node.
   const auto held = static_cast<double>(holdings(scenario, 0).total());
-  CHECK(to_seconds(busy_of(server, Work::gradient)) == Approx(8 * 4 * held / nic.count).epsilon(1e-3));
-  CHECK(to_seconds(busy_of(server, Work::parameter)) == Approx(14 * 2 * held / nvlink.count).epsilon(1e-3));
+  CHECK(to_seconds(busy_of(server, Activity::gradient)) == Approx(8 * 4 * held / nic.count).epsilon(1e-3));
+  CHECK(to_seconds(busy_of(server, Activity::parameter)) ==
+        Approx(14 * 2 * held / nvlink.count).epsilon(1e-3));
   // All the while that link is busy and the others of its class are not.
   for (const LinkClassReport& row : server.link_classes) {
     if (row.link_class != LinkClass::infiniband) continue;
-    const double in_flight = to_seconds(busy_of(server, Work::gradient)) / to_seconds(server.step_time);
+    const double in_flight = to_seconds(busy_of(server, Activity::gradient)) / to_seconds(server.step_time);
     CHECK(row.max_utilization == Approx(in_flight).epsilon(1e-3));
     CHECK(row.mean_utilization < row.max_utilization / 8);
   }
-  CHECK(busy_of(server, Work::gradient) > 4 * busy_of(ring, Work::gradient));
+  CHECK(busy_of(server, Activity::gradient) > 4 * busy_of(ring, Activity::gradient));
 }
 
 TEST_CASE("Gradients are told apart by the part of the model that they belong to") {
@@ -123,8 +126,8 @@ TEST_CASE("Gradients are told apart by the part of the model that they belong to
       bytes += part.bytes;
       busy += part.busy;
     }
-    CHECK(std::abs(bytes - bytes_of(report, Work::gradient)) <= 3);  // each part is rounded
-    CHECK(to_seconds(busy) == Approx(to_seconds(busy_of(report, Work::gradient))));
+    CHECK(std::abs(bytes - bytes_of(report, Activity::gradient)) <= 3);  // each part is rounded
+    CHECK(to_seconds(busy) == Approx(to_seconds(busy_of(report, Activity::gradient))));
     const auto part = [&](HeldPart which) {
       return report.gradient_parts[static_cast<std::size_t>(which)].bytes;
     };

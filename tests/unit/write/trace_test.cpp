@@ -87,11 +87,11 @@ void require_same_busy_times(const Scenario& scenario) {
   for (std::size_t actor = 0; actor < expected.size(); ++actor) {
     const auto number = static_cast<std::int64_t>(actor);
     std::int64_t compute = 0;
-    for (std::size_t work = 0; work < work_count; ++work) {
-      const std::int64_t time = busy(events, number, work_names[work]);
-      if (is_communication(static_cast<Work>(work))) {
-        CHECK(time == expected[actor].busy[work].count);
-      } else if (static_cast<Work>(work) == Work::optimizer) {
+    for (std::size_t activity = 0; activity < activity_count; ++activity) {
+      const std::int64_t time = busy(events, number, activity_names[activity]);
+      if (is_communication(static_cast<Activity>(activity))) {
+        CHECK(time == expected[actor].busy[activity].count);
+      } else if (static_cast<Activity>(activity) == Activity::optimizer) {
         CHECK(time == expected[actor].optimizer.count);
       } else {
         compute += time;
@@ -173,14 +173,14 @@ TEST_CASE("A trace says in microseconds what ran, exact to the picosecond") {
                 .layer = 2,
                 .stage = 3,
                 .chunk = 1,
-                .work = Work::attention,
+                .activity = Activity::attention,
                 .pass = PassKind::forward,
                 .overlapped = false};
   const TaskId first = builder.add_compute(0, 1'234'567_ps, 1, tag);
   Pattern pattern{.latency = 1_us, .messages = 1, .bytes_sent = 4096, .bytes_received = 4096};
   const std::array<ActorId, 1> member{0};
-  const TaskId second =
-      builder.add_coflow(builder.add_pattern(pattern, {}, member), {.stage = 3, .work = Work::gradient});
+  const TaskId second = builder.add_coflow(builder.add_pattern(pattern, {}, member),
+                                           {.stage = 3, .activity = Activity::gradient});
   builder.add_edge(first, second);
   builder.add_edge(second, builder.add_barrier());
   const TaskGraph graph = std::move(builder).finish({});
@@ -224,7 +224,7 @@ TEST_CASE("Communications that overlap on an actor get lanes of their own") {
   GraphBuilder builder(1);
   const std::array<ActorId, 1> member{0};
   const PatternId pattern = builder.add_pattern({.latency = 1_us}, {}, member);
-  for (int i = 0; i < 3; ++i) builder.add_coflow(pattern, {.work = Work::dispatch});
+  for (int i = 0; i < 3; ++i) builder.add_coflow(pattern, {.activity = Activity::dispatch});
   const TaskGraph graph = std::move(builder).finish({});
   const Json trace = Json::parse(trace_of(graph, testing::run("ideal", graph)));
   std::vector<std::string> lanes;
