@@ -40,7 +40,7 @@ void run(const RunOptions& options) {
   CompletedRun done = moesim::run(request_of(options));
   Report& report = done.simulation.report;
   report.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const Told told = tell({done.scenario, done.simulation.graph, done.simulation.timeline, report},
+  const Told told = tell({done.simulation.work, done.simulation.graph, done.simulation.timeline, report},
                          [&] { return whole_document(done.document); });
   const std::string text = write(told, options.common.format);
   bool is_taken = false;  // standard output, by another file

@@ -50,10 +50,12 @@ void draw(const ScheduleOptions& options) {
   if (options.layer) {
     if (scenario.fixed) throw InputError(options.scenario, "has passes of given durations: it has no layers");
     const std::vector<std::string> title{scenario.words.title, plan_line(scenario)};
-    return write_file(options.common.out, draw_text(title, layer_passes(std::move(scenario))));
+    const Order order = work_of(scenario).order;
+    return write_file(options.common.out, draw_text(title, layer_passes(std::move(scenario), order)));
   }
   const Simulation simulation = simulate(scenario);
-  const Diagram diagram = make_diagram(scenario, simulation.graph, simulation.timeline, simulation.report);
+  const Diagram diagram =
+      make_diagram(simulation.work.order, simulation.graph, simulation.timeline, simulation.report);
   if (!options.svg.empty()) write_file(options.svg, draw_svg(diagram));
   if (options.svg == "-" && options.common.out == "-") return;
   const TextStyle style{.width = width_of(options), .colour = wants_colour(options.common.out)};

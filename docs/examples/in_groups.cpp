@@ -12,7 +12,7 @@ class InGroups final : public Schedule {
   explicit InGroups(std::int64_t size) : size_(static_cast<std::int32_t>(size)) {}
 
   Order order(const PipelineShape& shape) const override {
-    Order order = straight_pipeline(shape);
+    Order order = empty_order(shape, chains(shape.ranks));
     const auto microbatches = static_cast<std::int32_t>(shape.microbatches);
     for (std::vector<Slot>& rank : order.ranks) {
       for (std::int32_t first = 0; first < microbatches; first += size_) {

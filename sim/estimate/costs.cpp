@@ -4,6 +4,7 @@
 #include <bit>
 #include <numeric>
 
+#include "sim/work/expert_loads.hpp"
 #include "sim/work/outside.hpp"
 #include "sim/work/share.hpp"
 
@@ -37,7 +38,6 @@ CostTables::CostTables(Scenario scenario, Sizing sizing)
       sizing_(sizing),
       traffic_(scenario_, sizing),
       prices_(scenario_, traffic_) {
-  scenario_.loads.reset();  // the estimate knows how busy the busiest rank is, no more
   is_uneven_ = has_uneven_loads(scenario_);
   for (const std::size_t first : first_of_shape(scenario_.model)) {
     auto known = std::find(layer_of_shape_.begin(), layer_of_shape_.end(), first);

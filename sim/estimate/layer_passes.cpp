@@ -33,13 +33,13 @@ double bytes_of_holdings(const Scenario& scenario, const Act& act, std::int64_t 
 
 class Maker {
  public:
-  Maker(const Scenario& scenario, CostTables& tables) : scenario_(scenario), tables_(tables) {}
+  Maker(const Order& order, CostTables& tables) : order_(order), tables_(tables) {}
 
   LayerPasses of(const Issued& issued) {
     LayerPasses all{.end = issued.end};
     const PricedPrograms& priced = tables_.priced(issued);
     for (const Pass pass : {Pass::forward, Pass::backward, Pass::backward_input, Pass::backward_weight}) {
-      if (!has_pass(scenario_.order, pass)) continue;
+      if (!has_pass(order_, pass)) continue;
       const auto number = static_cast<std::size_t>(pass);
       const Program& program = priced.programs->of(pass);
       LayerPass& made = all.passes.emplace_back(LayerPass{pass, priced.alone[number], {}, {}});
@@ -54,24 +54,24 @@ class Maker {
  private:
   PricedAct priced_act(const Act& act, const PricedPrograms& priced) {
     if (act.kind != ActKind::compute && act.kind != ActKind::call)
-      return {act, {}, bytes_of_holdings(scenario_, act, priced.layer)};
+      return {act, {}, bytes_of_holdings(tables_.scenario(), act, priced.layer)};
     const ActPrice price = tables_.price(act, priced);
     return {act, price.alone(tables_.paces().least), price.sent};
   }
 
-  const Scenario& scenario_;
+  const Order& order_;
   CostTables& tables_;
 };
 
 }  // namespace
 
-std::vector<LayerPasses> layer_passes(Scenario scenario) {
+std::vector<LayerPasses> layer_passes(Scenario scenario, const Order& order) {
   const Division division{scenario.layout.sizes(), scenario.layout.placement()};
   const std::int64_t microbatch = scenario.batch.microbatch;
   const Recompute recompute = scenario.recompute;
   CostTables tables(std::move(scenario), Sizing::exact);
   tables.cost(division, tables.groups(division), microbatch, {{}, recompute}, 0);
-  Maker maker(tables.scenario(), tables);
+  Maker maker(order, tables);
   std::vector<LayerPasses> all{maker.of({.end = Activity::embedding})};
   const std::vector<std::size_t>& shapes = tables.shape_of_layer();
   for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
@@ -84,7 +84,7 @@ std::vector<LayerPasses> layer_passes(Scenario scenario) {
       if (shapes[same] == shapes[layer]) made.layers.push_back(static_cast<std::int64_t>(same));
     }
     const StageContent one{.first_layer = layer, .layers = 1};
-    if (has_pairs(tables.scenario().order)) made.pair = tables.pair(one, one)[0];
+    if (has_pairs(order)) made.pair = tables.pair(one, one)[0];
   }
   all.push_back(maker.of({.end = Activity::head}));
   return all;

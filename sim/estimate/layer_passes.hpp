@@ -38,6 +38,6 @@ struct LayerPasses {
 
 /// The embedding, each shape of layers in the order of the first, the head. Compute is that of a device as
 /// fast as the fastest pipeline rank, experts' that of the busiest rank; sizes are exact.
-std::vector<LayerPasses> layer_passes(Scenario scenario);
+std::vector<LayerPasses> layer_passes(Scenario scenario, const Order& order);
 
 }  // namespace moesim

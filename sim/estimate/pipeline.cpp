@@ -181,9 +181,8 @@ std::vector<AliveMoment> moments_of(const std::vector<Slot>& slots, std::size_t 
   return moments;
 }
 
-std::uint64_t hash_of(const Order& order, bool is_bidirectional) {
-  std::uint64_t hash =
-      hash_with(hash_with(hash_of_nothing, is_bidirectional ? 1 : 0), order.flows_into_next_step ? 1 : 0);
+std::uint64_t hash_of(const Order& order) {
+  std::uint64_t hash = hash_with(hash_of_nothing, order.flows_into_next_step ? 1 : 0);
   for (const std::vector<Place>& chain : order.chains) {
     hash = hash_with(hash, chain.size());
     for (const Place& place : chain)
@@ -204,20 +203,16 @@ std::uint64_t hash_of(const Order& order, bool is_bidirectional) {
 
 PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t microbatches) {
   PipelineProfile profile;
-  Order order;
-  try {
-    order = schedule.order({.ranks = ranks, .microbatches = microbatches});
-  } catch (const InputError& error) {
-    profile.refusal = error.what();
+  const PipelineShape shape{.ranks = ranks, .microbatches = microbatches};
+  if (schedule.fits(shape)) {
+    profile.is_refused = true;
     return profile;
   }
-  profile.order = hash_of(order, schedule.is_bidirectional());
+  const Order order = schedule.order(shape);
+  profile.order = hash_of(order);
   profile.stages = order.model_stages();
-  profile.is_bidirectional = schedule.is_bidirectional();
-  for (const std::vector<Place>& chain : order.chains) {
-    for (const Place& place : chain)
-      profile.chunks = std::max(profile.chunks, static_cast<std::size_t>(place.chunk) + 1);
-  }
+  profile.is_bidirectional = order.chains.size() > 1;
+  profile.chunks = static_cast<std::size_t>(chunks_of(order.chains));
   profile.stage.resize(order.ranks.size() * profile.chunks);
   for (const std::vector<Place>& chain : order.chains) {
     for (std::size_t stage = 0; stage < chain.size(); ++stage) {
@@ -231,7 +226,7 @@ PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t
     profile.work.push_back(work_of(slots));
     profile.overlapped.push_back(overlapped_of(slots));
   }
-  profile.is_head_apart = is_head_apart(order);
+  profile.is_head_apart = is_head_apart(order.chains);
   for (const std::vector<Slot>& slots : order.ranks)
     profile.moments.push_back(moments_of(slots, profile.chunks));
   for (const PassDurations& durations : typical)
@@ -288,7 +283,7 @@ PipelineProfile profile_of(const Schedule& schedule, std::int64_t ranks, std::in
   const std::int64_t full = 4 * ranks + microbatches % period;
   if (microbatches <= full + period) return exact(schedule, ranks, microbatches);
   PipelineProfile profile = exact(schedule, ranks, full);
-  if (!profile.refusal.empty()) return profile;
+  if (profile.is_refused) return profile;
   profile.order = 0;  // of fewer microbatches
   const PipelineProfile more = exact(schedule, ranks, full + period);
   const double factor = static_cast<double>(microbatches - full) / static_cast<double>(period);

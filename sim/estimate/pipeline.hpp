@@ -57,7 +57,7 @@ struct AliveMoment {
 
 /// What an order comes to.
 struct PipelineProfile {
-  std::string refusal;      ///< why the schedule cannot serve these sizes; nothing else holds then
+  bool is_refused = false;  ///< the schedule cannot serve these sizes; nothing else holds then
   std::uint64_t order = 0;  ///< equal where all passes and their order are; 0: not known
   std::int64_t stages = 1;
   std::size_t chunks = 1;

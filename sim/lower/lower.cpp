@@ -39,12 +39,11 @@ Fold with_servers_apart(const Step& step) {
 }
 
 void lower_actors(Step& step) {
-  const Scenario& scenario = step.scenario();
   Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
   for (ActorId actor = 0; actor < actors.size(); ++actor) {
     const std::vector<Slot>& slots =
-        scenario.order.ranks[static_cast<std::size_t>(actors[actor].pipeline_rank)];
+        step.order().ranks[static_cast<std::size_t>(actors[actor].pipeline_rank)];
     for (std::size_t i = 0; i < slots.size(); ++i) {
       if (slots[i].overlapped) {
         lower_pair(step, sync, actor, slots[i], slots[i + 1]);
@@ -68,14 +67,14 @@ void fit_tasks(const TaskGraph& graph, const Fold& before, const Fold& after) {
 }
 
 /// Folded as far as the fabric treats ranks alike.
-TaskGraph lower_passes(const Scenario& scenario, Fold& fold, Loading loading) {
+TaskGraph lower_passes(const Work& work, Fold& fold, Loading loading) {
   for (;;) {
-    Step step(scenario, loading, fold);
+    Step step(work, loading, fold);
     Fold finer = with_servers_apart(step);
     if (finer.count == fold.count) {
       lower_actors(step);
       TaskGraph graph = step.finish();
-      finer = split_unlike(scenario, fold, graph, step.patterns().footprints());
+      finer = split_unlike(work.scenario, fold, graph, step.patterns().footprints());
       if (finer.count == fold.count) return graph;
       fit_tasks(graph, fold, finer);
     }
@@ -96,18 +95,19 @@ void count_devices(TaskGraph& graph, const Fold& fold) {
 
 }  // namespace
 
-TaskGraph lower(const Scenario& scenario, Loading loading) {
+TaskGraph lower(const Work& work, Loading loading) {
+  const Scenario& scenario = work.scenario;
   if (scenario.communication) {
     return lower_alone(*scenario.communication, scenario.fabric(),
                        {.shares_links = scenario.engine->shares_links()});
   }
   if (scenario.fixed) {
-    TaskGraph graph = lower_fixed(scenario.order, *scenario.fixed);
+    TaskGraph graph = lower_fixed(work.order, scenario.fixed->durations);
     if (scenario.faults.change_steps()) disturb(graph, scenario, {.count = 1, .representatives = {0}});
     return graph;
   }
   Fold fold = fold_of(scenario, loading);
-  TaskGraph graph = lower_passes(scenario, fold, loading);
+  TaskGraph graph = lower_passes(work, fold, loading);
   count_devices(graph, fold);
   if (scenario.faults.change_steps()) disturb(graph, scenario, fold);
   return graph;

@@ -23,7 +23,7 @@ class PassLowering {
   PassLowering(Step& step, Synchronisation& sync, ActorId actor, const Slot& slot)
       : step_(step), sync_(sync), actor_(actor), slot_(slot) {
     const ActorPlace& place = step.communicators().actors()[actor];
-    const Order& order = step.scenario().order;
+    const Order& order = step.order();
     stage_ = static_cast<std::int64_t>(stage_of(order, place.pipeline_rank, slot));
     content_ = content_of(step.scenario().layers_per_stage, static_cast<std::size_t>(stage_));
     position_ = place.position;
@@ -134,7 +134,7 @@ class PassLowering {
     if (begins()) return;
     if (step_.streams(actor_).arrival != nothing) step_.join(actor_);  // of a pass that had no task
     step_.streams(actor_).arrival = step_.arrival(gradient, stage_, slot_.microbatch, position_, tag_);
-    const std::vector<Place>& chain = chain_of(step_.scenario().order, slot_);
+    const std::vector<Place>& chain = chain_of(step_.order(), slot_);
     const auto here = static_cast<std::size_t>(stage_);
     const bool was_sent = chain[gradient ? here + 1 : here - 1].rank != chain[here].rank;
     if (was_sent && scatters_sends(step_.scenario())) play(gather_of_sends(slot_.pass), -1);

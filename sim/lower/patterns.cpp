@@ -15,20 +15,20 @@ Scope scope_of(Activity call) {
   return call == Activity::expert_tensor ? Scope::expert_tensor : Scope::tensor;
 }
 
-Patterns::Patterns(const Scenario& scenario, const ExpertLoads* loads, const WorkTimes& times,
-                   const Communicators& communicators, GraphBuilder& builder)
-    : scenario_(scenario),
+Patterns::Patterns(const Work& work, const ExpertLoads* loads, const Communicators& communicators,
+                   GraphBuilder& builder)
+    : work_(work),
+      scenario_(work.scenario),
       loads_(loads),
-      times_(times),
       communicators_(communicators),
       builder_(builder),
-      maker_(scenario.fabric(), {scenario.engine->flows(), scenario.engine->shares_links()}),
+      maker_(scenario_.fabric(), {scenario_.engine->flows(), scenario_.engine->shares_links()}),
       cached_(communicators.count()),
       uneven_(communicators.count()),
-      reaches_(scenario),
-      devices_(scenario.fabric().device_count()) {
+      reaches_(scenario_),
+      devices_(scenario_.fabric().device_count()) {
   std::iota(devices_.begin(), devices_.end(), DeviceId{0});
-  const std::int64_t ranks = scenario.layout.sizes().pipeline;
+  const std::int64_t ranks = scenario_.layout.sizes().pipeline;
   sends_.assign(static_cast<std::size_t>(ranks * ranks) * communicators.fold().count, nothing);
 }
 
@@ -36,7 +36,7 @@ PatternId Patterns::of(ActorId actor, const Act& call, const ActPlace& place) {
   if (is_exchange(call.activity)) return exchange(actor, is_outward(call.activity), place);
   const bool has_experts = call.activity == Activity::expert_tensor;
   const std::int64_t rows = has_experts ? computed_rows(actor, place) : 0;
-  const LayerTimes& times = times_.layer(std::max<std::int64_t>(0, place.layer));
+  const LayerTimes& times = work_.times->layer(std::max<std::int64_t>(0, place.layer));
   const CallBytes bytes = bytes_of(call, scenario_, times, rows);
   if (call.operation == Operation::point_to_point)
     return ring(actor, collective_of(scenario_.collectives, call.activity), bytes);
@@ -90,7 +90,8 @@ std::uint32_t Patterns::load_number(ActorId actor, const ActPlace& place) const 
 
 /// By the experts of the actor.
 std::int64_t Patterns::computed_rows(ActorId actor, const ActPlace& place) const {
-  if (loads_ == nullptr) return moesim::computed_rows(scenario_, static_cast<std::size_t>(place.layer));
+  if (loads_ == nullptr)
+    return moesim::computed_rows(scenario_, static_cast<std::size_t>(place.layer), work_.loads.get());
   return loads_->work(load_number(actor, place), communicators_.actors()[actor].expert_rank).rows;
 }
 
@@ -101,7 +102,8 @@ PatternId Patterns::exchange(ActorId actor, bool outward, const ActPlace& place)
 }
 
 PatternId Patterns::even_exchange(ActorId actor, std::size_t layer, bool outward) {
-  const std::pair exchanged{scenario_.model.layers[layer].experts, dispatched_rows(scenario_, layer)};
+  const std::pair exchanged{scenario_.model.layers[layer].experts,
+                            dispatched_rows(scenario_, layer, work_.loads.get())};
   auto known = std::find(exchanged_.begin(), exchanged_.end(), exchanged);
   if (known == exchanged_.end()) known = exchanged_.insert(known, exchanged);
   const auto key = static_cast<std::uint64_t>(known - exchanged_.begin()) * 2 + (outward ? 0 : 1);
@@ -128,7 +130,7 @@ PatternId Patterns::uneven_exchange(ActorId actor, std::size_t layer, std::uint3
 PatternId Patterns::make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
                                   const RankRows* rows) {
   const Layer& shape = scenario_.model.layers[layer];
-  const ExchangedRows sent{.rows = static_cast<double>(dispatched_rows(scenario_, layer)),
+  const ExchangedRows sent{.rows = static_cast<double>(dispatched_rows(scenario_, layer, work_.loads.get())),
                            .tokens = static_cast<double>(tokens_per_device(scenario_)),
                            .padded = padded_capacity(scenario_, shape) > 0};
   const std::vector<Request> requests =
@@ -154,7 +156,8 @@ PatternId Patterns::copies(ActorId actor) {
   constexpr std::uint64_t key = ~std::uint64_t{0};  // no shape of layers has that number
   return find_or_make(communicators_.index_of(Scope::expert, actor), key, [&] {
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
-    const std::vector<CopySum> sums = copy_sums(scenario_, communicators_.actors()[actor].pipeline_rank);
+    const std::vector<CopySum> sums =
+        copy_sums(scenario_, work_.loads.get(), communicators_.actors()[actor].pipeline_rank);
     std::vector<std::vector<DeviceId>> holders;  // of each sum, group by group
     for (const std::vector<DeviceId>& group : communicator.groups) {
       for (const CopySum& sum : sums) {

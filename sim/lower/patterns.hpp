@@ -8,6 +8,7 @@
 #include "sim/layer/acts.hpp"
 #include "sim/lower/communicators.hpp"
 #include "sim/work/exchange.hpp"
+#include "sim/work/work.hpp"
 
 namespace moesim {
 
@@ -19,11 +20,11 @@ struct ActPlace {
 /// The groups that a communication inside a layer is for.
 Scope scope_of(Activity call);
 
-/// Patterns of the calls of one lowering. `loads` where ranks differ, else null.
+/// Patterns of the calls of one lowering. `loads` are the work's, or null where ranks are taken as alike.
 class Patterns {
  public:
-  Patterns(const Scenario& scenario, const ExpertLoads* loads, const WorkTimes& times,
-           const Communicators& communicators, GraphBuilder& builder);
+  Patterns(const Work& work, const ExpertLoads* loads, const Communicators& communicators,
+           GraphBuilder& builder);
 
   /// A call of a layer's program.
   PatternId of(ActorId actor, const Act& call, const ActPlace& place);
@@ -65,9 +66,9 @@ class Patterns {
     return {.holds_multiprocessors = scenario_.collectives.communication_sms > 0};
   }
 
+  const Work& work_;
   const Scenario& scenario_;
   const ExpertLoads* loads_;
-  const WorkTimes& times_;
   const Communicators& communicators_;
   GraphBuilder& builder_;
   PatternMaker maker_;

@@ -5,30 +5,29 @@
 
 namespace moesim {
 
-Step::Step(const Scenario& scenario, Loading loading, const Fold& fold)
-    : scenario_(scenario),
-      loads_(loading == Loading::as_routed && scenario.loads ? &*scenario.loads : nullptr),
-      times_(scenario),
-      programs_(scenario, times_),
-      communicators_(scenario, fold),
+Step::Step(const Work& work, Loading loading, const Fold& fold)
+    : work_(work),
+      loads_(loading == Loading::as_routed ? work.loads.get() : nullptr),
+      programs_(work.scenario, *work.times),
+      communicators_(work.scenario, fold),
       builder_(static_cast<std::uint32_t>(communicators_.actors().size())),
-      patterns_(scenario, loads_, times_, communicators_, builder_),
+      patterns_(work, loads_, communicators_, builder_),
       streams_(communicators_.actors().size()),
       calls_(communicators_.count()),
       calls_issued_(communicators_.actors().size()) {
   positions_ = communicators_.fold().count;
   const auto per_direction =
-      static_cast<std::size_t>(scenario.order.model_stages() * scenario.microbatches()) * positions_;
+      static_cast<std::size_t>(work.order.model_stages() * work.order.microbatches()) * positions_;
   arrivals_.assign(2 * per_direction, nothing);
-  const std::size_t layers = scenario.model.layers.size();
+  const std::size_t layers = work.scenario.model.layers.size();
   const std::size_t tasks =
-      static_cast<std::size_t>(scenario.microbatches()) * layers * 10 * positions_ + 1000;
+      static_cast<std::size_t>(work.order.microbatches()) * layers * 10 * positions_ + 1000;
   builder_.reserve(tasks, tasks + tasks / 2);
 }
 
 TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input) {
   Streams& streams = streams_[actor];
-  const double pace = scenario_.paces[static_cast<std::size_t>(communicators_.actors()[actor].pipeline_rank)];
+  const double pace = work_.paces[static_cast<std::size_t>(communicators_.actors()[actor].pipeline_rank)];
   const Time time = pace == 1 ? timed.time : scaled(timed.time, pace);
   const TaskId task = builder_.add_compute(actor, time, timed.slowdown, tag);
   edge(streams.compute, task);
@@ -88,13 +87,13 @@ void Step::join(ActorId actor) {
 
 TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch, std::uint32_t position,
                      const Tag& tag) {
-  const std::int64_t stages = scenario_.order.model_stages();
+  const std::int64_t stages = work_.order.model_stages();
   const auto row = static_cast<std::size_t>(
-      ((gradient ? stages : 0) + model_stage) * scenario_.microbatches() + microbatch);
+      ((gradient ? stages : 0) + model_stage) * work_.order.microbatches() + microbatch);
   TaskId& task = arrivals_[row * positions_ + position];
   if (task != nothing) return task;
   const std::vector<Place>& chain =
-      scenario_.order.chains[scenario_.order.chain_of_microbatch[static_cast<std::size_t>(microbatch)]];
+      work_.order.chains[work_.order.chain_of_microbatch[static_cast<std::size_t>(microbatch)]];
   const Place& to = chain[static_cast<std::size_t>(model_stage)];
   const Place& from = chain[static_cast<std::size_t>(gradient ? model_stage + 1 : model_stage - 1)];
   if (from.rank == to.rank) return task = builder_.add_barrier(tag);
@@ -109,11 +108,11 @@ TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t micro
 }
 
 Timed Step::timed(ActorId actor, const Act& act, const ActPlace& place) const {
-  if (act.activity == Activity::embedding) return times_.embedding().in(act.pass);
-  if (act.activity == Activity::head) return times_.head().in(act.pass);
+  if (act.activity == Activity::embedding) return work_.times->embedding().in(act.pass);
+  if (act.activity == Activity::head) return work_.times->head().in(act.pass);
   const bool has_experts = act.activity == Activity::feed_forward &&
-                           scenario_.model.layers[static_cast<std::size_t>(place.layer)].is_moe;
-  if (loads_ == nullptr || !has_experts) return timed_of(act, times_.layer(place.layer));
+                           work_.scenario.model.layers[static_cast<std::size_t>(place.layer)].is_moe;
+  if (loads_ == nullptr || !has_experts) return timed_of(act, work_.times->layer(place.layer));
   const ActorPlace& of = communicators_.actors()[actor];
   const std::uint32_t number = loads_->number_of(place.layer, place.microbatch, of.expert_group);
   return loads_->work(number, of.expert_rank).times.in(act.pass);
@@ -121,7 +120,7 @@ Timed Step::timed(ActorId actor, const Act& act, const ActPlace& place) const {
 
 TaskGraph Step::finish() {
   std::vector<Rate> rates;
-  for (const Link& link : scenario_.fabric().links()) rates.push_back(link.rate);
+  for (const Link& link : work_.scenario.fabric().links()) rates.push_back(link.rate);
   return std::move(builder_).finish(rates);
 }
 

@@ -8,8 +8,7 @@
 
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/patterns.hpp"
-#include "sim/scenario/scenario.hpp"
-#include "sim/work/work_times.hpp"
+#include "sim/work/work.hpp"
 
 namespace moesim {
 
@@ -32,11 +31,12 @@ struct Streams {
 /// call of each is one task.
 class Step {
  public:
-  Step(const Scenario& scenario, Loading loading, const Fold& fold);
+  Step(const Work& work, Loading loading, const Fold& fold);
   Step(const Step&) = delete;  // its parts refer to each other
   Step& operator=(const Step&) = delete;
 
-  const Scenario& scenario() const { return scenario_; }
+  const Scenario& scenario() const { return work_.scenario; }
+  const Order& order() const { return work_.order; }
   const ModelPrograms& programs() const { return programs_; }
   /// A compute act on an actor; experts by the rows that it gets of this microbatch.
   Timed timed(ActorId actor, const Act& act, const ActPlace& place) const;
@@ -76,9 +76,8 @@ class Step {
   /// The actor's next call of a channel: the task that its communicator's members share.
   TaskId next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag);
 
-  const Scenario& scenario_;
+  const Work& work_;
   const ExpertLoads* loads_ = nullptr;  // where ranks differ
-  WorkTimes times_;
   ModelPrograms programs_;
   Communicators communicators_;
   GraphBuilder builder_;

@@ -40,7 +40,7 @@ Synchronisation::Synchronisation(Step& step)
       scenario_(step.scenario()),
       plan_(scenario_.gradient_sync),
       states_(step.communicators().actors().size()) {
-  const Order& order = scenario_.order;
+  const Order& order = step_.order();
   for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) {
     held_.push_back(holdings(scenario_, static_cast<std::int64_t>(rank)));
     std::vector<std::int32_t>& last = last_microbatch_.emplace_back();
@@ -159,7 +159,7 @@ TaskId Synchronisation::send(ActorId actor, bool experts, Bytes bytes, const Tag
 void Synchronisation::send_complete(ActorId actor) {
   const std::int64_t rank = step_.communicators().actors()[actor].pipeline_rank;
   const std::vector<std::int64_t> stages =
-      stages_by_end(scenario_.order, Communicators::holders(scenario_, rank).front());
+      stages_by_end(step_.order(), Communicators::holders(scenario_, rank).front());
   for (const std::int64_t stage : stages) {
     for (const Complete& complete : states_[actor].complete) {
       if (complete.stage != stage) continue;

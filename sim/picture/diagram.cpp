@@ -154,17 +154,17 @@ std::vector<std::vector<Cell>> cells_of(const Order& order, const TaskGraph& gra
   return cells;
 }
 
-Diagram make_diagram(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
+Diagram make_diagram(const Order& order, const TaskGraph& graph, const Timeline& timeline,
                      const Report& report) {
   Diagram diagram{.title = report.title,
                   .plan = report.plan,
                   .end = {},
-                  .microbatches = scenario.microbatches(),
+                  .microbatches = order.microbatches(),
                   .bubble_mean = report.bubble_mean,
                   .bubble_fraction = report.bubble_fraction,
                   .fits = report.memory.empty() || report.fits(),
                   .rows = {}};
-  for (std::vector<Cell>& cells : cells_of(scenario.order, graph, timeline)) {
+  for (std::vector<Cell>& cells : cells_of(order, graph, timeline)) {
     if (!cells.empty()) diagram.end = std::max(diagram.end, cells.back().end);
     const StageReport& stage = report.stages[diagram.rows.size()];
     diagram.rows.push_back(

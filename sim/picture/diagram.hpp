@@ -44,7 +44,7 @@ struct Diagram {
 std::vector<std::vector<Cell>> cells_of(const Order& order, const TaskGraph& graph, const Timeline& timeline);
 
 /// The diagram of a run. Pure.
-Diagram make_diagram(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
+Diagram make_diagram(const Order& order, const TaskGraph& graph, const Timeline& timeline,
                      const Report& report);
 
 /// How to draw as text.

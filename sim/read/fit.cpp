@@ -12,6 +12,7 @@
 #include "sim/work/fold.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/share.hpp"
+#include "sim/work/work.hpp"
 
 namespace moesim {
 namespace {
@@ -133,6 +134,8 @@ Fit fits_multiprocessors(const Scenario& scenario) {
   return Misfit("collectives.communication_sms", "is {}, expected less than the {} multiprocessors of {}",
                 scenario.collectives.communication_sms, device.multiprocessors, device.name);
 }
+
+Fit fits_schedule(const Scenario& scenario) { return scenario.schedule->fits(shape_of_pipeline(scenario)); }
 
 Fit fits_recompute(const Scenario& scenario) {
   const auto lacks = [&](auto has) {

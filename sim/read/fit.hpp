@@ -24,6 +24,8 @@ Fit fits_experts(const Scenario& scenario);
 Fit fits_gradient_sync(const Scenario& scenario);
 /// Communication leaves multiprocessors to compute on.
 Fit fits_multiprocessors(const Scenario& scenario);
+/// The schedule serves so many pipeline ranks and microbatches.
+Fit fits_schedule(const Scenario& scenario);
 /// What is computed again must be there to be computed.
 Fit fits_recompute(const Scenario& scenario);
 /// Rows of experts that 64 bits hold with room to add them up.

@@ -13,8 +13,6 @@
 #include "sim/read/rules.hpp"
 #include "sim/read/search_bounds.hpp"
 #include "sim/read/words.hpp"
-#include "sim/work/share.hpp"
-#include "sim/work/work_times.hpp"
 
 namespace moesim {
 namespace {
@@ -32,14 +30,10 @@ void read_schedule(Reader& reader, Scenario& scenario) {
   scenario.words.schedule = words_of(schedule, "1f1b");
 }
 
-/// The order of the schedule; sizes that it cannot serve are an error of the scenario's key.
-void make_order(const Reader& reader, Scenario& scenario, const PipelineShape& shape) {
-  try {
-    scenario.order = scenario.schedule->order(shape);
-  } catch (const InputError& error) {
-    reader.fail("schedule", error.problem());
-  }
-  check(scenario.order);
+/// The stages of the schedule, which must serve the pipeline that the scenario comes to.
+void place_stages(const Reader& reader, Scenario& scenario) {
+  scenario.chains = scenario.schedule->chains(scenario.layout.sizes().pipeline);
+  reader.expect(fits_schedule, scenario);
 }
 
 void read_routing(Reader& reader, Scenario& scenario) {
@@ -96,20 +90,15 @@ Scenario read_pipeline_only(Reader reader) {
   read_about(reader, scenario);
   const PipelineSizes sizes = read_pipeline_sizes(reader.part("pipeline", "a pipeline without a model"));
   read_schedule(reader, scenario);
-  scenario.fixed = read_fixed_cost(reader.part("cost", "durations of the passes"));
+  PassDurations durations = read_fixed_cost(reader.part("cost", "durations of the passes"));
   const std::int64_t chunks = scenario.schedule->chunks_of_given_durations();
-  for (Time* duration : {&scenario.fixed->forward, &scenario.fixed->backward_input,
-                         &scenario.fixed->backward_weight, &scenario.fixed->overlapped}) {
+  for (Time* duration :
+       {&durations.forward, &durations.backward_input, &durations.backward_weight, &durations.overlapped}) {
     *duration = *duration / chunks;
   }
-  make_order(reader, scenario,
-             {.ranks = sizes.stages,
-              .microbatches = sizes.microbatches,
-              .forward = scenario.fixed->forward,
-              .backward_input = scenario.fixed->backward_input,
-              .backward_weight = scenario.fixed->backward_weight,
-              .send = scenario.fixed->send});
+  scenario.fixed = {sizes.microbatches, durations};
   scenario.layout = Layout({.pipeline = sizes.stages}, scenario.layout.placement());
+  place_stages(reader, scenario);
   read_engine(reader, scenario);
   read_disturbances(reader, scenario);
   check_sweep(reader);
@@ -125,7 +114,6 @@ Scenario read_communication_only(Reader reader) {
   scenario.cluster = read_cluster(cluster);
   scenario.communication = read_communication(reader.part("communication", "one communication by itself"),
                                               scenario.fabric(), scenario.words.collective);
-  scenario.order.ranks.resize(1);  // one actor stands for all devices; it has no passes
   read_engine(reader, scenario);
   scenario.faults =
       read_link_faults(part_or_empty(reader, "faults", "links with part of their rate"), scenario.fabric());
@@ -148,7 +136,6 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
       read_parallelism(part_or_empty(reader, "parallelism", "how the model is spread over devices"));
   std::vector<std::int64_t> layers_per_stage = parallelism.layers_per_stage;
   fit_sizes(reader, scenario, std::move(parallelism));
-  scenario.paces = paces_of(scenario);
   return layers_per_stage;
 }
 
@@ -204,25 +191,6 @@ void read_choices(Reader& reader, Scenario& scenario) {
   read_disturbances(reader, scenario);
 }
 
-/// The pipeline that a schedule is asked for. Durations are those of an average stage, without communication.
-PipelineShape shape_of_pipeline(const Reader& reader, const Scenario& scenario) {
-  const Sizes& sizes = scenario.layout.sizes();
-  const std::int64_t microbatches = scenario.batch.sequences / (sizes.data * scenario.batch.microbatch);
-  reader.expect(limits_microbatches, scenario.batch, sizes);
-  if (reader.is_describing()) return {};
-  const std::int64_t stages =
-      scenario.schedule->is_bidirectional() ? sizes.pipeline : sizes.pipeline * scenario.schedule->chunks();
-  const WorkTimes times(scenario);
-  const auto layers = static_cast<std::int64_t>(scenario.model.layers.size());
-  const auto average = [&](OpPass pass) { return std::max(Time{1}, times.of_model(pass) / stages); };
-  return {.ranks = sizes.pipeline,
-          .microbatches = microbatches,
-          .forward = average(OpPass::forward),
-          .backward_input = average(OpPass::backward_input),
-          .backward_weight = average(OpPass::backward_weight),
-          .kept_for_weight = most_kept_for_weight(scenario, layers / stages)};
-}
-
 Scenario read_training_step(Reader reader) {
   Scenario scenario;
   read_about(reader, scenario);
@@ -230,8 +198,9 @@ Scenario read_training_step(Reader reader) {
   read_schedule(reader, scenario);
   read_choices(reader, scenario);
   reader.expect(fits_rows, scenario);
-  make_order(reader, scenario, shape_of_pipeline(reader, scenario));
-  const std::int64_t stages = scenario.order.model_stages();
+  reader.expect(limits_microbatches, scenario.batch, scenario.layout.sizes());
+  place_stages(reader, scenario);
+  const std::int64_t stages = scenario.stages();
   const std::int64_t layers = std::ssize(scenario.model.layers);
   reader.expect(fits_layers, layers_per_stage, layers, stages);
   scenario.layers_per_stage = layers_per_stage;
@@ -241,7 +210,6 @@ Scenario read_training_step(Reader reader) {
   if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
     static_cast<void>(read_search_bounds(std::move(*search)));
   check_sweep(reader);
-  if (!reader.is_describing() && has_uneven_loads(scenario)) scenario.loads.emplace(scenario);
   reader.finish();
   return scenario;
 }

@@ -71,7 +71,7 @@ struct Watched {
 
 ActorId actor_of(const Scenario& scenario, const TaskGraph& graph, std::size_t rank,
                  const ExpertPosition& position) {
-  const std::size_t count = graph.actor_count / scenario.order.ranks.size();
+  const std::size_t count = graph.actor_count / static_cast<std::size_t>(scenario.layout.sizes().pipeline);
   std::size_t at = 0;
   if (count > 1) {
     const Group group = scenario.layout.expert_groups()[static_cast<std::size_t>(position.group)];
@@ -136,21 +136,21 @@ Counter memory(const std::vector<HeldChange>& changes, const std::vector<Slot>& 
   return counter;
 }
 
-void add_ranks(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
+void add_ranks(const Work& work, const TaskGraph& graph, const Timeline& timeline,
                std::vector<Counter>& counters) {
-  const std::size_t ranks = scenario.order.ranks.size();
+  const std::size_t ranks = work.order.ranks.size();
   std::vector<ExpertPosition> positions(ranks);
   std::optional<Lifetimes> lifetimes;
   std::vector<MemoryReport> reports;
-  if (!scenario.fixed) {
-    lifetimes.emplace(scenario);
-    reports = memory_of_ranks(scenario);
+  if (!work.scenario.fixed) {
+    lifetimes.emplace(work);
+    reports = memory_of_ranks(work);
     for (std::size_t rank = 0; rank < ranks; ++rank)
       positions[rank] = lifetimes->most(static_cast<std::int64_t>(rank)).position;
   }
-  const std::vector<Watched> watched = watch(scenario, graph, timeline, positions);
+  const std::vector<Watched> watched = watch(work.scenario, graph, timeline, positions);
   for (std::size_t rank = 0; rank < ranks; ++rank) {
-    const std::vector<Slot>& slots = scenario.order.ranks[rank];
+    const std::vector<Slot>& slots = work.order.ranks[rank];
     counters.push_back(in_flight(slots, watched[rank]));
     if (!lifetimes) continue;
     const auto index = static_cast<std::int64_t>(rank);
@@ -226,10 +226,10 @@ void Counter::set(Time time, std::vector<double> values) {
   samples.push_back({time, std::move(values)});
 }
 
-std::vector<Counter> counters_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline) {
+std::vector<Counter> counters_of(const Work& work, const TaskGraph& graph, const Timeline& timeline) {
   std::vector<Counter> counters;
-  if (!scenario.communication) add_ranks(scenario, graph, timeline, counters);
-  if (scenario.cluster) add_links(scenario, graph, timeline, counters);
+  if (!work.scenario.communication) add_ranks(work, graph, timeline, counters);
+  if (work.scenario.cluster) add_links(work.scenario, graph, timeline, counters);
   return counters;
 }
 

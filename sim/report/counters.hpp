@@ -6,7 +6,7 @@
 
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
-#include "sim/scenario/scenario.hpp"
+#include "sim/work/work.hpp"
 
 namespace moesim {
 
@@ -32,6 +32,6 @@ struct Counter {
 /// and the end of the tasks that keep them and let them go, so that the most is what the report says. For
 /// each class of links, with a cluster: the use in percent of what all of them can carry, each communication
 /// at its mean rate from its first byte to its end.
-std::vector<Counter> counters_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline);
+std::vector<Counter> counters_of(const Work& work, const TaskGraph& graph, const Timeline& timeline);
 
 }  // namespace moesim

@@ -27,7 +27,7 @@ double devices_of(const TaskGraph& graph, std::span<const ActorId> actors) {
 
 std::vector<RankGradients> gradients_of_ranks(const Scenario& scenario, const TaskGraph& graph,
                                               const Timeline& timeline) {
-  const std::size_t ranks = scenario.order.ranks.size();
+  const std::size_t ranks = static_cast<std::size_t>(scenario.layout.sizes().pipeline);
   const bool has_copies = embedding_ranks(scenario).has_value();  // no two ranks share others then
   std::vector<RankGradients> sums(ranks);
   const std::size_t positions = graph.actor_count / ranks;  // actors of one pipeline rank lie together
@@ -52,7 +52,7 @@ std::vector<RankGradients> gradients_of_ranks(const Scenario& scenario, const Ta
 
 void add_gradient_parts(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
                         Report& report) {
-  const std::size_t ranks = scenario.order.ranks.size();
+  const std::size_t ranks = static_cast<std::size_t>(scenario.layout.sizes().pipeline);
   const std::vector<RankGradients> sums = gradients_of_ranks(scenario, graph, timeline);
   std::array<double, held_part_count> bytes{};
   std::array<double, held_part_count> time{};

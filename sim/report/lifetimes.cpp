@@ -8,7 +8,7 @@
 #include "sim/schedule/stage.hpp"
 
 namespace moesim {
-Lifetimes::Lifetimes(const Scenario& scenario) : scenario_(scenario) {
+Lifetimes::Lifetimes(const Work& work) : work_(work), scenario_(work.scenario) {
   keep_layers();
   play_order();
 }
@@ -21,7 +21,7 @@ void Lifetimes::keep_layers() {
       layers_[layer] = layers_[shape[layer]];
       continue;
     }
-    const LayerOps ops = ops_of_layer(scenario_, layer);
+    const LayerOps ops = ops_of_layer(scenario_, layer, work_.loads.get());
     layers_[layer] = {kept_of(ops.attention), kept_of(ops.feed_forward)};
   }
   embedding_ = kept_by_embedding(scenario_);
@@ -30,7 +30,7 @@ void Lifetimes::keep_layers() {
 
 /// A pass is played once for each stage, a pair once for each two.
 void Lifetimes::play_order() {
-  const ModelPrograms programs(scenario_, WorkTimes(scenario_));
+  const ModelPrograms programs(scenario_, *work_.times);
   const auto programs_of = [&](const Issued& issued) -> const Programs& { return programs.of(issued); };
   const auto content = [&](std::size_t stage) { return content_of(scenario_.layers_per_stage, stage); };
   const auto play = [&](std::size_t stage, const Slot& slot, std::size_t beside) {
@@ -46,9 +46,9 @@ void Lifetimes::play_order() {
     return played_.size() - 1;
   };
   std::map<std::tuple<std::size_t, Pass, std::size_t>, std::size_t> known;
-  const StageTable stages(scenario_.order);
-  for (std::size_t rank = 0; rank < scenario_.order.ranks.size(); ++rank) {
-    const std::vector<Slot>& slots = scenario_.order.ranks[rank];
+  const StageTable stages(work_.order);
+  for (std::size_t rank = 0; rank < work_.order.ranks.size(); ++rank) {
+    const std::vector<Slot>& slots = work_.order.ranks[rank];
     std::vector<Issue>& issues = issues_.emplace_back();
     for (std::size_t i = 0; i < slots.size(); i += slots[i].overlapped ? 2 : 1) {
       const std::size_t alone = scenario_.layers_per_stage.size();
@@ -68,21 +68,21 @@ Kept Lifetimes::kept_by(const KeptChange& change) const {
 }
 
 Bytes Lifetimes::bytes_of(const KeptChange& change, const Slot& slot, const ExpertPosition& position) const {
-  const bool differs = scenario_.loads && change.block == Activity::feed_forward &&
+  const bool differs = work_.loads != nullptr && change.block == Activity::feed_forward &&
                        scenario_.model.layers[static_cast<std::size_t>(change.layer)].is_moe;
   if (!differs) return change_by(change.pass, kept_by(change));
-  const std::uint32_t loads = scenario_.loads->number_of(change.layer, slot.microbatch, position.group);
-  const ExpertWork& work = scenario_.loads->work(loads, position.rank);
+  const std::uint32_t loads = work_.loads->number_of(change.layer, slot.microbatch, position.group);
+  const ExpertWork& work = work_.loads->work(loads, position.rank);
   return change_by(change.pass, {work.activations, work.for_weight});
 }
 
 Bytes Lifetimes::most(std::int64_t rank, const ExpertPosition& position) const {
   const auto index = static_cast<std::size_t>(rank);
-  const std::vector<Slot>& slots = scenario_.order.ranks[index];
+  const std::vector<Slot>& slots = work_.order.ranks[index];
   Swing all;
   for (const Issue& issue : issues_[index]) {
     const Played& played = played_[issue.played];
-    if (!scenario_.loads) {
+    if (work_.loads == nullptr) {
       all.add(played.swing);
       continue;
     }
@@ -93,9 +93,9 @@ Bytes Lifetimes::most(std::int64_t rank, const ExpertPosition& position) const {
 }
 
 HeldMost Lifetimes::most(std::int64_t rank) const {
-  const bool differ = scenario_.loads.has_value();
+  const bool differ = work_.loads != nullptr;
   HeldMost most;
-  for (std::int64_t group = 0; group < (differ ? scenario_.loads->groups() : 1); ++group) {
+  for (std::int64_t group = 0; group < (differ ? work_.loads->groups() : 1); ++group) {
     for (std::int64_t expert = 0; expert < (differ ? scenario_.layout.sizes().expert : 1); ++expert) {
       const ExpertPosition position{group, expert};
       if (const Bytes bytes = this->most(rank, position); bytes > most.bytes) most = {bytes, position};
@@ -106,7 +106,7 @@ HeldMost Lifetimes::most(std::int64_t rank) const {
 
 std::vector<HeldChange> Lifetimes::changes(std::int64_t rank, const ExpertPosition& position) const {
   const auto index = static_cast<std::size_t>(rank);
-  const std::vector<Slot>& slots = scenario_.order.ranks[index];
+  const std::vector<Slot>& slots = work_.order.ranks[index];
   std::vector<HeldChange> all;
   for (const Issue& issue : issues_[index]) {
     for (const KeptChange& change : played_[issue.played].changes) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "sim/layer/lifetimes.hpp"
-#include "sim/scenario/scenario.hpp"
+#include "sim/work/work.hpp"
 
 namespace moesim {
 
@@ -29,10 +29,10 @@ struct HeldMost {
   ExpertPosition position;
 };
 
-/// Of a scenario with a model.
+/// Of a scenario with a model; its work outlives them.
 class Lifetimes {
  public:
-  explicit Lifetimes(const Scenario& scenario);
+  explicit Lifetimes(const Work& work);
   /// Of the device that holds most; of equals the first.
   HeldMost most(std::int64_t rank) const;
   /// All changes on one of its devices, in the order in which they are issued.
@@ -60,6 +60,7 @@ class Lifetimes {
   }
   Bytes most(std::int64_t rank, const ExpertPosition& position) const;
 
+  const Work& work_;
   const Scenario& scenario_;
   std::vector<std::array<Kept, 2>> layers_;  // by layer: attention, feed-forward
   Kept embedding_, head_;

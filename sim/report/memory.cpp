@@ -22,12 +22,13 @@ struct CommunicationBytes {
   Bytes context;   ///< keys and values of other context-parallel ranks, and their gradients
 };
 
-Bytes exchange_buffer(const Scenario& scenario, std::size_t layer) {
+Bytes exchange_buffer(const Work& work, std::size_t layer) {
+  const Scenario& scenario = work.scenario;
   const Sizes& sizes = scenario.layout.sizes();
   if (!scenario.model.layers[layer].is_moe || sizes.expert * sizes.expert_tensor == 1) return {};
   const std::vector<std::int64_t> per_expert = expert_rows(scenario, layer);
-  const std::int64_t rows = scenario.loads
-                                ? scenario.loads->most_rows()
+  const std::int64_t rows = work.loads != nullptr
+                                ? work.loads->most_rows()
                                 : std::accumulate(per_expert.begin(), per_expert.end(), std::int64_t{0});
   return (row_bytes(scenario.model.hidden, scenario.precision.dispatch) +
           row_bytes(scenario.model.hidden, scenario.precision.combine)) *
@@ -46,12 +47,13 @@ Bytes context_buffer(const Scenario& scenario, const BlockOps& attention) {
   return largest * (2 * blocks);
 }
 
-CommunicationBytes communication_bytes(const Scenario& scenario) {
+CommunicationBytes communication_bytes(const Work& work) {
+  const Scenario& scenario = work.scenario;
   const std::vector<std::size_t> shape = first_of_shape(scenario.model);
   CommunicationBytes bytes;
   for (std::size_t layer = 0; layer < shape.size(); ++layer) {
     if (shape[layer] != layer) continue;
-    bytes.exchange = std::max(bytes.exchange, exchange_buffer(scenario, layer));
+    bytes.exchange = std::max(bytes.exchange, exchange_buffer(work, layer));
     bytes.context =
         std::max(bytes.context, context_buffer(scenario, ops_of_layer(scenario, layer).attention));
   }
@@ -62,7 +64,7 @@ CommunicationBytes communication_bytes(const Scenario& scenario) {
 Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
   if (!scenario.placeholder_gradients) return {};
   std::vector<WeightShape> shapes;
-  for (const HeldStage& stage : stages_of(scenario.order, rank)) {
+  for (const HeldStage& stage : stages_of(scenario.chains, rank)) {
     for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
       const LayerOps ops = ops_of_layer(scenario, static_cast<std::size_t>(layer));
       add_weight_shapes(ops.attention.backward_weight, shapes);
@@ -90,7 +92,7 @@ struct UpdateBytes {
 /// Elements of the largest block of layers that is gathered at a time.
 std::int64_t largest_unit(const Scenario& scenario, std::int64_t rank) {
   std::int64_t largest = 0;
-  for (const HeldStage& stage : stages_of(scenario.order, rank)) {
+  for (const HeldStage& stage : stages_of(scenario.chains, rank)) {
     if (stage.is_first) largest = std::max(largest, embedding_holdings(scenario).total());
     if (stage.is_last) largest = std::max(largest, head_holdings(scenario).total());
     for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
@@ -143,9 +145,10 @@ UpdateBytes update_bytes(const Scenario& scenario, std::int64_t rank) {
 
 }  // namespace
 
-std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario) {
-  const CommunicationBytes bytes = communication_bytes(scenario);
-  const Lifetimes lifetimes(scenario);
+std::vector<MemoryReport> memory_of_ranks(const Work& work) {
+  const Scenario& scenario = work.scenario;
+  const CommunicationBytes bytes = communication_bytes(work);
+  const Lifetimes lifetimes(work);
   const Sizes& sizes = scenario.layout.sizes();
   const OutsideTensors outside = outside_tensors(scenario);
   std::vector<MemoryReport> ranks;

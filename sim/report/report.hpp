@@ -15,8 +15,8 @@
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
 #include "sim/report/goodput.hpp"
-#include "sim/scenario/scenario.hpp"
 #include "sim/work/holdings.hpp"
+#include "sim/work/work.hpp"
 
 namespace moesim {
 
@@ -182,12 +182,12 @@ struct Report {
 };
 
 /// Facts of a run. Pure. `wall_seconds` is left at zero.
-Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline);
+Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timeline);
 
 /// How tokens are spread over experts; nothing without experts. `imbalance_cost` is left empty.
-std::optional<RoutingReport> routing_of(const Scenario& scenario);
+std::optional<RoutingReport> routing_of(const Work& work);
 
 /// Memory of the devices of each pipeline rank, of the busiest one where they differ.
-std::vector<MemoryReport> memory_of_ranks(const Scenario& scenario);
+std::vector<MemoryReport> memory_of_ranks(const Work& work);
 
 }  // namespace moesim

@@ -26,16 +26,17 @@ double max_over_mean_of(const std::vector<std::int64_t>& rows) {
 /// Sums over the places that it is shown.
 class Tally {
  public:
-  explicit Tally(const Scenario& scenario) : scenario_(scenario), of_layers_(scenario.model.layers.size()) {}
+  explicit Tally(const Work& work)
+      : scenario_(work.scenario), differing_(work.loads.get()), of_layers_(scenario_.model.layers.size()) {}
 
   void add(const Place& place) {
     const Layer& layer = scenario_.model.layers[static_cast<std::size_t>(place.layer)];
     const std::int64_t ranks = scenario_.layout.sizes().expert;
     ++places_;
     choices_ += ranks * tokens_per_device(scenario_) * layer.experts.top_k;
-    if (scenario_.loads) {
-      const ExpertLoads& loads = *scenario_.loads;
-      count(loads.counts(loads.number_of(place.layer, place.microbatch, place.group)), place.layer);
+    if (differing_ != nullptr) {
+      const std::uint32_t number = differing_->number_of(place.layer, place.microbatch, place.group);
+      count(differing_->counts(number), place.layer);
     } else {
       count(routed(place, layer.experts), place.layer);
     }
@@ -101,6 +102,7 @@ class Tally {
   }
 
   const Scenario& scenario_;
+  const ExpertLoads* differing_;                        // where ranks differ
   std::int64_t gathered_ = gathered_groups(scenario_);  // expert groups whose tokens an expert computes
   Loads loads_;
   std::vector<std::vector<std::int64_t>> of_layers_;  // tokens of experts
@@ -109,9 +111,10 @@ class Tally {
 };
 
 /// All places whose loads may differ.
-std::vector<Place> places_of(const Scenario& scenario) {
+std::vector<Place> places_of(const Work& work) {
+  const Scenario& scenario = work.scenario;
   const bool varies = scenario.router.varies();
-  const std::int64_t groups = varies && scenario.loads ? scenario.loads->groups() : 1;
+  const std::int64_t groups = varies && work.loads != nullptr ? work.loads->groups() : 1;
   std::vector<Place> places;
   for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer) {
     if (!scenario.model.layers[layer].is_moe) continue;
@@ -123,15 +126,16 @@ std::vector<Place> places_of(const Scenario& scenario) {
   return places;
 }
 
-std::optional<RoutingReport> counted(const Scenario& scenario) {
-  const std::vector<Place> places = places_of(scenario);
+std::optional<RoutingReport> counted(const Work& work) {
+  const Scenario& scenario = work.scenario;
+  const std::vector<Place> places = places_of(work);
   if (places.empty()) return std::nullopt;
   const Experts& experts = scenario.model.layers[static_cast<std::size_t>(places.front().layer)].experts;
   const std::int64_t choices = scenario.layout.sizes().expert * tokens_per_device(scenario) * experts.top_k;
   const auto all = static_cast<std::int64_t>(places.size());
   const std::int64_t count =
-      scenario.loads ? all : std::clamp(most_choices_counted / choices, std::int64_t{1}, all);
-  Tally tally(scenario);
+      work.loads != nullptr ? all : std::clamp(most_choices_counted / choices, std::int64_t{1}, all);
+  Tally tally(work);
   for (std::int64_t i = 0; i < count; ++i) tally.add(places[static_cast<std::size_t>(i * all / count)]);
   return tally.report();
 }
@@ -154,11 +158,12 @@ RoutingReport even(const Scenario& scenario, std::size_t layer) {
 
 }  // namespace
 
-std::optional<RoutingReport> routing_of(const Scenario& scenario) {
+std::optional<RoutingReport> routing_of(const Work& work) {
+  const Scenario& scenario = work.scenario;
   for (std::size_t i = 0; i < scenario.model.layers.size(); ++i) {
     const Layer& layer = scenario.model.layers[i];
     if (!layer.is_moe) continue;
-    if (scenario.loads || padded_capacity(scenario, layer) > 0) return counted(scenario);
+    if (work.loads != nullptr || padded_capacity(scenario, layer) > 0) return counted(work);
     return even(scenario, i);
   }
   return std::nullopt;

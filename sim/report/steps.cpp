@@ -28,8 +28,9 @@ Parts split(const std::vector<Op>& ops, LayerPart block, const Scenario& scenari
 /// The shares of one shape of layer: [block][pass].
 using Splits = std::array<std::array<Parts, 3>, 2>;
 
-Splits splits_of_layer(const Scenario& scenario, std::size_t layer) {
-  const LayerOps ops = ops_of_layer(scenario, layer);
+Splits splits_of_layer(const Work& work, std::size_t layer) {
+  const Scenario& scenario = work.scenario;
+  const LayerOps ops = ops_of_layer(scenario, layer, work.loads.get());
   Splits splits;
   for (const bool feeds : {false, true}) {
     const BlockOps& block = feeds ? ops.feed_forward : ops.attention;
@@ -48,9 +49,9 @@ struct Compute {
 
 class Sum {
  public:
-  explicit Sum(const Scenario& scenario) : shape_(first_of_shape(scenario.model)), splits_(shape_.size()) {
+  explicit Sum(const Work& work) : shape_(first_of_shape(work.scenario.model)), splits_(shape_.size()) {
     for (std::size_t layer = 0; layer < shape_.size(); ++layer) {
-      if (shape_[layer] == layer) splits_[layer] = splits_of_layer(scenario, layer);
+      if (shape_[layer] == layer) splits_[layer] = splits_of_layer(work, layer);
     }
   }
 
@@ -85,8 +86,8 @@ class Sum {
   Compute sum_;
 };
 
-Compute compute_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline) {
-  Sum sum(scenario);
+Compute compute_of(const Work& work, const TaskGraph& graph, const Timeline& timeline) {
+  Sum sum(work);
   for (std::size_t task = 0; task < graph.size(); ++task) {
     if (graph.kinds[task] != TaskKind::compute) continue;
     sum.add(graph.tags[task],
@@ -149,11 +150,11 @@ class Rows {
 
 }  // namespace
 
-std::vector<StepReport> steps_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
+std::vector<StepReport> steps_of(const Work& work, const TaskGraph& graph, const Timeline& timeline,
                                  const Report& report) {
   const auto is_moe = [](const Layer& layer) { return layer.is_moe; };
-  if (std::none_of(scenario.model.layers.begin(), scenario.model.layers.end(), is_moe)) return {};
-  const Compute sum = compute_of(scenario, graph, timeline);
+  if (std::none_of(work.scenario.model.layers.begin(), work.scenario.model.layers.end(), is_moe)) return {};
+  const Compute sum = compute_of(work, graph, timeline);
   const auto forward = [&](LayerPart part) { return sum.forward[static_cast<std::size_t>(part)]; };
   const auto backward = [&](LayerPart part) { return sum.backward[static_cast<std::size_t>(part)]; };
   double devices = 0;

@@ -8,7 +8,7 @@ namespace moesim {
 /// Attention, router, dispatch, experts, combine, loss, backward by its parts, gradients by theirs, then
 /// every other communication. Compute that stands in one task is divided as its ops divide it when they run
 /// alone. `report` has its phases already. Empty for a model without experts.
-std::vector<StepReport> steps_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,
+std::vector<StepReport> steps_of(const Work& work, const TaskGraph& graph, const Timeline& timeline,
                                  const Report& report);
 
 }  // namespace moesim

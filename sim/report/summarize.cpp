@@ -54,15 +54,15 @@ Time busy_in_passes(const Occupancy& actor) {
 }
 
 /// What a device's passes are measured against.
-Time span_of(const Scenario& scenario, const Occupancy& actor, const Report& report) {
-  return scenario.order.flows_into_next_step ? actor.last_pass - actor.first_pass : report.makespan;
+Time span_of(const Order& order, const Occupancy& actor, const Report& report) {
+  return order.flows_into_next_step ? actor.last_pass - actor.first_pass : report.makespan;
 }
 
-void add_bubbles(const Scenario& scenario, const std::vector<Occupancy>& actors, Report& report) {
+void add_bubbles(const Order& order, const std::vector<Occupancy>& actors, Report& report) {
   double sum = 0;
   double devices = 0;
   for (const Occupancy& actor : actors) {
-    const Time span = span_of(scenario, actor, report);
+    const Time span = span_of(order, actor, report);
     const double bubble = span.count == 0 ? 0 : (span - busy_in_passes(actor)) / span;
     report.bubble_most = std::max(report.bubble_most, bubble);
     sum += bubble * static_cast<double>(actor.devices);
@@ -71,25 +71,24 @@ void add_bubbles(const Scenario& scenario, const std::vector<Occupancy>& actors,
   report.bubble_mean = sum / devices;
 }
 
-void add_stages(const Scenario& scenario, const std::vector<Occupancy>& actors, Report& report) {
-  if (scenario.communication) return;
-  const std::size_t ranks = scenario.order.ranks.size();
+void add_stages(const Order& order, const std::vector<Occupancy>& actors, Report& report) {
+  const std::size_t ranks = order.ranks.size();
   const std::size_t positions = actors.size() / ranks;
   for (const Occupancy& actor : actors) report.makespan = std::max(report.makespan, actor.last_pass);
-  add_bubbles(scenario, actors, report);
+  add_bubbles(order, actors, report);
   std::size_t slowest = 0;
   for (std::size_t rank = 0; rank < ranks; ++rank) {
     StageReport stage;
     for (std::size_t position = 0; position < positions; ++position) {
       const Occupancy& actor = actors[rank * positions + position];
-      const Time span = span_of(scenario, actor, report);
+      const Time span = span_of(order, actor, report);
       const Time busy = busy_in_passes(actor);
       if (position > 0 && (span < stage.span || (span == stage.span && busy <= stage.busy))) continue;
       stage.span = span;
       stage.busy = busy;
     }
     stage.bubble = stage.span - stage.busy;
-    stage.peak_microbatches_in_flight = peak_in_flight(scenario.order.ranks[rank]);
+    stage.peak_microbatches_in_flight = peak_in_flight(order.ranks[rank]);
     report.stages.push_back(stage);
     const StageReport& worst = report.stages[slowest];
     // The rank with most to do sets the pace; of equals the one that takes longest over it.
@@ -147,7 +146,8 @@ void add_links(const Scenario& scenario, const TaskGraph& graph, const std::vect
   }
 }
 
-void add_model(const Scenario& scenario, Report& report) {
+void add_model(const Work& work, Report& report) {
+  const Scenario& scenario = work.scenario;
   report.tokens = scenario.batch.tokens();
   report.devices = scenario.fabric().device_count();
   report.model = {.name = scenario.model.name,
@@ -161,15 +161,17 @@ void add_model(const Scenario& scenario, Report& report) {
                                  attention == MfuAttention::causal, scenario.model.prediction_layers > 0);
   }
   report.peak = scenario.cluster->device.gemm[static_cast<std::size_t>(Precision::bf16)].peak;
-  report.memory = memory_of_ranks(scenario);
+  report.memory = memory_of_ranks(work);
   report.memory_capacity = scenario.cluster->device.memory;
 }
 
 /// Whether some choices of tokens are never computed: over a capacity, or skipped.
-bool leaves_out_choices(const Scenario& scenario) {
+bool leaves_out_choices(const Work& work) {
+  const Scenario& scenario = work.scenario;
   for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer) {
     const Layer& shape = scenario.model.layers[layer];
-    if (shape.is_moe && dispatched_rows(scenario, layer) < tokens_per_device(scenario) * shape.experts.top_k)
+    if (shape.is_moe && dispatched_rows(scenario, layer, work.loads.get()) <
+                            tokens_per_device(scenario) * shape.experts.top_k)
       return true;
   }
   return false;
@@ -177,8 +179,9 @@ bool leaves_out_choices(const Scenario& scenario) {
 
 /// All work at the rate that a device reaches at best, in bf16 and with causal attention, is a bound of every
 /// step: one below it has lost work.
-void check_work(const Scenario& scenario, const Report& report) {
-  if (scenario.precision.gemm != Precision::bf16 || leaves_out_choices(scenario)) return;
+void check_work(const Work& work, const Report& report) {
+  const Scenario& scenario = work.scenario;
+  if (scenario.precision.gemm != Precision::bf16 || leaves_out_choices(work)) return;
   const Device& device = scenario.cluster->device;
   const GemmBehaviour& gemm = device.gemm_in(Precision::bf16);
   const double best = std::max(
@@ -234,7 +237,8 @@ Bytes Report::memory_peak() const {
   return highest;
 }
 
-Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline) {
+Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timeline) {
+  const Scenario& scenario = work.scenario;
   Report report;
   report.about = scenario.about;
   report.title = scenario.words.title;
@@ -244,18 +248,18 @@ Report summarize(const Scenario& scenario, const TaskGraph& graph, const Timelin
   if (report.step_time.count <= 0) throw RunError("the step takes no time: the scenario does no work");
   const std::vector<Occupancy> actors = occupancy(graph, timeline);
   add_breakdown(actors, report);
-  add_stages(scenario, actors, report);
+  if (!scenario.communication) add_stages(work.order, actors, report);
   add_passes(actors, report);
   const std::vector<std::int64_t> runs = count_patterns(graph, report);
   if (scenario.cluster) {
     if (!scenario.communication) {
-      add_model(scenario, report);
-      check_work(scenario, report);
+      add_model(work, report);
+      check_work(work, report);
     }
     add_links(scenario, graph, runs, report);
     add_gradient_parts(scenario, graph, timeline, report);
-    report.routing = routing_of(scenario);
-    report.steps = steps_of(scenario, graph, timeline, report);
+    report.routing = routing_of(work);
+    report.steps = steps_of(work, graph, timeline, report);
   }
   if (scenario.faults.failures) {
     const std::int64_t devices =

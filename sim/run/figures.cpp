@@ -42,7 +42,7 @@ double peak_memory(const Scenario&, const Simulation& run) {
 
 double microbatch_rate(const Scenario& scenario, const Simulation& run) {
   return static_cast<double>(scenario.microbatches()) /
-         (to_seconds(run.report.step_time) * static_cast<double>(scenario.order.ranks.size()));
+         (to_seconds(run.report.step_time) * static_cast<double>(scenario.layout.sizes().pipeline));
 }
 
 double flops(const Scenario& scenario, const Simulation& run, bool causal) {

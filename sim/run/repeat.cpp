@@ -34,15 +34,15 @@ CompletedRun run(const RunRequest& request) {
   const std::string origin = request.path == "-" ? "standard input" : request.path;
   Value document = load_document_text(text, origin, request.overrides);
   if (request.sees_files) request.sees_files(files_needed(document));
-  Scenario scenario = read_scenario(document);
-  Simulation simulation = simulate(scenario);
-  if (scenario.repeat > 1) {
-    std::vector<Figures> all(static_cast<std::size_t>(scenario.repeat));
+  auto scenario = std::make_unique<const Scenario>(read_scenario(document));
+  Simulation simulation = simulate(*scenario);
+  if (scenario->repeat > 1) {
+    std::vector<Figures> all(static_cast<std::size_t>(scenario->repeat));
     all[0] = figures_of(simulation.report);
     in_parallel(all.size() - 1, request.jobs, [&](std::size_t later, std::size_t) {
       const std::size_t i = later + 1;
       std::vector<Override> overrides = request.overrides;
-      for (Override& seed : seeds(scenario, i)) overrides.push_back(std::move(seed));
+      for (Override& seed : seeds(*scenario, i)) overrides.push_back(std::move(seed));
       all[i] = figures_of(simulate_step(read_scenario(load_document_text(text, origin, overrides))).report);
     });
     const auto over = [&](double Figures::*figure) {
@@ -51,7 +51,7 @@ CompletedRun run(const RunRequest& request) {
       return percentiles_of(std::move(values));
     };
     RepeatReport& repeat = simulation.report.repeat.emplace();
-    repeat.runs = scenario.repeat;
+    repeat.runs = scenario->repeat;
     repeat.step_time = over(&Figures::step_time);
     if (simulation.report.goodput) repeat.goodput = over(&Figures::goodput);
   }

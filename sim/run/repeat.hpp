@@ -1,6 +1,7 @@
 // One scenario many times, each time with seeds of its own.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,7 @@ struct RunRequest {
 /// A scenario and its run. Where it asks to be repeated, the n-th run adds n to the seeds of routing and
 /// faults, and the report of the first one, with seeds as given, has percentiles over all.
 struct CompletedRun {
-  Scenario scenario;
+  std::unique_ptr<const Scenario> scenario;  ///< stays where its work has it
   Simulation simulation;
   Value document;  ///< that the scenario was read from
 };

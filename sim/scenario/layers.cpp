@@ -14,7 +14,7 @@ std::vector<std::int64_t> layers_of(const Scenario& scenario, std::size_t stage)
 
 std::vector<std::int64_t> layers_of_rank(const Scenario& scenario, std::int64_t pipeline_rank) {
   std::vector<std::int64_t> all;
-  for (const HeldStage& held : stages_of(scenario.order, pipeline_rank)) {
+  for (const HeldStage& held : stages_of(scenario.chains, pipeline_rank)) {
     const std::vector<std::int64_t> layers = layers_of(scenario, held.stage);
     all.insert(all.end(), layers.begin(), layers.end());
   }

@@ -18,7 +18,6 @@
 #include "sim/collective/collective.hpp"
 #include "sim/engine/engine.hpp"
 #include "sim/gradient/gradient_sync.hpp"
-#include "sim/scenario/expert_loads.hpp"
 #include "sim/scenario/faults.hpp"
 #include "sim/scenario/layout.hpp"
 #include "sim/schedule/replay.hpp"
@@ -113,13 +112,19 @@ struct ScenarioWords {
   std::string schedule, gradient_sync, recompute, collective;  ///< empty where there is none
 };
 
-/// A scenario. Everything fits everything else. With `fixed` it is a pipeline only: it has an order, an
-/// engine and durations, but no model, no cluster and no batch. With `communication` it is that alone, on a
-/// cluster, without passes.
+/// A pipeline without a model: its passes have given durations.
+struct FixedPipeline {
+  std::int64_t microbatches = 1;
+  PassDurations durations;
+};
+
+/// A scenario: what was asked, and everything fits everything else. With `fixed` it is a pipeline only: it
+/// has a schedule and an engine, but no model, no cluster and no batch. With `communication` it is that
+/// alone, on a cluster, without passes.
 struct Scenario {
   std::string about;
   ScenarioWords words;
-  std::optional<PassDurations> fixed;
+  std::optional<FixedPipeline> fixed;
   std::optional<OneCommunication> communication;
   Model model;
   std::optional<Cluster> cluster;
@@ -129,13 +134,11 @@ struct Scenario {
   ContextExchange context_exchange = ContextExchange::ring;
   std::vector<std::int64_t> layers_per_stage;  ///< of the model's stages, in the order of the forward pass
   std::unique_ptr<const Schedule> schedule;
-  Order order;
+  Chains chains;  ///< of the schedule, on the layout's pipeline ranks
   Router router;
   Placement placement = Placement::in_order;
   std::int64_t redundant_experts = 0;  ///< slots of an expert group beyond one for each expert of a layer
-  std::vector<double> paces;           ///< of pipeline ranks: time of their slowest device over the mean
   double routing_spread = 0;           ///< of the rows that a rank gets: standard deviation over mean
-  std::optional<ExpertLoads> loads;    ///< where the ranks of an expert group differ
   Collectives collectives;
   PrecisionPlan precision;
   GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank
@@ -164,7 +167,11 @@ struct Scenario {
     return (experts.count + redundant_experts) / layout.sizes().expert;
   }
   /// Microbatches that one pipeline works through in a step.
-  std::int64_t microbatches() const { return order.microbatches(); }
+  std::int64_t microbatches() const {
+    return fixed ? fixed->microbatches : batch.sequences / (layout.sizes().data * batch.microbatch);
+  }
+  /// Stages that the model is cut into.
+  std::int64_t stages() const { return std::ssize(chains.front()); }
   /// Rows of the busiest rank of an expert group over their mean: all wait for it at every exchange.
   double busiest_over_mean() const { return largest_over_mean(routing_spread, layout.sizes().expert); }
   /// The index of a stage's first layer.

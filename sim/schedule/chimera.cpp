@@ -104,20 +104,20 @@ class Merger {
 
 class Chimera final : public Schedule {
  public:
-  std::int64_t chunks() const override { return 2; }
-  bool is_bidirectional() const override { return true; }
+  Chains chains(std::int64_t ranks) const override { return bidirectional_chains(ranks); }
+
+  Fit fits(const PipelineShape& shape) const override {
+    if (shape.ranks % 2 != 0)
+      return Misfit("schedule", "chimera: {} pipeline ranks are odd, expected an even number", shape.ranks);
+    if (shape.microbatches % 2 == 0) return {};
+    return Misfit("schedule", "chimera: {} microbatches are odd, expected an even number",
+                  shape.microbatches);
+  }
 
   Order order(const PipelineShape& shape) const override {
-    const std::int64_t p = shape.ranks;
     const std::int64_t m = shape.microbatches;
-    if (p % 2 != 0)
-      throw InputError("schedule",
-                       fmt::format("chimera: {} pipeline ranks are odd, expected an even number", p));
-    if (m % 2 != 0)
-      throw InputError("schedule",
-                       fmt::format("chimera: {} microbatches are odd, expected an even number", m));
-    Order order = bidirectional_pipeline(shape);
-    order.ranks = Merger(p, m / 2).merge();
+    Order order = empty_order(shape, chains(shape.ranks));
+    order.ranks = Merger(shape.ranks, m / 2).merge();
     for (std::vector<Slot>& rank : order.ranks) {
       for (Slot& slot : rank) slot.microbatch += static_cast<std::int32_t>(slot.chunk == 1 ? m / 2 : 0);
     }

@@ -3,7 +3,6 @@
 // (p/2-1)(FB+B-3W), parameters twice, p+1 microbatches alive.
 #include <algorithm>
 
-#include "models/base/error.hpp"
 #include "sim/schedule/dual.hpp"
 #include "sim/schedule/schedule.hpp"
 
@@ -12,23 +11,23 @@ namespace {
 
 class DualPipe final : public Schedule {
  public:
-  std::int64_t chunks() const override { return 2; }
-  bool is_bidirectional() const override { return true; }
+  Chains chains(std::int64_t ranks) const override { return bidirectional_chains(ranks); }
+
+  Fit fits(const PipelineShape& shape) const override {
+    const std::int64_t p = shape.ranks;
+    const std::int64_t m = shape.microbatches;
+    if (p % 2 != 0)
+      return Misfit("schedule", "dualpipe: {} pipeline ranks are odd, expected an even number", p);
+    if (m % 2 == 0 && m >= 2 * p) return {};
+    return Misfit("schedule",
+                  "dualpipe: {} microbatches on {} pipeline ranks, expected an even number of at least {}", m,
+                  p, 2 * p);
+  }
 
   Order order(const PipelineShape& shape) const override {
     const std::int64_t p = shape.ranks;
     const std::int64_t m = shape.microbatches;
-    if (p % 2 != 0)
-      throw InputError("schedule",
-                       fmt::format("dualpipe: {} pipeline ranks are odd, expected an even number", p));
-    if (m % 2 != 0 || m < 2 * p) {
-      throw InputError(
-          "schedule",
-          fmt::format(
-              "dualpipe: {} microbatches on {} pipeline ranks, expected an even number of at least {}", m, p,
-              2 * p));
-    }
-    Order order = bidirectional_pipeline(shape);
+    Order order = empty_order(shape, chains(p));
     for (std::int64_t r = 0; r < p; ++r) {
       const std::int64_t near = std::min(r, p - 1 - r);
       const bool from_above = r < p / 2;

@@ -1,6 +1,5 @@
 // DualPipeV: DualPipe cut in half. Each of p ranks holds stage r and stage 2p-1-r, microbatches run down and
 // back up, and no parameter is held twice. Bubble (p-1)(FB+B-3W) with p ranks.
-#include "models/base/error.hpp"
 #include "sim/schedule/dual.hpp"
 #include "sim/schedule/schedule.hpp"
 
@@ -9,17 +8,18 @@ namespace {
 
 class DualPipeV final : public Schedule {
  public:
-  std::int64_t chunks() const override { return 2; }
+  Chains chains(std::int64_t ranks) const override { return v_chains(ranks); }
+
+  Fit fits(const PipelineShape& shape) const override {
+    if (shape.microbatches >= 2 * shape.ranks) return {};
+    return Misfit("schedule", "dualpipev: {} microbatches on {} pipeline ranks, expected at least {}",
+                  shape.microbatches, shape.ranks, 2 * shape.ranks);
+  }
 
   Order order(const PipelineShape& shape) const override {
     const std::int64_t p = shape.ranks;
     const std::int64_t m = shape.microbatches;
-    if (m < 2 * p) {
-      throw InputError(
-          "schedule",
-          fmt::format("dualpipev: {} microbatches on {} pipeline ranks, expected at least {}", m, p, 2 * p));
-    }
-    Order order = v_pipeline(shape);
+    Order order = empty_order(shape, chains(p));
     const auto slot = [](Pass pass, int phase, std::int32_t index) {
       return Slot{.pass = pass, .chunk = static_cast<std::int16_t>(phase), .microbatch = index};
     };

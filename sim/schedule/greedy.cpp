@@ -41,7 +41,7 @@ class Greedy {
     for (std::size_t r = 1; r < rule_.ahead.size(); ++r)
       rule_.ahead[r] = std::min(rule_.ahead[r], rule_.ahead[r - 1]);
     const auto microbatches = static_cast<std::size_t>(shape.microbatches);
-    plan_.order = straight_pipeline(shape);
+    plan_.order = empty_order(shape, straight_chains(shape.ranks));
     for (Worker& worker : workers_) {
       worker.activation_at.assign(microbatches, never);
       worker.gradient_at.assign(microbatches, never);

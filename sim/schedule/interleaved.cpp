@@ -3,7 +3,6 @@
 // many; rank 0 keeps vp+p-1 microbatch-chunks alive (Korthikanti et al., arXiv 2205.05198, section 4.2.3).
 #include <algorithm>
 
-#include "models/base/error.hpp"
 #include "sim/schedule/schedule.hpp"
 
 namespace moesim {
@@ -12,16 +11,17 @@ namespace {
 class Interleaved final : public Schedule {
  public:
   Interleaved(std::int64_t chunks, bool overlap) : chunks_(chunks), overlap_(overlap) {}
-  std::int64_t chunks() const override { return chunks_; }
+  Chains chains(std::int64_t ranks) const override { return straight_chains(ranks, chunks_); }
   std::int64_t chunks_of_given_durations() const override { return chunks_; }
 
+  Fit fits(const PipelineShape& shape) const override {
+    if (shape.microbatches % shape.ranks == 0) return {};
+    return Misfit("schedule", "interleaved: {} microbatches are not a multiple of {} pipeline ranks",
+                  shape.microbatches, shape.ranks);
+  }
+
   Order order(const PipelineShape& shape) const override {
-    if (shape.microbatches % shape.ranks != 0) {
-      throw InputError("schedule",
-                       fmt::format("interleaved: {} microbatches are not a multiple of {} pipeline ranks",
-                                   shape.microbatches, shape.ranks));
-    }
-    Order order = straight_pipeline(shape, chunks_);
+    Order order = empty_order(shape, chains(shape.ranks));
     const std::int64_t total = shape.microbatches * chunks_;
     for (std::int64_t r = 0; r < shape.ranks; ++r) {
       std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];

@@ -13,7 +13,7 @@ class OneFOneB final : public Schedule {
   explicit OneFOneB(bool overlap) : overlap_(overlap) {}
 
   Order order(const PipelineShape& shape) const override {
-    Order order = straight_pipeline(shape);
+    Order order = empty_order(shape, straight_chains(shape.ranks));
     const auto m = static_cast<std::int32_t>(shape.microbatches);
     const auto p = static_cast<std::int32_t>(shape.ranks);
     for (std::int32_t r = 0; r < p; ++r) {

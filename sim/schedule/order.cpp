@@ -70,16 +70,21 @@ void check_rank(const Order& order, std::size_t rank, std::size_t chunks) {
 }  // namespace
 
 void check(const Order& order) {
-  std::size_t chunks = 0;
-  for (const std::vector<Place>& chain : order.chains) {
-    for (const Place& place : chain) chunks = std::max(chunks, static_cast<std::size_t>(place.chunk) + 1);
-  }
+  const auto chunks = static_cast<std::size_t>(chunks_of(order.chains));
   for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) check_rank(order, rank, chunks);
 }
 
-bool is_head_apart(const Order& order) {
-  const std::int32_t last = order.chains.front().back().rank;
-  return std::none_of(order.chains.begin(), order.chains.end(),
+std::int64_t chunks_of(const Chains& chains) {
+  std::int64_t chunks = 0;
+  for (const std::vector<Place>& chain : chains) {
+    for (const Place& place : chain) chunks = std::max(chunks, std::int64_t{place.chunk} + 1);
+  }
+  return chunks;
+}
+
+bool is_head_apart(const Chains& chains) {
+  const std::int32_t last = chains.front().back().rank;
+  return std::none_of(chains.begin(), chains.end(),
                       [last](const std::vector<Place>& chain) { return chain.front().rank == last; });
 }
 

@@ -32,13 +32,17 @@ struct Slot {
 struct Place {
   std::int32_t rank = 0;
   std::int16_t chunk = 0;
+
+  friend bool operator==(const Place&, const Place&) = default;
 };
+
+/// The stages of the model in the order of the forward pass. Most schedules have one chain; bidirectional
+/// ones have two, and hold each stage of the model twice.
+using Chains = std::vector<std::vector<Place>>;
 
 /// The passes of all ranks, and the ways that microbatches take through them.
 struct Order {
-  /// The stages in the order of the forward pass. Most schedules have one chain; bidirectional ones have two,
-  /// and hold each stage of the model twice.
-  std::vector<std::vector<Place>> chains;
+  Chains chains;
   std::vector<std::uint8_t> chain_of_microbatch;
   std::vector<std::vector<Slot>> ranks;
   /// Ranks may begin the next step while others still end this one, so a stage's span starts at its own first
@@ -55,8 +59,11 @@ struct Order {
 /// either one BW or one B and then one W, with F first; overlapped slots are a forward and a backward.
 void check(const Order& order);
 
+/// Model chunks that a rank holds, at most.
+std::int64_t chunks_of(const Chains& chains);
+
 /// Whether the model's last stage stands on a rank that holds no first one.
-bool is_head_apart(const Order& order);
+bool is_head_apart(const Chains& chains);
 
 /// The most microbatch-chunks that a rank holds activations of at once: an F adds one, the BW or W that ends
 /// its backward takes one away.

@@ -1,5 +1,7 @@
 #include "sim/schedule/schedule.hpp"
 
+#include <utility>
+
 namespace moesim {
 
 extern const Entry<Schedule> sequential_schedule;
@@ -21,13 +23,6 @@ constinit const Entry<Schedule>* const members[] = {
     &zb_h1_schedule,      &zb_h2_schedule,    &zb_v_schedule,        &zb_auto_schedule,
     &chimera_schedule,    &dualpipe_schedule, &dualpipev_schedule};
 
-Order empty_order(const PipelineShape& shape) {
-  Order order;
-  order.chain_of_microbatch.assign(static_cast<std::size_t>(shape.microbatches), 0);
-  order.ranks.resize(static_cast<std::size_t>(shape.ranks));
-  return order;
-}
-
 std::vector<Place> down(std::int64_t ranks, std::int64_t chunk) {
   std::vector<Place> chain;
   for (std::int64_t r = 0; r < ranks; ++r)
@@ -44,30 +39,35 @@ std::vector<Place> up(std::int64_t ranks, std::int64_t chunk) {
 
 Register<Schedule> schedules() { return members; }
 
-Order straight_pipeline(const PipelineShape& shape, std::int64_t chunks) {
-  Order order = empty_order(shape);
-  order.chains.emplace_back();
-  for (std::int64_t c = 0; c < chunks; ++c) {
-    const std::vector<Place> lap = down(shape.ranks, c);
-    order.chains[0].insert(order.chains[0].end(), lap.begin(), lap.end());
+Chains Schedule::chains(std::int64_t ranks) const { return straight_chains(ranks); }
+
+Fit Schedule::fits(const PipelineShape&) const { return {}; }
+
+Chains straight_chains(std::int64_t ranks, std::int64_t chunks) {
+  std::vector<Place> chain;
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const std::vector<Place> lap = down(ranks, chunk);
+    chain.insert(chain.end(), lap.begin(), lap.end());
   }
-  return order;
+  return {std::move(chain)};
 }
 
-Order v_pipeline(const PipelineShape& shape) {
-  Order order = empty_order(shape);
-  order.chains = {down(shape.ranks, 0)};
-  const std::vector<Place> back = up(shape.ranks, 1);
-  order.chains[0].insert(order.chains[0].end(), back.begin(), back.end());
-  return order;
+Chains v_chains(std::int64_t ranks) {
+  std::vector<Place> chain = down(ranks, 0);
+  const std::vector<Place> back = up(ranks, 1);
+  chain.insert(chain.end(), back.begin(), back.end());
+  return {std::move(chain)};
 }
 
-Order bidirectional_pipeline(const PipelineShape& shape) {
-  Order order = empty_order(shape);
-  order.chains = {down(shape.ranks, 0), up(shape.ranks, 1)};
-  for (std::size_t m = order.chain_of_microbatch.size() / 2; m < order.chain_of_microbatch.size(); ++m) {
-    order.chain_of_microbatch[m] = 1;
-  }
+Chains bidirectional_chains(std::int64_t ranks) { return {down(ranks, 0), up(ranks, 1)}; }
+
+Order empty_order(const PipelineShape& shape, Chains chains) {
+  Order order;
+  const auto count = static_cast<std::int64_t>(chains.size());
+  for (std::int64_t m = 0; m < shape.microbatches; ++m)
+    order.chain_of_microbatch.push_back(static_cast<std::uint8_t>(m * count / shape.microbatches));
+  order.chains = std::move(chains);
+  order.ranks.resize(static_cast<std::size_t>(shape.ranks));
   return order;
 }
 

@@ -6,6 +6,7 @@
 
 #include "models/base/units.hpp"
 #include "models/config/family.hpp"
+#include "models/config/misfit.hpp"
 #include "sim/schedule/order.hpp"
 
 namespace moesim {
@@ -26,24 +27,32 @@ struct PipelineShape {
 class Schedule {
  public:
   virtual ~Schedule() = default;
-  /// The order for this pipeline. Throws InputError where the schedule cannot serve the sizes.
+  /// Where the stages of the model stand on so many pipeline ranks.
+  virtual Chains chains(std::int64_t ranks) const;
+  /// Sizes that the schedule cannot serve are a misfit at the key "schedule".
+  virtual Fit fits(const PipelineShape& shape) const;
+  /// The order for a pipeline that fits, along its chains().
   virtual Order order(const PipelineShape& shape) const = 0;
-  /// Model chunks that each rank holds.
-  virtual std::int64_t chunks() const { return 1; }
   /// Chunks over which durations that are given for a rank are split (docs/scenarios.md, pipeline only).
   virtual std::int64_t chunks_of_given_durations() const { return 1; }
-  /// Whether two ranks hold each stage of the model (bidirectional pipelines).
-  virtual bool is_bidirectional() const { return false; }
+
+  /// Model chunks that each rank holds.
+  std::int64_t chunks() const { return chunks_of(chains(2)); }
+  /// Whether two ranks hold each stage of the model.
+  bool is_bidirectional() const { return chains(2).size() > 1; }
 };
 
 /// The members of the family.
 Register<Schedule> schedules();
 
-/// One chain over ranks 0, 1, ..., chunk by chunk, for all microbatches, and empty rank lists to fill.
-Order straight_pipeline(const PipelineShape& shape, std::int64_t chunks = 1);
+/// One chain over ranks 0, 1, ..., chunk by chunk.
+Chains straight_chains(std::int64_t ranks, std::int64_t chunks = 1);
 /// One chain that runs down the ranks with chunk 0 and back up with chunk 1.
-Order v_pipeline(const PipelineShape& shape);
-/// Two chains: down with chunk 0 for the first half of the microbatches, up with chunk 1 for the second half.
-Order bidirectional_pipeline(const PipelineShape& shape);
+Chains v_chains(std::int64_t ranks);
+/// Two chains: down with chunk 0, and up with chunk 1.
+Chains bidirectional_chains(std::int64_t ranks);
+
+/// Microbatches in equal parts over the chains, one part after the other, and empty rank lists to fill.
+Order empty_order(const PipelineShape& shape, Chains chains);
 
 }  // namespace moesim

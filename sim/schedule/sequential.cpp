@@ -7,7 +7,7 @@ namespace {
 class Sequential final : public Schedule {
  public:
   Order order(const PipelineShape& shape) const override {
-    Order order = straight_pipeline(shape);
+    Order order = empty_order(shape, straight_chains(shape.ranks));
     for (std::vector<Slot>& rank : order.ranks) {
       for (std::int32_t i = 0; i < static_cast<std::int32_t>(shape.microbatches); ++i) {
         rank.push_back({.pass = Pass::forward, .microbatch = i});

@@ -19,10 +19,8 @@ std::size_t stage_of(const Order& order, std::int64_t rank, const Slot& slot) {
   return static_cast<std::size_t>(here - chain.begin());
 }
 
-StageTable::StageTable(const Order& order) : order_(order) {
-  for (const std::vector<Place>& chain : order.chains) {
-    for (const Place& place : chain) chunks_ = std::max(chunks_, static_cast<std::size_t>(place.chunk) + 1);
-  }
+StageTable::StageTable(const Order& order)
+    : order_(order), chunks_(static_cast<std::size_t>(chunks_of(order.chains))) {
   stages_.assign(order.chains.size() * order.ranks.size() * chunks_, 0);
   for (std::size_t c = 0; c < order.chains.size(); ++c) {
     for (std::size_t stage = 0; stage < order.chains[c].size(); ++stage) {
@@ -33,9 +31,9 @@ StageTable::StageTable(const Order& order) : order_(order) {
   }
 }
 
-std::vector<HeldStage> stages_of(const Order& order, std::int64_t rank) {
+std::vector<HeldStage> stages_of(const Chains& chains, std::int64_t rank) {
   std::vector<HeldStage> held;
-  for (const std::vector<Place>& chain : order.chains) {
+  for (const std::vector<Place>& chain : chains) {
     for (std::size_t stage = 0; stage < chain.size(); ++stage) {
       if (chain[stage].rank == rank)
         held.push_back({stage, chain[stage].chunk, stage == 0, stage + 1 == chain.size()});

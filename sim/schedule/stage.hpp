@@ -26,7 +26,7 @@ class StageTable {
 
  private:
   const Order& order_;
-  std::size_t chunks_ = 1;
+  std::size_t chunks_;
   std::vector<std::size_t> stages_;  ///< by chain, rank and chunk
 };
 
@@ -37,7 +37,7 @@ struct HeldStage {
   bool is_first = false, is_last = false;  ///< of the model: with the embedding, with the head
 };
 /// The stages that a pipeline rank holds, chain by chain, each in the order of the forward pass.
-std::vector<HeldStage> stages_of(const Order& order, std::int64_t rank);
+std::vector<HeldStage> stages_of(const Chains& chains, std::int64_t rank);
 
 /// What a pass of one stage makes and a pass of the next one, or of the same, waits for.
 struct Need {

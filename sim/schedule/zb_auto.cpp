@@ -172,36 +172,45 @@ class ZbAuto final : public Schedule {
   ZbAuto(ActivationLimit limit, Objective objective, Given given)
       : limit_(limit), objective_(objective), given_(given) {}
 
-  Order order(const PipelineShape& asked) const override {
-    PipelineShape shape = asked;
-    shape.forward = either(given_.forward, asked.forward);
-    shape.backward_input = either(given_.backward_input, asked.backward_input);
-    shape.backward_weight = either(given_.backward_weight, asked.backward_weight);
-    shape.send = either(given_.send, asked.send);
+  Fit fits(const PipelineShape& asked) const override {
+    const PipelineShape shape = with_given(asked);
     const Time one = shape.forward + shape.backward_input + shape.backward_weight + shape.send;
-    const double all = to_seconds(one) * static_cast<double>((asked.microbatches + 2) * asked.ranks);
+    const double all = to_seconds(one) * static_cast<double>((shape.microbatches + 2) * shape.ranks);
     if (!(all < to_seconds(longest_time))) {
-      throw InputError("schedule",
-                       fmt::format("zb_auto: passes of {} x {} microbatches x {} ranks, expected at "
-                                   "most {} days together",
-                                   print(one), asked.microbatches, asked.ranks, longest_days));
+      return Misfit("schedule",
+                    "zb_auto: passes of {} x {} microbatches x {} ranks, expected at most {} days together",
+                    print(one), shape.microbatches, shape.ranks, longest_days);
     }
-    const double microbatches = limit_.microbatches * static_cast<double>(asked.ranks);
-    const double kept = limit_.kept_for_weight > 0 ? limit_.kept_for_weight : asked.kept_for_weight;
-    if (microbatches < std::max(1.0, kept)) {
-      throw InputError(
-          "schedule",
-          fmt::format(
-              "zb_auto: limit {} on {} pipeline ranks lets a rank hold {:.2g} microbatches, expected "
-              "at least {}",
-              limit_.microbatches, asked.ranks, microbatches,
-              kept > 1 ? fmt::format("{:.2g}, which one holds before its weight gradient", kept) : "one"));
-    }
-    const ActivationLimit limit{.microbatches = microbatches, .kept_for_weight = kept};
-    return Search(shape, limit, objective_).best();
+    const ActivationLimit limit = limit_of(shape);
+    const double kept = limit.kept_for_weight;
+    if (limit.microbatches >= std::max(1.0, kept)) return {};
+    return Misfit("schedule",
+                  "zb_auto: limit {} on {} pipeline ranks lets a rank hold {:.2g} microbatches, expected at "
+                  "least {}",
+                  limit_.microbatches, shape.ranks, limit.microbatches,
+                  kept > 1 ? fmt::format("{:.2g}, which one holds before its weight gradient", kept) : "one");
+  }
+
+  Order order(const PipelineShape& asked) const override {
+    const PipelineShape shape = with_given(asked);
+    return Search(shape, limit_of(shape), objective_).best();
   }
 
  private:
+  /// With the durations that the scenario gives.
+  PipelineShape with_given(PipelineShape shape) const {
+    shape.forward = either(given_.forward, shape.forward);
+    shape.backward_input = either(given_.backward_input, shape.backward_input);
+    shape.backward_weight = either(given_.backward_weight, shape.backward_weight);
+    shape.send = either(given_.send, shape.send);
+    return shape;
+  }
+  /// In microbatches of this pipeline.
+  ActivationLimit limit_of(const PipelineShape& shape) const {
+    return {.microbatches = limit_.microbatches * static_cast<double>(shape.ranks),
+            .kept_for_weight = limit_.kept_for_weight > 0 ? limit_.kept_for_weight : shape.kept_for_weight};
+  }
+
   ActivationLimit limit_;  // in units of 1F1B's peak, which is as many microbatches as there are ranks
   Objective objective_;
   Given given_;

@@ -66,11 +66,11 @@ void write_rank(Writer& write, std::int64_t p, std::int64_t r, std::int64_t m) {
 
 class ZbV final : public Schedule {
  public:
-  std::int64_t chunks() const override { return 2; }
+  Chains chains(std::int64_t ranks) const override { return v_chains(ranks); }
   std::int64_t chunks_of_given_durations() const override { return 2; }
 
   Order order(const PipelineShape& shape) const override {
-    Order order = v_pipeline(shape);
+    Order order = empty_order(shape, chains(shape.ranks));
     order.flows_into_next_step = true;
     const std::int64_t at_least = std::max(shape.microbatches, 2 * shape.ranks - 1);
     for (std::int64_t r = 0; r < shape.ranks; ++r) {

@@ -8,7 +8,7 @@
 namespace moesim {
 
 Order zero_bubble_order(const PipelineShape& shape, std::int32_t depth) {
-  Order order = straight_pipeline(shape);
+  Order order = empty_order(shape, straight_chains(shape.ranks));
   order.flows_into_next_step = depth > 1;
   const auto m = static_cast<std::int32_t>(shape.microbatches);
   const auto p = static_cast<std::int32_t>(shape.ranks);

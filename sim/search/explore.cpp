@@ -156,7 +156,7 @@ class Explorer {
       const PipelineProfile& profile = *of_schedule_[s];
       const auto layers = static_cast<std::int64_t>(scenario().model.layers.size());
       CutRule rule{};
-      if (!profile.refusal.empty()) {
+      if (profile.is_refused) {
         rule = CutRule::schedule;
       } else if (profile.stages > layers) {
         rule = CutRule::stages;

@@ -1,4 +1,4 @@
-#include "sim/scenario/expert_loads.hpp"
+#include "sim/work/expert_loads.hpp"
 #include "models/base/at.hpp"
 
 #include <algorithm>

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "sim/scenario/expert_loads.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/work/expert_loads.hpp"
 #include "sim/work/work_times.hpp"
 
 namespace moesim {

@@ -6,6 +6,8 @@
 #include <set>
 #include <stdexcept>
 
+#include "sim/work/expert_loads.hpp"
+
 namespace moesim {
 namespace {
 

@@ -6,6 +6,7 @@
 #include "models/base/at.hpp"
 #include "sim/scenario/layers.hpp"
 #include "sim/schedule/stage.hpp"
+#include "sim/work/expert_loads.hpp"
 
 namespace moesim {
 namespace {
@@ -30,14 +31,14 @@ std::vector<std::vector<std::int64_t>> ranks_of_experts(const ExpertPlacement& p
   return ranks;
 }
 
-void add_copy_sums(const Scenario& scenario, std::int64_t layer, std::vector<CopySum>& sums) {
+void add_copy_sums(const Scenario& scenario, const ExpertLoads& loads, std::int64_t layer,
+                   std::vector<CopySum>& sums) {
   const Layer& shape = at(scenario.model.layers, layer);
   if (!shape.is_moe) return;
   const std::int64_t all = layer_parameters(scenario.model, static_cast<std::size_t>(layer)).experts;
   const std::int64_t of_one = all / (shape.experts.count * scenario.layout.sizes().expert_tensor);
   const Bytes gradients = size_of(scenario.precision.gradient) * of_one;
-  for (std::vector<std::int64_t>& ranks :
-       ranks_of_experts(scenario.loads->placement(layer), shape.experts.count)) {
+  for (std::vector<std::int64_t>& ranks : ranks_of_experts(loads.placement(layer), shape.experts.count)) {
     if (ranks.size() > 1) sums.push_back({std::move(ranks), gradients});
   }
 }
@@ -98,7 +99,7 @@ Holdings head_holdings(const Scenario& scenario, bool is_apart) {
 }
 
 Holdings head_holdings(const Scenario& scenario) {
-  return head_holdings(scenario, is_head_apart(scenario.order));
+  return head_holdings(scenario, is_head_apart(scenario.chains));
 }
 
 std::int64_t embedding_copy(const Scenario& scenario) {
@@ -108,8 +109,8 @@ std::int64_t embedding_copy(const Scenario& scenario) {
 }
 
 std::optional<std::array<std::int64_t, 2>> embedding_ranks(const Scenario& scenario) {
-  if (embedding_copy(scenario) == 0 || !is_head_apart(scenario.order)) return std::nullopt;
-  const std::vector<Place>& chain = scenario.order.chains.front();
+  if (embedding_copy(scenario) == 0 || !is_head_apart(scenario.chains)) return std::nullopt;
+  const std::vector<Place>& chain = scenario.chains.front();
   return std::array<std::int64_t, 2>{chain.front().rank, chain.back().rank};
 }
 
@@ -128,7 +129,7 @@ Holdings block_holdings(const Scenario& scenario, Activity block, std::int64_t l
 
 Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank) {
   Holdings held;
-  for (const HeldStage& stage : stages_of(scenario.order, pipeline_rank)) {
+  for (const HeldStage& stage : stages_of(scenario.chains, pipeline_rank)) {
     for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
       held += attention_holdings(scenario, layer);
       held += feed_forward_holdings(scenario, layer);
@@ -139,11 +140,12 @@ Holdings holdings(const Scenario& scenario, std::int64_t pipeline_rank) {
   return held;
 }
 
-std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_rank) {
+std::vector<CopySum> copy_sums(const Scenario& scenario, const ExpertLoads* loads,
+                               std::int64_t pipeline_rank) {
   std::vector<CopySum> sums;
-  if (!scenario.loads || scenario.redundant_experts == 0) return sums;
+  if (loads == nullptr || scenario.redundant_experts == 0) return sums;
   for (const std::int64_t layer : layers_of_rank(scenario, pipeline_rank))
-    add_copy_sums(scenario, layer, sums);
+    add_copy_sums(scenario, *loads, layer, sums);
   return sums;
 }
 

@@ -13,6 +13,8 @@
 
 namespace moesim {
 
+class ExpertLoads;
+
 /// Parameters by what they belong to. Embedding includes the head, feed_forward the shared experts.
 enum class HeldPart : std::uint8_t { attention, router, feed_forward, embedding, norm, experts };
 inline constexpr std::size_t held_part_count = 6;
@@ -62,7 +64,8 @@ struct CopySum {
 };
 /// The sums that the ranks of an expert group owe each other after the last pass, for all stages of a
 /// pipeline rank. Copies on one and the same rank need none.
-std::vector<CopySum> copy_sums(const Scenario& scenario, std::int64_t pipeline_rank);
+std::vector<CopySum> copy_sums(const Scenario& scenario, const ExpertLoads* loads,
+                               std::int64_t pipeline_rank);
 
 /// Bytes that an update moves in device memory.
 struct UpdateTraffic {

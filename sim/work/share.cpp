@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "models/base/at.hpp"
+#include "sim/work/expert_loads.hpp"
 
 namespace moesim {
 
@@ -64,10 +65,10 @@ std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer) {
   return scenario.router.routing->capacity(gate_of(layer.experts), tokens_per_device(scenario));
 }
 
-std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer) {
+std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads) {
   const Layer& shape = scenario.model.layers[layer];
   if (!shape.is_moe) return 0;
-  if (scenario.loads) return scenario.loads->mean_rows(static_cast<std::int64_t>(layer));
+  if (loads != nullptr) return loads->mean_rows(static_cast<std::int64_t>(layer));
   const std::int64_t capacity = padded_capacity(scenario, shape);
   return capacity > 0 ? capacity * shape.experts.count : tokens_per_device(scenario) * shape.experts.top_k;
 }
@@ -77,15 +78,15 @@ std::int64_t gathered_groups(const Scenario& scenario) {
   return scenario.divides_tokens() ? scenario.layout.sizes().expert_tensor : 1;
 }
 
-std::int64_t computed_rows(const Scenario& scenario, std::size_t layer) {
-  return dispatched_rows(scenario, layer) * gathered_groups(scenario);
+std::int64_t computed_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads) {
+  return dispatched_rows(scenario, layer, loads) * gathered_groups(scenario);
 }
 
-std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer) {
+std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads) {
   const Layer& shape = scenario.model.layers[layer];
   if (!shape.is_moe) return {};
   const std::int64_t local = scenario.slots_per_rank(shape.experts);
-  const auto mean = static_cast<double>(computed_rows(scenario, layer));
+  const auto mean = static_cast<double>(computed_rows(scenario, layer, loads));
   const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
   for (std::int64_t i = 0; i < arriving % local; ++i) ++at(rows, i);
@@ -102,11 +103,11 @@ Bytes keys_and_values(const Op& core, const Scenario& scenario) {
   return size_of(Precision::bf16) * tokens * core.kv_heads * (core.head_dim + core.value_head_dim);
 }
 
-LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer) {
-  const std::vector<std::int64_t> rows = expert_rows(scenario, layer);
+LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads) {
+  const std::vector<std::int64_t> rows = expert_rows(scenario, layer, loads);
   Share share = share_of(scenario);
   share.expert_rows = rows;
-  share.dispatched_rows = dispatched_rows(scenario, layer);
+  share.dispatched_rows = dispatched_rows(scenario, layer, loads);
   return lower_layer(scenario.model, layer, share, scenario.recompute);
 }
 

@@ -9,6 +9,8 @@
 
 namespace moesim {
 
+class ExpertLoads;
+
 /// The share of one device outside the experts (expert_rows is left empty).
 Share share_of(const Scenario& scenario);
 /// Tokens of a microbatch that one device holds between blocks: context and sequence parallelism divide them.
@@ -20,23 +22,24 @@ bool scatters_sends(const Scenario& scenario);
 Bytes sent_to_stage(const Scenario& scenario);
 /// What a device holds of sends: in and out, both ways, and where it gathers also both wholes.
 Bytes send_buffers(const Scenario& scenario);
-/// Scenario::paces, of its device and layout.
+/// Of the pipeline ranks: time of their slowest device over the mean.
 std::vector<double> paces_of(const Scenario& scenario);
 /// What a router chooses from in a layer with experts.
 Gate gate_of(const Experts& experts);
 /// Rows of a device's buffer for one expert where buffers are padded; else 0.
 std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer);
 /// Rows that one device sends out in a layer: its tokens x top-k, or its buffers where they are padded, or
-/// what is not dropped on average.
-std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer);
+/// what is not dropped on average of `loads`, which are there where ranks differ.
+std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads = nullptr);
 /// Expert groups whose rows are computed together: those of the ranks that share an expert's matrices.
 std::int64_t gathered_groups(const Scenario& scenario);
 /// Rows that the mean rank computes in its local experts, of one microbatch: those that arrive for it and for
 /// the ranks that share its experts' matrices.
-std::int64_t computed_rows(const Scenario& scenario, std::size_t layer);
+std::int64_t computed_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads = nullptr);
 /// Rows for each local slot of an expert where loads are even (of the busiest rank where `spread` is given),
 /// evenly among its slots; what does not divide goes to the first ones. Empty for a dense layer.
-std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer);
+std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer,
+                                      const ExpertLoads* loads = nullptr);
 /// One row of a message: block-scaled fp8 carries an fp32 scale for 128 elements (DeepSeek-V3, arXiv
 /// 2412.19437, section 3.3).
 Bytes row_bytes(std::int64_t hidden, Precision precision);
@@ -44,7 +47,7 @@ Bytes row_bytes(std::int64_t hidden, Precision precision);
 /// Of latent attention those of every head, as Megatron-LM sends them, not the latent.
 Bytes keys_and_values(const Op& core, const Scenario& scenario);
 /// The ops of one layer on one device, of the busiest rank.
-LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer);
+LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads = nullptr);
 /// Bytes that a microbatch keeps on a device.
 struct Kept {
   Bytes for_backward;  ///< from its forward to its backward, or to its input gradient

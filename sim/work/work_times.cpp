@@ -52,13 +52,13 @@ Piece core_of(const std::vector<Op>& kernels, const Scenario& scenario) {
 }
 
 /// For each layer, the first one of the same shape to which as many rows go.
-std::vector<std::size_t> first_alike(const Scenario& scenario) {
+std::vector<std::size_t> first_alike(const Scenario& scenario, const ExpertLoads* loads) {
   const std::vector<std::size_t> shapes = first_of_shape(scenario.model);
   std::vector<std::size_t> first;
   for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
-    const std::int64_t rows = dispatched_rows(scenario, layer);
+    const std::int64_t rows = dispatched_rows(scenario, layer, loads);
     std::size_t same = shapes[layer];
-    while (shapes[same] != shapes[layer] || dispatched_rows(scenario, same) != rows) ++same;
+    while (shapes[same] != shapes[layer] || dispatched_rows(scenario, same, loads) != rows) ++same;
     first.push_back(same);
   }
   return first;
@@ -109,11 +109,12 @@ BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
                      time_of(ops.backward_weight, scenario)}};
 }
 
-WorkTimes::WorkTimes(const Scenario& scenario) : shape_of_layer_(first_alike(scenario)) {
+WorkTimes::WorkTimes(const Scenario& scenario, const ExpertLoads* loads)
+    : shape_of_layer_(first_alike(scenario, loads)) {
   shapes_.resize(shape_of_layer_.size());
   for (std::size_t layer = 0; layer < shapes_.size(); ++layer) {
     if (shape_of_layer_[layer] != layer) continue;
-    const LayerOps ops = ops_of_layer(scenario, layer);
+    const LayerOps ops = ops_of_layer(scenario, layer, loads);
     shapes_[layer] = {times_of(ops.attention, scenario), times_of(ops.feed_forward, scenario)};
     if (scenario.layout.sizes().context == 1) continue;
     const BlockOps& cut = ops.attention;

@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "models/base/at.hpp"
-#include "sim/scenario/block_times.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "sim/work/block_times.hpp"
 
 namespace moesim {
+
+class ExpertLoads;
 
 /// A part of a block between exchanges of keys and values.
 struct Piece {
@@ -42,7 +44,8 @@ struct LayerTimes {
 /// Times of everything that a device computes for one microbatch. Layers of one shape share one entry.
 class WorkTimes {
  public:
-  explicit WorkTimes(const Scenario& scenario);
+  /// Of the mean rank where `loads` differ.
+  explicit WorkTimes(const Scenario& scenario, const ExpertLoads* loads = nullptr);
   const LayerTimes& layer(std::int64_t layer) const { return shapes_[at(shape_of_layer_, layer)]; }
   const BlockTimes& embedding() const { return embedding_; }
   const BlockTimes& head() const { return head_; }

@@ -247,7 +247,8 @@ bool are_expert_ranks(const Scenario& scenario, const std::vector<std::uint32_t>
 }  // namespace
 
 std::vector<std::string> actor_names(const Scenario& scenario, const TaskGraph& graph) {
-  const std::size_t positions = graph.actor_count / scenario.order.ranks.size();
+  const std::size_t positions =
+      graph.actor_count / static_cast<std::size_t>(scenario.layout.sizes().pipeline);
   const bool are_ranks = positions > 1 && are_expert_ranks(scenario, graph.representatives);
   if (positions > 1 && !are_ranks) return names_of_classes(scenario, graph.representatives);
   const std::int64_t devices = scenario.layout.sizes().stage_devices();
@@ -267,8 +268,8 @@ std::vector<std::string> actor_names(const Scenario& scenario, const TaskGraph& 
   return names;
 }
 
-Tracks tracks_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline) {
-  return {actor_names(scenario, graph), counters_of(scenario, graph, timeline)};
+Tracks tracks_of(const Work& work, const TaskGraph& graph, const Timeline& timeline) {
+  return {actor_names(work.scenario, graph), counters_of(work, graph, timeline)};
 }
 
 std::string write_trace(const std::string& title, const Tracks& tracks, const TaskGraph& graph,
@@ -301,7 +302,7 @@ class Trace final : public Writer {
     const ToldRun run = told.run();
     const Report& report = run.report;
     const std::string title = report.title.empty() ? report.plan : report.title + ": " + report.plan;
-    return write_trace(title, tracks_of(run.scenario, run.graph, run.timeline), run.graph, run.timeline);
+    return write_trace(title, tracks_of(run.work, run.graph, run.timeline), run.graph, run.timeline);
   }
 };
 

@@ -7,7 +7,7 @@
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
 #include "sim/report/counters.hpp"
-#include "sim/scenario/scenario.hpp"
+#include "sim/work/work.hpp"
 
 namespace moesim {
 
@@ -21,7 +21,7 @@ struct Tracks {
   std::vector<std::string> actors;  ///< their names
   std::vector<Counter> counters{};
 };
-Tracks tracks_of(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline);
+Tracks tracks_of(const Work& work, const TaskGraph& graph, const Timeline& timeline);
 
 /// JSON in the Trace Event Format: a process for each actor; a lane (thread) for each of its streams
 /// (compute, exchange, pipeline receive, gradients), and further ones ("exchange 2") where tasks of one

@@ -15,13 +15,13 @@
 namespace moesim {
 
 struct Report;
-struct Scenario;
 struct TaskGraph;
 struct Timeline;
+struct Work;
 
-/// One run, from the scenario to the report, which outlive it.
+/// One run, from the work of its scenario to the report, which outlive it.
 struct ToldRun {
-  const Scenario& scenario;
+  const Work& work;
   const TaskGraph& graph;
   const Timeline& timeline;
   const Report& report;

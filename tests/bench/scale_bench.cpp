@@ -39,11 +39,11 @@ void measure(std::string_view name, std::int64_t devices, const std::vector<std:
   const double start = seconds();
   const Scenario scenario = scenario_of(devices, sets);
   const double loaded = seconds();
-  const TaskGraph graph = lower(scenario);
+  const TaskGraph graph = lower(work_of(scenario));
   const double lowered = seconds();
   const Timeline timeline = scenario.engine->run(graph);
   const double ran = seconds();
-  const Report report = summarize(scenario, graph, timeline);
+  const Report report = summarize(work_of(scenario), graph, timeline);
   const double end = seconds();
   fmt::print("| {} | {} | {} | {:.3f} | {:.3f} | {:.3f} | {:.3f} | {:.3f} | {:.0f} | {:.0f} |\n", name,
              devices, graph.size(), loaded - start, lowered - loaded, ran - lowered, end - ran, end - start,

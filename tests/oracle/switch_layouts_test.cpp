@@ -57,7 +57,7 @@ std::ostream& operator<<(std::ostream& out, const Sent& sent) {
 }
 
 Communication communication_of(const Scenario& scenario) {
-  const TaskGraph graph = lower(scenario);
+  const TaskGraph graph = lower(work_of(scenario));
   Communication sum;
   for (TaskId task = 0; task < graph.size(); ++task) {
     if (graph.kinds[task] != TaskKind::coflow) continue;

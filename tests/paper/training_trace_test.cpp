@@ -102,7 +102,7 @@ TEST_CASE(
     "The overlapped block has the trace's starts within 2 % of a slot when its stages take what was "
     "measured") {
   const Scenario scenario = block();
-  TaskGraph graph = lower(scenario);
+  TaskGraph graph = lower(work_of(scenario));
   put_measured(graph);
   const Timeline timeline = scenario.engine->run(graph);
   const Tasks tasks = first_pair(graph);

@@ -18,7 +18,7 @@ double gigabytes(const std::string& kind) {
           "gradient_sync": {"kind": ")" +
       kind + R"("}})";
   const Scenario scenario = read_scenario(load_document_text(text, MOESIM_SOURCE "/scenarios/case.json"));
-  const MemoryReport memory = memory_of_ranks(scenario).front();
+  const MemoryReport memory = memory_of_ranks(work_of(scenario)).front();
   const auto held = static_cast<double>((memory.parameters + memory.gradients + memory.optimizer).count);
   return 7.5 * held / static_cast<double>(model_parameters(scenario.model).total());
 }

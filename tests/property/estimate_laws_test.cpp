@@ -30,10 +30,10 @@ Order one_stage(std::vector<Slot> slots, std::size_t microbatches) {
 }
 
 /// When the last task of a pass has ended; what follows the last pass does not count.
-Time end_of_passes(const Scenario& scenario) {
-  const TaskGraph graph = lower(scenario, Loading::even);
+Time end_of_passes(const Work& work) {
+  const TaskGraph graph = lower(work, Loading::even);
   REQUIRE(graph.actor_count == 1);
-  const Timeline timeline = scenario.engine->run(graph);
+  const Timeline timeline = work.scenario.engine->run(graph);
   Time end;
   for (TaskId task = 0; task < graph.size(); ++task) {
     const Activity activity = graph.tags[task].activity;
@@ -54,12 +54,13 @@ std::string print(const Passes& passes) {
                      passes.backward_input.count, passes.backward_weight.count, passes.pair.count);
 }
 
-Passes simulated(Scenario& scenario) {
+Passes simulated(const Scenario& scenario) {
+  Work work = work_of(scenario);
   const Slot forward{.pass = Pass::forward};
   const Slot backward{.pass = Pass::backward};
   const auto end = [&](std::vector<Slot> slots, std::size_t microbatches) {
-    scenario.order = one_stage(std::move(slots), microbatches);
-    return end_of_passes(scenario);
+    work.order = one_stage(std::move(slots), microbatches);
+    return end_of_passes(work);
   };
   Passes passes;
   passes.forward = end({forward}, 1);
@@ -88,10 +89,11 @@ Passes estimated(const Scenario& scenario, Scenario base, Sizing sizing = Sizing
           whole.in(Pass::backward_weight), tables.pair(content, content)[0]};
 }
 
-/// Whether all ranks are alike. Leaves the scenario with one pass.
-bool is_one_actor(Scenario& scenario) {
-  scenario.order = one_stage({{.pass = Pass::forward}}, 1);
-  return lower(scenario, Loading::even).actor_count == 1;
+/// Whether all ranks are alike.
+bool is_one_actor(const Scenario& scenario) {
+  Work work = work_of(scenario);
+  work.order = one_stage({{.pass = Pass::forward}}, 1);
+  return lower(work, Loading::even).actor_count == 1;
 }
 
 /// A scenario on one pipeline rank with even loads, or nothing where the parts do not fit.

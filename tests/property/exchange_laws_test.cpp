@@ -81,7 +81,7 @@ TEST_CASE("An exchange moves exactly the rows that leave their rank, there and b
     INFO(setup.devices << " devices, " << setup.per_node << " a node, EP" << setup.expert << ", TP"
                        << setup.tensor << ", PP" << setup.pipeline);
     const Scenario scenario = scenario_of(setup);
-    const TaskGraph graph = lower(scenario);
+    const TaskGraph graph = lower(work_of(scenario));
     check_conserved(graph);
     const std::map<Activity, std::int64_t> bytes = bytes_of(graph);
     for (const Activity activity :
@@ -98,9 +98,9 @@ TEST_CASE("A full simulation moves the bytes of the folded one") {
         Setup{.devices = 24, .per_node = 12, .dispatch = "hierarchical"},  // groups on one node and on two
         Setup{.devices = 16, .expert = 8, .dispatch = "hierarchical"}}) {
     setup.resolution = "folded";
-    const std::map<Activity, std::int64_t> folded = bytes_of(lower(scenario_of(setup)));
+    const std::map<Activity, std::int64_t> folded = bytes_of(lower(work_of(scenario_of(setup))));
     setup.resolution = "full";
-    const TaskGraph graph = lower(scenario_of(setup));
+    const TaskGraph graph = lower(work_of(scenario_of(setup)));
     check_conserved(graph);
     const std::map<Activity, std::int64_t> full = bytes_of(graph);
     REQUIRE(full.size() == folded.size());
@@ -115,11 +115,11 @@ TEST_CASE("An expert group that fills its nodes unevenly has no hierarchical exc
   for (const Setup& setup : {Setup{.devices = 24, .expert = 12, .dispatch = "hierarchical"},
                              Setup{.devices = 12, .per_node = 4, .expert = 6, .dispatch = "hierarchical"}}) {
     const Scenario scenario = scenario_of(setup);
-    CHECK_THROWS_AS(lower(scenario), InputError);
+    CHECK_THROWS_AS(lower(work_of(scenario)), InputError);
   }
   const Scenario uneven = scenario_of({.devices = 24, .expert = 12, .dispatch = "hierarchical"});
   CHECK_THROWS_WITH(
-      lower(uneven),
+      lower(work_of(uneven)),
       "collectives: 'hierarchical' needs as many ranks of an expert group on each of its nodes, but has "
       "8 and 4 (pairwise takes any group)");
 }

@@ -89,9 +89,10 @@ Case random_case(RandomStream& random) {
 
 /// Rows of the experts of a layer and microbatch over all devices of a pipeline rank: whole rows, each of
 /// them computed by the ranks that share an expert together.
-std::int64_t rows_over_ranks(const Scenario& scenario) {
+std::int64_t rows_over_ranks(const Work& work) {
+  const Scenario& scenario = work.scenario;
   const Sizes& sizes = scenario.layout.sizes();
-  if (!scenario.loads) {
+  if (work.loads == nullptr) {
     const std::vector<std::int64_t> rows = expert_rows(scenario, moe_layer);
     return std::accumulate(rows.begin(), rows.end(), std::int64_t{0}) * sizes.stage_devices() /
            sizes.expert_tensor;
@@ -100,7 +101,7 @@ std::int64_t rows_over_ranks(const Scenario& scenario) {
   std::int64_t sum = 0;
   for (std::int64_t group = 0; group < groups; ++group) {
     for (std::int64_t rank = 0; rank < sizes.expert; ++rank)
-      sum += scenario.loads->work(scenario.loads->number_of(moe_layer, 0, group), rank).rows;
+      sum += work.loads->work(work.loads->number_of(moe_layer, 0, group), rank).rows;
   }
   return sum / sizes.expert_tensor;
 }
@@ -128,8 +129,8 @@ void for_cases(std::uint64_t seed, int count, Check check) {
 TEST_CASE("Experts compute every token top-k times over all ranks, less drops, plus padding") {
   for_cases(41, 400, [](const Case& c, const Scenario& scenario) {
     const std::int64_t choices = microbatch * length * scenario.layout.sizes().data * c.top_k;
-    const auto rows = static_cast<double>(rows_over_ranks(scenario));
-    const RoutingReport routing = routing_of(scenario).value();
+    const auto rows = static_cast<double>(rows_over_ranks(work_of(scenario)));
+    const RoutingReport routing = routing_of(work_of(scenario)).value();
     if (routing.padded_row_fraction == 0 && routing.dropped_token_fraction == 0) {
       REQUIRE(rows == static_cast<double>(choices));
     } else {
@@ -141,7 +142,7 @@ TEST_CASE("Experts compute every token top-k times over all ranks, less drops, p
 
 TEST_CASE("FLOPs of experts over all devices are those of their tokens, where loads are even") {
   for_cases(42, 200, [](const Case& c, const Scenario& scenario) {
-    if (scenario.loads || padded_capacity(scenario, scenario.model.layers[moe_layer]) > 0) return;
+    if (has_uneven_loads(scenario) || padded_capacity(scenario, scenario.model.layers[moe_layer]) > 0) return;
     double each = 0;
     for (const Op& op : ops_of_layer(scenario, moe_layer).feed_forward.forward) {
       if (op.kind == OpKind::grouped_gemm) each += op.flops.count;
@@ -154,7 +155,7 @@ TEST_CASE("FLOPs of experts over all devices are those of their tokens, where lo
 
 TEST_CASE("Tokens of an expert are at least the least, at most the most, and their mean is all of them") {
   for_cases(43, 300, [](const Case& c, const Scenario& scenario) {
-    const RoutingReport routing = routing_of(scenario).value();
+    const RoutingReport routing = routing_of(work_of(scenario)).value();
     CHECK(static_cast<double>(routing.least) <= routing.mean);
     CHECK(routing.mean <= static_cast<double>(routing.most));
     if (c.redundant > 0) return;  // of an expert over its copies

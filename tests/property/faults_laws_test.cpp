@@ -174,9 +174,9 @@ TEST_CASE("Jitter repeats with its seed, differs with another, and exponential j
         run_of(jitter("lognormal", 1)).report.fingerprint);
   CHECK(run_of(jitter("lognormal", 1)).report.fingerprint !=
         run_of(jitter("lognormal", 2)).report.fingerprint);
-  const TaskGraph plain = lower(scenario_of(R"("resolution": "full")"));
-  const TaskGraph delayed = lower(scenario_of(jitter("exponential", 3)));
-  const TaskGraph spread = lower(scenario_of(jitter("lognormal", 3)));
+  const TaskGraph plain = lower(work_of(scenario_of(R"("resolution": "full")")));
+  const TaskGraph delayed = lower(work_of(scenario_of(jitter("exponential", 3))));
+  const TaskGraph spread = lower(work_of(scenario_of(jitter("lognormal", 3))));
   REQUIRE(plain.size() == delayed.size());
   double sum = 0, squares = 0, count = 0;
   for (TaskId task = 0; task < plain.size(); ++task) {
@@ -252,7 +252,7 @@ TEST_CASE("A link with less of its rate is never faster, and half of every link 
              "communication": {{"operation": "point_to_point", "bytes": "1 GB"}}{}}})",
         faults);
     const Scenario one = read_scenario(load_document_text(text, MOESIM_SOURCE "/scenarios/case.json"));
-    const TaskGraph graph = lower(one);
+    const TaskGraph graph = lower(work_of(one));
     return one.engine->run(graph).makespan() - graph.pattern_table[0].latency;
   };
   CHECK(alone(", " + link("gpu 0", "node 0 nvswitch", 0.5)) == alone("") * 2);

@@ -169,7 +169,8 @@ TEST_CASE("Groups that share a NIC do not contend without contention") {
 
 TEST_CASE("Ranks that a fat tree treats alike stay folded") {
   const auto actors = [](const std::vector<Override>& overrides) {
-    return lower(load_scenario(MOESIM_SOURCE "/scenarios/deepseek-v3-h800.json", overrides)).actor_count;
+    return lower(work_of(load_scenario(MOESIM_SOURCE "/scenarios/deepseek-v3-h800.json", overrides)))
+        .actor_count;
   };
   CHECK(actors({}) == 16);
   CHECK(actors({parse_override("cluster.topology.taper=2")}) == 16);

@@ -72,7 +72,7 @@ TEST_CASE("What is sharded takes less memory: zero3, zero2, zero1, all_reduce") 
     const std::string sync = kind == "zero3" ? sync_of(kind, overlap)
                                              : R"({"kind": ")" + kind + R"(", "overlap": )" +
                                                    (overlap ? "true" : "false") + R"(, "bucket": "1 MB"})";
-    return memory_of_ranks(scenario_of({.sync = sync, .pipeline = pipeline, .layers = 48}));
+    return memory_of_ranks(work_of(scenario_of({.sync = sync, .pipeline = pipeline, .layers = 48})));
   };
   const std::vector<MemoryReport> all_reduce = memory("all_reduce"), zero1 = memory("zero1"),
                                   zero2 = memory("zero2"), zero3 = memory("zero3"),

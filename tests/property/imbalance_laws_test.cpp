@@ -78,13 +78,14 @@ std::string name_of(const Setup& s) {
 Time step_time(const Scenario& scenario) { return simulate(scenario).report.step_time; }
 
 /// Bytes that leave a rank for another in all exchanges of a phase, from the rows themselves.
-std::int64_t bytes_between_ranks(const Scenario& scenario) {
+std::int64_t bytes_between_ranks(const Work& work) {
+  const Scenario& scenario = work.scenario;
   const std::int64_t ranks = scenario.layout.sizes().expert;
   std::int64_t rows = 0;
   for (std::int64_t layer = 0; layer < 4; ++layer) {
     if (!scenario.model.layers[static_cast<std::size_t>(layer)].is_moe) continue;
     for (std::int64_t microbatch = 0; microbatch < scenario.microbatches(); ++microbatch) {
-      const RankRows sent = scenario.loads->rows(scenario, scenario.loads->number_of(layer, microbatch, 0));
+      const RankRows sent = work.loads->rows(scenario, work.loads->number_of(layer, microbatch, 0));
       for (std::int64_t i = 0; i < ranks * ranks; ++i) {
         if (i / ranks != i % ranks) rows += sent.sent[static_cast<std::size_t>(i)];
       }
@@ -202,12 +203,14 @@ TEST_CASE("In full resolution every expert group draws its own loads") {
   const Setup setup{.devices = 16, .expert = 4, .top_k = 1};
   const Scenario folded = scenario_of(setup, drawn);
   const Scenario every = scenario_of(setup, drawn, full);
-  CHECK(folded.loads->groups() == 1);
-  CHECK(every.loads->groups() == 4);
-  CHECK(every.loads->count() == 4 * folded.loads->count());
-  const auto first = every.loads->rows(every, every.loads->number_of(2, 0, 0));
-  CHECK(first.sent == folded.loads->rows(folded, folded.loads->number_of(2, 0, 0)).sent);
-  CHECK(first.sent != every.loads->rows(every, every.loads->number_of(2, 0, 1)).sent);
+  const ExpertLoads one(folded);
+  const ExpertLoads all(every);
+  CHECK(one.groups() == 1);
+  CHECK(all.groups() == 4);
+  CHECK(all.count() == 4 * one.count());
+  const auto first = all.rows(every, all.number_of(2, 0, 0));
+  CHECK(first.sent == one.rows(folded, one.number_of(2, 0, 0)).sent);
+  CHECK(first.sent != all.rows(every, all.number_of(2, 0, 1)).sent);
   CHECK(simulate(every).report.routing->least <= simulate(folded).report.routing->least);
 }
 
@@ -218,7 +221,7 @@ TEST_CASE("Padded buffers go and are computed whole: all ranks are alike, what i
     const std::string routing =
         fmt::format(R"({{"kind": "switch", "capacity_factor": {}, "skew": {{"kind": "zipf"}}}})", factor);
     const Scenario scenario = scenario_of(setup, routing);
-    CHECK(!scenario.loads);
+    CHECK(work_of(scenario).loads == nullptr);
     const std::int64_t tokens = tokens_per_device(scenario);
     const std::int64_t capacity = padded_capacity(scenario, scenario.model.layers[2]);
     CHECK(static_cast<double>(capacity) == Approx(factor * static_cast<double>(tokens) / experts));
@@ -239,12 +242,13 @@ TEST_CASE("Every routed row is computed once and every byte sent arrives, there 
   for (const Setup& setup : setups()) {
     CAPTURE(name_of(setup));
     const Scenario scenario = scenario_of(setup, zipf(1.0));
-    const TaskGraph graph = lower(scenario);
+    const Work work = work_of(scenario);
+    const TaskGraph graph = lower(work);
     const std::int64_t ranks = scenario.layout.sizes().expert;
     const std::int64_t choices = ranks * tokens_per_device(scenario) * 2;
-    for (std::uint32_t number = 0; number < scenario.loads->count(); ++number) {
+    for (std::uint32_t number = 0; number < work.loads->count(); ++number) {
       std::int64_t rows = 0;
-      for (std::int64_t rank = 0; rank < ranks; ++rank) rows += scenario.loads->work(number, rank).rows;
+      for (std::int64_t rank = 0; rank < ranks; ++rank) rows += work.loads->work(number, rank).rows;
       CHECK(rows == choices);
     }
     if (setup.dispatch != "pairwise" || setup.expert == 1) continue;
@@ -257,22 +261,23 @@ TEST_CASE("Every routed row is computed once and every byte sent arrives, there 
     }
     for (const Activity activity :
          {Activity::dispatch, Activity::combine, Activity::dispatch_backward, Activity::combine_backward})
-      CHECK(bytes[activity] == bytes_between_ranks(scenario));
+      CHECK(bytes[activity] == bytes_between_ranks(work));
   }
 }
 
 TEST_CASE("Each rank computes its own rows: the tasks of a layer take what its work says") {
   const Scenario scenario = scenario_of({}, zipf(1.0));
-  const TaskGraph graph = lower(scenario);
+  const Work work = work_of(scenario);
+  const TaskGraph graph = lower(work);
   std::size_t seen = 0;
   for (TaskId task = 0; task < graph.size(); ++task) {
     const Tag& tag = graph.tags[task];
     if (tag.activity != Activity::feed_forward || tag.pass != PassKind::forward) continue;
     if (!scenario.model.layers[static_cast<std::size_t>(tag.layer)].is_moe) continue;
-    const std::uint32_t number = scenario.loads->number_of(tag.layer, tag.microbatch, 0);
-    const ExpertWork& work = scenario.loads->work(number, graph.actors[task]);
-    const double pace = scenario.paces[static_cast<std::size_t>(tag.stage)];
-    CHECK(graph.durations[task] == scaled(work.times.in(OpPass::forward).time, pace));
+    const std::uint32_t number = work.loads->number_of(tag.layer, tag.microbatch, 0);
+    const BlockTimes& times = work.loads->work(number, graph.actors[task]).times;
+    const double pace = work.paces[static_cast<std::size_t>(tag.stage)];
+    CHECK(graph.durations[task] == scaled(times.in(OpPass::forward).time, pace));
     ++seen;
   }
   CHECK(seen == static_cast<std::size_t>(8 * moe_layers * scenario.microbatches()));

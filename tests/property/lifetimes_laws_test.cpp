@@ -70,7 +70,8 @@ void for_scenarios(const char* routing, std::uint64_t count, Law law) {
 
 /// What stages keep, as whole passes change it: the closed form of orders without pairs and without weight
 /// gradients of their own.
-Bytes of_whole_passes(const Scenario& scenario, std::int64_t rank) {
+Bytes of_whole_passes(const Work& work, std::int64_t rank) {
+  const Scenario& scenario = work.scenario;
   const auto kept = [&](std::size_t stage) {
     Bytes sum;
     for (const std::int64_t layer : layers_of(scenario, stage)) {
@@ -82,8 +83,8 @@ Bytes of_whole_passes(const Scenario& scenario, std::int64_t rank) {
     return sum;
   };
   Bytes alive, most;
-  for (const Slot& slot : scenario.order.ranks[static_cast<std::size_t>(rank)]) {
-    const Bytes bytes = kept(stage_of(scenario.order, rank, slot));
+  for (const Slot& slot : work.order.ranks[static_cast<std::size_t>(rank)]) {
+    const Bytes bytes = kept(stage_of(work.order, rank, slot));
     alive += slot.pass == Pass::forward ? bytes : Bytes{} - bytes;
     most = std::max(most, alive);
   }
@@ -114,7 +115,7 @@ TEST_CASE("An estimate's activations are the peak of the programs in the order o
     PipelineEstimate estimate(tables, cost, profile,
                               stage_costs(cost, tables.shape_of_layer(), scenario.layers_per_stage));
     extrapolated += profile.order == 0 ? 1 : 0;
-    const std::vector<MemoryReport> ranks = memory_of_ranks(scenario);
+    const std::vector<MemoryReport> ranks = memory_of_ranks(work_of(scenario));
     for (std::size_t rank = 0; rank < ranks.size(); ++rank)
       CHECK(estimate.activations(rank) == static_cast<double>(ranks[rank].activations.count));
   });
@@ -125,7 +126,8 @@ TEST_CASE("What a step keeps it lets go, and in between never less than nothing"
   for (const char* routing :
        {R"({"kind": "balanced"})", R"({"kind": "top_k", "skew": {"kind": "zipf", "exponent": 0.5}})"}) {
     for_scenarios(routing, 150, [&](const Scenario& scenario, const std::string&) {
-      const Lifetimes lifetimes(scenario);
+      const Work work = work_of(scenario);
+      const Lifetimes lifetimes(work);
       for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
         const HeldMost most = lifetimes.most(rank);
         for (const std::int64_t expert : {std::int64_t{0}, most.position.rank}) {
@@ -153,20 +155,22 @@ TEST_CASE(
     "Where passes neither overlap nor leave weight gradients for later, the peak is that of whole passes") {
   std::size_t checked = 0;
   for_scenarios(R"({"kind": "balanced"})", 150, [&](const Scenario& scenario, const std::string&) {
-    if (!is_of_whole_passes(scenario.order)) return;
+    const Work work = work_of(scenario);
+    if (!is_of_whole_passes(work.order)) return;
     ++checked;
-    const std::vector<MemoryReport> ranks = memory_of_ranks(scenario);
+    const std::vector<MemoryReport> ranks = memory_of_ranks(work);
     for (std::size_t rank = 0; rank < ranks.size(); ++rank)
-      CHECK(ranks[rank].activations == of_whole_passes(scenario, static_cast<std::int64_t>(rank)));
+      CHECK(ranks[rank].activations == of_whole_passes(work, static_cast<std::int64_t>(rank)));
   });
   CHECK(checked > 20);
 }
 
 TEST_CASE("In an overlapped pair a forward's layers come while a backward's go") {
   const Scenario scenario = load_scenario(MOESIM_SOURCE "/scenarios/deepseek-v3-h800.json");
-  const Lifetimes lifetimes(scenario);
+  const Work work = work_of(scenario);
+  const Lifetimes lifetimes(work);
   for (const std::int64_t rank : {0, 7}) {
-    const std::vector<Slot>& slots = scenario.order.ranks[static_cast<std::size_t>(rank)];
+    const std::vector<Slot>& slots = work.order.ranks[static_cast<std::size_t>(rank)];
     std::size_t turns = 0, last = 0;
     for (const HeldChange& change : lifetimes.changes(rank, {})) {
       if (last > 0 && change.slot + 1 == last && slots[change.slot].overlapped) ++turns;

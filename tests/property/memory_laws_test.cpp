@@ -121,7 +121,7 @@ TEST_CASE("Under ZB-H1 activations fall from rank to rank as microbatches wait f
   const Kept feed_forward = kept_of(ops_of_layer(scenario, 0).feed_forward);
   const Bytes rise = feed_forward.for_weight - feed_forward.for_backward;
   CHECK(rise.count == 3 * sequence * microbatch * hidden);
-  const std::vector<MemoryReport> ranks = memory_of_ranks(scenario);
+  const std::vector<MemoryReport> ranks = memory_of_ranks(work_of(scenario));
   for (std::int64_t i = 1; i + 1 < p; ++i) {  // the ends have embedding and head
     CHECK(ranks[static_cast<std::size_t>(i)].activations ==
           one.for_backward * (p - i) + one.for_weight * i + rise);
@@ -139,7 +139,7 @@ TEST_CASE("No rank of zb_auto holds more activations than its limit, in units of
       const Scenario plain = scenario_of({.pipeline = 4, .recompute = recompute});
       const double most =
           limit * static_cast<double>(kept(plain).for_backward.count * 2 * scenario.layout.sizes().pipeline);
-      const std::vector<MemoryReport> ranks = memory_of_ranks(scenario);
+      const std::vector<MemoryReport> ranks = memory_of_ranks(work_of(scenario));
       for (const std::size_t rank : {1, 2}) CHECK(static_cast<double>(ranks[rank].activations.count) <= most);
     }
   }

@@ -61,14 +61,9 @@ void for_all_orders(Law law) {
       const PipelineShape shape = shape_of(number);
       INFO(name << ", pipeline " << number << ": " << shape.ranks << " ranks, " << shape.microbatches
                 << " microbatches");
-      Order order;
-      try {
-        order = schedule->order(shape);
-      } catch (const InputError&) {
-        continue;
-      }
+      if (schedule->fits(shape)) continue;
       ++served;
-      law(name, number, order);
+      law(name, number, schedule->order(shape));
     }
     INFO(name);
     CHECK(served >= pipelines / 4);
@@ -201,7 +196,7 @@ TEST_CASE("Blocking sends that are received too late are found to deadlock") {
   // Rank 1 returns a gradient before it looks for the next activation; rank 0 hands on all activations before
   // it looks for a gradient.
   const PipelineShape shape{.ranks = 2, .microbatches = 3};
-  Order order = straight_pipeline(shape);
+  Order order = empty_order(shape, straight_chains(shape.ranks));
   for (std::int32_t i = 0; i < 3; ++i) order.ranks[0].push_back({.pass = Pass::forward, .microbatch = i});
   for (std::int32_t i = 0; i < 3; ++i) {
     order.ranks[0].push_back({.pass = Pass::backward, .microbatch = i});
@@ -238,6 +233,16 @@ TEST_CASE(
     INFO(name);
     CHECK(reached[name]);
   }
+}
+
+TEST_CASE("An order goes along the chains of its schedule, both ways as often") {
+  for_all_orders([](const std::string& name, std::uint64_t number, const Order& order) {
+    const auto schedule = schedule_of(name);
+    CHECK(order.chains == schedule->chains(shape_of(number).ranks));
+    CHECK(chunks_of(order.chains) == schedule->chunks());
+    const auto second = std::count(order.chain_of_microbatch.begin(), order.chain_of_microbatch.end(), 1);
+    CHECK(second == (schedule->is_bidirectional() ? order.microbatches() / 2 : 0));
+  });
 }
 
 TEST_CASE("A step takes at least the work of a rank and a microbatch's way there and back") {

@@ -123,7 +123,7 @@ TEST_CASE(
   for (const std::string& path : testing::project_files("scenarios", ".json")) {
     const std::string file = path.substr(std::string("scenarios/").size());
     const Scenario scenario = scenario_of(file, {});
-    const TaskGraph graph = lower(scenario);
+    const TaskGraph graph = lower(work_of(scenario));
     if (graph.size() > middle) continue;
     const Time fluid = scenario.engine->run(graph).makespan();
     const Time simgrid = testing::run("simgrid", graph).makespan();

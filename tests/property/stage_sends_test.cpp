@@ -86,7 +86,7 @@ TEST_CASE("Bytes between two pipeline ranks are the activation, or once for each
                     << ", data " << c.data << ", " << c.placement);
     const Scenario scenario = scenario_of(c, false, "scattered");
     const std::int64_t activation = sequence_length * c.hidden * 2;  // of all context ranks, in bf16
-    const std::int64_t once = c.data * crossings(scenario.order) * activation;
+    const std::int64_t once = c.data * crossings(work_of(scenario).order) * activation;
     const Report scattered = simulate(scenario).report;
     const Report whole = simulate(scenario_of(c, false, "whole")).report;
     const Report parts = simulate(scenario_of(c, true, "whole")).report;

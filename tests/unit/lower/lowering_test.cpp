@@ -35,7 +35,7 @@ std::int64_t layer_bytes(const TaskGraph& graph, Activity activity) {
 
 TEST_CASE("A send is tagged with what it carries, whoever was lowered first") {
   for (const std::string kind : {"1f1b", "dualpipe"}) {
-    const TaskGraph graph = lower(mixtral({"schedule.kind=" + kind}));
+    const TaskGraph graph = lower(work_of(mixtral({"schedule.kind=" + kind})));
     std::size_t forward = 0;
     std::size_t backward = 0;
     for (TaskId task = 0; task < graph.size(); ++task) {
@@ -51,15 +51,15 @@ TEST_CASE("A send is tagged with what it carries, whoever was lowered first") {
 }
 
 TEST_CASE("Gradients and parameters that ranks share carry no rank's number") {
-  const TaskGraph graph = lower(mixtral({"schedule.kind=dualpipe"}));
+  const TaskGraph graph = lower(work_of(mixtral({"schedule.kind=dualpipe"})));
   for (const Tag& tag : graph.tags) {
     if (tag.activity == Activity::gradient || tag.activity == Activity::parameter) CHECK(tag.stage == -1);
   }
 }
 
 TEST_CASE("Full recomputation sends once more what a forward sends, over tensor and expert groups") {
-  const TaskGraph once = lower(mixtral({"parallelism.tensor=2", "recompute=none"}));
-  const TaskGraph twice = lower(mixtral({"parallelism.tensor=2", "recompute=full"}));
+  const TaskGraph once = lower(work_of(mixtral({"parallelism.tensor=2", "recompute=none"})));
+  const TaskGraph twice = lower(work_of(mixtral({"parallelism.tensor=2", "recompute=full"})));
   const Report kept = simulate(mixtral({"parallelism.tensor=2", "recompute=none"})).report;
   const Report again = simulate(mixtral({"parallelism.tensor=2", "recompute=full"})).report;
   CHECK(bytes_of(again, Activity::dispatch) == 2 * bytes_of(kept, Activity::dispatch));

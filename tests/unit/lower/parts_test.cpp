@@ -11,9 +11,9 @@ using namespace moesim;
 namespace {
 
 TaskGraph graph_of(const std::string& flows) {
-  return lower(
+  return lower(work_of(
       load_scenario(MOESIM_SOURCE "/scenarios/mixtral-8x7b-h100.json",
-                    {parse_override("batch.sequences=64"), parse_override("engine.flows=" + flows)}));
+                    {parse_override("batch.sequences=64"), parse_override("engine.flows=" + flows)})));
 }
 
 /// The most parts of a pattern.

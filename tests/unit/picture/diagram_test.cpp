@@ -17,15 +17,16 @@ using namespace moesim::literals;
 namespace {
 
 struct Drawn {
-  Scenario scenario;
-  Simulation simulation;
+  Order order;
+  Report report;
   Diagram diagram;
 };
 
-Drawn draw(Scenario scenario) {
+Drawn draw(const Scenario& scenario) {
   Simulation simulation = simulate(scenario);
-  Diagram diagram = make_diagram(scenario, simulation.graph, simulation.timeline, simulation.report);
-  return {std::move(scenario), std::move(simulation), std::move(diagram)};
+  Diagram diagram =
+      make_diagram(simulation.work.order, simulation.graph, simulation.timeline, simulation.report);
+  return {std::move(simulation.work.order), std::move(simulation.report), std::move(diagram)};
 }
 
 Drawn draw_pipeline(std::string_view kind, int stages, int microbatches) {
@@ -46,7 +47,7 @@ using Key = std::tuple<Pass, int, int>;
 Key key_of(const Slot& slot) { return {slot.pass, slot.chunk, slot.microbatch}; }
 
 void require_every_pass_once(const Drawn& drawn) {
-  REQUIRE(drawn.diagram.rows.size() == drawn.scenario.order.ranks.size());
+  REQUIRE(drawn.diagram.rows.size() == drawn.order.ranks.size());
   for (std::size_t rank = 0; rank < drawn.diagram.rows.size(); ++rank) {
     const std::vector<Cell>& cells = drawn.diagram.rows[rank].cells;
     std::vector<Key> passes, expected;
@@ -59,9 +60,9 @@ void require_every_pass_once(const Drawn& drawn) {
       busy += cell.end - cell.start;
       until = cell.end;
     }
-    for (const Slot& slot : drawn.scenario.order.ranks[rank]) expected.push_back(key_of(slot));
+    for (const Slot& slot : drawn.order.ranks[rank]) expected.push_back(key_of(slot));
     CHECK(until <= drawn.diagram.end);
-    CHECK(busy == drawn.simulation.report.stages[rank].busy);
+    CHECK(busy == drawn.report.stages[rank].busy);
     std::sort(passes.begin(), passes.end());
     std::sort(expected.begin(), expected.end());
     CHECK(passes == expected);
@@ -215,7 +216,7 @@ TEST_CASE("An SVG diagram is well-formed, and its passes do not overlap") {
     INFO(kind);
     const Drawn drawn = draw_pipeline(kind, 4, 16);
     std::size_t passes = 0;
-    for (const std::vector<Slot>& rank : drawn.scenario.order.ranks) passes += rank.size();
+    for (const std::vector<Slot>& rank : drawn.order.ranks) passes += rank.size();
     const std::string svg = draw_svg(drawn.diagram);
     require_well_formed(svg);
     require_rectangles_apart(svg, passes);

@@ -83,9 +83,10 @@ void check_cell(const std::string& cell, const Value& value) {
 
 std::string csv_of(const Report& report) {
   const Scenario scenario;
+  const Work work{.scenario = scenario, .order = {}};
   const TaskGraph graph;
   const Timeline timeline;
-  return write(tell({scenario, graph, timeline, report}, [] { return Value{}; }), "csv");
+  return write(tell({work, graph, timeline, report}, [] { return Value{}; }), "csv");
 }
 
 Comparison comparison_of(std::vector<Report> compared) {

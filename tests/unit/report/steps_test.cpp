@@ -14,8 +14,8 @@ namespace {
 
 Report report_of(const std::vector<Override>& overrides) {
   const Scenario scenario = load_scenario("scenarios/two-gpus.json", overrides);
-  const TaskGraph graph = lower(scenario);
-  return summarize(scenario, graph, scenario.engine->run(graph));
+  const TaskGraph graph = lower(work_of(scenario));
+  return summarize(work_of(scenario), graph, scenario.engine->run(graph));
 }
 
 const StepReport& row(const Report& report, std::string_view step, std::string_view part = "") {

@@ -20,7 +20,7 @@ Order order_of(const char* kind) { return schedule_of(kind)->order({.ranks = 4, 
 }  // namespace
 
 TEST_CASE("A pass waits for the stage before it on its way, and the last stage turns round by itself") {
-  const Order order = straight_pipeline({.ranks = 3, .microbatches = 2});
+  const Order order = empty_order({.ranks = 3, .microbatches = 2}, straight_chains(3));
   const auto need = [&](std::int64_t rank, Pass pass) {
     return needs_of(order, rank, {.pass = pass, .microbatch = 1});
   };
@@ -41,7 +41,7 @@ TEST_CASE("A pass waits for the stage before it on its way, and the last stage t
 }
 
 TEST_CASE("At the turn of a V a stage hands over to another stage of its own rank") {
-  const Order order = v_pipeline({.ranks = 3, .microbatches = 1});
+  const Order order = empty_order({.ranks = 3, .microbatches = 1}, v_chains(3));
   const std::optional<Need> need = needs_of(order, 2, {.pass = Pass::forward, .chunk = 1, .microbatch = 0});
   REQUIRE(need);
   CHECK(need->crosses_stages());
@@ -85,7 +85,7 @@ TEST_CASE("The ranks of a pipeline hold each stage once, those of a dual one twi
     const Order order = order_of(std::string(member->name).c_str());
     std::map<std::size_t, std::size_t> holders;
     for (std::int64_t rank = 0; rank < 4; ++rank) {
-      for (const HeldStage& held : stages_of(order, rank)) {
+      for (const HeldStage& held : stages_of(order.chains, rank)) {
         ++holders[held.stage];
         CHECK(held.is_first == (held.stage == 0));
         CHECK(held.is_last == (held.stage + 1 == static_cast<std::size_t>(order.model_stages())));
@@ -94,7 +94,7 @@ TEST_CASE("The ranks of a pipeline hold each stage once, those of a dual one twi
     CHECK(holders.size() == static_cast<std::size_t>(order.model_stages()));
     for (const auto& [stage, times] : holders) CHECK(times == order.chains.size());
   }
-  const std::vector<HeldStage> held = stages_of(v_pipeline({.ranks = 3, .microbatches = 1}), 0);
+  const std::vector<HeldStage> held = stages_of(v_chains(3), 0);
   REQUIRE(held.size() == 2);
   CHECK(held[0].stage == 0);
   CHECK(held[1].stage == 5);

@@ -137,7 +137,7 @@ void require_counters_of_report(const Scenario& scenario) {
   const Simulation run = simulate(scenario);
   const Report& report = run.report;
   const auto counters =
-      read_counters(write_trace("", tracks_of(scenario, run.graph, run.timeline), run.graph, run.timeline));
+      read_counters(write_trace("", tracks_of(run.work, run.graph, run.timeline), run.graph, run.timeline));
   const std::vector<Read>& in_flight = counters.at({"microbatches in flight", "microbatches"});
   REQUIRE(in_flight.size() == report.stages.size());
   for (std::size_t rank = 0; rank < in_flight.size(); ++rank) {
@@ -258,7 +258,7 @@ TEST_CASE("A trace's counters come to the report's memory, microbatches in fligh
 TEST_CASE("A trace names ranks by what they stand for") {
   const auto names = [](const std::string& file, const std::string& set) {
     const Scenario scenario = load_scenario(file, {parse_override(set)});
-    return actor_names(scenario, lower(scenario));
+    return actor_names(scenario, lower(work_of(scenario)));
   };
   CHECK(names("scenarios/mixtral-8x7b-h100.json", "about=x").back() == "pipeline rank 3 (16 devices)");
   CHECK(names("scenarios/two-gpus.json", "resolution=full").back() == "device 1: pipeline rank 0");

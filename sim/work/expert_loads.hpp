@@ -10,7 +10,7 @@
 #include "models/base/units.hpp"
 #include "models/cluster/fabric.hpp"
 #include "models/routing/expert_placement.hpp"
-#include "sim/scenario/block_times.hpp"
+#include "sim/work/block_times.hpp"
 
 namespace moesim {
 
