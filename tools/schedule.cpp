@@ -1,4 +1,5 @@
-// moesim schedule SCENARIO: the passes of each pipeline rank in time, as text and as SVG.
+// moesim schedule SCENARIO: the passes of each pipeline rank in time, drawn or listed; or what a layer does.
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -9,10 +10,11 @@
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "sim/picture/diagram.hpp"
-#include "sim/picture/layer_text.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/report/plan.hpp"
 #include "sim/run/simulate.hpp"
+#include "sim/write/layer_passes.hpp"
+#include "sim/write/order.hpp"
 #include "tools/command.hpp"
 
 namespace moesim {
@@ -40,46 +42,57 @@ std::int64_t width_of(const ScheduleOptions& options) {
                                         : TextStyle{}.width;
 }
 
-void draw(const ScheduleOptions& options) {
+void list_layers(const ScheduleOptions& options, const Value& document, Scenario scenario) {
+  if (scenario.fixed) throw InputError(options.scenario, "has passes of given durations: it has no layers");
+  LayerListing listing{.about = scenario.about, .title = scenario.words.title, .plan = plan_line(scenario)};
+  const Order order = work_of(scenario).order;
+  listing.all = layer_passes(std::move(scenario), order);
+  write_file(options.common.out,
+             write(tell(listing, [&] { return whole_document(document); }), options.common.format));
+}
+
+void show_order(const ScheduleOptions& options, const Value& document, const Scenario& scenario) {
+  const Simulation simulation = simulate(scenario);
+  const Diagram diagram =
+      make_diagram(simulation.work.order, simulation.graph, simulation.timeline, simulation.report);
+  const TextStyle style{.width = width_of(options), .colour = wants_colour(options.common.out)};
+  const Told told = tell(
+      diagram.slots, simulation.report, [&] { return whole_document(document); },
+      [&] { return draw_text(diagram, style); });
+  if (!options.svg.empty()) write_file(options.svg, draw_svg(diagram));
+  if (options.svg == "-" && options.common.out == "-") return;
+  write_file(options.common.out, write(told, options.common.format));
+}
+
+void schedule(const ScheduleOptions& options) {
+  if (options.width > 0 && options.common.format != "text")
+    throw InputError("--width", fmt::format("is of text, not of {}", options.common.format));
   const SeesFiles check = output_check({.inputs = {{"SCENARIO", options.scenario}},
                                         .outputs = {{"--svg", options.svg}, {"--out", options.common.out}}});
   const Value document = load_document(options.scenario, overrides_of(options.common));
   if (check) check(files_needed(document));
   Scenario scenario = read_scenario(document);
   if (scenario.communication) throw InputError(options.scenario, "is one communication: it has no passes");
-  if (options.layer) {
-    if (scenario.fixed) throw InputError(options.scenario, "has passes of given durations: it has no layers");
-    const std::vector<std::string> title{scenario.words.title, plan_line(scenario)};
-    const Order order = work_of(scenario).order;
-    return write_file(options.common.out, draw_text(title, layer_passes(std::move(scenario), order)));
-  }
-  const Simulation simulation = simulate(scenario);
-  const Diagram diagram =
-      make_diagram(simulation.work.order, simulation.graph, simulation.timeline, simulation.report);
-  if (!options.svg.empty()) write_file(options.svg, draw_svg(diagram));
-  if (options.svg == "-" && options.common.out == "-") return;
-  const TextStyle style{.width = width_of(options), .colour = wants_colour(options.common.out)};
-  write_file(options.common.out, draw_text(diagram, style));
+  if (options.layer) return list_layers(options, document, std::move(scenario));
+  show_order(options, document, scenario);
 }
 
 }  // namespace
 
 void add_schedule_command(CLI::App& app) {
   auto options = std::make_shared<ScheduleOptions>();
-  CLI::App* command =
-      app.add_subcommand("schedule", "draw the passes of each pipeline rank in time, as text and SVG");
+  CLI::App* command = app.add_subcommand("schedule", "draw or list the passes of each pipeline rank in time");
   command->add_option("SCENARIO", options->scenario, "scenario file (-: standard input)")->required();
   add_common_options(*command, options->common);
-  command->get_option("--format")->description("text")->check(CLI::IsMember(formats({Form::text})));
   command->add_option("--svg", options->svg, "file for the diagram as SVG");
-  command->add_option("--width", options->width, "columns of the text (default: the terminal's, else 100)")
+  command->add_option("--width", options->width, "columns of the drawing (default: the terminal's, else 100)")
       ->check(CLI::Range(narrowest_text, std::int64_t{100'000}));
   command
       ->add_flag("--layer", options->layer,
                  "print what one layer of each shape does instead: computation and communication in their "
                  "order, with times and bytes on one rank")
-      ->excludes("--svg");
-  command->callback([options] { draw(*options); });
+      ->excludes("--svg", "--width");
+  command->callback([options] { schedule(*options); });
 }
 
 }  // namespace moesim

@@ -11,12 +11,21 @@
 
 namespace moesim {
 
-/// An act on one rank, with nothing beside it. Bytes are those that the rank sends in a call, of parameters
-/// that it needs, of gradients that it produces.
+/// An act on one rank, with nothing beside it: a row of what `moesim schedule --layer` lists. Acts are
+/// counted from 0 in their pass.
 struct PricedAct {
   Act act;
-  Time time;
-  double bytes = 0;
+  std::vector<std::size_t> waits_for{};  ///< acts before it; what else its stream has before it aside
+  std::int64_t group_size = 0;           ///< of a call
+  Time time{};
+  Time again{};      ///< of it: what a backward does once more of its forward
+  double bytes = 0;  ///< that the rank sends in a call, of parameters needed, of gradients produced
+  Flops flops{};     ///< of compute
+  Bytes moved{};     ///< of compute: in device memory
+  Bytes kept{};      ///< that it keeps for later passes; below zero: that it lets go
+  bool is_forward_again() const { return again.count > 0 && again == time; }
+  /// Communication on a lane of its own: the pass goes on computing.
+  bool is_beside() const { return act.kind == ActKind::call && act.lane != main_lane; }
 };
 
 /// One pass of one microbatch through a layer, or an end of the model.
@@ -32,6 +41,8 @@ struct LayerPasses {
   Activity end = Activity::none;       ///< embedding or head; none: layers
   std::vector<std::int64_t> layers{};  ///< of that shape
   bool has_experts = false;
+  /// Of the head: its matrix is the embedding's, or, on a rank without one, a copy of it.
+  enum class Matrix : std::uint8_t { own, of_embedding, copy_of_embedding } matrix = Matrix::own;
   std::vector<LayerPass> passes{};  ///< those that the scenario's schedule has
   std::optional<Time> pair{};       ///< a forward beside a full backward, where the schedule has them
 };

@@ -20,16 +20,17 @@ OpPass keeps_in(Pass pass) {
 /// A program that computes nothing lets go with its first act.
 std::vector<KeptBlock> kept_by(const Program& program, Pass pass) {
   std::vector<KeptBlock> kept;
-  for (const Act& act : program.acts) {
+  for (std::size_t i = 0; i < program.acts.size(); ++i) {
+    const Act& act = program.acts[i];
     if (act.kind != ActKind::compute || act.pass != keeps_in(pass)) continue;
     const auto known = std::find_if(kept.begin(), kept.end(),
                                     [&](const KeptBlock& other) { return other.block == act.activity; });
     if (known != kept.end() && pass == Pass::forward) continue;
     if (known != kept.end()) kept.erase(known);
-    kept.push_back({act.segment, act.activity});
+    kept.push_back({act.segment, act.activity, static_cast<std::uint16_t>(i)});
   }
   if (kept.empty() && !program.acts.empty())
-    kept.push_back({program.acts.front().segment, program.acts.front().activity});
+    kept.push_back({program.acts.front().segment, program.acts.front().activity, 0});
   return kept;
 }
 

@@ -58,6 +58,7 @@ struct Act {
 struct KeptBlock {
   Segment segment = Segment::attention;
   Activity block = Activity::none;
+  std::uint16_t act = 0;  ///< with which, into acts
 };
 
 /// In which the acts of each segment are together.

@@ -8,17 +8,11 @@
 #include <vector>
 
 #include "models/base/units.hpp"
+#include "sim/report/cells.hpp"
 #include "sim/report/report.hpp"
 #include "sim/schedule/order.hpp"
 
 namespace moesim {
-
-/// A pass, or a forward and a backward that share the device, from its first task to its last.
-struct Cell {
-  Time start, end;
-  Slot slot;                    ///< of a pair: the forward
-  std::optional<Slot> beneath;  ///< of a pair: the backward
-};
 
 /// One pipeline rank.
 struct DiagramRow {
@@ -36,12 +30,8 @@ struct Diagram {
   double bubble_fraction = 0;  ///< of the slowest rank
   bool fits = true;            ///< in memory
   std::vector<DiagramRow> rows;
+  std::vector<OrderRow> slots{};  ///< of all ranks, for lists: when the cells have them
 };
-
-/// The cells of each rank; where every device is an actor, those of the rank's first device. A pass lasts
-/// from its first computation or exchange to its last; while another pass computes, that one has the device.
-/// A pass without any work has no cell.
-std::vector<std::vector<Cell>> cells_of(const Order& order, const TaskGraph& graph, const Timeline& timeline);
 
 /// The diagram of a run. Pure.
 Diagram make_diagram(const Order& order, const TaskGraph& graph, const Timeline& timeline,

@@ -23,30 +23,13 @@ Value with_list(std::string_view name, const std::vector<std::string>& words, co
   return object;
 }
 
-/// Sizes that may be tried.
-struct SizeList {
-  std::vector<std::int64_t> SearchBounds::*member;
-  std::string_view name, help;
-};
-constexpr SizeList size_lists[] = {
-    {&SearchBounds::pipeline, "pipeline", "pipeline ranks to try (default: every divisor of the devices)"},
-    {&SearchBounds::tensor, "tensor", "tensor-parallel sizes to try (default: the same)"},
-    {&SearchBounds::context, "context", "context-parallel sizes to try (default: the same)"},
-    {&SearchBounds::expert, "expert", "expert-parallel sizes to try (default: the same)"},
-    {&SearchBounds::expert_tensor, "expert_tensor",
-     "tensor-parallel sizes of experts to try (default: the same)"},
-    {&SearchBounds::data, "data", "data-parallel sizes to allow (default: all)"},
-    {&SearchBounds::microbatch, "microbatch",
-     "sequences of a microbatch to try (default: every power of two)"},
-    {&SearchBounds::chunks, "chunks", "chunks of a rank to try with interleaved (default: 2, 3 and 4)"}};
-
 /// Each once, in rising order.
-void read_sizes(Reader& reader, const SizeList& list, SearchBounds& bounds) {
+std::vector<std::int64_t> read_sizes(Reader& reader, std::string_view name, std::string_view help) {
   std::vector<std::int64_t> sizes =
-      reader.integers({.name = list.name, .help = list.help, .at_least = 1, .at_most = largest});
+      reader.integers({.name = name, .help = help, .at_least = 1, .at_most = largest});
   std::sort(sizes.begin(), sizes.end());
   sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
-  bounds.*list.member = std::move(sizes);
+  return sizes;
 }
 
 template <class Interface>
@@ -99,7 +82,10 @@ SearchBounds read_search_bounds(Reader reader) {
                                           .help = "device memory that a plan may take (0: all that there is)",
                                           .fallback = Bytes{0},
                                           .at_least = Bytes{0}}));
-  for (const SizeList& list : size_lists) read_sizes(reader, list, bounds);
+  for (std::size_t axis = 0; axis < size_axes.size(); ++axis)
+    bounds.sizes[axis] = read_sizes(reader, size_axes[axis].key, size_axes[axis].help);
+  bounds.chunks =
+      read_sizes(reader, "chunks", "chunks of a rank to try with interleaved (default: 2, 3 and 4)");
   bounds.schedules = known_names(
       reader,
       {.name = "schedule",

@@ -29,23 +29,25 @@ class Explorer {
         profiles_(profiles),
         tables_(tables),
         explored_(explored),
+        experts_(space, SizePart::experts),
+        microbatches_(space.of(nullptr)),
         optimizer_(update_seconds(tables.scenario())),
         has_experts_(tables.scenario().model.has_experts()) {}
 
-  void sizes(std::size_t tensor, std::size_t context) {
-    std::uint64_t number = tensor * space_.context.size() + context;
-    for (std::size_t p = 0; p < space_.pipeline.size(); ++p) {
+  /// All candidates that have those sizes of attention.
+  void sizes(std::uint64_t number) {
+    const std::vector<std::int64_t>& pipelines = space_.of(&Sizes::pipeline);
+    for (std::size_t p = 0; p < pipelines.size(); ++p) {
       at_ = {};
-      at_.sizes.tensor = space_.tensor[tensor];
-      at_.sizes.context = space_.context[context];
-      at_.sizes.pipeline = space_.pipeline[p];
-      attention(number * space_.pipeline.size() + p);
+      SizeProduct(space_, SizePart::attention).take(number, at_.sizes);
+      at_.sizes.pipeline = pipelines[p];
+      attention(number * pipelines.size() + p);
     }
   }
 
  private:
   const Scenario& scenario() const { return tables_.scenario(); }
-  std::uint64_t below_placement() const { return space_.microbatch.size() * below_microbatch(); }
+  std::uint64_t below_placement() const { return microbatches_.size() * below_microbatch(); }
   std::uint64_t below_microbatch() const { return space_.recomputes.size() * below_recompute(); }
   std::uint64_t below_recompute() const { return space_.schedules.size() * space_.syncs.size(); }
   void cut(CutRule rule, std::uint64_t count) { explored_.cut[static_cast<std::size_t>(rule)] += count; }
@@ -56,7 +58,7 @@ class Explorer {
     Sizes& sizes = at_.sizes;
     if (divides_devices(devices, sizes)) return CutRule::devices;
     sizes.data = devices / (sizes.pipeline * sizes.tensor * sizes.context);
-    const std::vector<std::int64_t>& data = space_.data;
+    const std::vector<std::int64_t>& data = space_.of(&Sizes::data);
     if (!data.empty() && std::find(data.begin(), data.end(), sizes.data) == data.end()) return CutRule::data;
     if (divides_heads(scenario().model, sizes)) return CutRule::model;
     if (divides_tokens_of(scenario().batch, sizes)) return CutRule::sequence;
@@ -65,16 +67,12 @@ class Explorer {
   }
 
   void attention(std::uint64_t number) {
-    const std::size_t experts = space_.expert.size();
-    const std::size_t parts = space_.expert_tensor.size();
+    const std::uint64_t divisions = experts_.count();
     if (const std::optional<CutRule> rule = cuts_attention())
-      return cut(*rule, experts * parts * space_.placements.size() * below_placement());
-    for (std::size_t e = 0; e < experts; ++e) {
-      for (std::size_t x = 0; x < parts; ++x) {
-        at_.sizes.expert = space_.expert[e];
-        at_.sizes.expert_tensor = space_.expert_tensor[x];
-        division((number * experts + e) * parts + x);
-      }
+      return cut(*rule, divisions * space_.placements.size() * below_placement());
+    for (std::uint64_t of_experts = 0; of_experts < divisions; ++of_experts) {
+      experts_.take(of_experts, at_.sizes);
+      division(number * divisions + of_experts);
     }
   }
 
@@ -110,8 +108,8 @@ class Explorer {
 
   void microbatches(const Division& division, std::uint64_t number) {
     std::optional<DivisionGroups> groups;  // of many divisions nobody asks
-    for (std::size_t i = 0; i < space_.microbatch.size(); ++i) {
-      at_.microbatch = space_.microbatch[i];
+    for (std::size_t i = 0; i < microbatches_.size(); ++i) {
+      at_.microbatch = microbatches_[i];
       Batch batch = scenario().batch;
       batch.microbatch = at_.microbatch;
       if (divides_sequences(batch, at_.sizes) || limits_tokens(batch)) {
@@ -128,7 +126,7 @@ class Explorer {
       if (!groups) groups = tables_.groups(division);
       for (std::size_t r = 0; r < space_.recomputes.size(); ++r) {
         at_.recompute = r;
-        recompute(division, *groups, (number * space_.microbatch.size() + i) * space_.recomputes.size() + r);
+        recompute(division, *groups, (number * microbatches_.size() + i) * space_.recomputes.size() + r);
       }
     }
   }
@@ -284,6 +282,8 @@ class Explorer {
   Profiles& profiles_;
   CostTables& tables_;
   Explored& explored_;
+  SizeProduct experts_;
+  const std::vector<std::int64_t>& microbatches_;
   UpdateSeconds optimizer_;
   bool has_experts_;
   Ranked at_;                          // the candidate under way
@@ -341,9 +341,9 @@ void BestOf::add(BestOf other) {
   }
 }
 
-void explore(const SearchSpace& space, Profiles& profiles, CostTables& tables, std::size_t tensor,
-             std::size_t context, Explored& explored) {
-  Explorer(space, profiles, tables, explored).sizes(tensor, context);
+void explore(const SearchSpace& space, Profiles& profiles, CostTables& tables, std::uint64_t attention,
+             Explored& explored) {
+  Explorer(space, profiles, tables, explored).sizes(attention);
 }
 
 }  // namespace moesim

@@ -59,8 +59,8 @@ struct FoundPlan {
   std::uint64_t number = 0;  ///< among all candidates
   Sizes sizes;
   std::int64_t microbatch = 1, chunks = 1;
-  std::string schedule, gradient_sync;
-  std::vector<std::string> recompute, placement;
+  std::string schedule{}, gradient_sync{};
+  std::vector<std::string> recompute{}, placement{};
   std::vector<std::int64_t> layers_per_stage;
   double estimated_seconds = 0, estimated_memory = 0;
   std::optional<Report> report;  ///< of the simulation

@@ -5,6 +5,7 @@
 
 #include "models/config/values.hpp"
 #include "sim/report/fact.hpp"
+#include "sim/search/choices.hpp"
 #include "sim/search/report.hpp"
 
 namespace moesim {
@@ -25,19 +26,10 @@ Value told(const SearchResult& result, const FoundPlan& plan, std::string_view n
 Value plan_of(const SearchResult& result, const FoundPlan& plan) {
   Value row = empty_object();
   row.set("plan", value_of(print(plan)));
-  row.set("pipeline", value_of(plan.sizes.pipeline));
-  row.set("tensor", value_of(plan.sizes.tensor));
-  row.set("context", value_of(plan.sizes.context));
-  row.set("data", value_of(plan.sizes.data));
-  row.set("expert", value_of(plan.sizes.expert));
-  row.set("expert_tensor", value_of(plan.sizes.expert_tensor));
-  row.set("microbatch", value_of(plan.microbatch));
-  row.set("schedule", value_of(plan.schedule));
-  if (plan.chunks > 0) row.set("chunks", value_of(plan.chunks));
-  row.set("recompute", list_of(plan.recompute));
-  row.set("gradient_sync", value_of(plan.gradient_sync));
-  row.set("placement", list_of(plan.placement));
-  row.set("layers_per_stage", list_of(plan.layers_per_stage));
+  for (const SizeAxis* axis : told_sizes()) row.set(axis->key, value_of(size_in(plan, *axis)));
+  for (const PlanKey& key : plan_keys()) {
+    if (Value value = key.read(plan); value.kind != Value::Kind::null) row.set(key.key, std::move(value));
+  }
   if (plan.estimated_seconds > 0) {  // else there is no estimate
     row.set("estimated_step_time_s", value_of(plan.estimated_seconds));
     row.set("estimated_memory", value_of(plan.estimated_memory));
@@ -75,15 +67,10 @@ TableCell error_of(const FoundPlan& plan) {
 
 std::vector<TableCell> row_of(const SearchResult& result, const FoundPlan& plan, bool is_own) {
   std::vector<TableCell> row;
-  const Sizes& s = plan.sizes;
-  for (const std::int64_t size :
-       {s.pipeline, s.tensor, s.context, s.data, s.expert, s.expert_tensor, plan.microbatch})
-    row.push_back(cell_of(value_of(size)));
-  row.push_back({plan.schedule});
-  row.push_back(plan.chunks > 0 ? cell_of(value_of(plan.chunks)) : TableCell{});
-  row.push_back({fmt::format("{}", fmt::join(plan.recompute, "+"))});
-  row.push_back({plan.gradient_sync});
-  row.push_back({fmt::format("{}", fmt::join(plan.placement, "+"))});
+  for (const SizeAxis* axis : told_sizes()) row.push_back(cell_of(value_of(size_in(plan, *axis))));
+  for (const PlanKey& key : plan_keys()) {
+    if (key.is_column) row.push_back(cell_of(key.read(plan)));
+  }
   const bool is_estimated = plan.estimated_seconds > 0;
   row.push_back(is_estimated ? cell_of(value_of(plan.estimated_seconds)) : TableCell{});
   row.push_back(is_estimated ? TableCell{fmt::format("{:.0f}", plan.estimated_memory)} : TableCell{});
@@ -130,9 +117,12 @@ Value search_value(const SearchResult& result) {
 }
 
 Table search_table(const SearchResult& result) {
-  Table table{.columns = {"pipeline", "tensor", "context", "data", "expert", "expert_tensor", "microbatch",
-                          "schedule", "chunks", "recompute", "gradient_sync", "placement",
-                          "estimated_step_time_s", "estimated_memory"}};
+  Table table;
+  for (const SizeAxis* axis : told_sizes()) table.columns.emplace_back(axis->key);
+  for (const PlanKey& key : plan_keys()) {
+    if (key.is_column) table.columns.emplace_back(key.key);
+  }
+  table.columns.insert(table.columns.end(), {"estimated_step_time_s", "estimated_memory"});
   table.columns.insert(table.columns.end(), std::begin(columns_of_plans), std::end(columns_of_plans));
   table.columns.emplace_back("error");
   table.columns.insert(table.columns.end(), later_columns().begin(), later_columns().end());

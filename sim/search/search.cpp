@@ -13,6 +13,7 @@
 #include "sim/report/plan.hpp"
 #include "sim/run/in_parallel.hpp"
 #include "sim/run/simulate.hpp"
+#include "sim/search/choices.hpp"
 #include "sim/search/own.hpp"
 
 namespace moesim {
@@ -27,12 +28,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 /// The scenario with sizes that fit any cluster and batch, so that it can be made; tables overwrite them.
 Scenario base_of(Value document, const Batch& batch) {
-  for (const std::string key : {"pipeline", "tensor", "context", "expert", "expert_tensor"})
-    apply_override(document, {.key = "parallelism." + key, .value = value_of(1, origin)});
+  for (const SizeAxis& axis : size_axes) {
+    if (!axis.set.empty())
+      apply_override(document, {.key = std::string(axis.set), .value = value_of(1, origin)});
+  }
   Value* parallelism = document.find("parallelism");
   std::erase_if(parallelism->members, [](const auto& member) { return member.first == "layers_per_stage"; });
   apply_override(document, {.key = "schedule.kind", .value = value_of("1f1b", origin)});
-  apply_override(document, {.key = "batch.microbatch", .value = value_of(1, origin)});
   const Value whole = document;
   Reader reader(whole, "");
   Reader cluster = reader.part("cluster", "devices and fabric");
@@ -59,22 +61,14 @@ Batch batch_of(const Value& document) {
 
 /// The document with the plan's choices.
 Value with_plan(Value document, const FoundPlan& plan) {
-  const auto set = [&](const std::string& key, Value value) {
-    apply_override(document, {.key = key, .value = std::move(value)});
+  const auto set = [&](std::string_view key, Value value) {
+    if (key.empty() || value.kind == Value::Kind::null) return;
+    for (Value& item : value.items) item.origin = origin;
+    value.origin = origin;
+    apply_override(document, {.key = std::string(key), .value = std::move(value)});
   };
-  const Sizes& sizes = plan.sizes;
-  set("parallelism.pipeline", value_of(sizes.pipeline, origin));
-  set("parallelism.tensor", value_of(sizes.tensor, origin));
-  set("parallelism.context", value_of(sizes.context, origin));
-  set("parallelism.expert", value_of(sizes.expert, origin));
-  set("parallelism.expert_tensor", value_of(sizes.expert_tensor, origin));
-  set("parallelism.placement", list_of(plan.placement, origin));
-  set("parallelism.layers_per_stage", list_of(plan.layers_per_stage, origin));
-  set("batch.microbatch", value_of(plan.microbatch, origin));
-  set("schedule.kind", value_of(plan.schedule, origin));
-  if (plan.chunks > 0) set("schedule.chunks", value_of(plan.chunks, origin));
-  set("recompute", list_of(plan.recompute, origin));
-  set("gradient_sync.kind", value_of(plan.gradient_sync, origin));
+  for (const SizeAxis& axis : size_axes) set(axis.set, value_of(size_in(plan, axis)));
+  for (const PlanKey& key : plan_keys()) set(key.set, key.read(plan));
   std::erase_if(document.members, [](const auto& member) { return member.first == "search"; });
   return document;
 }
@@ -83,18 +77,12 @@ FoundPlan found(const SearchSpace& space, const Ranked& ranked) {
   FoundPlan plan{.number = ranked.number,
                  .sizes = ranked.sizes,
                  .microbatch = ranked.microbatch,
-                 .chunks = space.schedules[ranked.schedule].chunks,
-                 .schedule = space.schedules[ranked.schedule].kind,
-                 .gradient_sync = space.syncs[ranked.sync].kind,
-                 .recompute = space.recomputes[ranked.recompute].names,
-                 .placement = {},
                  .layers_per_stage = ranked.layers_per_stage,
                  .estimated_seconds = ranked.estimate.seconds,
                  .estimated_memory = ranked.estimate.memory,
                  .report = {},
                  .error = {}};
-  for (const Axis axis : space.placements[ranked.placement])
-    plan.placement.emplace_back(axis_names[static_cast<std::size_t>(axis)]);
+  for (const ChoiceAxis& axis : choice_axes()) axis.find(space, ranked, plan);
   return plan;
 }
 
@@ -120,14 +108,13 @@ std::vector<FoundPlan> chosen(const SearchSpace& space, const BestOf& best, std:
 Explored explore_all(const Value& document, const Batch& batch, const SearchSpace& space,
                      const SearchRequest& request) {
   Profiles profiles(space);
-  const std::size_t parts = space.tensor.size() * space.context.size();
+  const std::uint64_t parts = SizeProduct(space, SizePart::attention).count();
   const std::size_t threads = std::min<std::size_t>(std::max(1U, request.jobs), parts);
   std::vector<std::unique_ptr<CostTables>> tables(threads);
   std::vector<Explored> explored(parts, Explored(request.simulate));
   in_parallel(parts, request.jobs, [&](std::size_t part, std::size_t thread) {
     if (!tables[thread]) tables[thread] = std::make_unique<CostTables>(base_of(document, batch));
-    explore(space, profiles, *tables[thread], part / space.context.size(), part % space.context.size(),
-            explored[part]);
+    explore(space, profiles, *tables[thread], part, explored[part]);
   });
   Explored all(request.simulate);
   for (Explored& part : explored) {

@@ -31,14 +31,15 @@ struct SyncChoice {
 
 /// Everything that may be chosen. A candidate is one value of each.
 struct SearchSpace {
-  std::vector<std::int64_t> tensor, context, pipeline, expert, expert_tensor, microbatch;
-  std::vector<std::int64_t> data;  ///< allowed; empty: all
+  SizeLists sizes;  ///< of a size that follows from others: those allowed; empty: all
   std::vector<std::vector<Axis>> placements;
   std::vector<RecomputeChoice> recomputes;
   std::vector<ScheduleChoice> schedules;
   std::vector<SyncChoice> syncs;
   Bytes memory_limit;
   bool empty_stages = false;  ///< stages may be without layers
+  /// The list of that size; null is the microbatch.
+  const std::vector<std::int64_t>& of(std::int64_t Sizes::*size) const;
   std::uint64_t candidates() const;
   /// Each axis with its values, for people.
   std::vector<std::string> describe() const;
@@ -47,10 +48,24 @@ struct SearchSpace {
 /// The space of a scenario document; `base` is the same scenario, made.
 SearchSpace search_space(const Value& document, const Scenario& base);
 
-/// The kind of a part of the document that is a family.
-std::string kind_of(const Value& document, const std::string& part, std::string otherwise);
-/// As a scenario says it.
-std::vector<std::string> names_of(const Recompute& recompute);
+/// A size in a plan or a candidate.
+template <class Plan>
+auto& size_in(Plan& plan, const SizeAxis& axis) {
+  return axis.size == nullptr ? plan.microbatch : plan.sizes.*axis.size;
+}
+
+/// All combinations of the sizes of one part, the last axis changing fastest.
+class SizeProduct {
+ public:
+  SizeProduct(const SearchSpace& space, SizePart part);
+  std::uint64_t count() const;
+  /// Sets the sizes of that combination.
+  void take(std::uint64_t number, Sizes& sizes) const;
+
+ private:
+  const SearchSpace& space_;
+  std::vector<std::size_t> axes_;
+};
 
 /// A candidate that no rule cut.
 struct Ranked {
@@ -99,8 +114,8 @@ struct Explored {
   BestOf best;
 };
 
-/// Goes through all candidates of one tensor- and one context-parallel size.
-void explore(const SearchSpace& space, Profiles& profiles, CostTables& tables, std::size_t tensor,
-             std::size_t context, Explored& explored);
+/// Goes through all candidates that have one combination of attention's sizes, the pipeline's aside.
+void explore(const SearchSpace& space, Profiles& profiles, CostTables& tables, std::uint64_t attention,
+             Explored& explored);
 
 }  // namespace moesim

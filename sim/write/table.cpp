@@ -12,6 +12,11 @@ TableCell cell_of(const Value& value) {
       return {value.text};
     case Value::Kind::number:
       return {fmt::format("{}", value.number)};
+    case Value::Kind::list: {
+      std::string text;
+      for (const Value& item : value.items) text += (text.empty() ? "" : "+") + cell_of(item).text;
+      return {text};
+    }
     default:
       return {one_line(value)};
   }

@@ -21,7 +21,7 @@ struct Table {
   std::vector<std::vector<TableCell>> rows{};
 };
 
-/// A number, a flag or a text in a cell; an empty one for null.
+/// A number, a flag or a text in a cell, the items of a list joined by +; an empty one for null.
 TableCell cell_of(const Value& value);
 
 }  // namespace moesim

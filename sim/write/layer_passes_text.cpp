@@ -1,8 +1,8 @@
-#include "sim/picture/layer_text.hpp"
-
+// What layers do, as text.
 #include <fmt/format.h>
 
 #include "sim/layer/acts.hpp"
+#include "sim/write/layer_passes.hpp"
 
 namespace moesim {
 namespace {
@@ -20,6 +20,10 @@ std::string print_layers(const std::vector<std::int64_t>& layers) {
 }
 
 std::string title_of(const LayerPasses& of) {
+  if (of.matrix == LayerPasses::Matrix::of_embedding)
+    return "head, tied: its matrix is the embedding's, above";
+  if (of.matrix == LayerPasses::Matrix::copy_of_embedding)
+    return "head, tied: its matrix is a copy of the embedding's";
   if (of.end != Activity::none) return std::string(activity_names[static_cast<std::size_t>(of.end)]);
   return fmt::format("{}: {}", print_layers(of.layers),
                      of.has_experts ? "attention and experts" : "attention and a dense feed-forward");
@@ -29,7 +33,8 @@ std::string_view name_of(Activity activity) { return activity_names[static_cast<
 
 /// "attention, input gradient", "attention, blocks 1 to 3 of keys", "tensor reduce_scatter", "needs
 /// parameters".
-std::string name_of(const Act& act) {
+std::string name_of(const PricedAct& row) {
+  const Act& act = row.act;
   switch (act.kind) {
     case ActKind::needs:
       return "needs parameters";
@@ -43,9 +48,9 @@ std::string name_of(const Act& act) {
     default:
       break;
   }
-  const std::string_view of = act.pass == OpPass::forward          ? ""
-                              : act.pass == OpPass::backward_input ? ", input gradient"
-                                                                   : ", weight gradient";
+  const std::string_view of = act.pass == OpPass::forward || row.is_forward_again() ? ""
+                              : act.pass == OpPass::backward_input                  ? ", input gradient"
+                                                                                    : ", weight gradient";
   if (act.blocks == 0) return fmt::format("{}{}", name_of(act.activity), of);
   if (act.blocks == 1)
     return fmt::format("{}{}, block {} of keys", name_of(act.activity), of, act.first_block);
@@ -53,31 +58,41 @@ std::string name_of(const Act& act) {
                      act.first_block + act.blocks - 1);
 }
 
+/// An empty text for nothing.
+std::string line(std::string_view marked, std::string_view name, const std::string& time,
+                 const std::string& bytes) {
+  std::string text = fmt::format("    {} {:<48} {:>10} {:>10}", marked, name, time, bytes);
+  text.erase(text.find_last_not_of(' ') + 1);
+  return text + '\n';
+}
+
+std::string line_of(const PricedAct& of) {
+  std::string text =
+      line(of.is_beside() ? "|" : " ", name_of(of) + (of.is_forward_again() ? ", again" : ""),
+           of.time.count > 0 ? print(of.time) : "", of.bytes > 0 ? print(from_bytes(of.bytes)) : "");
+  if (of.again.count > 0 && !of.is_forward_again())
+    text += line(" ", "  of which computed again", print(of.again), "");
+  return text;
+}
+
 void add_pass(const LayerPass& pass, std::string& text) {
   text +=
       fmt::format("  {:<52} {:>10}\n", pass_letters[static_cast<std::size_t>(pass.pass)], print(pass.time));
-  for (const PricedAct& of : pass.acts) {
-    const bool is_beside = of.act.lane != main_lane;
-    text +=
-        fmt::format("    {} {:<48} {:>10} {:>10}", is_beside ? '|' : ' ', name_of(of.act),
-                    of.time.count > 0 ? print(of.time) : "", of.bytes > 0 ? print(from_bytes(of.bytes)) : "");
-    text.erase(text.find_last_not_of(' ') + 1);
-    text += '\n';
-  }
+  for (const PricedAct& of : pass.acts) text += line_of(of);
   if (pass.kept.count == 0) return;
   const bool keeps = pass.kept.count > 0;
-  text += fmt::format("      {:<48} {:>10} {:>10}\n", keeps ? "keeps for later passes" : "lets go", "",
-                      print(keeps ? pass.kept : Bytes{} - pass.kept));
+  text += line(" ", keeps ? "keeps for later passes" : "lets go", "",
+               print(keeps ? pass.kept : Bytes{} - pass.kept));
 }
 
 }  // namespace
 
-std::string draw_text(const std::vector<std::string>& title, const std::vector<LayerPasses>& all) {
-  std::string text;
-  for (const std::string& line : title) text += line + '\n';
+std::string layer_text(const LayerListing& listing) {
+  std::string text = listing.title.empty() ? std::string() : listing.title + '\n';
+  text += listing.plan + '\n';
   text += fmt::format("\n{:<54} {:>10} {:>10}\n", "one microbatch on one rank, each act by itself", "time",
                       "bytes");
-  for (const LayerPasses& of : all) {
+  for (const LayerPasses& of : listing.all) {
     text += fmt::format("\n{}\n", title_of(of));
     for (const LayerPass& pass : of.passes) add_pass(pass, text);
     if (of.pair) text += fmt::format("  {:<52} {:>10}\n", "F beside BW", print(*of.pair));
