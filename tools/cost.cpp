@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "models/config/document.hpp"
@@ -71,7 +72,7 @@ Value answered(const Answering& answering, const Value& question, const std::str
   answer.set("time_s", number(seconds));
   answer.set("flops", number(flops));
   answer.set("bytes", number(bytes));
-  answer.set("bound_by", value_of(bound_names[static_cast<std::size_t>(longest.bound)]));
+  answer.set("bound_by", value_of(at(bound_names, longest.bound)));
   if (extrapolated) answer.set("extrapolated", value_of(true));
   return answer;
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <thread>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "sim/search/search.hpp"
@@ -30,7 +31,7 @@ void search(const SearchOptions& options) {
             .outputs = {{"standard output", "-"}, {"--svg", options.svg}, {"--out", options.common.out}}})});
   const SearchResult& result = found.result;
   if (!options.common.quiet) {
-    const auto estimated = result.ranked + result.cut[static_cast<std::size_t>(CutRule::memory)];
+    const auto estimated = result.ranked + at(result.cut, CutRule::memory);
     fmt::print(stderr, "estimated {} candidates in {:.2f} s ({:.0f} a second), simulated {} in {:.2f} s\n",
                estimated, result.estimate_seconds, static_cast<double>(estimated) / result.estimate_seconds,
                result.simulated.size(), result.simulate_seconds);

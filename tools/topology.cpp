@@ -7,6 +7,7 @@
 #include <memory>
 #include <numeric>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "models/cluster/cluster.hpp"
@@ -51,8 +52,7 @@ std::string route(const Fabric& fabric, DeviceId from, DeviceId to) {
   for (const LinkId id : links) {
     const Link& link = fabric.link(id);
     text += fmt::format("    -> {:<24} {} at {}, {}\n", fabric.vertices()[link.to].name,
-                        link_class_names[static_cast<std::size_t>(link.link_class)], print(link.rate),
-                        print(link.latency));
+                        at(link_class_names, link.link_class), print(link.rate), print(link.latency));
   }
   return text + fmt::format("  latency {}\n", print(fabric.latency(from, to)));
 }

@@ -239,11 +239,11 @@ Errors errors_of(std::vector<double> logarithms) {
   if (logarithms.empty()) return errors;
   for (double& value : logarithms) value = std::abs(std::expm1(value));
   std::sort(logarithms.begin(), logarithms.end());
-  const auto at = [&](double share) {
-    return logarithms[static_cast<std::size_t>(share * static_cast<double>(logarithms.size() - 1) + 0.5)];
+  const auto quantile = [&](double share) {
+    return at(logarithms, share * static_cast<double>(logarithms.size() - 1) + 0.5);
   };
-  errors.median = at(0.5);
-  errors.p90 = at(0.9);
+  errors.median = quantile(0.5);
+  errors.p90 = quantile(0.9);
   errors.worst = logarithms.back();
   return errors;
 }

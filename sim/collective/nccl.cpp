@@ -7,6 +7,7 @@
 #include <cmath>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "sim/collective/link_loads.hpp"
 #include "sim/collective/ring.hpp"
 #include "sim/collective/settings.hpp"
@@ -121,8 +122,7 @@ class Nccl final : public Collective {
     double least = INFINITY;
     const Protocol* chosen = nullptr;
     for (const Protocol& protocol : protocols) {
-      const double polled =
-          generation_.most_polled[static_cast<std::size_t>(std::min<std::int64_t>(nodes, 3) - 1)];
+      const double polled = at(generation_.most_polled, std::min<std::int64_t>(nodes, 3) - 1);
       const double share =
           protocol.is_capped ? std::min(protocol.share, polled / (bytes / seconds)) : protocol.share;
       const Time latency = protocol.base + protocol.inside * (steps - between) + protocol.between * between;

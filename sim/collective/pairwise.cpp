@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/collective/settings.hpp"
 
@@ -21,7 +22,7 @@ class Pairwise final : public Collective {
     if (deduplicate_) {
       throw InputError("collectives",
                        fmt::format("'deduplicate' is of tokens with several experts, and {} has none",
-                                   operation_names[static_cast<std::size_t>(request.operation)]));
+                                   at(operation_names, request.operation)));
     }
     Traffic traffic{
         .flows = {}, .latency = longest_latency(request.group, fabric), .efficiency = 1, .messages = 0};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 
 namespace moesim {
@@ -49,7 +50,7 @@ Traffic sends_to_all(const Request& request, const Fabric& fabric, bool once) {
 
 void refuse(std::string_view algorithm, Operation operation, std::string_view known) {
   throw InputError("collectives", fmt::format("'{}' does no {} (it does {})", algorithm,
-                                              operation_names[static_cast<std::size_t>(operation)], known));
+                                              at(operation_names, operation), known));
 }
 
 }  // namespace moesim

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "sim/estimate/division.hpp"
 #include "sim/estimate/price.hpp"
 #include "sim/estimate/traffic.hpp"
@@ -36,7 +37,7 @@ struct LayerCost {
 
   LayerCost& operator+=(const LayerCost& more);
   /// On the fastest rank.
-  Time in(Pass pass) const { return passes[0][static_cast<std::size_t>(pass)]; }
+  Time in(Pass pass) const { return at(passes[0], pass); }
   /// Seconds of a forward and a full backward there.
   double seconds() const { return to_seconds(in(Pass::forward) + in(Pass::backward)); }
   double parameters() const { return replicated + experts; }

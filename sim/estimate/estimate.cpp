@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 
 namespace moesim {
@@ -52,7 +53,7 @@ double most_alive(CostTables* tables, const PipelineProfile& profile, std::size_
                   const StageCosts& stages) {
   const std::span<const std::size_t> held = profile.stages_of(rank);
   const auto content = [&](std::int16_t chunk) -> const StageContent& {
-    return stages.contents[held[static_cast<std::size_t>(chunk)]];
+    return stages.contents[at(held, chunk)];
   };
   double most = 0;
   for (const AliveMoment& moment : profile.moments[rank]) {
@@ -160,10 +161,7 @@ PassSeconds PipelineEstimate::passes_of(std::size_t rank) const {
             .overlapped = gathers + gathers_back};
   for (const std::size_t stage : profile_.stages_of(rank)) {
     const std::array<PassTimes, 2>& times = stages_.costs[stage].passes;
-    const auto in = [&](Pass pass) {
-      return between(times[0][static_cast<std::size_t>(pass)], times[1][static_cast<std::size_t>(pass)],
-                     share);
-    };
+    const auto in = [&](Pass pass) { return between(at(times[0], pass), at(times[1], pass), share); };
     passes.forward += in(Pass::forward);
     passes.backward += in(Pass::backward);
     passes.backward_input += in(Pass::backward_input);
@@ -184,8 +182,7 @@ double mean_of_pairs(const PipelineProfile& profile, std::size_t rank, Of of) {
   double sum = 0;
   double count = 0;
   for (const OverlappedChunks& pair : profile.overlapped[rank]) {
-    sum += pair.count *
-           of(held[static_cast<std::size_t>(pair.forward)], held[static_cast<std::size_t>(pair.backward)]);
+    sum += pair.count * of(at(held, pair.forward), at(held, pair.backward));
     count += pair.count;
   }
   return count > 0 ? sum / count : 0;

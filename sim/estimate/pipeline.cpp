@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/base/hash.hpp"
 #include "sim/schedule/replay.hpp"
@@ -159,7 +160,7 @@ void add_moment(AliveMoment moment, std::vector<AliveMoment>& moments) {
 }
 
 void count_alive(const Slot& slot, std::vector<AliveCounts>& chunks) {
-  AliveCounts& here = chunks[static_cast<std::size_t>(slot.chunk)];
+  AliveCounts& here = at(chunks, slot.chunk);
   here.for_backward += slot.pass == Pass::forward ? 1 : slot.pass == Pass::backward_weight ? 0 : -1;
   if (slot.pass == Pass::backward_input) ++here.for_weight;
   if (slot.pass == Pass::backward_weight) --here.for_weight;

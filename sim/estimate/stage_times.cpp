@@ -1,6 +1,7 @@
 // A forward of a stage beside a backward, played through as they are woven.
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "sim/estimate/costs.hpp"
 #include "sim/layer/issue.hpp"
 
@@ -8,7 +9,7 @@ namespace moesim {
 
 /// Into priced_.
 std::size_t CostTables::number_of(const Issued& issued) const {
-  if (issued.end == Activity::none) return shape_of_layer_[static_cast<std::size_t>(issued.layer)];
+  if (issued.end == Activity::none) return at(shape_of_layer_, issued.layer);
   return issued.end == Activity::head ? head_number() : embedding_number();
 }
 

@@ -1,14 +1,14 @@
 #include <fmt/format.h>
 
+#include "models/base/at.hpp"
 #include "sim/graph/task_graph.hpp"
 
 namespace moesim {
 
 std::string describe(const TaskGraph& graph, TaskId task) {
   const Tag& tag = graph.tags[task];
-  std::string words =
-      fmt::format("task {}: {}", task, activity_names[static_cast<std::size_t>(tag.activity)]);
-  if (tag.pass != PassKind::none) words += fmt::format(" {}", pass_names[static_cast<std::size_t>(tag.pass)]);
+  std::string words = fmt::format("task {}: {}", task, at(activity_names, tag.activity));
+  if (tag.pass != PassKind::none) words += fmt::format(" {}", at(pass_names, tag.pass));
   if (tag.stage >= 0) words += fmt::format(", stage {}", tag.stage);
   if (tag.microbatch >= 0) words += fmt::format(", microbatch {}", tag.microbatch);
   if (tag.chunk >= 0) words += fmt::format(", chunk {}", tag.chunk);

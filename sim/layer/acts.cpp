@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/work/share.hpp"
 
@@ -9,7 +10,7 @@ namespace moesim {
 namespace {
 
 const Piece& piece_of(const Act& act, const LayerTimes& times) {
-  return times.pieces[static_cast<std::size_t>(act.pass)][static_cast<std::size_t>(act.piece)];
+  return at(times.pieces, act.pass)[static_cast<std::size_t>(act.piece)];
 }
 
 }  // namespace
@@ -19,7 +20,7 @@ Timed timed_of(const Act& act, const LayerTimes& times) {
   if (act.piece < 0) return times.attention.in(act.pass);
   const Piece& piece = piece_of(act, times);
   if (act.blocks == 0) return piece.timed;
-  const Timed& block = piece.blocks[static_cast<std::size_t>(act.first_block)];
+  const Timed& block = at(piece.blocks, act.first_block);
   return {block.time * act.blocks, block.slowdown};
 }
 

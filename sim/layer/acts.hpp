@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "models/base/at.hpp"
 #include "sim/layer/issue.hpp"
 #include "sim/layer/program.hpp"
 
@@ -34,9 +35,7 @@ const Collective& collective_of(const Collectives& collectives, Activity activit
 class ModelPrograms {
  public:
   ModelPrograms(const Scenario& scenario, const WorkTimes& times);
-  const Programs& layer(std::int64_t layer) const {
-    return layers_[program_of_layer_[static_cast<std::size_t>(layer)]];
-  }
+  const Programs& layer(std::int64_t layer) const { return layers_[at(program_of_layer_, layer)]; }
   const Programs& of(const Issued& issued) const {
     return issued.end == Activity::none   ? layer(issued.layer)
            : issued.end == Activity::head ? head_

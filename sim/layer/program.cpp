@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 namespace {
 
@@ -117,9 +119,9 @@ class Maker {
   void begin(Segment segment) {
     end();
     segment_ = segment;
-    program_.begin[static_cast<std::size_t>(segment)] = size();
+    at(program_.begin, segment) = size();
   }
-  void end() { program_.end[static_cast<std::size_t>(segment_)] = size(); }
+  void end() { at(program_.end, segment_) = size(); }
   std::uint16_t size() const { return static_cast<std::uint16_t>(program_.acts.size()); }
   Program take(Pass pass) {
     end();
@@ -166,7 +168,7 @@ class Maker {
   void attention(OpPass pass) {
     gather_layer(pass);
     if (!form_.divides_sequences) compute(Activity::attention, pass);
-    const std::vector<FormPiece>& pieces = form_.pieces[static_cast<std::size_t>(pass)];
+    const std::vector<FormPiece>& pieces = at(form_.pieces, pass);
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       const auto number = static_cast<std::int16_t>(i);
       if (!pieces[i].is_core) {
@@ -296,7 +298,7 @@ namespace {
 Programs programs_of_end(const LayerForm& form, Program (Maker::*make)(Pass)) {
   Programs programs;
   for (const Pass pass : {Pass::forward, Pass::backward, Pass::backward_input, Pass::backward_weight})
-    programs.alone[static_cast<std::size_t>(pass)] = (Maker(form).*make)(pass);
+    at(programs.alone, pass) = (Maker(form).*make)(pass);
   programs.woven_forward = (Maker(form, true).*make)(Pass::forward);
   programs.woven_backward = (Maker(form, true).*make)(Pass::backward);
   return programs;

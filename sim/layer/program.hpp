@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "models/transformer/op.hpp"
 #include "sim/collective/collective.hpp"
 #include "sim/graph/task_graph.hpp"
@@ -80,7 +81,7 @@ struct Programs {
   std::array<Program, 4> alone;           ///< by Pass, of a pass that has the rank to itself
   Program woven_forward, woven_backward;  ///< of an overlapped pair
 
-  const Program& of(Pass pass) const { return alone[static_cast<std::size_t>(pass)]; }
+  const Program& of(Pass pass) const { return at(alone, pass); }
   const Program& of_pair(bool is_backward) const { return is_backward ? woven_backward : woven_forward; }
 };
 

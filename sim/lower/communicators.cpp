@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/work/holdings.hpp"
 
@@ -110,7 +111,7 @@ void Communicators::add_members(Scope scope, const std::vector<std::int64_t>& ra
     for (const std::uint32_t representative : distinct) {
       const auto actor = static_cast<ActorId>(rank * fold_.count + representative);
       all_.back().members.push_back(actor);
-      index_[static_cast<std::size_t>(scope)][actor] = index;
+      at(index_, scope)[actor] = index;
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "sim/collective/link_loads.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/lower/likeness.hpp"
@@ -49,9 +50,7 @@ class Communicators {
   const std::vector<ActorPlace>& actors() const { return actors_; }
   const Fold& fold() const { return fold_; }
   const Communicator& of(Scope scope, ActorId actor) const { return all_[index_of(scope, actor)]; }
-  std::size_t index_of(Scope scope, ActorId actor) const {
-    return index_[static_cast<std::size_t>(scope)][actor];
-  }
+  std::size_t index_of(Scope scope, ActorId actor) const { return at(index_, scope)[actor]; }
   std::size_t count() const { return all_.size(); }
   /// Ranks that update the same parameters: this one, and the one that holds the same stages in a
   /// bidirectional pipeline.

@@ -1,5 +1,6 @@
 #include "sim/lower/fixed.hpp"
 
+#include "models/base/at.hpp"
 #include "sim/schedule/stage.hpp"
 
 namespace moesim {
@@ -44,7 +45,7 @@ class FixedLowering {
             .stage = static_cast<std::int16_t>(rank),
             .chunk = static_cast<std::int8_t>(slot.chunk),
             .activity = Activity::whole_pass,
-            .pass = kinds[static_cast<std::size_t>(slot.pass)],
+            .pass = at(kinds, slot.pass),
             .overlapped = slot.overlapped};
   }
 
@@ -65,7 +66,7 @@ class FixedLowering {
     if (task != nothing) return task;
     if (!need.crosses_ranks() || durations_.send == Time{}) return task = builder_.add_barrier();
     return task = builder_.add_coflow(
-               sends_to_[static_cast<std::size_t>(need.to.rank)],
+               at(sends_to_, need.to.rank),
                {.microbatch = need.microbatch,
                 .stage = static_cast<std::int16_t>(need.to.rank),
                 .chunk = static_cast<std::int8_t>(need.to.chunk),

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/lower/alone.hpp"
 #include "sim/lower/disturb.hpp"
@@ -42,8 +43,7 @@ void lower_actors(Step& step) {
   Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
   for (ActorId actor = 0; actor < actors.size(); ++actor) {
-    const std::vector<Slot>& slots =
-        step.order().ranks[static_cast<std::size_t>(actors[actor].pipeline_rank)];
+    const std::vector<Slot>& slots = at(step.order().ranks, actors[actor].pipeline_rank);
     for (std::size_t i = 0; i < slots.size(); ++i) {
       if (slots[i].overlapped) {
         lower_pair(step, sync, actor, slots[i], slots[i + 1]);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "models/base/at.hpp"
 #include "sim/lower/servers.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/share.hpp"
@@ -162,7 +163,7 @@ PatternId Patterns::copies(ActorId actor) {
     for (const std::vector<DeviceId>& group : communicator.groups) {
       for (const CopySum& sum : sums) {
         std::vector<DeviceId>& devices = holders.emplace_back();
-        for (const std::int64_t rank : sum.ranks) devices.push_back(group[static_cast<std::size_t>(rank)]);
+        for (const std::int64_t rank : sum.ranks) devices.push_back(at(group, rank));
       }
     }
     std::vector<Call> requests;

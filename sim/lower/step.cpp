@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 
 Step::Step(const Work& work, Loading loading, const Fold& fold)
@@ -27,7 +29,7 @@ Step::Step(const Work& work, Loading loading, const Fold& fold)
 
 TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input) {
   Streams& streams = streams_[actor];
-  const double pace = work_.paces[static_cast<std::size_t>(communicators_.actors()[actor].pipeline_rank)];
+  const double pace = at(work_.paces, communicators_.actors()[actor].pipeline_rank);
   const Time time = pace == 1 ? timed.time : scaled(timed.time, pace);
   const TaskId task = builder_.add_compute(actor, time, timed.slowdown, tag);
   edge(streams.compute, task);
@@ -92,10 +94,9 @@ TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t micro
       ((gradient ? stages : 0) + model_stage) * work_.order.microbatches() + microbatch);
   TaskId& task = arrivals_[row * positions_ + position];
   if (task != nothing) return task;
-  const std::vector<Place>& chain =
-      work_.order.chains[work_.order.chain_of_microbatch[static_cast<std::size_t>(microbatch)]];
-  const Place& to = chain[static_cast<std::size_t>(model_stage)];
-  const Place& from = chain[static_cast<std::size_t>(gradient ? model_stage + 1 : model_stage - 1)];
+  const std::vector<Place>& chain = work_.order.chains[at(work_.order.chain_of_microbatch, microbatch)];
+  const Place& to = at(chain, model_stage);
+  const Place& from = at(chain, gradient ? model_stage + 1 : model_stage - 1);
   if (from.rank == to.rank) return task = builder_.add_barrier(tag);
   Tag send = tag;
   send.activity = Activity::pipeline;
@@ -110,8 +111,8 @@ TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t micro
 Timed Step::timed(ActorId actor, const Act& act, const ActPlace& place) const {
   if (act.activity == Activity::embedding) return work_.times->embedding().in(act.pass);
   if (act.activity == Activity::head) return work_.times->head().in(act.pass);
-  const bool has_experts = act.activity == Activity::feed_forward &&
-                           work_.scenario.model.layers[static_cast<std::size_t>(place.layer)].is_moe;
+  const bool has_experts =
+      act.activity == Activity::feed_forward && at(work_.scenario.model.layers, place.layer).is_moe;
   if (loads_ == nullptr || !has_experts) return timed_of(act, work_.times->layer(place.layer));
   const ActorPlace& of = communicators_.actors()[actor];
   const std::uint32_t number = loads_->number_of(place.layer, place.microbatch, of.expert_group);

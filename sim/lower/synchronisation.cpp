@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "sim/schedule/stage.hpp"
 
 namespace moesim {
@@ -17,7 +18,7 @@ bool has_weights(const Slot& slot) {
 /// Stages of a pipeline rank in the order in which their last weight gradients come.
 std::vector<std::int64_t> stages_by_end(const Order& order, std::int64_t rank) {
   std::vector<std::int64_t> stages;
-  const std::vector<Slot>& slots = order.ranks[static_cast<std::size_t>(rank)];
+  const std::vector<Slot>& slots = at(order.ranks, rank);
   for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {
     const auto stage = static_cast<std::int64_t>(stage_of(order, rank, *slot));
     if (has_weights(*slot) && std::find(stages.begin(), stages.end(), stage) == stages.end())
@@ -103,7 +104,7 @@ TaskId Synchronisation::gather(ActorId actor, const Tag& tag, TaskId now) {
 
 bool Synchronisation::is_last_microbatch(ActorId actor, const Tag& tag) const {
   const auto rank = static_cast<std::size_t>(step_.communicators().actors()[actor].pipeline_rank);
-  return last_microbatch_[rank][static_cast<std::size_t>(tag.chunk)] == tag.microbatch;
+  return at(last_microbatch_[rank], tag.chunk) == tag.microbatch;
 }
 
 TaskId Synchronisation::produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after) {

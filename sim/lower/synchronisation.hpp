@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "sim/lower/step.hpp"
 #include "sim/work/holdings.hpp"
 
@@ -64,7 +65,7 @@ class Synchronisation {
   /// own (Megatron-LM, core/distributed/finalize_model_grads.py).
   void sum_embeddings(ActorId actor);
   const Holdings& held_by(ActorId actor) const {
-    return held_[static_cast<std::size_t>(step_.communicators().actors()[actor].pipeline_rank)];
+    return at(held_, step_.communicators().actors()[actor].pipeline_rank);
   }
   /// Passes over the gradients that the actor has summed itself.
   void prepare_gradients(ActorId actor);

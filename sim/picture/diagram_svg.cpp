@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "models/base/at.hpp"
 #include "sim/picture/diagram.hpp"
 #include "sim/picture/svg.hpp"
 
@@ -19,7 +20,7 @@ constexpr Look looks[] = {{"f", colour::blue, "#7fb8d8", "#fff"},
                           {"d", colour::orange, "#f5cf80", "#000"},
                           {"b", colour::yellow, "#f8f2a8", "#000"},
                           {"w", colour::green, "#7fceb9", "#fff"}};
-const Look& look_of(Pass pass) { return looks[static_cast<std::size_t>(pass)]; }
+const Look& look_of(Pass pass) { return at(looks, pass); }
 
 // Pixels.
 constexpr double left = 64, right = 62, row_height = 22, row_gap = 4, digit_width = 5.1, legend_line = 22,

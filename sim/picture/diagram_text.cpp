@@ -6,6 +6,7 @@
 #include <array>
 #include <set>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/picture/diagram.hpp"
 
@@ -29,7 +30,7 @@ constexpr Look looks[] = {{'F', '-', {25, 231}, {110, 16}},
                           {'W', '~', {36, 16}, {115, 16}}};
 constexpr char pair_letter = 'X', pair_fill = '#';
 
-const Look& look_of(Pass pass) { return looks[static_cast<std::size_t>(pass)]; }
+const Look& look_of(Pass pass) { return at(looks, pass); }
 Paint paint_of(const Slot& slot) {
   return slot.chunk % 2 == 0 ? look_of(slot.pass).paint : look_of(slot.pass).light;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "sim/schedule/stage.hpp"
 
 namespace moesim {
@@ -90,7 +91,7 @@ std::vector<std::vector<SlotExtent>> extents_of(const Order& order, const TaskGr
   for (TaskId task = 0; task < graph.size(); ++task) {
     const std::uint32_t slot = index.find(graph.tags[task]);
     if (slot == SlotIndex::none || !is_of_first(graph, task, positions)) continue;
-    SlotExtent& extent = extents[static_cast<std::size_t>(graph.tags[task].stage)][slot];
+    SlotExtent& extent = at(extents, graph.tags[task].stage)[slot];
     extent.all.include(timeline.starts[task], timeline.ends[task]);
     if (graph.kinds[task] == TaskKind::compute)
       extent.compute.include(timeline.starts[task], timeline.ends[task]);

@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "sim/report/lifetimes.hpp"
 #include "sim/report/report.hpp"
 
@@ -72,12 +73,12 @@ struct Watched {
 ActorId actor_of(const Scenario& scenario, const TaskGraph& graph, std::size_t rank,
                  const ExpertPosition& position) {
   const std::size_t count = graph.actor_count / static_cast<std::size_t>(scenario.layout.sizes().pipeline);
-  std::size_t at = 0;
+  std::size_t place = 0;
   if (count > 1) {
-    const Group group = scenario.layout.expert_groups()[static_cast<std::size_t>(position.group)];
-    at = graph.representatives[group[static_cast<std::size_t>(position.rank)]];
+    const std::vector<Group> groups = scenario.layout.expert_groups();
+    place = graph.representatives[at(at(groups, position.group), position.rank)];
   }
-  return static_cast<ActorId>(rank * count + at);
+  return static_cast<ActorId>(rank * count + place);
 }
 
 std::vector<Watched> watch(const Scenario& scenario, const TaskGraph& graph, const Timeline& timeline,

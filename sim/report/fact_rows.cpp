@@ -2,6 +2,7 @@
 
 #include <initializer_list>
 
+#include "models/base/at.hpp"
 #include "models/config/values.hpp"
 
 namespace moesim {
@@ -74,7 +75,7 @@ Value rows_of_communication(const Report& report) {
   }
   Value classes = empty_object();
   for (const LinkClassReport& row : report.link_classes)
-    classes.set(link_class_names[static_cast<std::size_t>(row.link_class)], row_of(row));
+    classes.set(at(link_class_names, row.link_class), row_of(row));
   phases.set("per_link_class", std::move(classes));
   return phases;
 }

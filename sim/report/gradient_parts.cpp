@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 namespace {
 
@@ -64,8 +66,8 @@ void add_gradient_parts(const Scenario& scenario, const TaskGraph& graph, const 
       bytes[part] += share * sums[rank].bytes[experts];
       time[part] += share * sums[rank].time[experts];
     }
-    bytes[static_cast<std::size_t>(HeldPart::embedding)] += sums[rank].embedding_bytes;
-    time[static_cast<std::size_t>(HeldPart::embedding)] += sums[rank].embedding_time;
+    at(bytes, HeldPart::embedding) += sums[rank].embedding_bytes;
+    at(time, HeldPart::embedding) += sums[rank].embedding_time;
   }
   double devices = 0;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) devices += graph.devices_of(actor);

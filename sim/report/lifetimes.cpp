@@ -4,6 +4,7 @@
 #include <tuple>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "sim/layer/acts.hpp"
 #include "sim/schedule/stage.hpp"
 
@@ -64,12 +65,12 @@ void Lifetimes::play_order() {
 /// Where loads differ, of the busiest rank's experts.
 Kept Lifetimes::kept_by(const KeptChange& change) const {
   if (change.layer < 0) return change.block == Activity::head ? head_ : embedding_;
-  return layers_[static_cast<std::size_t>(change.layer)][change.block == Activity::feed_forward ? 1 : 0];
+  return at(layers_, change.layer)[change.block == Activity::feed_forward ? 1 : 0];
 }
 
 Bytes Lifetimes::bytes_of(const KeptChange& change, const Slot& slot, const ExpertPosition& position) const {
   const bool differs = work_.loads != nullptr && change.block == Activity::feed_forward &&
-                       scenario_.model.layers[static_cast<std::size_t>(change.layer)].is_moe;
+                       at(scenario_.model.layers, change.layer).is_moe;
   if (!differs) return change_by(change.pass, kept_by(change));
   const std::uint32_t loads = work_.loads->number_of(change.layer, slot.microbatch, position.group);
   const ExpertWork& work = work_.loads->work(loads, position.rank);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 namespace {
 
@@ -94,7 +96,7 @@ void count_moment(const Running& now, Time length, Occupancy& occupancy) {
   }
   if (computes) {
     occupancy.compute += length;
-  } else if (running[static_cast<std::size_t>(Activity::optimizer)] > 0) {
+  } else if (at(running, Activity::optimizer) > 0) {
     occupancy.optimizer += length;
   } else if (exposed > 0) {
     occupancy.exposed[exposed] += length;
@@ -150,7 +152,7 @@ Occupancy sweep(const std::vector<Change>& changes, Time makespan) {
       count_moment(running, change.at - now, occupancy);
       now = change.at;
     }
-    running.activities[static_cast<std::size_t>(change.activity)] += change.delta;
+    at(running.activities, change.activity) += change.delta;
     running.phases[is_communication(change.activity) ? 1 : 0][change.phase] += change.delta;
   }
   occupancy.idle += makespan - now;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "models/base/at.hpp"
 #include "models/base/grouped.hpp"
 
 namespace moesim {
@@ -60,9 +61,8 @@ PlanChoices choices_of(const Scenario& scenario) {
                       .gradient_sync = scenario.words.gradient_sync,
                       .placement = {}};
   if (scenario.precision.gemm != Precision::bf16)
-    choices.precision = precision_names[static_cast<std::size_t>(scenario.precision.gemm)];
-  for (const Axis axis : scenario.layout.placement())
-    choices.placement.emplace_back(axis_names[static_cast<std::size_t>(axis)]);
+    choices.precision = at(precision_names, scenario.precision.gemm);
+  for (const Axis axis : scenario.layout.placement()) choices.placement.emplace_back(at(axis_names, axis));
   return choices;
 }
 
@@ -79,8 +79,8 @@ std::string communication_alone(const Scenario& scenario) {
           ? std::string()
           : fmt::format(" in {} groups of {}", grouped(static_cast<double>(devices / one.group_size)),
                         grouped(static_cast<double>(one.group_size)));
-  return fmt::format("{} of {}{}, {}", operation_names[static_cast<std::size_t>(one.operation)],
-                     print(one.bytes), groups, scenario.words.collective);
+  return fmt::format("{} of {}{}, {}", at(operation_names, one.operation), print(one.bytes), groups,
+                     scenario.words.collective);
 }
 
 std::vector<std::string> parts_of(const std::string& text, const std::string& separator) {

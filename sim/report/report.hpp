@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "models/base/units.hpp"
 #include "models/cluster/fabric.hpp"
 #include "models/config/value.hpp"
@@ -165,9 +166,7 @@ struct Report {
 
   double tokens_per_second() const { return static_cast<double>(tokens) / to_seconds(step_time); }
   double tokens_per_second_per_device() const { return tokens_per_second() / static_cast<double>(devices); }
-  Flops model_flops_per_token(MfuAttention attention) const {
-    return flops_per_token[static_cast<std::size_t>(attention)];
-  }
+  Flops model_flops_per_token(MfuAttention attention) const { return at(flops_per_token, attention); }
   FlopRate flops_per_device(MfuAttention attention) const {
     return {model_flops_per_token(attention).count * tokens_per_second_per_device()};
   }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <functional>
 
+#include "models/base/at.hpp"
 #include "models/routing/balance.hpp"
 #include "sim/report/report.hpp"
 #include "sim/work/share.hpp"
@@ -30,7 +31,7 @@ class Tally {
       : scenario_(work.scenario), differing_(work.loads.get()), of_layers_(scenario_.model.layers.size()) {}
 
   void add(const Place& place) {
-    const Layer& layer = scenario_.model.layers[static_cast<std::size_t>(place.layer)];
+    const Layer& layer = at(scenario_.model.layers, place.layer);
     const std::int64_t ranks = scenario_.layout.sizes().expert;
     ++places_;
     choices_ += ranks * tokens_per_device(scenario_) * layer.experts.top_k;
@@ -84,7 +85,7 @@ class Tally {
     most_ = std::max(most_, *most);
     experts_ += static_cast<std::int64_t>(rows.size());
     experts_max_over_mean_ += max_over_mean_of(rows);
-    std::vector<std::int64_t>& sums = of_layers_[static_cast<std::size_t>(layer)];
+    std::vector<std::int64_t>& sums = at(of_layers_, layer);
     sums.resize(rows.size());
     std::transform(sums.begin(), sums.end(), rows.begin(), sums.begin(), std::plus<>());
   }
@@ -130,13 +131,13 @@ std::optional<RoutingReport> counted(const Work& work) {
   const Scenario& scenario = work.scenario;
   const std::vector<Place> places = places_of(work);
   if (places.empty()) return std::nullopt;
-  const Experts& experts = scenario.model.layers[static_cast<std::size_t>(places.front().layer)].experts;
+  const Experts& experts = at(scenario.model.layers, places.front().layer).experts;
   const std::int64_t choices = scenario.layout.sizes().expert * tokens_per_device(scenario) * experts.top_k;
   const auto all = static_cast<std::int64_t>(places.size());
   const std::int64_t count =
       work.loads != nullptr ? all : std::clamp(most_choices_counted / choices, std::int64_t{1}, all);
   Tally tally(work);
-  for (std::int64_t i = 0; i < count; ++i) tally.add(places[static_cast<std::size_t>(i * all / count)]);
+  for (std::int64_t i = 0; i < count; ++i) tally.add(at(places, i * all / count));
   return tally.report();
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "models/base/at.hpp"
 #include "sim/work/share.hpp"
 #include "sim/work/work_times.hpp"
 
@@ -17,10 +18,10 @@ Parts split(const std::vector<Op>& ops, LayerPart block, const Scenario& scenari
   double sum = 0;
   for (const Op& op : ops) {
     const double time = to_seconds(time_of({op}, scenario).time);
-    parts[static_cast<std::size_t>(op.part)] += time;
+    at(parts, op.part) += time;
     sum += time;
   }
-  if (sum == 0) parts[static_cast<std::size_t>(block)] = sum = 1;
+  if (sum == 0) at(parts, block) = sum = 1;
   for (double& part : parts) part /= sum;
   return parts;
 }
@@ -61,14 +62,14 @@ class Sum {
     switch (tag.activity) {
       case Activity::attention:
       case Activity::feed_forward: {
-        const auto layer = shape_[static_cast<std::size_t>(tag.layer)];
+        const auto layer = at(shape_, tag.layer);
         const std::size_t pass = forward ? 0 : tag.pass == PassKind::backward_weight ? 2 : 1;
         const Parts& shares = splits_[layer][tag.activity == Activity::feed_forward][pass];
         for (std::size_t part = 0; part < layer_part_count; ++part) parts[part] += seconds * shares[part];
         return;
       }
       case Activity::embedding:
-        parts[static_cast<std::size_t>(LayerPart::attention)] += seconds;
+        at(parts, LayerPart::attention) += seconds;
         return;
       case Activity::head:
         (forward ? sum_.loss : sum_.loss_backward) += seconds;
@@ -105,11 +106,11 @@ class Rows {
     StepReport row{
         .step = std::string(step), .part = std::string(part), .compute = from_seconds(seconds / devices_)};
     if (activity != Activity::none) {
-      const PhaseReport& phase = report_.phases[static_cast<std::size_t>(activity)];
+      const PhaseReport& phase = at(report_.phases, activity);
       row.communication = phase.busy;
       row.exposed = phase.exposed;
       row.bytes = phase.bytes;
-      claimed_[static_cast<std::size_t>(activity)] = true;
+      at(claimed_, activity) = true;
     }
     rows_.push_back(std::move(row));
   }
@@ -117,7 +118,7 @@ class Rows {
   /// Gradients by the part of the model that they belong to, of what is exposed as much as of what is in
   /// flight.
   void add_gradients() {
-    const PhaseReport& phase = report_.phases[static_cast<std::size_t>(Activity::gradient)];
+    const PhaseReport& phase = at(report_.phases, Activity::gradient);
     for (std::size_t part = 0; part < held_part_count; ++part) {
       const GradientPartReport& gradients = report_.gradient_parts[part];
       if (gradients.bytes == 0) continue;
@@ -129,7 +130,7 @@ class Rows {
                        .exposed = from_seconds(to_seconds(gradients.busy) * exposed),
                        .bytes = gradients.bytes});
     }
-    claimed_[static_cast<std::size_t>(Activity::gradient)] = true;
+    at(claimed_, Activity::gradient) = true;
   }
 
   std::vector<StepReport> finish() && {
@@ -155,8 +156,8 @@ std::vector<StepReport> steps_of(const Work& work, const TaskGraph& graph, const
   const auto is_moe = [](const Layer& layer) { return layer.is_moe; };
   if (std::none_of(work.scenario.model.layers.begin(), work.scenario.model.layers.end(), is_moe)) return {};
   const Compute sum = compute_of(work, graph, timeline);
-  const auto forward = [&](LayerPart part) { return sum.forward[static_cast<std::size_t>(part)]; };
-  const auto backward = [&](LayerPart part) { return sum.backward[static_cast<std::size_t>(part)]; };
+  const auto forward = [&](LayerPart part) { return at(sum.forward, part); };
+  const auto backward = [&](LayerPart part) { return at(sum.backward, part); };
   double devices = 0;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) devices += graph.devices_of(actor);
   Rows rows(report, devices);

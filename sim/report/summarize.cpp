@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/base/whole.hpp"
 #include "sim/report/fact.hpp"
@@ -40,7 +41,7 @@ void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
 
 void add_passes(const std::vector<Occupancy>& actors, Report& report) {
   const auto phase = [&](Phase which) {
-    return mean(actors, [&](const Occupancy& o) { return o.phases[static_cast<std::size_t>(which)]; });
+    return mean(actors, [&](const Occupancy& o) { return at(o.phases, which); });
   };
   report.passes = {.forward = phase(Phase::forward),
                    .backward = phase(Phase::backward),
@@ -108,7 +109,7 @@ std::vector<std::int64_t> count_patterns(const TaskGraph& graph, Report& report)
     if (graph.kinds[task] != TaskKind::coflow) continue;
     const Pattern& pattern = graph.pattern_table[graph.patterns[task]];
     ++runs[graph.patterns[task]];
-    PhaseReport& phase = report.phases[static_cast<std::size_t>(graph.tags[task].activity)];
+    PhaseReport& phase = at(report.phases, graph.tags[task].activity);
     phase.bytes = sum_of(phase.bytes, pattern.bytes_sent);
     phase.messages = sum_of(phase.messages, pattern.messages);
   }
@@ -156,11 +157,11 @@ void add_model(const Work& work, Report& report) {
                   .active_without_embedding = active_parameters_without_embedding(scenario.model)};
   report.mfu_attention = scenario.mfu_attention;
   for (const MfuAttention attention : {MfuAttention::causal, MfuAttention::whole}) {
-    report.flops_per_token[static_cast<std::size_t>(attention)] =
+    at(report.flops_per_token, attention) =
         training_flops_per_token(scenario.model, scenario.batch.sequence_length,
                                  attention == MfuAttention::causal, scenario.model.prediction_layers > 0);
   }
-  report.peak = scenario.cluster->device.gemm[static_cast<std::size_t>(Precision::bf16)].peak;
+  report.peak = at(scenario.cluster->device.gemm, Precision::bf16).peak;
   report.memory = memory_of_ranks(work);
   report.memory_capacity = scenario.cluster->device.memory;
 }
@@ -197,7 +198,7 @@ void check_work(const Work& work, const Report& report) {
 void add_critical_path(const TaskGraph& graph, const Timeline& timeline, Report& report) {
   std::array<Time, activity_count> shares{};
   for (const CriticalStep& step : critical_path(graph, timeline)) {
-    shares[static_cast<std::size_t>(graph.tags[step.task].activity)] += step.share;
+    at(shares, graph.tags[step.task].activity) += step.share;
   }
   for (std::size_t activity = 0; activity < activity_count; ++activity) {
     if (shares[activity].count > 0)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/transformer/model.hpp"
 #include "sim/report/fact.hpp"
@@ -59,9 +60,9 @@ double exchange_seconds(const Scenario& scenario, const Simulation& run, Activit
                                     [](const Layer& layer) { return layer.is_moe; });
   const auto exchanges = static_cast<double>(layers * scenario.microbatches()) /
                          static_cast<double>(scenario.layout.sizes().pipeline);
-  if (exchanges <= 0 || run.report.phases[static_cast<std::size_t>(phase)].messages == 0)
+  if (exchanges <= 0 || at(run.report.phases, phase).messages == 0)
     throw InputError("figure", "needs a scenario whose ranks exchange tokens");
-  return to_seconds(run.report.phases[static_cast<std::size_t>(phase)].busy) / exchanges;
+  return to_seconds(at(run.report.phases, phase).busy) / exchanges;
 }
 double dispatch_time(const Scenario& scenario, const Simulation& run) {
   return exchange_seconds(scenario, run, Activity::dispatch) * 1e6;

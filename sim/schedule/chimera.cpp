@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/schedule/schedule.hpp"
 
@@ -31,7 +32,7 @@ class Merger {
         const std::optional<Slot> slot = choose(r, now);
         if (!slot) continue;
         run(r, *slot, now);
-        ranks[static_cast<std::size_t>(r)].push_back(*slot);
+        at(ranks, r).push_back(*slot);
         --left;
       }
     }
@@ -41,12 +42,12 @@ class Merger {
  private:
   static constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
 
-  std::size_t at(std::int64_t direction, std::int64_t rank, std::int64_t microbatch) const {
+  std::size_t cell(std::int64_t direction, std::int64_t rank, std::int64_t microbatch) const {
     return static_cast<std::size_t>((direction * p_ + rank) * n_ + microbatch);
   }
   /// How many microbatches of the direction have had the pass on the rank.
   std::int64_t& done(Pass pass, std::int64_t direction, std::int64_t rank) {
-    return (pass == Pass::forward ? forwards_ : backwards_)[static_cast<std::size_t>(direction * p_ + rank)];
+    return at(pass == Pass::forward ? forwards_ : backwards_, direction * p_ + rank);
   }
   /// Stages from the entry of the direction to the rank, and back.
   std::int64_t stage(std::int64_t direction, std::int64_t rank) const {
@@ -64,10 +65,10 @@ class Merger {
     if (pass == Pass::forward) {
       // Groups of p microbatches enter at the pace of their work: the next one fills the bubble of the last.
       if (s == 0) return now >= 2 * p_ * (2 * microbatch / p_);
-      return forward_end_[at(direction, rank_at(direction, s - 1), microbatch)] <= now;
+      return forward_end_[cell(direction, rank_at(direction, s - 1), microbatch)] <= now;
     }
-    if (forward_end_[at(direction, rank, microbatch)] > now) return false;
-    return s == p_ - 1 || backward_end_[at(direction, rank_at(direction, s + 1), microbatch)] <= now;
+    if (forward_end_[cell(direction, rank, microbatch)] > now) return false;
+    return s == p_ - 1 || backward_end_[cell(direction, rank_at(direction, s + 1), microbatch)] <= now;
   }
 
   std::optional<Slot> choose(std::int64_t rank, std::int64_t now) {
@@ -92,7 +93,7 @@ class Merger {
 
   void run(std::int64_t rank, const Slot& slot, std::int64_t now) {
     // A pass takes one unit, so what ends at now + 1 cannot be taken for ready by a rank that still chooses.
-    (slot.pass == Pass::forward ? forward_end_ : backward_end_)[at(slot.chunk, rank, slot.microbatch)] =
+    (slot.pass == Pass::forward ? forward_end_ : backward_end_)[cell(slot.chunk, rank, slot.microbatch)] =
         now + 1;
     ++done(slot.pass, slot.chunk, rank);
   }

@@ -3,6 +3,7 @@
 // (p/2-1)(FB+B-3W), parameters twice, p+1 microbatches alive.
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "sim/schedule/dual.hpp"
 #include "sim/schedule/schedule.hpp"
 
@@ -38,7 +39,7 @@ class DualPipe final : public Schedule {
                     .chunk = static_cast<std::int16_t>(down ? 0 : 1),
                     .microbatch = index + static_cast<std::int32_t>(down ? 0 : m / 2)};
       };
-      order.ranks[static_cast<std::size_t>(r)] =
+      at(order.ranks, r) =
           dual_order({.depth = p / 2, .rank = near, .pairs = m / 2 - p + near + 1, .slot = slot});
     }
     return order;

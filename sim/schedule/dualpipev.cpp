@@ -1,5 +1,6 @@
 // DualPipeV: DualPipe cut in half. Each of p ranks holds stage r and stage 2p-1-r, microbatches run down and
 // back up, and no parameter is held twice. Bubble (p-1)(FB+B-3W) with p ranks.
+#include "models/base/at.hpp"
 #include "sim/schedule/dual.hpp"
 #include "sim/schedule/schedule.hpp"
 
@@ -24,8 +25,7 @@ class DualPipeV final : public Schedule {
       return Slot{.pass = pass, .chunk = static_cast<std::int16_t>(phase), .microbatch = index};
     };
     for (std::int64_t r = 0; r < p; ++r) {
-      order.ranks[static_cast<std::size_t>(r)] =
-          dual_order({.depth = p, .rank = r, .pairs = m - 2 * p + r + 1, .slot = slot});
+      at(order.ranks, r) = dual_order({.depth = p, .rank = r, .pairs = m - 2 * p + r + 1, .slot = slot});
     }
     return order;
   }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <queue>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 
 namespace moesim {
@@ -28,8 +29,7 @@ struct Worker {
 
  private:
   static Time next(const std::vector<Time>& arrivals, std::int64_t index) {
-    return index < static_cast<std::int64_t>(arrivals.size()) ? arrivals[static_cast<std::size_t>(index)]
-                                                              : never;
+    return index < static_cast<std::int64_t>(arrivals.size()) ? at(arrivals, index) : never;
   }
 };
 

@@ -3,6 +3,7 @@
 // many; rank 0 keeps vp+p-1 microbatch-chunks alive (Korthikanti et al., arXiv 2205.05198, section 4.2.3).
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "sim/schedule/schedule.hpp"
 
 namespace moesim {
@@ -24,7 +25,7 @@ class Interleaved final : public Schedule {
     Order order = empty_order(shape, chains(shape.ranks));
     const std::int64_t total = shape.microbatches * chunks_;
     for (std::int64_t r = 0; r < shape.ranks; ++r) {
-      std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];
+      std::vector<Slot>& rank = at(order.ranks, r);
       // The rule of Megatron-Core, which has no exception for m == p any more: turning as early as this costs
       // no time there and keeps less alive.
       // An overlapped backward belongs to an earlier forward than the one beside it: one more runs ahead.

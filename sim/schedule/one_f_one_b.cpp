@@ -3,6 +3,7 @@
 // GPipe's.
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "sim/schedule/schedule.hpp"
 
 namespace moesim {
@@ -17,7 +18,7 @@ class OneFOneB final : public Schedule {
     const auto m = static_cast<std::int32_t>(shape.microbatches);
     const auto p = static_cast<std::int32_t>(shape.ranks);
     for (std::int32_t r = 0; r < p; ++r) {
-      std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];
+      std::vector<Slot>& rank = at(order.ranks, r);
       const std::int32_t warm_up = std::min(overlap_ ? 2 * (p - 1 - r) + 1 : p - 1 - r, m);
       for (std::int32_t i = 0; i < warm_up; ++i) rank.push_back({.pass = Pass::forward, .microbatch = i});
       for (std::int32_t i = 0; i < m; ++i) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 namespace {
 
@@ -15,8 +17,7 @@ struct Progress {
 
 [[noreturn]] void broken(std::size_t rank, const Slot& slot, std::string_view what) {
   throw std::logic_error(fmt::format("order of rank {}: {} of microbatch {}, chunk {} {}", rank,
-                                     pass_letters[static_cast<std::size_t>(slot.pass)], slot.microbatch,
-                                     slot.chunk, what));
+                                     at(pass_letters, slot.pass), slot.microbatch, slot.chunk, what));
 }
 
 void advance(std::size_t rank, const Slot& slot, Progress& progress) {

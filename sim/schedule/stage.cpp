@@ -2,12 +2,13 @@
 
 #include <algorithm>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 
 namespace moesim {
 
 const std::vector<Place>& chain_of(const Order& order, const Slot& slot) {
-  return order.chains[order.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)]];
+  return order.chains[at(order.chain_of_microbatch, slot.microbatch)];
 }
 
 std::size_t stage_of(const Order& order, std::int64_t rank, const Slot& slot) {

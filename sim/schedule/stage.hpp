@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "models/base/at.hpp"
 #include "sim/schedule/order.hpp"
 
 namespace moesim {
@@ -20,7 +21,7 @@ class StageTable {
  public:
   explicit StageTable(const Order& order);
   std::size_t stage_of(std::size_t rank, const Slot& slot) const {
-    const std::size_t chain = order_.chain_of_microbatch[static_cast<std::size_t>(slot.microbatch)];
+    const std::size_t chain = at(order_.chain_of_microbatch, slot.microbatch);
     return stages_[(chain * order_.ranks.size() + rank) * chunks_ + static_cast<std::size_t>(slot.chunk)];
   }
 

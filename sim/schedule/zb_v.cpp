@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "models/base/at.hpp"
 #include "sim/schedule/schedule.hpp"
 
 namespace moesim {
@@ -22,14 +23,12 @@ class Writer {
     input(chunk);
     weight(chunk);
   }
-  std::int32_t forwards(int chunk) const { return forwards_[static_cast<std::size_t>(chunk)]; }
-  bool owes_weight(int chunk) const {
-    return weights_[static_cast<std::size_t>(chunk)] < inputs_[static_cast<std::size_t>(chunk)];
-  }
+  std::int32_t forwards(int chunk) const { return at(forwards_, chunk); }
+  bool owes_weight(int chunk) const { return at(weights_, chunk) < at(inputs_, chunk); }
 
  private:
   void write(Pass pass, int chunk, std::array<std::int32_t, 2>& counts) {
-    const std::int32_t microbatch = counts[static_cast<std::size_t>(chunk)]++;
+    const std::int32_t microbatch = at(counts, chunk)++;
     if (microbatch >= microbatches_) return;
     slots_.push_back({.pass = pass, .chunk = static_cast<std::int16_t>(chunk), .microbatch = microbatch});
   }
@@ -74,7 +73,7 @@ class ZbV final : public Schedule {
     order.flows_into_next_step = true;
     const std::int64_t at_least = std::max(shape.microbatches, 2 * shape.ranks - 1);
     for (std::int64_t r = 0; r < shape.ranks; ++r) {
-      Writer write(order.ranks[static_cast<std::size_t>(r)], static_cast<std::int32_t>(shape.microbatches));
+      Writer write(at(order.ranks, r), static_cast<std::int32_t>(shape.microbatches));
       write_rank(write, shape.ranks, r, at_least);
     }
     return order;

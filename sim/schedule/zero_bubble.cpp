@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 
 Order zero_bubble_order(const PipelineShape& shape, std::int32_t depth) {
@@ -13,7 +15,7 @@ Order zero_bubble_order(const PipelineShape& shape, std::int32_t depth) {
   const auto m = static_cast<std::int32_t>(shape.microbatches);
   const auto p = static_cast<std::int32_t>(shape.ranks);
   for (std::int32_t r = 0; r < p; ++r) {
-    std::vector<Slot>& rank = order.ranks[static_cast<std::size_t>(r)];
+    std::vector<Slot>& rank = at(order.ranks, r);
     const std::int32_t warm_up = std::min(depth * (p - 1 - r), m);
     std::int32_t weights = 0;
     for (std::int32_t i = 0; i < warm_up; ++i) rank.push_back({.pass = Pass::forward, .microbatch = i});

@@ -3,6 +3,7 @@
 #include <array>
 #include <optional>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/estimate/split.hpp"
 #include "sim/read/rules.hpp"
@@ -50,7 +51,7 @@ class Explorer {
   std::uint64_t below_placement() const { return microbatches_.size() * below_microbatch(); }
   std::uint64_t below_microbatch() const { return space_.recomputes.size() * below_recompute(); }
   std::uint64_t below_recompute() const { return space_.schedules.size() * space_.syncs.size(); }
-  void cut(CutRule rule, std::uint64_t count) { explored_.cut[static_cast<std::size_t>(rule)] += count; }
+  void cut(CutRule rule, std::uint64_t count) { at(explored_.cut, rule) += count; }
 
   /// The rule that cuts all that have these sizes of attention.
   std::optional<CutRule> cuts_attention() {

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 
 namespace moesim {
@@ -142,7 +143,7 @@ void Fleet::add(std::size_t point) {
 }
 
 void Fleet::take(const Letter& letter, std::vector<FinishedPoint>& finished) {
-  Member& member = members_[static_cast<std::size_t>(letter.from)];
+  Member& member = at(members_, letter.from);
   if (letter.text != lost) {
     finished.push_back(parse_finished(letter.text));
     member.points.erase(finished.back().point);

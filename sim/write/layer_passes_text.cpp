@@ -1,6 +1,7 @@
 // What layers do, as text.
 #include <fmt/format.h>
 
+#include "models/base/at.hpp"
 #include "sim/layer/acts.hpp"
 #include "sim/write/layer_passes.hpp"
 
@@ -24,12 +25,12 @@ std::string title_of(const LayerPasses& of) {
     return "head, tied: its matrix is the embedding's, above";
   if (of.matrix == LayerPasses::Matrix::copy_of_embedding)
     return "head, tied: its matrix is a copy of the embedding's";
-  if (of.end != Activity::none) return std::string(activity_names[static_cast<std::size_t>(of.end)]);
+  if (of.end != Activity::none) return std::string(at(activity_names, of.end));
   return fmt::format("{}: {}", print_layers(of.layers),
                      of.has_experts ? "attention and experts" : "attention and a dense feed-forward");
 }
 
-std::string_view name_of(Activity activity) { return activity_names[static_cast<std::size_t>(activity)]; }
+std::string_view name_of(Activity activity) { return at(activity_names, activity); }
 
 /// "attention, input gradient", "attention, blocks 1 to 3 of keys", "tensor reduce_scatter", "needs
 /// parameters".
@@ -42,8 +43,7 @@ std::string name_of(const PricedAct& row) {
       return fmt::format("produces gradients of {}", name_of(act.activity));
     case ActKind::call:
       if (!is_exchange(act.activity))
-        return fmt::format("{} {}", name_of(act.activity),
-                           operation_names[static_cast<std::size_t>(act.operation)]);
+        return fmt::format("{} {}", name_of(act.activity), at(operation_names, act.operation));
       return std::string(name_of(act.activity));
     default:
       break;
@@ -76,8 +76,7 @@ std::string line_of(const PricedAct& of) {
 }
 
 void add_pass(const LayerPass& pass, std::string& text) {
-  text +=
-      fmt::format("  {:<52} {:>10}\n", pass_letters[static_cast<std::size_t>(pass.pass)], print(pass.time));
+  text += fmt::format("  {:<52} {:>10}\n", at(pass_letters, pass.pass), print(pass.time));
   for (const PricedAct& of : pass.acts) text += line_of(of);
   if (pass.kept.count == 0) return;
   const bool keeps = pass.kept.count > 0;

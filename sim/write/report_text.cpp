@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/base/at.hpp"
 #include "models/base/grouped.hpp"
 #include "models/config/values.hpp"
 #include "sim/report/fact.hpp"
@@ -131,9 +132,8 @@ std::string links(const Report& report) {
   if (report.link_classes.empty()) return {};
   std::string text = fmt::format("\n{:<20} {:>10} {:>14} {:>10}\n", "Links", "bytes", "mean use", "most use");
   for (const LinkClassReport& row : report.link_classes) {
-    text += fmt::format("  {:<18} {:>10} {:>12.1f} % {:>8.1f} %\n",
-                        link_class_names[static_cast<std::size_t>(row.link_class)], print(Bytes{row.bytes}),
-                        100 * row.mean_utilization, 100 * row.max_utilization);
+    text += fmt::format("  {:<18} {:>10} {:>12.1f} % {:>8.1f} %\n", at(link_class_names, row.link_class),
+                        print(Bytes{row.bytes}), 100 * row.mean_utilization, 100 * row.max_utilization);
   }
   return text;
 }

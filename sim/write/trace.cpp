@@ -12,6 +12,7 @@
 #include <tuple>
 #include <utility>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/config/values.hpp"
 #include "sim/report/report.hpp"
@@ -91,7 +92,7 @@ class TraceWriter {
 
   void name_lane(ActorId actor, Stream stream, std::uint32_t lane) {
     const std::uint64_t thread = thread_of(stream, lane);
-    const std::string_view name = stream_names[static_cast<std::size_t>(stream)];
+    const std::string_view name = at(stream_names, stream);
     metadata(
         actor, thread, "thread_name",
         lane == 0 ? fmt::format("\"name\":\"{}\"", name) : fmt::format("\"name\":\"{} {}\"", name, lane + 1));
@@ -100,7 +101,7 @@ class TraceWriter {
 
   void slice(const Slice& slice, std::uint32_t lane) {
     const Tag& tag = graph_.tags[slice.task];
-    const std::string_view activity = activity_names[static_cast<std::size_t>(tag.activity)];
+    const std::string_view activity = at(activity_names, tag.activity);
     next();
     write("{{\"ph\":\"X\",\"pid\":{},\"tid\":{},\"ts\":", slice.actor + 1, thread_of(slice.stream, lane));
     microseconds(slice.start);
@@ -170,7 +171,7 @@ class TraceWriter {
   void name(const Tag& tag, std::string_view activity) {
     static constexpr std::array<std::string_view, pass_names.size()> letters{"", "F", "B", "W", "BW"};
     if (tag.pass == PassKind::none) return write("{}", activity);
-    write("{}", letters[static_cast<std::size_t>(tag.pass)]);
+    write("{}", at(letters, tag.pass));
     if (tag.microbatch >= 0) write("{}", tag.microbatch);
     if (tag.activity != Activity::whole_pass) {
       write(" {}", activity);
@@ -190,7 +191,7 @@ class TraceWriter {
     if (tag.chunk >= 0) number("chunk", tag.chunk);
     if (tag.layer >= 0) number("layer", tag.layer);
     if (tag.pass != PassKind::none)
-      write("{}\"pass\":\"{}\"", std::exchange(comma, ","), pass_names[static_cast<std::size_t>(tag.pass)]);
+      write("{}\"pass\":\"{}\"", std::exchange(comma, ","), at(pass_names, tag.pass));
     if (tag.overlapped) write("{}\"overlapped\":true", std::exchange(comma, ","));
     if (graph_.kinds[task] == TaskKind::coflow)
       number("bytes", graph_.pattern_table[graph_.patterns[task]].bytes_sent);
