@@ -20,7 +20,7 @@ struct ImportOptions {
   bool quiet = false;
 };
 
-/// Reads the model file back as `run` would, so that nothing is written that it refuses. Answers its size.
+/// Reads the model file back as `run` would, so that nothing is written that it refuses. Returns its size.
 std::string check_model(const Value& model) {
   Reader reader(model, "");
   const Model read = read_model(reader);
@@ -28,7 +28,7 @@ std::string check_model(const Value& model) {
     const auto number = static_cast<double>(parameters);
     return fmt::format("{} ({:.4g} billion)", grouped(number), number / 1e9);
   };
-  return fmt::format("{}: {} parameters, {} of them active for a token, {} without the input embedding",
+  return fmt::format("{}: {} parameters, {} of them active per token, {} without the input embedding",
                      read.name, count(model_parameters(read).total()), count(active_parameters(read)),
                      count(active_parameters_without_embedding(read)));
 }

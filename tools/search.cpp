@@ -32,7 +32,7 @@ void search(const SearchOptions& options) {
   const SearchResult& result = found.result;
   if (!options.common.quiet) {
     const auto estimated = result.ranked + at(result.cut, CutRule::memory);
-    fmt::print(stderr, "estimated {} candidates in {:.2f} s ({:.0f} a second), simulated {} in {:.2f} s\n",
+    fmt::print(stderr, "estimated {} candidates in {:.2f} s ({:.0f}/s), simulated {} in {:.2f} s\n",
                estimated, result.estimate_seconds, static_cast<double>(estimated) / result.estimate_seconds,
                result.simulated.size(), result.simulate_seconds);
   }

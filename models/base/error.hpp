@@ -38,7 +38,7 @@ class MissingError : public std::runtime_error {
 
 /// Our own mistake, checked in every build. Throws std::logic_error naming what broke.
 inline void ensure(bool holds, const char* what) {
-  if (!holds) throw std::logic_error(std::string("broken promise: ") + what);
+  if (!holds) throw std::logic_error(std::string("internal error: ") + what);
 }
 
 }  // namespace moesim

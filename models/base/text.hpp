@@ -1,4 +1,4 @@
-// Text taken apart.
+// Splitting text.
 #pragma once
 
 #include <string>

@@ -21,7 +21,7 @@ struct Cable {
 /// A cable whose way up and another's way down take `latency` together, to the picosecond.
 Cable cable_of(LinkClass link_class, Rate rate, Time latency);
 
-/// Adds the two links of a cable; answers the upward one, the downward one is next to it.
+/// Adds the two links of a cable; returns the upward one, the downward one is next to it.
 LinkId lay(Wiring& wiring, const Cable& cable, std::uint32_t lower, std::uint32_t upper);
 
 /// Reads nvlink_rate, nvlink_efficiency and nvlink_latency: the cable of one device to its NVSwitch.

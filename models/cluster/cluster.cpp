@@ -21,7 +21,7 @@ Cluster read_cluster(Reader& reader) {
   Device device = read_device(device_part);
   device_part.finish();
   const std::int64_t devices =
-      reader.integer({.name = "devices", .help = "how many", .at_least = 1, .at_most = 1'048'576});
+      reader.integer({.name = "devices", .help = "number of devices", .at_least = 1, .at_most = 1'048'576});
   Reader topology_part = reader.part("topology", "how the devices are wired");
   std::unique_ptr<const Topology> topology = make_member(topology_part, topologies(), "topology");
   reader.finish();

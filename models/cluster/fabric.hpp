@@ -80,7 +80,7 @@ class Topology {
   virtual void route_way(const Wiring& wiring, DeviceId from, DeviceId to, std::uint32_t way,
                          std::vector<LinkId>& links) const;
   /// Adds to `load`, one entry a link, what `bytes` from each member of a group to each other put on the
-  /// links, and answers true. Answers false and adds nothing where it knows nothing quicker than way by way.
+  /// links, and returns true. Returns false and adds nothing where it knows nothing quicker than way by way.
   virtual bool add_all_to_all(const Wiring& wiring, std::span<const DeviceId> group, double bytes,
                               std::span<double> load) const;
 };

@@ -1,4 +1,4 @@
-// What graph theory says of a fabric: its narrowest cut and whether it hangs together.
+// What graph theory says of a fabric: its narrowest cut and whether it is connected.
 #include <boost/graph/adjacency_list.hpp>
 #include <boost/graph/push_relabel_max_flow.hpp>
 #include <boost/graph/strong_components.hpp>

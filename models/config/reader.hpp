@@ -39,7 +39,7 @@ class Reader {
  public:
   /// Reads `value`, which errors call `path` ("" is the whole document).
   Reader(const Value& value, std::string path);
-  /// Reads nothing: collects what is declared, and answers every key with its fallback or a legal value.
+  /// Reads nothing: collects what is declared, and returns every key with its fallback or a legal value.
   static Reader describing(std::vector<Declaration>& declarations);
   /// Reads `value`, and notes each key that it or a part of it is asked for, given or not. A note's name is
   /// the whole path from `value`, through parts that are files too.
@@ -59,7 +59,7 @@ class Reader {
   std::vector<double> numbers(const Key<double>& key);  ///< a list; bounds hold for each; fallback: empty
   std::vector<std::string> texts(
       const Key<std::string>& key);  ///< a list, or one text standing for a list of it
-  /// One of `names`; answers its position.
+  /// One of `names`; returns its position.
   std::size_t choice(const Key<std::string>& key, std::span<const std::string_view> names);
 
   /// Whether the key is given (a described reader has none).

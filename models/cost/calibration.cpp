@@ -25,7 +25,7 @@ double seconds(const Op& op, const Cost& physical, const Device& device) {
 
 /// Products of one weight. The share of the peak that is reached tells waves and tiles that do not come out
 /// even.
-Place product_place(const Op& op, const Cost& physical, const Device& device) {
+SurfacePoint product_place(const Op& op, const Cost& physical, const Device& device) {
   const double ideal = op.flops.count / std::max(1.0, device.gemm_in(op.precision).peak.count);
   return {log2_of(op.m), log2_of(op.n), log2_of(op.k), 2 * std::log2(seconds(op, physical, device) / ideal)};
 }
@@ -38,7 +38,7 @@ Op part_of(const Op& op, std::int64_t rows) {
 
 /// The total, how many experts share it, how unevenly, and how much longer one kernel an expert would take
 /// than one for all: the libraries choose between the two.
-Place grouped_place(const Op& op, const Cost& physical, const Device& device) {
+SurfacePoint grouped_place(const Op& op, const Cost& physical, const Device& device) {
   std::int64_t total = 0, busy = 0, most = 0;
   double apart = 0;
   for (const std::int64_t rows : op.rows) {
@@ -58,7 +58,7 @@ Place grouped_place(const Op& op, const Cost& physical, const Device& device) {
 }
 
 /// Head sizes and masks are few: they stand far apart.
-Place attention_place(const Op& op) {
+SurfacePoint attention_place(const Op& op) {
   const std::int64_t value = op.value_head_dim > 0 ? op.value_head_dim : op.head_dim;
   return {log2_of(product_of({op.batch, op.heads})),
           log2_of(op.sequence),
@@ -70,7 +70,7 @@ Place attention_place(const Op& op) {
 
 /// Rows and width; bytes of an element tell what a family of streaming ops does, and of a permutation in how
 /// many places a row goes; a router's choices are told.
-Place streaming_place(const Op& op) {
+SurfacePoint streaming_place(const Op& op) {
   if (op.kind == OpKind::copy) return {log2_of(op.bytes.count)};
   if (op.kind == OpKind::router) return {log2_of(op.m), log2_of(op.n), 0, log2_of(op.top_k)};
   const double elements = static_cast<double>(op.m) * static_cast<double>(op.n);
@@ -81,7 +81,7 @@ Place streaming_place(const Op& op) {
 Errors read_errors(Reader reader) {
   Errors errors;
   errors.shapes =
-      static_cast<std::size_t>(reader.integer({.name = "shapes", .help = "how many", .at_least = 0}));
+      static_cast<std::size_t>(reader.integer({.name = "shapes", .help = "number of shapes", .at_least = 0}));
   errors.median = reader.number({.name = "median", .help = "relative error", .at_least = 0.0});
   errors.p90 = reader.number({.name = "p90", .help = "relative error", .at_least = 0.0});
   errors.worst = reader.number({.name = "worst", .help = "relative error", .at_least = 0.0});
@@ -227,7 +227,7 @@ Op simplified(const Op& op) {
   return part_of(op, *std::find_if(op.rows.begin(), op.rows.end(), has_rows));
 }
 
-Place place_of(const Op& op, const Cost& physical, const Device& device) {
+SurfacePoint place_of(const Op& op, const Cost& physical, const Device& device) {
   if (op.kind == OpKind::gemm) return product_place(op, physical, device);
   if (op.kind == OpKind::grouped_gemm) return grouped_place(op, physical, device);
   if (op.kind == OpKind::attention) return attention_place(op);

@@ -46,7 +46,7 @@ std::string name_of(const Family& family);
 Op simplified(const Op& op);
 /// Where an op stands on the surface of its family: logarithms of its sizes to base 2, and of products how
 /// much longer than the peak allows `physical` takes for them on `device`.
-Place place_of(const Op& op, const Cost& physical, const Device& device);
+SurfacePoint place_of(const Op& op, const Cost& physical, const Device& device);
 
 /// How far predictions are from measurements: relative errors without sign.
 struct Errors {

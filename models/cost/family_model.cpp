@@ -88,11 +88,11 @@ FamilyModel::FamilyModel(const FamilyFit& fit, const Cost& physical, const Devic
 }
 
 FamilyModel::Answer FamilyModel::at(const Op& op) const {
-  const Place place = place_of(op, physical_, device_);
+  const SurfacePoint place = place_of(op, physical_, device_);
   Answer answer{std::exp(libraries_.at(place)), libraries_.distance(place) > far};
   if (!own_ || op.precision != family_.precision || !serves_grouped(op)) return answer;
   const GroupedWork work = grouped_work(op, device_);
-  const Place own_place = grouped_kernel_place(op, work, device_);
+  const SurfacePoint own_place = grouped_kernel_place(op, work, device_);
   const double own = to_seconds(grouped_kernel_time(op, work, device_, own_->kernel)) *
                      std::exp(own_->surface.at(own_place)) /
                      std::max(1e-12, to_seconds(physical_.time(op, device_, 0).time));

@@ -14,7 +14,7 @@ namespace moesim {
 struct Samples {
   std::vector<const Measured*> measured;
   std::vector<double> seconds;
-  std::vector<Place> places;
+  std::vector<SurfacePoint> places;
   std::vector<double> missed;  ///< logarithms of measured over physical
   std::vector<double> noises;  ///< deviation of each beyond what the surface counts with
 };

@@ -8,7 +8,7 @@
 
 #include "models/base/at.hpp"
 #include "models/base/whole.hpp"
-#include "models/cost/rooves.hpp"
+#include "models/cost/bounds.hpp"
 
 namespace moesim {
 namespace {
@@ -128,7 +128,7 @@ Time grouped_kernel_time(const Op& op, const GroupedWork& work, const Device& de
       .time;
 }
 
-Place grouped_kernel_place(const Op& op, const GroupedWork& work, const Device& device) {
+SurfacePoint grouped_kernel_place(const Op& op, const GroupedWork& work, const Device& device) {
   const double rate = device.gemm_in(op.precision).peak.count / real(device.multiprocessors);
   const double arithmetic = 2 * work.busiest_depth * area(work.tile) / std::max(1.0, rate);
   const double waves = std::max(1e-3, real(work.tiles) / real(device.multiprocessors));

@@ -27,6 +27,6 @@ Time grouped_kernel_time(const Op& op, const GroupedWork& work, const Device& de
 /// Where an op stands on the surface of what that time misses: logarithms to base 2 of tiles for a
 /// multiprocessor, rows of all experts, width and depth, and, in steps that count for more, how much longer
 /// arithmetic at the peak takes than traffic, and how much of the last wave is empty.
-Place grouped_kernel_place(const Op& op, const GroupedWork& work, const Device& device);
+SurfacePoint grouped_kernel_place(const Op& op, const GroupedWork& work, const Device& device);
 
 }  // namespace moesim

@@ -15,7 +15,7 @@
 #include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/base/whole.hpp"
-#include "models/cost/rooves.hpp"
+#include "models/cost/bounds.hpp"
 #include "models/cost/separate.hpp"
 
 namespace moesim {
@@ -27,12 +27,12 @@ constexpr std::array<std::int64_t, 6> split_parts{1, 2, 3, 4, 6, 8};
 constexpr std::int64_t shallowest_part = 256;
 
 /// Multiprocessors that an op may use.
-struct Share {
+struct SmShare {
   std::int64_t multiprocessors = 1;
   double interference = 1;
 };
 
-Share share_of(const Device& device, std::int64_t communication_sms) {
+SmShare share_of(const Device& device, std::int64_t communication_sms) {
   return {std::max<std::int64_t>(1, device.multiprocessors - std::max<std::int64_t>(0, communication_sms)),
           interference(device, communication_sms)};
 }
@@ -61,7 +61,7 @@ double reduction_time(double bytes, const Device& device) {
 }
 
 double split_time(const Tiling& tiling, std::int64_t parts, const Device& device, const GemmBehaviour& gemm,
-                  const Share& share) {
+                  const SmShare& share) {
   const std::int64_t waves = divide_up(product_of({tiling.tiles, parts}), share.multiprocessors);
   const double wave = tiling.step * real(divide_up(tiling.depth, parts)) + to_seconds(gemm.tile_overhead);
   if (parts == 1) return real(waves) * wave;
@@ -70,7 +70,8 @@ double split_time(const Tiling& tiling, std::int64_t parts, const Device& device
 }
 
 /// The best split of the depth. A split that needs a second wave gains nothing.
-double best_split(const Tiling& tiling, const Device& device, const GemmBehaviour& gemm, const Share& share) {
+double best_split(const Tiling& tiling, const Device& device, const GemmBehaviour& gemm,
+                  const SmShare& share) {
   double best = split_time(tiling, 1, device, gemm, share);
   for (const std::int64_t parts : split_parts) {
     if (!gemm.may_split || product_of({tiling.tiles, parts}) > share.multiprocessors ||
@@ -82,7 +83,7 @@ double best_split(const Tiling& tiling, const Device& device, const GemmBehaviou
 }
 
 /// Products of rows[i] x n over k: tiles are counted expert by expert, waves over all of them.
-double products_of_rows(const Op& op, const Device& device, const GemmBehaviour& gemm, const Share& share) {
+double products_of_rows(const Op& op, const Device& device, const GemmBehaviour& gemm, const SmShare& share) {
   const double element = real(size_of(op.precision).count);
   const std::array<std::int64_t, 1> single{op.m};
   const std::span<const std::int64_t> rows = op.kind == OpKind::grouped_gemm
@@ -109,7 +110,8 @@ double products_of_rows(const Op& op, const Device& device, const GemmBehaviour&
 
 /// Weight gradients of experts: each an n x k product over rows[i]. Tiles of unequal depth fill the waves;
 /// the last, incomplete wave costs a tile of mean depth.
-double products_over_rows(const Op& op, const Device& device, const GemmBehaviour& gemm, const Share& share) {
+double products_over_rows(const Op& op, const Device& device, const GemmBehaviour& gemm,
+                          const SmShare& share) {
   const double element = real(size_of(op.precision).count);
   double best = std::numeric_limits<double>::infinity();
   for (const Tile tile : gemm.tiles) {
@@ -132,7 +134,7 @@ double products_over_rows(const Op& op, const Device& device, const GemmBehaviou
   return best;
 }
 
-Rooves product(const Op& op, const Device& device, const Share& share) {
+Bounds product(const Op& op, const Device& device, const SmShare& share) {
   const GemmBehaviour& gemm = behaviour(device, op.precision);
   if (op.flops.count <= 0) return {};
   const bool over_rows = op.kind == OpKind::grouped_gemm && op.rows_are_depth;
@@ -167,7 +169,7 @@ AttentionTiles attention_tiles(const Op& op, std::int64_t tile_rows) {
   return work;
 }
 
-Rooves attention(const Op& op, const Device& device, const Share& share) {
+Bounds attention(const Op& op, const Device& device, const SmShare& share) {
   const GemmBehaviour& gemm = behaviour(device, Precision::bf16);
   const bool backward = op.pass != OpPass::forward;
   const AttentionBehaviour& fused = backward ? device.attention_backward : device.attention_forward;
@@ -203,7 +205,7 @@ Op with_weights_apart(Op norm) {
 /// Rows added to the tokens that they belong to by a scatter: scaled one by one, the sums set to zero, each
 /// element added atomically. Rate of atomic additions: 98 and 128 billion a second, index_add_ of 8,192 x
 /// 4,096 and 24,640 x 5,120 elements in bf16 on an H200 (PyTorch 2.11).
-Rooves scattered(const Op& op, const Device& device) {
+Bounds scattered(const Op& op, const Device& device) {
   constexpr double additions_per_second = 115e9;
   Op around = op;  // beside the rows that the scatter reads
   around.bytes += Bytes{op.pass == OpPass::forward ? 2 : -2} * product_of({op.m, op.n});
@@ -218,7 +220,7 @@ Op gathered(const Op& op) {
   return rows;
 }
 
-Rooves streaming(const Op& op, const Device& device, double passes) {
+Bounds streaming(const Op& op, const Device& device, double passes) {
   if (op.bytes.count <= 0) return {};
   return {0, traffic(device, op) * passes, launches(op, device), 0};
 }
@@ -237,7 +239,7 @@ class Roofline final : public Cost {
   explicit Roofline(const Software& software) : software_(software) {}
 
   OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const override {
-    const Share share = share_of(device, communication_sms);
+    const SmShare share = share_of(device, communication_sms);
     switch (op.kind) {
       case OpKind::grouped_gemm:
         if (!software_.has_grouped_kernel) return of_kernels(separate_products(op), device, share);
@@ -271,7 +273,7 @@ class Roofline final : public Cost {
 
  private:
   /// Kernels one after the other.
-  static OpTime of_kernels(const std::vector<Op>& kernels, const Device& device, const Share& share) {
+  static OpTime of_kernels(const std::vector<Op>& kernels, const Device& device, const SmShare& share) {
     OpTime sum;
     Time longest;
     for (const Op& kernel : kernels) {

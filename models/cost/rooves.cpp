@@ -1,17 +1,17 @@
-#include "models/cost/rooves.hpp"
+#include "models/cost/bounds.hpp"
 
 #include <algorithm>
 
 namespace moesim {
 
-OpTime under(const Rooves& rooves) {
-  const double longer = std::max(rooves.compute, rooves.memory);
+OpTime under(const Bounds& bounds) {
+  const double longer = std::max(bounds.compute, bounds.memory);
   if (longer <= 0) return {};
-  const double body = longer + rooves.unhidden * std::min(rooves.compute, rooves.memory);
-  const Bound bound = rooves.overhead > body            ? Bound::launch
-                      : rooves.compute >= rooves.memory ? Bound::compute
+  const double body = longer + bounds.unhidden * std::min(bounds.compute, bounds.memory);
+  const Bound bound = bounds.overhead > body            ? Bound::launch
+                      : bounds.compute >= bounds.memory ? Bound::compute
                                                         : Bound::memory;
-  return {from_seconds(rooves.overhead + body), bound};
+  return {from_seconds(bounds.overhead + body), bound};
 }
 
 double launches(const Op& op, const Device& device) {

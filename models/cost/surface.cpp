@@ -8,7 +8,7 @@
 namespace moesim {
 namespace {
 
-double squared_distance(const Place& a, const Place& b) {
+double squared_distance(const SurfacePoint& a, const SurfacePoint& b) {
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
   return sum;
@@ -29,7 +29,7 @@ void factorize(std::vector<double>& matrix, std::size_t n) {
 
 }  // namespace
 
-double Surface::covariance(const Place& a, const Place& b) const {
+double Surface::covariance(const SurfacePoint& a, const SurfacePoint& b) const {
   const double squared = squared_distance(a, b), distance = std::sqrt(squared);
   // Slow: squared exponential (4.9). Fast: Matern with 3/2 (4.17), rough enough for steps of tiles.
   const double fast = std::sqrt(3.0) * distance / shape_.fast_length;
@@ -38,7 +38,7 @@ double Surface::covariance(const Place& a, const Place& b) const {
          shape_.fast_deviation * shape_.fast_deviation * (1 + fast) * std::exp(-fast);
 }
 
-Surface::Surface(std::vector<Place> places, std::span<const double> values, const SurfaceShape& shape,
+Surface::Surface(std::vector<SurfacePoint> places, std::span<const double> values, const SurfaceShape& shape,
                  std::span<const double> noises)
     : places_(std::move(places)), shape_(shape) {
   const std::size_t n = places_.size();
@@ -60,15 +60,15 @@ Surface::Surface(std::vector<Place> places, std::span<const double> values, cons
   }
 }
 
-double Surface::at(const Place& place) const {
+double Surface::at(const SurfacePoint& place) const {
   double sum = 0;
   for (std::size_t i = 0; i < places_.size(); ++i) sum += weights_[i] * covariance(place, places_[i]);
   return sum;
 }
 
-double Surface::distance(const Place& place) const {
+double Surface::distance(const SurfacePoint& place) const {
   double least = std::numeric_limits<double>::infinity();
-  for (const Place& other : places_) least = std::min(least, squared_distance(place, other));
+  for (const SurfacePoint& other : places_) least = std::min(least, squared_distance(place, other));
   return std::sqrt(least);
 }
 
@@ -95,10 +95,10 @@ void Surface::judge() {
   }
 }
 
-SurfaceShape best_shape(const std::vector<Place>& places, std::span<const double> values,
+SurfaceShape best_shape(const std::vector<SurfacePoint>& places, std::span<const double> values,
                         std::span<const double> noises) {
   // Every other measurement is enough to tell lengths, and eight times as quick.
-  std::vector<Place> some;
+  std::vector<SurfacePoint> some;
   std::vector<double> of_some, noises_of_some;
   const std::size_t step = places.size() > 240 ? places.size() / 160 : 1;
   for (std::size_t i = 0; i < places.size(); i += step) {

@@ -11,7 +11,7 @@
 namespace moesim {
 
 /// A place: what a shape looks like to the surface. Unused coordinates are 0.
-using Place = std::array<double, 6>;
+using SurfacePoint = std::array<double, 6>;
 
 /// How the surface varies: a slow and a fast part, each with its length and its standard deviation, and
 /// noise.
@@ -27,11 +27,11 @@ class Surface {
   Surface() = default;
   /// Through `values` at `places`, as far as noise allows: the shape's, and on top of it that of each value
   /// where `noises` are given.
-  Surface(std::vector<Place> places, std::span<const double> values, const SurfaceShape& shape,
+  Surface(std::vector<SurfacePoint> places, std::span<const double> values, const SurfaceShape& shape,
           std::span<const double> noises = {});
-  double at(const Place& place) const;
+  double at(const SurfacePoint& place) const;
   /// Distance to the nearest measurement; infinite without any.
-  double distance(const Place& place) const;
+  double distance(const SurfacePoint& place) const;
   /// What each measurement differs from the surface through all others.
   const std::vector<double>& left_out() const { return left_out_; }
   /// Logarithm of the likelihood of leaving out each in turn (5.10, 5.11): the higher, the better the shape
@@ -42,9 +42,9 @@ class Surface {
   void judge();
 
  private:
-  double covariance(const Place& a, const Place& b) const;
+  double covariance(const SurfacePoint& a, const SurfacePoint& b) const;
 
-  std::vector<Place> places_;
+  std::vector<SurfacePoint> places_;
   SurfaceShape shape_;
   std::vector<double> factor_;  ///< lower triangle, by rows
   std::vector<double> weights_;
@@ -53,7 +53,7 @@ class Surface {
 };
 
 /// The shape with the highest likelihood among a few.
-SurfaceShape best_shape(const std::vector<Place>& places, std::span<const double> values,
+SurfaceShape best_shape(const std::vector<SurfacePoint>& places, std::span<const double> values,
                         std::span<const double> noises = {});
 
 }  // namespace moesim

@@ -15,7 +15,7 @@ Capacity read_capacity(Reader& reader, double factor, std::int64_t minimum, std:
   capacity.factor = reader.number(
       {.name = "capacity_factor", .help = what, .fallback = factor, .at_least = 0.01, .at_most = 1000.0});
   capacity.minimum = reader.integer({.name = "minimum_capacity",
-                                     .help = "rows that an expert takes at least",
+                                     .help = "minimum rows of an expert",
                                      .fallback = minimum,
                                      .at_least = 1,
                                      .at_most = 1'000'000});

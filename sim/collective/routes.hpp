@@ -18,7 +18,7 @@ struct Route {
   bool arrives = false;           ///< its last one ends at the other
 };
 
-/// Answers routes of a fabric.
+/// Returns routes of a fabric.
 class Routes {
  public:
   explicit Routes(const Fabric& fabric) : fabric_(fabric) {}

@@ -14,7 +14,7 @@ struct Spans {
   std::span<Time> starts, ends;
 };
 
-/// The timeline of `tasks` tasks that `run` fills in; it answers the number of events. It runs in a copy of
+/// The timeline of `tasks` tasks that `run` fills in; it returns the number of events. It runs in a copy of
 /// this process, and changes nothing else here. What it throws is thrown here: RunError and bad_alloc as they
 /// are, everything else as std::logic_error. Throws RunError where the other process ends before its time.
 Timeline run_apart(std::size_t tasks, const std::function<std::uint64_t(const Spans&)>& run);

@@ -1,4 +1,4 @@
-// The register of engines, and what all of them do where tasks are left over.
+// The register of engines, and the error that they share for tasks that never ran.
 #include "sim/engine/engine.hpp"
 
 #include <fmt/format.h>

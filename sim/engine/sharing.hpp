@@ -22,7 +22,7 @@ class Sharing {
   void leave(std::uint32_t slot);
   /// Members of a coflow have begun (true) or ceased (false) to compute.
   void set_slowed(std::uint32_t slot, bool slowed);
-  /// Solves again each connected part in which something changed since the last call; answers its slots.
+  /// Solves again each connected part in which something changed since the last call; returns its slots.
   std::span<const std::uint32_t> settle();
   RealTime pace(std::uint32_t slot) const { return {flows_[slot].pace}; }
   PatternId pattern(std::uint32_t slot) const { return flows_[slot].pattern; }

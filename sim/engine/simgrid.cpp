@@ -76,7 +76,7 @@ class Run {
     });
   }
 
-  /// Answers how many ends SimGrid told of.
+  /// Returns how many ends SimGrid told of.
   std::uint64_t run() {
     for (TaskId task = 0; task < graph_.size(); ++task) {
       if (graph_.predecessor_counts[task] == 0) ready_.push_back(task);

@@ -5,6 +5,6 @@
 #include "sim/engine/apart.hpp"
 
 extern "C" {
-/// Runs a graph on SimGrid and answers the number of events. Once in the life of a process.
+/// Runs a graph on SimGrid and returns the number of events. Once in the life of a process.
 std::uint64_t moesim_run_on_simgrid(const moesim::TaskGraph& graph, const moesim::Spans& spans);
 }

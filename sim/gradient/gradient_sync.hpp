@@ -1,4 +1,4 @@
-// How gradients become new parameters on every rank that holds them. A member answers a plan; lowering and
+// How gradients become new parameters on every rank that holds them. A member returns a plan; lowering and
 // memory serve every plan.
 #pragma once
 

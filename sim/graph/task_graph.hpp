@@ -75,7 +75,7 @@ inline constexpr std::array<std::string_view, 5> pass_names{"none", "forward", "
 struct Tag {
   std::int32_t microbatch = -1;
   std::int16_t layer = -1;
-  std::int16_t stage = -1;  ///< pipeline rank
+  std::int16_t pipeline_rank = -1;
   std::int8_t chunk = -1;
   Activity activity = Activity::none;
   PassKind pass = PassKind::none;
@@ -231,7 +231,7 @@ class GraphBuilder {
       known_members_;  // by hash: the first pattern with it
 };
 
-/// A task in words, for errors and tables: "feed_forward forward, stage 3, microbatch 7, layer 12".
+/// A task in words, for errors and tables: "feed_forward forward, pipeline rank 3, microbatch 7, layer 12".
 std::string describe(const TaskGraph& graph, TaskId task);
 
 }  // namespace moesim

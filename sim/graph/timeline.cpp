@@ -1,4 +1,4 @@
-// What a timeline says: its end, its hash, the chain of tasks that decided it, and whether it is possible at
+// What a timeline says: its end, its hash, the critical path, and whether it is possible at
 // all.
 #include "sim/graph/timeline.hpp"
 

@@ -121,7 +121,7 @@ class PatternMaker {
   std::vector<LinkWork> works_;      // scratch
   std::uint32_t group_ = 0;          // of the pattern, that is being added
   bool stands_for_several_ = false;  // groups: their footprints are kept
-  Parts parts_;
+  FlowParts parts_;
   bool shares_links_;
   Footprints footprints_;
 };

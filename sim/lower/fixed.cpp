@@ -42,7 +42,7 @@ class FixedLowering {
     static constexpr PassKind kinds[] = {PassKind::forward, PassKind::backward, PassKind::backward_input,
                                          PassKind::backward_weight};
     return {.microbatch = slot.microbatch,
-            .stage = static_cast<std::int16_t>(rank),
+            .pipeline_rank = static_cast<std::int16_t>(rank),
             .chunk = static_cast<std::int8_t>(slot.chunk),
             .activity = Activity::whole_pass,
             .pass = at(kinds, slot.pass),
@@ -68,7 +68,7 @@ class FixedLowering {
     return task = builder_.add_coflow(
                at(sends_to_, need.to.rank),
                {.microbatch = need.microbatch,
-                .stage = static_cast<std::int16_t>(need.to.rank),
+                .pipeline_rank = static_cast<std::int16_t>(need.to.rank),
                 .chunk = static_cast<std::int8_t>(need.to.chunk),
                 .activity = Activity::pipeline,
                 .pass = need.is_gradient() ? PassKind::backward_input : PassKind::forward});

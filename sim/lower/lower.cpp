@@ -21,7 +21,7 @@ namespace moesim {
 namespace {
 
 /// Servers do what the ranks that they serve do not.
-Fold with_servers_apart(const Step& step) {
+Fold with_servers_apart(const StepLowering& step) {
   const Scenario& scenario = step.scenario();
   const Fold& fold = step.communicators().fold();
   if (scenario.gradient_sync.updater != Updater::server || fold.count == fold.representatives.size())
@@ -39,7 +39,7 @@ Fold with_servers_apart(const Step& step) {
   return split(scenario, fold, std::move(signatures));
 }
 
-void lower_actors(Step& step) {
+void lower_actors(StepLowering& step) {
   Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
   for (ActorId actor = 0; actor < actors.size(); ++actor) {
@@ -69,7 +69,7 @@ void fit_tasks(const TaskGraph& graph, const Fold& before, const Fold& after) {
 /// Folded as far as the fabric treats ranks alike.
 TaskGraph lower_passes(const Work& work, Fold& fold, Loading loading) {
   for (;;) {
-    Step step(work, loading, fold);
+    StepLowering step(work, loading, fold);
     Fold finer = with_servers_apart(step);
     if (finer.count == fold.count) {
       lower_actors(step);

@@ -2,7 +2,7 @@
 
 namespace moesim {
 
-void Parts::way(const Flow& flow, double share, std::span<const LinkWork> works) {
+void FlowParts::way(const Flow& flow, double share, std::span<const LinkWork> works) {
   if (!wants_flows() || works.empty()) return;
   const std::uint64_t receiver = grain_ == FlowGrain::pair ? flow.to : 0;
   const std::uint64_t ends = std::uint64_t{flow.from} << 32 | receiver;
@@ -14,7 +14,7 @@ void Parts::way(const Flow& flow, double share, std::span<const LinkWork> works)
   for (const LinkWork& work : works) part.loads.push_back({work.link, work.load, work.bytes});
 }
 
-void Parts::write(GraphBuilder& builder, PatternId whole, std::vector<std::uint32_t>* groups) {
+void FlowParts::write(GraphBuilder& builder, PatternId whole, std::vector<std::uint32_t>* groups) {
   if (parts_.size() > 1) {
     for (const Part& part : parts_) {
       builder.add_part(whole, part.bytes / part.flows, part.loads);

@@ -13,9 +13,9 @@
 namespace moesim {
 
 /// Collects the flows of one pattern into parts as fine as an engine asks for; keeps nothing for `coflow`.
-class Parts final : public FlowWatcher {
+class FlowParts final : public FlowWatcher {
  public:
-  explicit Parts(FlowGrain grain) : grain_(grain) {}
+  explicit FlowParts(FlowGrain grain) : grain_(grain) {}
   bool wants_flows() const { return grain_ != FlowGrain::coflow; }
   /// What comes from now on is of that group of the pattern.
   void begin_group(std::uint32_t group) { group_ = group; }

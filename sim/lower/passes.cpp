@@ -20,7 +20,7 @@ bool has_weights(Pass pass) { return pass == Pass::backward || pass == Pass::bac
 /// One pass of one actor: its place in the model and the tags of its tasks.
 class PassLowering {
  public:
-  PassLowering(Step& step, Synchronisation& sync, ActorId actor, const Slot& slot)
+  PassLowering(StepLowering& step, Synchronisation& sync, ActorId actor, const Slot& slot)
       : step_(step), sync_(sync), actor_(actor), slot_(slot) {
     const ActorPlace& place = step.communicators().actors()[actor];
     const Order& order = step.order();
@@ -28,7 +28,7 @@ class PassLowering {
     content_ = content_of(step.scenario().layers_per_stage, static_cast<std::size_t>(stage_));
     position_ = place.position;
     tag_.microbatch = slot.microbatch;
-    tag_.stage = static_cast<std::int16_t>(place.pipeline_rank);
+    tag_.pipeline_rank = static_cast<std::int16_t>(place.pipeline_rank);
     tag_.chunk = static_cast<std::int8_t>(slot.chunk);
   }
 
@@ -148,7 +148,7 @@ class PassLowering {
     step_.edge(step_.streams(actor_).compute, step_.arrival(gradient, to, slot_.microbatch, position_, tag_));
   }
 
-  Step& step_;
+  StepLowering& step_;
   Synchronisation& sync_;
   ActorId actor_;
   Slot slot_;
@@ -161,11 +161,12 @@ class PassLowering {
 
 }  // namespace
 
-void lower_slot(Step& step, Synchronisation& sync, ActorId actor, const Slot& slot) {
+void lower_slot(StepLowering& step, Synchronisation& sync, ActorId actor, const Slot& slot) {
   PassLowering(step, sync, actor, slot).alone();
 }
 
-void lower_pair(Step& step, Synchronisation& sync, ActorId actor, const Slot& forward, const Slot& backward) {
+void lower_pair(StepLowering& step, Synchronisation& sync, ActorId actor, const Slot& forward,
+                const Slot& backward) {
   PassLowering other(step, sync, actor, backward);
   PassLowering(step, sync, actor, forward).overlapped_with(other);
 }

@@ -7,9 +7,10 @@
 namespace moesim {
 
 /// Adds the tasks of one slot of an actor's order.
-void lower_slot(Step& step, Synchronisation& sync, ActorId actor, const Slot& slot);
+void lower_slot(StepLowering& step, Synchronisation& sync, ActorId actor, const Slot& slot);
 
 /// Adds the tasks of a forward and the full backward that shares the device with it.
-void lower_pair(Step& step, Synchronisation& sync, ActorId actor, const Slot& forward, const Slot& backward);
+void lower_pair(StepLowering& step, Synchronisation& sync, ActorId actor, const Slot& forward,
+                const Slot& backward);
 
 }  // namespace moesim

@@ -7,7 +7,7 @@
 
 namespace moesim {
 
-Step::Step(const Work& work, Loading loading, const Fold& fold)
+StepLowering::StepLowering(const Work& work, Loading loading, const Fold& fold)
     : work_(work),
       loads_(loading == Loading::as_routed ? work.loads.get() : nullptr),
       programs_(work.scenario, *work.times),
@@ -27,7 +27,7 @@ Step::Step(const Work& work, Loading loading, const Fold& fold)
   builder_.reserve(tasks, tasks + tasks / 2);
 }
 
-TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input) {
+TaskId StepLowering::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input) {
   Streams& streams = streams_[actor];
   const double pace = at(work_.paces, communicators_.actors()[actor].pipeline_rank);
   const Time time = pace == 1 ? timed.time : scaled(timed.time, pace);
@@ -38,7 +38,8 @@ TaskId Step::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId i
   return streams.compute = task;
 }
 
-TaskId Step::next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag) {
+TaskId StepLowering::next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern,
+                               const Tag& tag) {
   const auto of = static_cast<std::size_t>(channel);
   std::vector<TaskId>& calls = calls_[communicators_.index_of(scope, actor)][of];
   const std::uint32_t number = calls_issued_[actor][static_cast<std::size_t>(scope) * channel_count + of]++;
@@ -46,7 +47,7 @@ TaskId Step::next_call(ActorId actor, Scope scope, Channel channel, PatternId pa
   return calls[number];
 }
 
-TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
+TaskId StepLowering::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
   const TaskId task = next_call(actor, scope, Channel::exchange, pattern, tag);
   Streams& streams = streams_[actor];
   edge(streams.communication, task);
@@ -55,8 +56,8 @@ TaskId Step::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag,
   return streams.communication = task;
 }
 
-TaskId Step::call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag,
-                         TaskId input) {
+TaskId StepLowering::call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern,
+                                 const Tag& tag, TaskId input) {
   const TaskId task = next_call(actor, scope, channel, pattern, tag);
   TaskId& last = channel == Channel::gradient ? streams_[actor].gradient : streams_[actor].gather;
   edge(last, task);
@@ -64,7 +65,7 @@ TaskId Step::call_beside(ActorId actor, Scope scope, Channel channel, PatternId 
   return last = task;
 }
 
-TaskId Step::both(TaskId one, TaskId other) {
+TaskId StepLowering::both(TaskId one, TaskId other) {
   if (one == nothing || one == other) return other;
   if (other == nothing) return one;
   const TaskId barrier = builder_.add_barrier();
@@ -73,7 +74,7 @@ TaskId Step::both(TaskId one, TaskId other) {
   return barrier;
 }
 
-void Step::join(ActorId actor) {
+void StepLowering::join(ActorId actor) {
   Streams& streams = streams_[actor];
   std::array<TaskId, 3> before{streams.compute, streams.communication, streams.arrival};
   std::sort(before.begin(), before.end());  // `nothing` is the highest number
@@ -87,8 +88,8 @@ void Step::join(ActorId actor) {
   streams.arrival = nothing;
 }
 
-TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch, std::uint32_t position,
-                     const Tag& tag) {
+TaskId StepLowering::arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch,
+                             std::uint32_t position, const Tag& tag) {
   const std::int64_t stages = work_.order.model_stages();
   const auto row = static_cast<std::size_t>(
       ((gradient ? stages : 0) + model_stage) * work_.order.microbatches() + microbatch);
@@ -103,12 +104,12 @@ TaskId Step::arrival(bool gradient, std::int64_t model_stage, std::int64_t micro
   send.pass = gradient ? PassKind::backward_input : PassKind::forward;
   send.overlapped = false;
   send.layer = -1;
-  send.stage = static_cast<std::int16_t>(to.rank);
+  send.pipeline_rank = static_cast<std::int16_t>(to.rank);
   send.chunk = static_cast<std::int8_t>(to.chunk);
   return task = builder_.add_coflow(patterns_.send(from.rank, to.rank, position), send);
 }
 
-Timed Step::timed(ActorId actor, const Act& act, const ActPlace& place) const {
+Timed StepLowering::timed(ActorId actor, const Act& act, const ActPlace& place) const {
   if (act.activity == Activity::embedding) return work_.times->embedding().in(act.pass);
   if (act.activity == Activity::head) return work_.times->head().in(act.pass);
   const bool has_experts =
@@ -119,7 +120,7 @@ Timed Step::timed(ActorId actor, const Act& act, const ActPlace& place) const {
   return loads_->work(number, of.expert_rank).times.in(act.pass);
 }
 
-TaskGraph Step::finish() {
+TaskGraph StepLowering::finish() {
   std::vector<Rate> rates;
   for (const Link& link : work_.scenario.fabric().links()) rates.push_back(link.rate);
   return std::move(builder_).finish(rates);

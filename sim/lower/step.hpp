@@ -29,11 +29,11 @@ struct Streams {
 
 /// Adds the tasks of one step. Members of a communicator issue the same calls in the same order, so the n-th
 /// call of each is one task.
-class Step {
+class StepLowering {
  public:
-  Step(const Work& work, Loading loading, const Fold& fold);
-  Step(const Step&) = delete;  // its parts refer to each other
-  Step& operator=(const Step&) = delete;
+  StepLowering(const Work& work, Loading loading, const Fold& fold);
+  StepLowering(const StepLowering&) = delete;  // its parts refer to each other
+  StepLowering& operator=(const StepLowering&) = delete;
 
   const Scenario& scenario() const { return work_.scenario; }
   const Order& order() const { return work_.order; }

@@ -36,7 +36,7 @@ Scope scope_of(bool experts) { return experts ? Scope::expert_data : Scope::data
 
 }  // namespace
 
-Synchronisation::Synchronisation(Step& step)
+Synchronisation::Synchronisation(StepLowering& step)
     : step_(step),
       scenario_(step.scenario()),
       plan_(scenario_.gradient_sync),
@@ -64,7 +64,7 @@ Tag Synchronisation::tag_of(Activity activity, bool experts, const Tag& pass) co
   Tag tag;
   if (!plan_.overlap || activity == Activity::parameter) {
     tag = pass;
-    tag.stage = -1;
+    tag.pipeline_rank = -1;
     tag.chunk = -1;
     tag.overlapped = false;
   }

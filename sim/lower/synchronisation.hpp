@@ -16,15 +16,15 @@ namespace moesim {
 /// Carries out the scenario's plan of gradient synchronisation.
 class Synchronisation {
  public:
-  explicit Synchronisation(Step& step);
+  explicit Synchronisation(StepLowering& step);
 
-  /// The pass needs the parameters of the layer (work attention), embedding or head that `tag` names. Answers
+  /// The pass needs the parameters of the layer (work attention), embedding or head that `tag` names. Returns
   /// the task that brings them, or nothing. `now` is the task that the pass stands behind.
   TaskId gather(ActorId actor, const Tag& tag, TaskId now);
-  /// The weight gradient of the block that `tag` names has been computed by task `after`. Answers what the
+  /// The weight gradient of the block that `tag` names has been computed by task `after`. Returns what the
   /// pass has to wait for, or nothing.
   TaskId produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after);
-  /// The pass has produced all its weight gradients. Answers the same.
+  /// The pass has produced all its weight gradients. Returns the same.
   TaskId pass_ends(ActorId actor, const Tag& tag);
   /// What follows an actor's last pass: gradients that are left, optimizer, parameters.
   void update(ActorId actor);
@@ -74,7 +74,7 @@ class Synchronisation {
   std::int64_t updated(ActorId actor, bool experts, std::int64_t elements) const;
   Tag tag_of(Activity activity, bool experts, const Tag& pass) const;
 
-  Step& step_;
+  StepLowering& step_;
   const Scenario& scenario_;
   const GradientPlan& plan_;
   std::vector<State> states_;                               // by actor

@@ -8,7 +8,7 @@ namespace moesim {
 namespace {
 
 /// Whether the actor, or a device that it stands for, is one of those.
-bool stands_for(const Step& step, ActorId actor, const std::vector<DeviceId>& devices) {
+bool stands_for(const StepLowering& step, ActorId actor, const std::vector<DeviceId>& devices) {
   const ActorPlace& place = step.communicators().actors()[actor];
   const Layout& layout = step.scenario().layout;
   for (std::uint32_t position = 0; position < layout.sizes().stage_devices(); ++position) {
@@ -62,7 +62,7 @@ void Synchronisation::stream(ActorId actor, std::string_view name, std::int64_t 
   if (elements == 0 || bytes == 0) return;
   Tag tag;
   tag.activity = Activity::optimizer;
-  tag.stage = static_cast<std::int16_t>(step_.communicators().actors()[actor].pipeline_rank);
+  tag.pipeline_rank = static_cast<std::int16_t>(step_.communicators().actors()[actor].pipeline_rank);
   const Op op = make_streaming(OpKind::elementwise, name, OpPass::backward_weight, elements, 1, bytes);
   step_.compute(actor, time_of({op}, scenario_), tag);
   step_.join(actor);

@@ -24,7 +24,7 @@ Diagram make_diagram(const Order& order, const TaskGraph& graph, const Timeline&
   diagram.slots = order_rows(order, all);
   for (std::vector<Cell>& cells : all) {
     if (!cells.empty()) diagram.end = std::max(diagram.end, cells.back().end);
-    const StageReport& stage = report.stages[diagram.rows.size()];
+    const PipelineRankReport& stage = report.pipeline_ranks[diagram.rows.size()];
     diagram.rows.push_back(
         {.cells = std::move(cells), .bubble = stage.span.count > 0 ? stage.bubble / stage.span : 0});
   }

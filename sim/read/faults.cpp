@@ -80,18 +80,18 @@ Straggler read_straggler(Reader& reader, std::int64_t devices) {
   Straggler straggler;
   straggler.device = static_cast<DeviceId>(
       reader.integer({.name = "device",
-                      .help = "its number; in a pipeline without a model the pipeline rank",
+                      .help = "device index; of a pipeline without a model the pipeline rank",
                       .at_least = 0,
                       .at_most = std::max<std::int64_t>(0, devices - 1)}));
-  read_fields(
-      reader, straggler,
-      field(&Straggler::slowdown, {.name = "slowdown",
-                                   .help = "how many times as long its compute takes",
-                                   .at_least = 1.0,
-                                   .at_most = 1000.0}),
-      field(
-          &Straggler::from,
-          {.name = "from", .help = "for what starts then or later", .fallback = Time{}, .at_least = Time{}}));
+  read_fields(reader, straggler,
+              field(&Straggler::slowdown, {.name = "slowdown",
+                                           .help = "how many times as long its compute takes",
+                                           .at_least = 1.0,
+                                           .at_most = 1000.0}),
+              field(&Straggler::from, {.name = "from",
+                                       .help = "applies to tasks that start at this time or later",
+                                       .fallback = Time{},
+                                       .at_least = Time{}}));
   reader.finish();
   return straggler;
 }

@@ -17,7 +17,7 @@
 namespace moesim {
 namespace {
 
-/// As many as a tag of a task can number.
+/// Tag::pipeline_rank has 16 bits.
 Fit limits_ranks(const Sizes& sizes) {
   constexpr std::int64_t most = 30'000;
   if (sizes.pipeline <= most) return {};

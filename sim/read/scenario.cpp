@@ -123,7 +123,7 @@ Scenario read_communication_only(Reader reader) {
   return scenario;
 }
 
-/// Model, cluster and batch, and how the first is spread over the second. Answers the layers of each stage as
+/// Model, cluster and batch, and how the first is spread over the second. Returns the layers of each stage as
 /// given.
 std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
   Reader model = reader.part("model", "the transformer");

@@ -43,9 +43,10 @@ class SlotIndex {
 
   /// The position in its rank's order, or none.
   std::uint32_t find(const Tag& tag) const {
-    if (tag.microbatch < 0 || tag.stage < 0 || tag.chunk < 0 || tag.pass == PassKind::none) return none;
+    if (tag.microbatch < 0 || tag.pipeline_rank < 0 || tag.chunk < 0 || tag.pass == PassKind::none)
+      return none;
     const PassKind pass = tag.pass == PassKind::backward ? PassKind::backward_input : tag.pass;
-    return slots_[place(static_cast<std::size_t>(tag.stage), tag.chunk, tag.microbatch, pass)];
+    return slots_[place(static_cast<std::size_t>(tag.pipeline_rank), tag.chunk, tag.microbatch, pass)];
   }
 
  private:
@@ -75,7 +76,8 @@ bool is_exchange(Activity activity) {
 
 /// Whether the task runs on the first actor of its rank.
 bool is_of_first(const TaskGraph& graph, TaskId task, std::size_t positions) {
-  const auto actor = static_cast<ActorId>(static_cast<std::size_t>(graph.tags[task].stage) * positions);
+  const auto actor =
+      static_cast<ActorId>(static_cast<std::size_t>(graph.tags[task].pipeline_rank) * positions);
   if (graph.kinds[task] == TaskKind::compute) return graph.actors[task] == actor;
   if (graph.kinds[task] != TaskKind::coflow || !is_exchange(graph.tags[task].activity)) return false;
   const std::span<const ActorId> members = graph.members_of(graph.pattern_table[graph.patterns[task]]);
@@ -91,7 +93,7 @@ std::vector<std::vector<SlotExtent>> extents_of(const Order& order, const TaskGr
   for (TaskId task = 0; task < graph.size(); ++task) {
     const std::uint32_t slot = index.find(graph.tags[task]);
     if (slot == SlotIndex::none || !is_of_first(graph, task, positions)) continue;
-    SlotExtent& extent = at(extents, graph.tags[task].stage)[slot];
+    SlotExtent& extent = at(extents, graph.tags[task].pipeline_rank)[slot];
     extent.all.include(timeline.starts[task], timeline.ends[task]);
     if (graph.kinds[task] == TaskKind::compute)
       extent.compute.include(timeline.starts[task], timeline.ends[task]);

@@ -14,7 +14,7 @@ Value object_of(std::initializer_list<std::pair<std::string_view, Value>> member
   return object;
 }
 
-Value row_of(const PhaseReport& phase) {
+Value row_of(const CommunicationReport& phase) {
   return object_of({{"bytes", value_of(phase.bytes)},
                     {"messages", value_of(phase.messages)},
                     {"busy_s", value_of(to_seconds(phase.busy))},
@@ -39,9 +39,9 @@ Value row_of(const Percentiles& of) {
 }  // namespace
 
 Value rows_of_stages(const Report& report) {
-  if (report.stages.empty()) return {};
+  if (report.pipeline_ranks.empty()) return {};
   Value rows = empty_list();
-  for (const StageReport& stage : report.stages) {
+  for (const PipelineRankReport& stage : report.pipeline_ranks) {
     rows.items.push_back(
         object_of({{"busy_s", value_of(to_seconds(stage.busy))},
                    {"span_s", value_of(to_seconds(stage.span))},
@@ -70,8 +70,8 @@ Value rows_of_communication(const Report& report) {
   Value phases = empty_object();
   for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
        ++activity) {
-    if (report.phases[activity].messages > 0)
-      phases.set(activity_names[activity], row_of(report.phases[activity]));
+    if (report.communications[activity].messages > 0)
+      phases.set(activity_names[activity], row_of(report.communications[activity]));
   }
   Value classes = empty_object();
   for (const LinkClassReport& row : report.link_classes)

@@ -29,7 +29,7 @@ struct ModelReport {
 };
 
 /// The passes of one pipeline rank.
-struct StageReport {
+struct PipelineRankReport {
   Time busy;    ///< inside passes: compute and the communication that blocks them
   Time span;    ///< what busy is measured against
   Time bubble;  ///< span - busy
@@ -49,7 +49,7 @@ struct PassBreakdown {
 };
 
 /// One phase of communication.
-struct PhaseReport {
+struct CommunicationReport {
   std::int64_t bytes = 0;  ///< sent by all devices together
   std::int64_t messages = 0;
   Time busy;     ///< that a device has it in flight, mean over devices
@@ -145,10 +145,11 @@ struct Report {
   double makespan_bubble_fraction = 0;      ///< 1 - busy / makespan of the same rank
   double bubble_mean = 0, bubble_most = 0;  ///< 1 - busy / span over the devices of all pipeline ranks
   Time bubble;
-  std::vector<StageReport> stages;
+  std::vector<PipelineRankReport> pipeline_ranks;
   Breakdown breakdown;
   PassBreakdown passes;
-  std::array<PhaseReport, activity_count> phases;  ///< by Activity; only communication is filled in
+  std::array<CommunicationReport, activity_count>
+      communications;  ///< by Activity; only communication is filled in
   /// By HeldPart: its share of the phase "gradient". Parts that are sent together share the time by bytes.
   std::array<GradientPartReport, held_part_count> gradient_parts;
   std::vector<StepReport> steps;  ///< with experts

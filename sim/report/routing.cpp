@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t most_choices_counted = 8'000'000;
 
 /// One layer and microbatch of one expert group.
-struct Place {
+struct RoutedPlace {
   std::int64_t layer, microbatch, group;
 };
 
@@ -30,7 +30,7 @@ class Tally {
   explicit Tally(const Work& work)
       : scenario_(work.scenario), differing_(work.loads.get()), of_layers_(scenario_.model.layers.size()) {}
 
-  void add(const Place& place) {
+  void add(const RoutedPlace& place) {
     const Layer& layer = at(scenario_.model.layers, place.layer);
     const std::int64_t ranks = scenario_.layout.sizes().expert;
     ++places_;
@@ -60,7 +60,7 @@ class Tally {
 
  private:
   /// Where all ranks get the same rows, so that nobody has counted them.
-  LoadCounts routed(const Place& place, const Experts& experts) {
+  LoadCounts routed(const RoutedPlace& place, const Experts& experts) {
     const std::int64_t ranks = scenario_.layout.sizes().expert;
     scenario_.router.fill(loads_, gate_of(experts), place.layer, place.microbatch, place.group, ranks,
                           tokens_per_device(scenario_));
@@ -112,11 +112,11 @@ class Tally {
 };
 
 /// All places whose loads may differ.
-std::vector<Place> places_of(const Work& work) {
+std::vector<RoutedPlace> places_of(const Work& work) {
   const Scenario& scenario = work.scenario;
   const bool varies = scenario.router.varies();
   const std::int64_t groups = varies && work.loads != nullptr ? work.loads->groups() : 1;
-  std::vector<Place> places;
+  std::vector<RoutedPlace> places;
   for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer) {
     if (!scenario.model.layers[layer].is_moe) continue;
     for (std::int64_t microbatch = 0; microbatch < (varies ? scenario.microbatches() : 1); ++microbatch) {
@@ -129,7 +129,7 @@ std::vector<Place> places_of(const Work& work) {
 
 std::optional<RoutingReport> counted(const Work& work) {
   const Scenario& scenario = work.scenario;
-  const std::vector<Place> places = places_of(work);
+  const std::vector<RoutedPlace> places = places_of(work);
   if (places.empty()) return std::nullopt;
   const Experts& experts = at(scenario.model.layers, places.front().layer).experts;
   const std::int64_t choices = scenario.layout.sizes().expert * tokens_per_device(scenario) * experts.top_k;

@@ -106,7 +106,7 @@ class Rows {
     StepReport row{
         .step = std::string(step), .part = std::string(part), .compute = from_seconds(seconds / devices_)};
     if (activity != Activity::none) {
-      const PhaseReport& phase = at(report_.phases, activity);
+      const CommunicationReport& phase = at(report_.communications, activity);
       row.communication = phase.busy;
       row.exposed = phase.exposed;
       row.bytes = phase.bytes;
@@ -118,7 +118,7 @@ class Rows {
   /// Gradients by the part of the model that they belong to, of what is exposed as much as of what is in
   /// flight.
   void add_gradients() {
-    const PhaseReport& phase = at(report_.phases, Activity::gradient);
+    const CommunicationReport& phase = at(report_.communications, Activity::gradient);
     for (std::size_t part = 0; part < held_part_count; ++part) {
       const GradientPartReport& gradients = report_.gradient_parts[part];
       if (gradients.bytes == 0) continue;
@@ -136,7 +136,7 @@ class Rows {
   std::vector<StepReport> finish() && {
     for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
          ++activity) {
-      if (claimed_[activity] || report_.phases[activity].messages == 0) continue;
+      if (claimed_[activity] || report_.communications[activity].messages == 0) continue;
       add(activity_names[activity], "", 0, static_cast<Activity>(activity));
     }
     return std::move(rows_);

@@ -28,9 +28,10 @@ Time mean(const std::vector<Occupancy>& actors, auto member) {
 void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
   for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
        ++activity) {
-    report.phases[activity].busy = mean(actors, [&](const Occupancy& o) { return o.busy[activity]; });
-    report.phases[activity].exposed = mean(actors, [&](const Occupancy& o) { return o.exposed[activity]; });
-    report.breakdown.exposed_communication += report.phases[activity].exposed;
+    report.communications[activity].busy = mean(actors, [&](const Occupancy& o) { return o.busy[activity]; });
+    report.communications[activity].exposed =
+        mean(actors, [&](const Occupancy& o) { return o.exposed[activity]; });
+    report.breakdown.exposed_communication += report.communications[activity].exposed;
   }
   report.breakdown.compute = mean(actors, [](const Occupancy& o) { return o.compute; });
   report.breakdown.optimizer = mean(actors, [](const Occupancy& o) { return o.optimizer; });
@@ -79,7 +80,7 @@ void add_stages(const Order& order, const std::vector<Occupancy>& actors, Report
   add_bubbles(order, actors, report);
   std::size_t slowest = 0;
   for (std::size_t rank = 0; rank < ranks; ++rank) {
-    StageReport stage;
+    PipelineRankReport stage;
     for (std::size_t position = 0; position < positions; ++position) {
       const Occupancy& actor = actors[rank * positions + position];
       const Time span = span_of(order, actor, report);
@@ -90,16 +91,17 @@ void add_stages(const Order& order, const std::vector<Occupancy>& actors, Report
     }
     stage.bubble = stage.span - stage.busy;
     stage.peak_microbatches_in_flight = peak_in_flight(order.ranks[rank]);
-    report.stages.push_back(stage);
-    const StageReport& worst = report.stages[slowest];
+    report.pipeline_ranks.push_back(stage);
+    const PipelineRankReport& worst = report.pipeline_ranks[slowest];
     // The rank with most to do sets the pace; of equals the one that takes longest over it.
     if (stage.busy > worst.busy || (stage.busy == worst.busy && stage.span > worst.span)) slowest = rank;
   }
-  report.bubble = report.stages[slowest].bubble;
+  report.bubble = report.pipeline_ranks[slowest].bubble;
   report.makespan_bubble_fraction =
-      report.makespan.count == 0 ? 0 : 1 - report.stages[slowest].busy / report.makespan;
-  report.bubble_fraction =
-      report.stages[slowest].span.count == 0 ? 0 : report.bubble / report.stages[slowest].span;
+      report.makespan.count == 0 ? 0 : 1 - report.pipeline_ranks[slowest].busy / report.makespan;
+  report.bubble_fraction = report.pipeline_ranks[slowest].span.count == 0
+                               ? 0
+                               : report.bubble / report.pipeline_ranks[slowest].span;
 }
 
 /// How often each pattern ran, and with it bytes and messages of the phases.
@@ -109,7 +111,7 @@ std::vector<std::int64_t> count_patterns(const TaskGraph& graph, Report& report)
     if (graph.kinds[task] != TaskKind::coflow) continue;
     const Pattern& pattern = graph.pattern_table[graph.patterns[task]];
     ++runs[graph.patterns[task]];
-    PhaseReport& phase = at(report.phases, graph.tags[task].activity);
+    CommunicationReport& phase = at(report.communications, graph.tags[task].activity);
     phase.bytes = sum_of(phase.bytes, pattern.bytes_sent);
     phase.messages = sum_of(phase.messages, pattern.messages);
   }

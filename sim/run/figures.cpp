@@ -60,9 +60,9 @@ double exchange_seconds(const Scenario& scenario, const Simulation& run, Activit
                                     [](const Layer& layer) { return layer.is_moe; });
   const auto exchanges = static_cast<double>(layers * scenario.microbatches()) /
                          static_cast<double>(scenario.layout.sizes().pipeline);
-  if (exchanges <= 0 || at(run.report.phases, phase).messages == 0)
+  if (exchanges <= 0 || at(run.report.communications, phase).messages == 0)
     throw InputError("figure", "needs a scenario whose ranks exchange tokens");
-  return to_seconds(at(run.report.phases, phase).busy) / exchanges;
+  return to_seconds(at(run.report.communications, phase).busy) / exchanges;
 }
 double dispatch_time(const Scenario& scenario, const Simulation& run) {
   return exchange_seconds(scenario, run, Activity::dispatch) * 1e6;
@@ -117,7 +117,9 @@ Slots slots_of_first_block(const Simulation& run) {
   for (TaskId task = 0; task < graph.size(); ++task) {
     const Tag& tag = graph.tags[task];
     const Tag& block = graph.tags[first];
-    if (tag.microbatch != block.microbatch || tag.stage != block.stage || tag.chunk != block.chunk) continue;
+    if (tag.microbatch != block.microbatch || tag.pipeline_rank != block.pipeline_rank ||
+        tag.chunk != block.chunk)
+      continue;
     if (opens(task)) slots.starts.push_back(run.timeline.starts[task] - run.timeline.starts[first]);
     if (tag.activity == Activity::attention && tag.pass == PassKind::backward_input) {
       slots.end = std::max(slots.end, run.timeline.ends[task] - run.timeline.starts[first]);

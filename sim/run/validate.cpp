@@ -119,7 +119,7 @@ std::string key_of(const std::string& scenario, const std::vector<Override>& ove
 /// The runs that the cases need, each once.
 class Runs {
  public:
-  /// Notes a figure of a run; answers where it will stand.
+  /// Notes a figure of a run; returns where it will stand.
   std::pair<std::size_t, std::size_t> add(const PublishedCase& one, bool divisor) {
     std::vector<Override> overrides = one.overrides;
     if (divisor) overrides.insert(overrides.end(), one.over.begin(), one.over.end());

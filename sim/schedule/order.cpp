@@ -47,7 +47,7 @@ void check_rank(const Order& order, std::size_t rank, std::size_t chunks) {
     const Slot& slot = slots[i];
     const bool fits = slot.microbatch >= 0 && static_cast<std::size_t>(slot.microbatch) < microbatches &&
                       slot.chunk >= 0 && static_cast<std::size_t>(slot.chunk) < chunks;
-    if (!fits) broken(rank, slot, "is none of the scenario's");
+    if (!fits) broken(rank, slot, "is out of range");
     advance(rank, slot,
             progress[static_cast<std::size_t>(slot.chunk) * microbatches +
                      static_cast<std::size_t>(slot.microbatch)]);

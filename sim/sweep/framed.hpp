@@ -14,10 +14,10 @@ std::string framed(std::string_view text);
 /// std::logic_error for what is no framed text.
 std::optional<std::string> take_framed(std::string& heard);
 
-/// Writes all of it. Answers whether the other end still listens.
+/// Writes all of it. Returns whether the other end still listens.
 bool write_stream(int stream, std::string_view bytes);
 
-/// Adds to `heard` what the stream has to say, waiting for the first of it. Answers whether there may be
+/// Adds to `heard` what the stream has to say, waiting for the first of it. Returns whether there may be
 /// more.
 bool read_stream(int stream, std::string& heard);
 

@@ -43,6 +43,6 @@ std::unique_ptr<Ranks> join_ranks();
 }  // namespace moesim
 
 extern "C" {
-/// What the module answers; once in the life of a process.
+/// What the module returns; once in the life of a process.
 moesim::Ranks* moesim_join_mpi();
 }

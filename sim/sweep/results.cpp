@@ -78,7 +78,7 @@ class Statement {
   sqlite3_stmt* statement_ = nullptr;
 };
 
-/// Notes what the file is of. Answers whether it is of this already or from now on.
+/// Notes what the file is of. Returns whether it is of this already or from now on.
 bool claim(const Results::File& file, std::string_view name, std::string_view content) {
   Statement known(file.database, "SELECT content FROM sweep WHERE name = ?", {name});
   const int state = known.step();

@@ -38,7 +38,7 @@ class SweptPoints {
 Results open_results(const SweepPlan& plan, const std::string& path);
 
 /// Sees a sweep go on: how far it is, and the points that came since it was asked last, at first those that
-/// the file had. Answers whether to go on.
+/// the file had. Returns whether to go on.
 using SweepWatch = std::function<bool(const SweepProgress& progress, const SweptPoints& points,
                                       const std::vector<std::size_t>& fresh)>;
 

@@ -60,7 +60,7 @@ Value document_of(const SweepPlan& plan, std::size_t point) {
   return without_sweep(load_document_text(plan.text, plan.origin, overrides));
 }
 
-/// What else is wrong with the point is its own affair.
+/// Other errors of the point are reported in its row.
 bool knows_keys(const SweepPlan& plan, std::size_t point) {
   try {
     read_scenario(document_of(plan, point));

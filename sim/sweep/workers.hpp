@@ -24,7 +24,7 @@ class Workers {
   /// How many points are under way.
   virtual std::size_t count() const = 0;
   virtual void add(std::size_t point) = 0;
-  /// Waits for points to finish, at most half a second or until a signal comes; may answer none. Throws
+  /// Waits for points to finish, at most half a second or until a signal comes; may return none. Throws
   /// RunError where nobody is left to run any.
   virtual std::vector<FinishedPoint> wait() = 0;
 };

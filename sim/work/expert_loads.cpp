@@ -91,7 +91,7 @@ class ExpertLoads::Maker {
   }
 
  private:
-  /// Answers the rows of all ranks.
+  /// Returns the rows of all ranks.
   std::int64_t add(const Origin& origin, std::size_t shape) {
     loads_.origins_.push_back(origin);
     loads_.route(scenario_, origin, routed_);

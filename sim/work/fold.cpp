@@ -69,7 +69,7 @@ bool carries_others(const Fabric& fabric, const LinkFault& fault) {
   return false;
 }
 
-/// Gives a class of its own to each position that a fault touches; answers whether it touches only some.
+/// Gives a class of its own to each position that a fault touches; returns whether it touches only some.
 bool mark_touched(const Scenario& scenario, Fold& fold) {
   if (scenario.faults.jitter.deviation > 0) return false;
   std::set<std::uint32_t> touched;

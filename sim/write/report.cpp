@@ -43,7 +43,7 @@ Value report_value(const Report& report, const Value& scenario) {
   if (scenario.kind != Value::Kind::null) document.set("scenario", scenario);
   for (const Fact& fact : facts()) {
     // A lone communication has no pipeline: its bubbles are 0 in tables, and here the part is left out.
-    const bool has_part = !fact.path.starts_with("pipeline.") || !report.stages.empty();
+    const bool has_part = !fact.path.starts_with("pipeline.") || !report.pipeline_ranks.empty();
     Value value = has_part ? read(fact, report) : Value{};
     if (value.kind != Value::Kind::null) set_at(document, fact.path, std::move(value));
   }

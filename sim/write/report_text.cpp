@@ -33,15 +33,15 @@ std::string header(const Report& report) {
   if (report.tokens == 0) return text;
   const auto billions = [](std::int64_t count) { return static_cast<double>(count) / 1e9; };
   text += fmt::format(
-      "  model          {}: {:.4g} billion parameters, {:.4g} active for a token, {:.4g} without the input "
+      "  model          {}: {:.4g} billion parameters, {:.4g} active per token, {:.4g} without the input "
       "embedding\n",
       report.model.name, billions(report.model.parameters), billions(report.model.active),
       billions(report.model.active_without_embedding));
   text +=
-      fmt::format("  throughput     {} tokens/s, {} a device on {} devices\n", print("tokens_per_s", report),
+      fmt::format("  throughput     {} tokens/s, {} per device on {} devices\n", print("tokens_per_s", report),
                   print("tokens_per_s_per_device", report), grouped(static_cast<double>(report.devices)));
   const bool is_whole = report.mfu_attention == MfuAttention::whole;
-  text += fmt::format("  compute        {} a device, {} {} of {} (bf16), {} a token{}\n",
+  text += fmt::format("  compute        {} per device, {} {} of {} (bf16), {} per token{}\n",
                       print("tflops_per_device", report), fact("mfu").label, print("mfu", report),
                       print(report.peak), print("model_flops_per_token", report),
                       is_whole ? " with whole attention" : "");
@@ -60,7 +60,7 @@ std::string breakdown(const Report& report) {
   row("exposed_communication_s", report.breakdown.exposed_communication);
   row("bubble_s", report.breakdown.bubble);
   row("optimizer_s", report.breakdown.optimizer);
-  if (report.stages.empty()) return text;
+  if (report.pipeline_ranks.empty()) return text;
   text += "\nPasses, with the exchanges that they wait for\n";
   if (report.passes.overlapped.count > 0) row("passes_s.overlapped", report.passes.overlapped);
   row("passes_s.forward", report.passes.forward);
@@ -70,11 +70,11 @@ std::string breakdown(const Report& report) {
 }
 
 std::string pipeline(const Report& report) {
-  if (report.stages.empty()) return {};
+  if (report.pipeline_ranks.empty()) return {};
   std::int64_t in_flight = 0;
-  for (const StageReport& stage : report.stages)
+  for (const PipelineRankReport& stage : report.pipeline_ranks)
     in_flight = std::max(in_flight, stage.peak_microbatches_in_flight);
-  if (report.stages.size() == 1) {
+  if (report.pipeline_ranks.size() == 1) {
     return fmt::format(
         "\nPipeline: one rank, passes end at {}, bubble {}; at most {} microbatches in flight\n",
         print("makespan_s", report), print("bubble_mean", report), in_flight);
@@ -83,7 +83,7 @@ std::string pipeline(const Report& report) {
       "\nPipeline: {} ranks, passes end at {}, bubble {} of a rank's span in the mean, {} of the slowest's, "
       "{} "
       "at most; at most {} microbatches in flight\n",
-      report.stages.size(), print("makespan_s", report), print("bubble_mean", report),
+      report.pipeline_ranks.size(), print("makespan_s", report), print("bubble_mean", report),
       print("bubble_fraction", report), print("bubble_most", report), in_flight);
 }
 
@@ -91,7 +91,7 @@ std::string communication(const Report& report) {
   std::string rows;
   for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
        ++activity) {
-    const PhaseReport& phase = report.phases[activity];
+    const CommunicationReport& phase = report.communications[activity];
     if (phase.messages == 0) continue;
     rows += fmt::format("  {:<18} {:>10} {:>14} {:>10} {:>10}\n", activity_names[activity],
                         print(Bytes{phase.bytes}), grouped(static_cast<double>(phase.messages)),

@@ -186,7 +186,7 @@ class TraceWriter {
     const auto number = [&](std::string_view key, std::int64_t value) {
       write("{}\"{}\":{}", std::exchange(comma, ","), key, value);
     };
-    if (tag.stage >= 0) number("stage", tag.stage);
+    if (tag.pipeline_rank >= 0) number("stage", tag.pipeline_rank);
     if (tag.microbatch >= 0) number("microbatch", tag.microbatch);
     if (tag.chunk >= 0) number("chunk", tag.chunk);
     if (tag.layer >= 0) number("layer", tag.layer);

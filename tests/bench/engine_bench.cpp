@@ -114,7 +114,7 @@ class Pipeline {
   TaskId add_pass(std::uint32_t stage, std::uint32_t microbatch, TaskId arrived, TaskId& compute,
                   TaskId& last) {
     const Tag tag{.microbatch = static_cast<std::int32_t>(microbatch),
-                  .stage = static_cast<std::int16_t>(stage)};
+                  .pipeline_rank = static_cast<std::int16_t>(stage)};
     TaskId before = arrived;
     for (std::uint32_t layer = 0; layer < shape_.layers; ++layer) {
       for (int half = 0; half < 2; ++half) {

@@ -85,8 +85,9 @@ TaskGraph graph_of(const Job& job, const Cluster& cluster, FlowGrain grain) {
                         .bytes = Bytes{static_cast<std::int64_t>(job.bytes)},
                         .rows_per_rank = 1};
   GraphBuilder builder(1);
-  PatternMaker patterns(cluster.fabric, grain);
-  builder.add_coflow(patterns.make(builder, *collective_of(job.kind), {&request, 1}, {}), {});
+  PatternMaker patterns(cluster.fabric, {.grain = grain});
+  const Call call{.request = request, .group = group};
+  builder.add_coflow(patterns.make(builder, *collective_of(job.kind), {&call, 1}, {}), {});
   std::vector<Rate> rates;
   for (const Link& link : cluster.fabric.links()) rates.push_back(link.rate);
   return std::move(builder).finish(rates);

@@ -24,8 +24,8 @@ const Simulation& two_gpus() {
 constexpr double nvlink = 450e9 * 0.824;  // bytes a second, one way
 constexpr Time latency{3'330'000};        // NVLink end to end
 
-const PhaseReport& phase(Activity activity) {
-  return two_gpus().report.phases[static_cast<std::size_t>(activity)];
+const CommunicationReport& phase(Activity activity) {
+  return two_gpus().report.communications[static_cast<std::size_t>(activity)];
 }
 
 Time time_of_ops(const std::vector<Op>& ops, const Scenario& scenario) {

@@ -21,7 +21,7 @@ Scenario pipeline(std::string_view schedule, std::int64_t ranks, std::int64_t mi
       "pipeline.json"));
 }
 
-double share_of(const StageReport& stage) { return stage.bubble / stage.span; }
+double share_of(const PipelineRankReport& stage) { return stage.bubble / stage.span; }
 
 }  // namespace
 
@@ -39,7 +39,7 @@ TEST_CASE("The slowest rank's bubble is at most the most, and the mean lies betw
       const Scenario scenario = pipeline(entry->name, ranks, microbatches, durations);
       const Report report = simulate(scenario).report;
       double sum = 0, least = 1, most = 0;
-      for (const StageReport& stage : report.stages) {
+      for (const PipelineRankReport& stage : report.pipeline_ranks) {
         sum += share_of(stage);
         least = std::min(least, share_of(stage));
         most = std::max(most, share_of(stage));

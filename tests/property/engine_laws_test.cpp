@@ -95,7 +95,7 @@ double time_in_use(const TaskGraph& graph, const Timeline& timeline, std::uint32
   return static_cast<double>(in_use);
 }
 
-/// Checks that no resource carries too much and that every coflow is held back by something; answers how
+/// Checks that no resource carries too much and that every coflow is held back by something; returns how
 /// often that is a full resource.
 std::size_t count_full(const TaskGraph& graph, const Sharing& sharing, const std::vector<PatternId>& joined) {
   std::vector<double> used(graph.capacities.size(), 0), fastest(graph.capacities.size(), 0);

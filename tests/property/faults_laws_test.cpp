@@ -141,8 +141,8 @@ TEST_CASE("Folded equals full to the picosecond for random stragglers and links"
     CHECK(folded.step_time == full.step_time);
     CHECK(folded.breakdown.compute == full.breakdown.compute);
     CHECK(folded.breakdown.optimizer == full.breakdown.optimizer);
-    CHECK(folded.phases[static_cast<std::size_t>(Activity::dispatch)].busy ==
-          full.phases[static_cast<std::size_t>(Activity::dispatch)].busy);
+    CHECK(folded.communications[static_cast<std::size_t>(Activity::dispatch)].busy ==
+          full.communications[static_cast<std::size_t>(Activity::dispatch)].busy);
     CHECK(moesim::number("engine.tasks", folded) <= moesim::number("engine.tasks", full));
     fewer += moesim::number("engine.tasks", folded) < moesim::number("engine.tasks", full) ? 1 : 0;
   }
@@ -212,8 +212,8 @@ TEST_CASE("A link that is down carries nothing, and the same bytes find their wa
   }
   const Report before = simulate(whole).report;
   const Report after = simulate(broken).report;
-  CHECK(after.phases[static_cast<std::size_t>(Activity::gradient)].bytes ==
-        before.phases[static_cast<std::size_t>(Activity::gradient)].bytes);
+  CHECK(after.communications[static_cast<std::size_t>(Activity::gradient)].bytes ==
+        before.communications[static_cast<std::size_t>(Activity::gradient)].bytes);
   CHECK(after.step_time > before.step_time);
 }
 

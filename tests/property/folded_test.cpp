@@ -114,10 +114,10 @@ TEST_CASE("A folded run equals the full run to the picosecond") {
   CHECK(folded.breakdown.optimizer == full.breakdown.optimizer);
   for (std::size_t activity = 0; activity < activity_count; ++activity) {
     CAPTURE(activity_names[activity]);
-    CHECK(static_cast<double>(folded.phases[activity].bytes) ==
-          Approx(static_cast<double>(full.phases[activity].bytes)).epsilon(1e-6));
-    CHECK(folded.phases[activity].messages == full.phases[activity].messages);
-    CHECK(folded.phases[activity].busy == full.phases[activity].busy);
+    CHECK(static_cast<double>(folded.communications[activity].bytes) ==
+          Approx(static_cast<double>(full.communications[activity].bytes)).epsilon(1e-6));
+    CHECK(folded.communications[activity].messages == full.communications[activity].messages);
+    CHECK(folded.communications[activity].busy == full.communications[activity].busy);
   }
   for (std::size_t i = 0; i < folded.link_classes.size(); ++i) {
     CHECK(folded.link_classes[i].max_utilization ==

@@ -41,14 +41,14 @@ TEST_CASE(
   // In a pipeline a gradient can hold up an exchange, on links that they share, that another stage waits for;
   // no longer than it is under way.
   const Time held_up =
-      shape.pipeline == 1 ? Time{} : beside.phases[static_cast<std::size_t>(Activity::gradient)].busy;
+      shape.pipeline == 1 ? Time{} : beside.communications[static_cast<std::size_t>(Activity::gradient)].busy;
   CHECK(beside.step_time <= after.step_time + held_up);
   CHECK(beside.step_time >= beside.breakdown.compute + beside.breakdown.optimizer);
   CHECK(beside.breakdown.compute == after.breakdown.compute);
   CHECK(beside.breakdown.optimizer == after.breakdown.optimizer);
   for (const Activity activity : {Activity::gradient, Activity::parameter, Activity::dispatch}) {
-    CHECK(beside.phases[static_cast<std::size_t>(activity)].bytes ==
-          after.phases[static_cast<std::size_t>(activity)].bytes);
+    CHECK(beside.communications[static_cast<std::size_t>(activity)].bytes ==
+          after.communications[static_cast<std::size_t>(activity)].bytes);
   }
 }
 
@@ -116,8 +116,8 @@ TEST_CASE("A folded run equals the full run for every way of synchronisation") {
     CHECK(folded.breakdown.optimizer == full.breakdown.optimizer);
   }
   for (const Activity activity : {Activity::gradient, Activity::parameter}) {
-    const PhaseReport& one = folded.phases[static_cast<std::size_t>(activity)];
-    const PhaseReport& other = full.phases[static_cast<std::size_t>(activity)];
+    const CommunicationReport& one = folded.communications[static_cast<std::size_t>(activity)];
+    const CommunicationReport& other = full.communications[static_cast<std::size_t>(activity)];
     CAPTURE(activity_names[static_cast<std::size_t>(activity)]);
     CHECK(static_cast<double>(one.bytes) == Approx(static_cast<double>(other.bytes)).epsilon(1e-6));
     CHECK(one.busy == other.busy);

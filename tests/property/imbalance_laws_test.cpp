@@ -119,8 +119,8 @@ TEST_CASE("Loads that turn out even take as long rank by rank as folded") {
     CHECK(to_seconds(*unfolded.routing->imbalance_cost) == Approx(0).margin(1e-9));
     for (std::size_t activity = 0; activity < activity_count; ++activity) {
       CAPTURE(activity_names[activity]);
-      CHECK(static_cast<double>(unfolded.phases[activity].bytes) ==
-            Approx(static_cast<double>(even.phases[activity].bytes)).epsilon(1e-6));
+      CHECK(static_cast<double>(unfolded.communications[activity].bytes) ==
+            Approx(static_cast<double>(even.communications[activity].bytes)).epsilon(1e-6));
     }
     CHECK(unfolded.memory_peak() == even.memory_peak());
   }
@@ -190,8 +190,8 @@ TEST_CASE("Expert groups with the same loads fold to one of them") {
     CHECK(one.breakdown.compute == all.breakdown.compute);
     for (std::size_t activity = 0; activity < activity_count; ++activity) {
       CAPTURE(activity_names[activity]);
-      CHECK(static_cast<double>(one.phases[activity].bytes) ==
-            Approx(static_cast<double>(all.phases[activity].bytes)).epsilon(1e-6));
+      CHECK(static_cast<double>(one.communications[activity].bytes) ==
+            Approx(static_cast<double>(all.communications[activity].bytes)).epsilon(1e-6));
     }
     CHECK(one.routing->rank_load_max_over_mean == all.routing->rank_load_max_over_mean);
     CHECK(one.memory_peak() == all.memory_peak());
@@ -232,7 +232,7 @@ TEST_CASE("Padded buffers go and are computed whole: all ranks are alike, what i
     CHECK((1 - report.routing->padded_row_fraction) * factor == Approx(kept));
     CHECK(report.step_time == simulate(scenario_of(setup, routing, full)).report.step_time);
     // A buffer is full of rows that nobody can send once for several experts.
-    const auto dispatch = report.phases[static_cast<std::size_t>(Activity::dispatch)].bytes;
+    const auto dispatch = report.communications[static_cast<std::size_t>(Activity::dispatch)].bytes;
     const std::int64_t rows = 16 / 2 * moe_layers * scenario.microbatches() * experts * capacity;
     CHECK(dispatch >= rows * 7 / 8 * hidden * 2);
   }
@@ -276,7 +276,7 @@ TEST_CASE("Each rank computes its own rows: the tasks of a layer take what its w
     if (!scenario.model.layers[static_cast<std::size_t>(tag.layer)].is_moe) continue;
     const std::uint32_t number = work.loads->number_of(tag.layer, tag.microbatch, 0);
     const BlockTimes& times = work.loads->work(number, graph.actors[task]).times;
-    const double pace = work.paces[static_cast<std::size_t>(tag.stage)];
+    const double pace = work.paces[static_cast<std::size_t>(tag.pipeline_rank)];
     CHECK(graph.durations[task] == scaled(times.in(OpPass::forward).time, pace));
     ++seen;
   }
@@ -316,7 +316,7 @@ TEST_CASE("Copies of experts go with every way of synchronising gradients") {
     const auto gradients = [&](int copies) {
       const std::string routing = zipf(1.0, fmt::format(fmt::runtime(placed), copies));
       const Report report = simulate(scenario_of(setup, routing, sync)).report;
-      return report.phases[static_cast<std::size_t>(Activity::gradient)].bytes;
+      return report.communications[static_cast<std::size_t>(Activity::gradient)].bytes;
     };
     CHECK(gradients(8) > gradients(0));
   }
@@ -329,7 +329,7 @@ TEST_CASE("A hot expert with copies costs less than without, gradients of the co
   CHECK(copied.step_time < alone.step_time);
   CHECK(*copied.routing->imbalance_cost < *alone.routing->imbalance_cost);
   const auto gradient = static_cast<std::size_t>(Activity::gradient);
-  CHECK(copied.phases[gradient].bytes > alone.phases[gradient].bytes);
+  CHECK(copied.communications[gradient].bytes > alone.communications[gradient].bytes);
   CHECK(copied.memory.front().parameters > alone.memory.front().parameters);
 }
 

@@ -108,21 +108,21 @@ void check_equal(const Report& folded, const Report& full) {
   CHECK(folded.breakdown.compute == full.breakdown.compute);
   for (std::size_t activity = 0; activity < activity_count; ++activity) {
     INFO(activity_names[activity]);
-    CHECK(static_cast<double>(folded.phases[activity].bytes) ==
-          Approx(static_cast<double>(full.phases[activity].bytes)).epsilon(1e-6));
-    CHECK(folded.phases[activity].messages == full.phases[activity].messages);
+    CHECK(static_cast<double>(folded.communications[activity].bytes) ==
+          Approx(static_cast<double>(full.communications[activity].bytes)).epsilon(1e-6));
+    CHECK(folded.communications[activity].messages == full.communications[activity].messages);
     if (activity == static_cast<std::size_t>(Activity::pipeline)) continue;
-    CHECK(folded.phases[activity].busy == full.phases[activity].busy);
+    CHECK(folded.communications[activity].busy == full.communications[activity].busy);
   }
   // The way from stage to stage is shorter for some positions: folded takes the longest for all.
-  const PhaseReport& sends = folded.phases[static_cast<std::size_t>(Activity::pipeline)];
-  CHECK(sends.busy >= full.phases[static_cast<std::size_t>(Activity::pipeline)].busy);
+  const CommunicationReport& sends = folded.communications[static_cast<std::size_t>(Activity::pipeline)];
+  CHECK(sends.busy >= full.communications[static_cast<std::size_t>(Activity::pipeline)].busy);
   CHECK(to_seconds(folded.breakdown.exposed_communication) ==
         Approx(to_seconds(full.breakdown.exposed_communication)).epsilon(0.01));
 }
 
 std::int64_t bytes_of(const Report& report, Activity activity) {
-  return report.phases[static_cast<std::size_t>(activity)].bytes;
+  return report.communications[static_cast<std::size_t>(activity)].bytes;
 }
 
 }  // namespace
@@ -185,8 +185,8 @@ TEST_CASE("Context parallelism divides activations, and sends keys and values ar
     const std::int64_t forward = 4 * 4 * (8 / n) * (n - 1) * 256 * (2 * 4 * 64) * 2;
     CHECK(bytes_of(ring, Activity::context) == 3 * forward);
     CHECK(bytes_of(gather, Activity::context) == 3 * forward);
-    CHECK(ring.phases[static_cast<std::size_t>(Activity::context)].exposed <
-          gather.phases[static_cast<std::size_t>(Activity::context)].exposed);
+    CHECK(ring.communications[static_cast<std::size_t>(Activity::context)].exposed <
+          gather.communications[static_cast<std::size_t>(Activity::context)].exposed);
   }
 }
 

@@ -73,7 +73,7 @@ std::int64_t crossings(const Order& order) {
 }
 
 std::int64_t bytes_of(const Report& report, Activity activity) {
-  return report.phases[static_cast<std::size_t>(activity)].bytes;
+  return report.communications[static_cast<std::size_t>(activity)].bytes;
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ void check_adds_up(const Report& report) {
                       report.passes.overlapped;
   CHECK(passes >= Time{});
   CHECK(passes <= report.step_time);
-  for (const StageReport& stage : report.stages) {
+  for (const PipelineRankReport& stage : report.pipeline_ranks) {
     CHECK(stage.busy >= Time{});
     CHECK(stage.busy <= stage.span);
     CHECK(stage.span <= report.step_time);

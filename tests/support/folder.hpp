@@ -29,7 +29,7 @@ class Folder {
     std::filesystem::create_directories((path_ / file).parent_path());
     return (path_ / file).string();
   }
-  /// Writes a file and answers its path.
+  /// Writes a file and returns its path.
   std::string write(const std::string& file, const std::string& content) const {
     std::ofstream(at(file)) << content;
     return at(file);

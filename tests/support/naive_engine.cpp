@@ -61,7 +61,7 @@ class Naive {
     }
   }
 
-  /// Sets all speeds; answers how long until the first end.
+  /// Sets all speeds; returns how long until the first end.
   double next() {
     share();
     double step = never;

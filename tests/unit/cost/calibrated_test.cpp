@@ -100,7 +100,7 @@ Device slower() {
 }  // namespace
 
 TEST_CASE("A surface goes through its measurements where there is no noise, and returns to zero far away") {
-  const std::vector<Place> places{{0, 0}, {1, 0}, {0, 2}, {3, 1}};
+  const std::vector<SurfacePoint> places{{0, 0}, {1, 0}, {0, 2}, {3, 1}};
   const std::vector<double> values{0.1, -0.2, 0.3, 0.05};
   const Surface surface(places, values, {.slow_length = 4, .fast_length = 1, .noise = 1e-4});
   for (std::size_t i = 0; i < places.size(); ++i)
@@ -110,7 +110,7 @@ TEST_CASE("A surface goes through its measurements where there is no noise, and 
 }
 
 TEST_CASE("What is left out in closed form is what a surface through the others misses") {
-  std::vector<Place> places;
+  std::vector<SurfacePoint> places;
   std::vector<double> values;
   for (int i = 0; i < 9; ++i) {
     places.push_back({static_cast<double>(i % 3), static_cast<double>(i / 3)});
@@ -120,7 +120,7 @@ TEST_CASE("What is left out in closed form is what a surface through the others 
   Surface whole(places, values, shape);
   whole.judge();
   for (std::size_t left = 0; left < places.size(); ++left) {
-    std::vector<Place> others = places;
+    std::vector<SurfacePoint> others = places;
     std::vector<double> rest = values;
     others.erase(others.begin() + static_cast<std::ptrdiff_t>(left));
     rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(left));

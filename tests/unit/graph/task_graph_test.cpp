@@ -66,9 +66,9 @@ TEST_CASE("Edges backwards are fine as long as there is no cycle") {
 TEST_CASE("Tasks that wait for each other are named, and no others") {
   GraphBuilder builder(1);
   builder.add_barrier();
-  builder.add_compute(0, 1_ps, 1, {.microbatch = 7, .stage = 3, .activity = Activity::attention});
+  builder.add_compute(0, 1_ps, 1, {.microbatch = 7, .pipeline_rank = 3, .activity = Activity::attention});
   builder.add_compute(0, 1_ps, 1,
-                      {.stage = 4, .activity = Activity::feed_forward, .pass = PassKind::forward});
+                      {.pipeline_rank = 4, .activity = Activity::feed_forward, .pass = PassKind::forward});
   builder.add_barrier();
   builder.add_barrier();
   builder.add_edge(0, 1);
@@ -77,8 +77,8 @@ TEST_CASE("Tasks that wait for each other are named, and no others") {
   builder.add_edge(2, 3);
   builder.add_edge(3, 4);
   CHECK(message_of(builder, {}) ==
-        "2 tasks wait for each other: (task 1: attention, stage 3, microbatch 7) -> "
-        "(task 2: feed_forward forward, stage 4) -> task 1");
+        "2 tasks wait for each other: (task 1: attention, pipeline rank 3, microbatch 7) -> "
+        "(task 2: feed_forward forward, pipeline rank 4) -> task 1");
 }
 
 TEST_CASE("A task that waits for itself is a cycle of one") {

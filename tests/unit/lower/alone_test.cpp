@@ -47,8 +47,8 @@ TEST_CASE("Groups of neighbours communicate at once, and each as fast as one alo
 
 TEST_CASE("The report of a communication has its bytes and links, and neither passes nor a model") {
   const Report report = simulate(scenario(R"({"operation": "all_to_all", "bytes": "8 MB"})")).report;
-  CHECK(report.phases[static_cast<std::size_t>(Activity::dispatch)].bytes == 56'000'000);
-  CHECK(report.stages.empty());
+  CHECK(report.communications[static_cast<std::size_t>(Activity::dispatch)].bytes == 56'000'000);
+  CHECK(report.pipeline_ranks.empty());
   CHECK(report.tokens == 0);
   CHECK(report.memory.empty());
   CHECK(!report.link_classes.empty());

@@ -18,7 +18,7 @@ Scenario mixtral(const std::vector<std::string>& sets) {
 }
 
 std::int64_t bytes_of(const Report& report, Activity activity) {
-  return report.phases[static_cast<std::size_t>(activity)].bytes;
+  return report.communications[static_cast<std::size_t>(activity)].bytes;
 }
 
 /// What layers send, without embedding and head.
@@ -53,7 +53,8 @@ TEST_CASE("A send is tagged with what it carries, whoever was lowered first") {
 TEST_CASE("Gradients and parameters that ranks share carry no rank's number") {
   const TaskGraph graph = lower(work_of(mixtral({"schedule.kind=dualpipe"})));
   for (const Tag& tag : graph.tags) {
-    if (tag.activity == Activity::gradient || tag.activity == Activity::parameter) CHECK(tag.stage == -1);
+    if (tag.activity == Activity::gradient || tag.activity == Activity::parameter)
+      CHECK(tag.pipeline_rank == -1);
   }
 }
 
@@ -82,10 +83,10 @@ TEST_CASE("What backward overlaps with tensor parallelism changes when bytes are
       const Report overlapped = simulate(with("overlapped")).report;
       const Report in_turn = simulate(with("in_turn")).report;
       const auto tensor = static_cast<std::size_t>(Activity::tensor);
-      CHECK(overlapped.phases[tensor].bytes == in_turn.phases[tensor].bytes);
+      CHECK(overlapped.communications[tensor].bytes == in_turn.communications[tensor].bytes);
       if (kind == "1f1b") {
         CHECK(overlapped.step_time < in_turn.step_time);
-        CHECK(overlapped.phases[tensor].exposed < in_turn.phases[tensor].exposed);
+        CHECK(overlapped.communications[tensor].exposed < in_turn.communications[tensor].exposed);
       } else {
         CHECK(overlapped.step_time <= in_turn.step_time);
       }
@@ -97,8 +98,8 @@ TEST_CASE("The bubble is that of the rank with most to do, whatever span the sch
   const std::string uneven = "parallelism.layers_per_stage=[2,10,10,10]";
   for (const std::string kind : {"zb_h1", "zb_h2", "zb_auto"}) {
     const Report report = simulate(mixtral({"schedule.kind=" + kind, uneven})).report;
-    const StageReport* busiest = &report.stages.front();
-    for (const StageReport& stage : report.stages) {
+    const PipelineRankReport* busiest = &report.pipeline_ranks.front();
+    for (const PipelineRankReport& stage : report.pipeline_ranks) {
       if (stage.busy > busiest->busy) busiest = &stage;
     }
     CAPTURE(kind, report.bubble_fraction, report.makespan_bubble_fraction);

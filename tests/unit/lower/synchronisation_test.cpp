@@ -14,10 +14,10 @@ using namespace moesim::testing;
 namespace {
 
 std::int64_t bytes_of(const Report& report, Activity activity) {
-  return report.phases[static_cast<std::size_t>(activity)].bytes;
+  return report.communications[static_cast<std::size_t>(activity)].bytes;
 }
 Time busy_of(const Report& report, Activity activity) {
-  return report.phases[static_cast<std::size_t>(activity)].busy;
+  return report.communications[static_cast<std::size_t>(activity)].busy;
 }
 
 /// Bytes that all groups together send when each rank of N sends (N-1)/N of what it holds once.

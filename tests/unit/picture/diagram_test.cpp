@@ -62,7 +62,7 @@ void require_every_pass_once(const Drawn& drawn) {
     }
     for (const Slot& slot : drawn.order.ranks[rank]) expected.push_back(key_of(slot));
     CHECK(until <= drawn.diagram.end);
-    CHECK(busy == drawn.report.stages[rank].busy);
+    CHECK(busy == drawn.report.pipeline_ranks[rank].busy);
     std::sort(passes.begin(), passes.end());
     std::sort(expected.begin(), expected.end());
     CHECK(passes == expected);

@@ -149,7 +149,7 @@ TEST_CASE("The JSON report has every fact under its path, and nothing that is no
       INFO(report.about << ": " << one.path);
       const Value value = read(one, report);
       const Value* found = measure_of(one).in(json);
-      const bool has_part = !one.path.starts_with("pipeline.") || !report.stages.empty();
+      const bool has_part = !one.path.starts_with("pipeline.") || !report.pipeline_ranks.empty();
       REQUIRE((found != nullptr) == (has_part && !is_null(value)));
       if (found != nullptr) CHECK(same(*found, value));
       std::erase_if(told, [&](const std::string& path) {
@@ -215,7 +215,7 @@ TEST_CASE("Text says facts under their labels, as the table prints them") {
     const std::string text = report_text(report);
     for (const std::string_view name :
          {"compute_s", "exposed_communication_s", "bubble_s", "optimizer_s", "passes_s.forward"}) {
-      if (report.stages.empty()) continue;
+      if (report.pipeline_ranks.empty()) continue;
       const std::string line = fmt::format("  {:<22} {:>10} ", fact(name).label, print(name, report));
       INFO(line);
       CHECK(text.find(line) != std::string::npos);

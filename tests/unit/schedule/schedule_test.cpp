@@ -52,7 +52,7 @@ TEST_CASE("An order is checked and its first flaw is named") {
            "order of rank 0: W of microbatch 0, chunk 0 comes twice"},
       Flaw{{forward(0), forward(1), backward(0), input(1)},
            "order of rank 0: microbatch 1, chunk 0 is not finished"},
-      Flaw{{forward(2)}, "order of rank 0: F of microbatch 2, chunk 0 is none of the scenario's"},
+      Flaw{{forward(2)}, "order of rank 0: F of microbatch 2, chunk 0 is out of range"},
       Flaw{{overlapped(forward(0)), forward(1)},
            "order of rank 0: F of microbatch 0, chunk 0 overlaps with something else than the full backward "
            "that follows it"});

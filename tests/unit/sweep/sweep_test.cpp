@@ -262,7 +262,7 @@ TEST_CASE("A terminal shows points done, their rate, the time left and the best 
                 " --over 'pipeline.microbatches=16..20 step 2' --csv /dev/null)\" /dev/null");
   INFO(shown.out << shown.err);
   CHECK(shown.out.find("3 of 3 points, ") != std::string::npos);
-  CHECK(shown.out.find(" a second, 0 s left; best step_time_s 54: pipeline") != std::string::npos);
+  CHECK(shown.out.find("/s, 0 s left; best step_time_s 54: pipeline") != std::string::npos);
 }
 
 TEST_CASE("Where a value is a file that has changed, its points run again and the others do not") {

@@ -139,9 +139,10 @@ void require_counters_of_report(const Scenario& scenario) {
   const auto counters =
       read_counters(write_trace("", tracks_of(run.work, run.graph, run.timeline), run.graph, run.timeline));
   const std::vector<Read>& in_flight = counters.at({"microbatches in flight", "microbatches"});
-  REQUIRE(in_flight.size() == report.stages.size());
+  REQUIRE(in_flight.size() == report.pipeline_ranks.size());
   for (std::size_t rank = 0; rank < in_flight.size(); ++rank) {
-    CHECK(in_flight[rank].most == static_cast<double>(report.stages[rank].peak_microbatches_in_flight));
+    CHECK(in_flight[rank].most ==
+          static_cast<double>(report.pipeline_ranks[rank].peak_microbatches_in_flight));
     CHECK(in_flight[rank].last == 0);
   }
   for (std::size_t rank = 0; rank < report.memory.size(); ++rank) {
@@ -171,7 +172,7 @@ TEST_CASE("A trace says in microseconds what ran, exact to the picosecond") {
   GraphBuilder builder(1);
   const Tag tag{.microbatch = 7,
                 .layer = 2,
-                .stage = 3,
+                .pipeline_rank = 3,
                 .chunk = 1,
                 .activity = Activity::attention,
                 .pass = PassKind::forward,
@@ -180,7 +181,7 @@ TEST_CASE("A trace says in microseconds what ran, exact to the picosecond") {
   Pattern pattern{.latency = 1_us, .messages = 1, .bytes_sent = 4096, .bytes_received = 4096};
   const std::array<ActorId, 1> member{0};
   const TaskId second = builder.add_coflow(builder.add_pattern(pattern, {}, member),
-                                           {.stage = 3, .activity = Activity::gradient});
+                                           {.pipeline_rank = 3, .activity = Activity::gradient});
   builder.add_edge(first, second);
   builder.add_edge(second, builder.add_barrier());
   const TaskGraph graph = std::move(builder).finish({});

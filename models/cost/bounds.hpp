@@ -11,16 +11,16 @@ namespace moesim {
 constexpr double real(std::int64_t count) { return static_cast<double>(count); }
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a / b + (a % b > 0 ? 1 : 0); }
 
-/// The two rooves of one op and what comes on top of them, in seconds.
-struct Rooves {
+/// The two bounds of one op and what comes on top of them, in seconds.
+struct Bounds {
   double compute = 0;
   double memory = 0;
   double overhead = 0;
   double unhidden = 0;  ///< share of the shorter roof that the longer one does not hide
 };
 
-/// The time under both rooves and which of them it is.
-OpTime under(const Rooves& rooves);
+/// The time under both bounds and which of them it is.
+OpTime under(const Bounds& bounds);
 
 /// Seconds between an op's kernels and their shortest runs.
 double launches(const Op& op, const Device& device);
