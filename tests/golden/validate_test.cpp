@@ -97,8 +97,7 @@ TEST_CASE("An imported model is a file that a run takes, and what was guessed is
         "guessed: name: taken from model_type, 'mixtral'\n"
         "guessed: head_dim: not given, taken as hidden_size / num_attention_heads = 128\n"
         "mixtral: 46,702,792,704 (46.7 billion) parameters, 12,879,925,248 (12.88 billion) of them active "
-        "for a "
-        "token, 12,748,853,248 (12.75 billion) without the input embedding\n");
+        "per token, 12,748,853,248 (12.75 billion) without the input embedding\n");
   const Outcome run = run_moesim({"run", "scenarios/mixtral-8x7b-h100.json", "--set", "model=" + file});
   INFO(run.err);
   CHECK(run.code == 0);
