@@ -107,7 +107,7 @@ class MeanTime {
   Time mean() const { return {static_cast<std::int64_t>(sum_ / times_)}; }
 
  private:
-  __extension__ typedef __int128 Wide;
+  __extension__ typedef __int128 Wide;  // NOLINT(modernize-use-using): an alias takes no __extension__
   Wide sum_ = 0;
   std::int64_t times_ = 0;
 };
