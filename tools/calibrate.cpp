@@ -139,7 +139,7 @@ void check(const CalibrateOptions& options, const Value& measured) {
   check_outputs(files_of(options), document.files);
   Reader reader(document, "");
   const Calibration calibration = read_calibration(reader);
-  const std::unique_ptr<const Cost> cost = make_calibrated(calibration, 1);
+  const std::unique_ptr<const Cost> cost = make_calibrated(calibration);
   Reader file(measured, "");
   const Value* schema = file.raw("schema", "which kind of file this is");
   if (schema == nullptr || schema->text != measurements_schema)

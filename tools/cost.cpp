@@ -31,9 +31,9 @@ Answering open(const std::string& path, const SeesFiles& check) {
   const Value document = load_document(path);
   if (check) check(files_needed(document));
   Reader reader(document, "");
-  if (document.find("schema") == nullptr) return {read_device(reader), make_roofline(1)};
+  if (document.find("schema") == nullptr) return {read_device(reader), make_roofline()};
   const Calibration calibration = read_calibration(reader);
-  return {calibration.device, make_calibrated(calibration, 1)};
+  return {calibration.device, make_calibrated(calibration)};
 }
 
 Value number(double value) { return value_of(std::stod(fmt::format("{:.6g}", value))); }

@@ -42,7 +42,8 @@ std::vector<Family> families() {
           family("skew", "how much more some experts are liked than others", skews()),
           family("gradient_sync", "how gradients become parameters", gradient_syncs()),
           family("collective", "how a group communicates", collectives()),
-          family("cost", "the time of one op", costs()),
+          family("software", "what runs on a device for each op", softwares()),
+          family("cost", "the time of one kernel", costs()),
           family("engine", "who shares what, when", engines())};
 }
 

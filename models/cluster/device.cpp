@@ -145,6 +145,12 @@ auto device_keys() {
                                                           .at_least = 1,
                                                           .at_most = 100'000})};
   const std::tuple others{
+      field(
+          &Device::cycle,
+          {.name = "cycle",
+           .help = "time of a cycle of its multiprocessors' clock; 0 s: not known, bytes alone bound kernels",
+           .fallback = Time{},
+           .at_least = Time{}}),
       fitted(&Device::launch_overhead,
              {.name = "launch_overhead",
               .help = "gap between two kernels of one stream, launches queued ahead",

@@ -66,6 +66,7 @@ struct Device {
   Time memory_ramp;                  ///< until the memory pipeline is full; half speed before
   Bytes cache;                       ///< last-level cache: partial sums of split products stay in it
   Rate cache_bandwidth;              ///< of the last-level cache
+  Time cycle;                        ///< of its multiprocessors' clock under load; 0: not known
   Time launch_overhead;              ///< gap between two kernels of one stream, launches queued ahead
   Time kernel_floor;                 ///< shortest run of any kernel, launch excluded
   double spread = 0;                 ///< between devices of this kind: standard deviation of time over mean

@@ -156,6 +156,16 @@ void Reader::expect(const Fit& fit) const {
   if (fit) fail(fit->key(), fit->what(), fit->hint());
 }
 
+void Reader::moved(std::string_view path, std::string_view to) const {
+  const Value* found = value_;
+  for (std::string_view rest = path; found != nullptr && !rest.empty();) {
+    const std::size_t dot = std::min(rest.find('.'), rest.size());
+    found = found->kind == Value::Kind::object ? found->find(rest.substr(0, dot)) : nullptr;
+    rest.remove_prefix(std::min(dot + 1, rest.size()));
+  }
+  if (found != nullptr) fail(path, fmt::format("is '{}' now", to));
+}
+
 bool Reader::has(std::string_view name) const { return value_ != nullptr && value_->find(name) != nullptr; }
 
 const Value* Reader::take(std::string_view name) {

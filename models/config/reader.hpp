@@ -77,6 +77,8 @@ class Reader {
   void finish() const;
   /// Throws InputError at a key of this object ("" is the object itself).
   [[noreturn]] void fail(std::string_view name, const std::string& what, std::string hint = {}) const;
+  /// Throws InputError where `path`, a dotted key, is given: it is a key elsewhere now.
+  void moved(std::string_view path, std::string_view to) const;
   /// Throws InputError for what does not fit.
   void expect(const Fit& fit) const;
   /// The same of what a rule returns. A described reader asks none: it has nothing that could clash.

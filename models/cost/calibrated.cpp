@@ -18,11 +18,8 @@ namespace {
 
 class Calibrated final : public Cost {
  public:
-  Calibrated(const Calibration& calibration, double streaming_passes)
-      : device_(calibration.device),
-        described_(calibration.described),
-        physical_(make_roofline(1)),
-        passes_(streaming_passes) {
+  explicit Calibrated(const Calibration& calibration)
+      : device_(calibration.device), described_(calibration.described), physical_(make_roofline()) {
     for (const FamilyFit& fit : calibration.families)
       families_.emplace_back(fit, *physical_, device_, calibration.grid);
   }
@@ -35,11 +32,10 @@ class Calibrated final : public Cost {
     }
     const Device* const before = unchanged(device);
     if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
+    if (asked.access.share > 0) return physical_->time(asked, device, communication_sms);
     const Op op = simplified(asked);
     OpTime answer = physical_->time(op, device_, communication_sms);
-    const bool streams =
-        op.kind != OpKind::gemm && op.kind != OpKind::grouped_gemm && op.kind != OpKind::attention;
-    double factor = streams && op.kind != OpKind::copy ? passes_ : 1;
+    double factor = 1;
     answer.extrapolated = true;
     if (const FamilyModel* family = model_of(family_of(op))) {
       const FamilyModel::Answer found = family->at(op);
@@ -89,27 +85,18 @@ class Calibrated final : public Cost {
   Device device_;
   std::optional<Device> described_;
   std::unique_ptr<const Cost> physical_;
-  double passes_;
   std::vector<FamilyModel> families_;
 };
 
 std::unique_ptr<const Cost> make(Reader& reader) {
   Reader table = reader.part("table", "calibration that moesim calibrate wrote");
-  const Calibration calibration = table.is_describing() ? Calibration{} : read_calibration(table);
-  const double passes = reader.number(
-      {.name = "streaming_passes",
-       .help = "how often the software moves the bytes of norms, activations, casts and permutations over "
-               "what fused kernels would (docs/devices.md)",
-       .fallback = 1.0,
-       .at_least = 1.0,
-       .at_most = 10.0});
-  return make_calibrated(calibration, passes);
+  return make_calibrated(table.is_describing() ? Calibration{} : read_calibration(table));
 }
 
 }  // namespace
 
-std::unique_ptr<const Cost> make_calibrated(const Calibration& calibration, double streaming_passes) {
-  return std::make_unique<Calibrated>(calibration, streaming_passes);
+std::unique_ptr<const Cost> make_calibrated(const Calibration& calibration) {
+  return std::make_unique<Calibrated>(calibration);
 }
 
 extern constexpr Entry<Cost> calibrated_cost{

@@ -11,6 +11,6 @@ namespace moesim {
 /// The physical model with the calibration's device, times its surfaces. For a device of that name alone:
 /// another is an InputError. What its numbers change takes effect by the physical model: times are those
 /// measured, times the model's for the device over the model's for the one that it is a change of.
-std::unique_ptr<const Cost> make_calibrated(const Calibration& calibration, double streaming_passes);
+std::unique_ptr<const Cost> make_calibrated(const Calibration& calibration);
 
 }  // namespace moesim

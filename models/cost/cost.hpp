@@ -31,8 +31,6 @@ class Cost {
   /// How long `op` takes on `device`, launch included, with `communication_sms` multiprocessors held by
   /// communication meanwhile. Above zero for any op that does anything.
   virtual OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const = 0;
-  /// The kernels that the times are of, as far as they decide what is held for backward.
-  virtual Kernels kernels() const { return {}; }
 };
 
 /// The members of the family.

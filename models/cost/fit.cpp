@@ -119,7 +119,7 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   calibration.described_file = base;
   Device& device = calibration.device;
   check_device(devices[index], raw, device);
-  const std::unique_ptr<const Cost> physical = make_roofline(1);
+  const std::unique_ptr<const Cost> physical = make_roofline();
   device.contention.clear();
   if (raw.launch_seconds > 0) {
     const double floor = std::min(to_seconds(device.kernel_floor), raw.launch_seconds / 2);

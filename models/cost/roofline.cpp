@@ -16,7 +16,6 @@
 #include "models/base/error.hpp"
 #include "models/base/whole.hpp"
 #include "models/cost/bounds.hpp"
-#include "models/cost/separate.hpp"
 
 namespace moesim {
 namespace {
@@ -194,146 +193,52 @@ Bounds attention(const Op& op, const Device& device, const SmShare& share) {
   return {compute, traffic(device, op), launches(op, device) + to_seconds(fused.kernel_overhead), 0};
 }
 
-/// A norm's backward as two kernels: the second, for weights, reads gradient and input once more.
-Op with_weights_apart(Op norm) {
-  const std::int64_t thirds = norm.bytes.count / 3, rest = norm.bytes.count % 3;
-  norm.bytes = Bytes{thirds} * 5 + Bytes{rest * 5 / 3};
-  norm.kernels = 2;
-  return norm;
-}
-
-/// Rows added to the tokens that they belong to by a scatter: scaled one by one, the sums set to zero, each
-/// element added atomically. Rate of atomic additions: 98 and 128 billion a second, index_add_ of 8,192 x
-/// 4,096 and 24,640 x 5,120 elements in bf16 on an H200 (PyTorch 2.11).
-Bounds scattered(const Op& op, const Device& device) {
+/// Rate of atomic additions: 98 and 128 billion a second, index_add_ of 8,192 x 4,096 and 24,640 x 5,120
+/// elements in bf16 on an H200 (PyTorch 2.11); with the sums set to zero and the rows scaled before.
+Bounds added_atomically(const Op& op, const Device& device) {
   constexpr double additions_per_second = 115e9;
-  Op around = op;  // beside the rows that the scatter reads
-  around.bytes += Bytes{op.pass == OpPass::forward ? 2 : -2} * product_of({op.m, op.n});
-  return {real(op.m) * real(op.n) / additions_per_second, traffic(device, around), 3 * launches(op, device),
-          1};
+  return {real(op.m) * real(op.n) / additions_per_second, traffic(device, op), 3 * launches(op, device), 1};
 }
 
-/// Rows gathered one by one for their places: each is read as often as it is written.
-Op gathered(const Op& op) {
-  Op rows = op;
-  rows.bytes = from_bytes(2 * real(op.bytes.count) / (1 + 1 / real(std::max<std::int64_t>(1, op.top_k))));
-  return rows;
+/// Device::cycle 0 is not known: bytes alone count.
+Bounds by_access(const Op& op, const Device& device, const SmShare& share) {
+  const Access& access = op.access;
+  const double rate = access.per_cycle * real(share.multiprocessors) / to_seconds(device.cycle);
+  const bool counts = access.per_cycle > 0 && device.cycle.count > 0;
+  const double kernels = real(std::max<std::int64_t>(1, op.kernels));
+  return {counts ? real(op.m) * real(op.n) / rate : 0,
+          real(op.bytes.count) / (device.memory_bandwidth.count * access.share),
+          launches(op, device) + kernels * to_seconds(access.start), 0};
 }
 
-Bounds streaming(const Op& op, const Device& device, double passes) {
+Bounds streaming(const Op& op, const Device& device, const SmShare& share) {
   if (op.bytes.count <= 0) return {};
-  return {0, traffic(device, op) * passes, launches(op, device), 0};
+  if (op.adds_atomically) return added_atomically(op, device);
+  if (op.access.share > 0) return by_access(op, device, share);
+  return {0, traffic(device, op) * op.passes, launches(op, device), 0};
 }
-
-/// How the software is written.
-struct Software {
-  double streaming_passes = 1;
-  bool has_fused_attention = true;
-  bool has_grouped_kernel = true;
-  bool has_fused_norm = true;
-  bool has_fused_permutation = true;
-};
 
 class Roofline final : public Cost {
  public:
-  explicit Roofline(const Software& software) : software_(software) {}
-
   OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const override {
     const SmShare share = share_of(device, communication_sms);
     switch (op.kind) {
-      case OpKind::grouped_gemm:
-        if (!software_.has_grouped_kernel) return of_kernels(separate_products(op), device, share);
-        return under(product(op, device, share));
       case OpKind::gemm:
+      case OpKind::grouped_gemm:
         return under(product(op, device, share));
       case OpKind::attention:
-        if (software_.has_fused_attention) return under(attention(op, device, share));
-        return of_kernels(separate_attention(op), device, share);
-      case OpKind::copy:
-        return under(streaming(op, device, 1));
-      case OpKind::rms_norm:
-        if (software_.has_fused_norm || op.pass == OpPass::forward) break;
-        return under(streaming(with_weights_apart(op), device, software_.streaming_passes));
-      case OpKind::unpermute:
-        if (software_.has_fused_permutation) break;
-        return under(scattered(op, device));
-      case OpKind::permute:
-        if (software_.has_fused_permutation) break;
-        return under(streaming(gathered(op), device, software_.streaming_passes));
+        return under(attention(op, device, share));
       default:
-        break;
+        return under(streaming(op, device, share));
     }
-    return under(streaming(op, device, software_.streaming_passes));
   }
-
-  Kernels kernels() const override {
-    return {.fused_attention = software_.has_fused_attention,
-            .fused_permutation = software_.has_fused_permutation};
-  }
-
- private:
-  /// Kernels one after the other.
-  static OpTime of_kernels(const std::vector<Op>& kernels, const Device& device, const SmShare& share) {
-    OpTime sum;
-    Time longest;
-    for (const Op& kernel : kernels) {
-      const bool multiplies = kernel.kind == OpKind::grouped_gemm || kernel.kind == OpKind::gemm;
-      const OpTime one = under(multiplies ? product(kernel, device, share) : streaming(kernel, device, 1));
-      sum.time += one.time;
-      if (one.time > longest) sum.bound = one.bound;
-      longest = std::max(longest, one.time);
-    }
-    return sum;
-  }
-
-  Software software_;
 };
 
-constexpr std::string_view attention_names[] = {"fused", "separate"};
-constexpr std::string_view grouped_names[] = {"one_kernel", "kernel_each"};
-constexpr std::string_view norm_names[] = {"one_kernel", "separate"};
-constexpr std::string_view permutation_names[] = {"fused", "separate"};
-
-std::unique_ptr<const Cost> make(Reader& reader) {
-  Software software;
-  software.streaming_passes = reader.number(
-      {.name = "streaming_passes",
-       .help = "how often the software moves the bytes of norms, activations, casts and permutations "
-               "over what fused kernels would (docs/devices.md)",
-       .fallback = 1.0,
-       .at_least = 1.0,
-       .at_most = 10.0});
-  software.has_fused_attention =
-      reader.choice({.name = "attention",
-                     .help = "one kernel, or separate ones that write the scores to memory and keep them "
-                             "for backward",
-                     .fallback = "fused"},
-                    attention_names) == 0;
-  software.has_grouped_kernel =
-      reader.choice({.name = "grouped_gemm",
-                     .help = "one kernel for the products of all local experts, or a kernel for each",
-                     .fallback = "one_kernel"},
-                    grouped_names) == 0;
-  software.has_fused_norm =
-      reader.choice({.name = "norm_backward",
-                     .help = "one kernel, or one for the gradient of the input and one for that of weights",
-                     .fallback = "one_kernel"},
-                    norm_names) == 0;
-  software.has_fused_permutation =
-      reader.choice(
-          {.name = "permutation",
-           .help = "rows are spread and summed by fused kernels, or gathered one by one, scaled and "
-                   "scattered; what is scaled is kept for backward",
-           .fallback = "fused"},
-          permutation_names) == 0;
-  return std::make_unique<Roofline>(software);
-}
+std::unique_ptr<const Cost> make(Reader&) { return make_roofline(); }
 
 }  // namespace
 
-std::unique_ptr<const Cost> make_roofline(double streaming_passes) {
-  return std::make_unique<Roofline>(Software{.streaming_passes = streaming_passes});
-}
+std::unique_ptr<const Cost> make_roofline() { return std::make_unique<Roofline>(); }
 
 extern constexpr Entry<Cost> roofline_cost{
     "roofline",

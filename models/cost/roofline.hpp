@@ -7,7 +7,6 @@
 
 namespace moesim {
 
-/// The roofline with `streaming_passes` (1: fused kernels).
-std::unique_ptr<const Cost> make_roofline(double streaming_passes);
+std::unique_ptr<const Cost> make_roofline();
 
 }  // namespace moesim

@@ -48,14 +48,15 @@ void add_plain_queries(Block& block, const Context& c) {
   const Attention& a = c.attention;
   const std::int64_t query_key = (c.heads + c.kv_heads) * a.head_dim;
   block.norm("attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
-  block.project(
-      of_residual(c, projection(c, "qkv projection", c.tokens, query_key + c.kv_heads * a.value_head_dim,
-                                c.hidden, c.recompute.norm)));
+  Projection qkv = projection(c, "qkv projection", c.tokens, query_key + c.kv_heads * a.value_head_dim,
+                              c.hidden, c.recompute.norm);
+  qkv.columns = {c.heads * a.head_dim, c.kv_heads * a.head_dim, c.kv_heads * a.value_head_dim};
+  block.project(of_residual(c, qkv));
   if (a.qk_norm) {  // its output is kept as the attention's input
     block.norm("query and key norm", c.tokens * (c.heads + c.kv_heads), a.head_dim, Precision::bf16,
                NormOutput::again_elsewhere);
   }
-  block.stream(OpKind::elementwise, "rotary embedding", c.tokens, query_key, 4, 4);
+  block.stream(OpKind::elementwise, Module::rotary, "rotary embedding", c.tokens, query_key, 4, 4);
   block.keep(held(c.tokens, query_key + c.kv_heads * a.value_head_dim));
 }
 
@@ -94,7 +95,7 @@ void add_latent_queries(Block& block, const Context& c) {
   const double per_element = moved / static_cast<double>(a.head_dim);
   const auto rotate = [&](OpPass pass) {
     return make_streaming(OpKind::elementwise, "rotary embedding", pass, c.tokens, c.heads * a.head_dim,
-                          per_element);
+                          per_element, Module::rotary);
   };
   block.forward(rotate(OpPass::forward), up_again);
   block.backward(rotate(OpPass::backward_input));
@@ -133,7 +134,7 @@ std::vector<Op> kernels_of(const Core& core, const Context& c, OpPass pass) {
 /// (arXiv 2205.05198, section 4.1): the output of softmax, with dropout its mask and output too; and keys and
 /// values once for each head that shares them (Megatron-LM, core/transformer/dot_product_attention.py).
 double kept_by_core(const Context& c, const AttentionShape& whole, const std::vector<Op>& kernels) {
-  if (c.share.kernels.fused_attention) return 4.0 * real(c.tokens) * real(c.heads);
+  if (c.share.fusion.attention) return 4.0 * real(c.tokens) * real(c.heads);
   const double keys = real(whole.batch) * real(whole.kv_sequence);
   double scores = 0;
   for (const Op& kernel : kernels)
@@ -148,8 +149,9 @@ double kept_by_core(const Context& c, const AttentionShape& whole, const std::ve
 /// The core, the output projection and the residual.
 void add_core(Block& block, const Context& c, const Core& core) {
   std::vector<Op> forward = kernels_of(core, c, OpPass::forward);
-  if (!c.recompute.attention) block.keep(kept_by_core(c, core.whole, forward));
+  const double kept = c.recompute.attention ? 0 : kept_by_core(c, core.whole, forward);
   for (Op& kernel : forward) block.forward(std::move(kernel), c.recompute.attention);
+  block.keep(kept);
   std::vector<Op> backward = kernels_of(core, c, OpPass::backward_input);
   std::reverse(backward.begin(), backward.end());  // a block takes the last to run first
   for (Op& kernel : backward) block.backward(std::move(kernel));
@@ -158,8 +160,8 @@ void add_core(Block& block, const Context& c, const Core& core) {
   block.keep(held(c.tokens, output));
   block.project(projection(c, "output projection", c.tokens, c.hidden, output, false));
   const Dropout dropout = dropout_of(c.share);
-  block.stream(OpKind::elementwise, "attention residual", c.residual, c.hidden, 6 + dropout.forward,
-               6 + dropout.backward);
+  block.stream(OpKind::elementwise, Module::residual, "attention residual", c.residual, c.hidden,
+               6 + dropout.forward, 6 + dropout.backward);
   block.keep(dropout.kept * real(c.residual) * real(c.hidden));
 }
 
@@ -182,7 +184,7 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
     // Weight and index of each choice, and in backward the weight's gradient.
     const double choice =
         (pass == OpPass::forward ? 8 : 12) * static_cast<double>(e.top_k) / static_cast<double>(e.count);
-    Op op = make_streaming(OpKind::router, "router", pass, c.residual, e.count, 6 + choice);
+    Op op = make_streaming(OpKind::router, "router", pass, c.residual, e.count, 6 + choice, Module::router);
     op.top_k = e.top_k;
     return op;
   };
@@ -194,16 +196,16 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
   block.serve(LayerPart::attention);
   if (c.share.dispatch == Precision::fp8) {
     block.forward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::forward, c.residual, c.hidden,
-                                 bf16_bytes + fp8_bytes));
+                                 bf16_bytes + fp8_bytes, Module::cast));
   }
   const double summed = static_cast<double>(c.residual) / static_cast<double>(rows);
   block.serve(LayerPart::dispatch);
   Op apart = make_streaming(OpKind::permute, "permute", OpPass::forward, rows, c.hidden,
-                            element_bytes(c.share.dispatch) * (1 + summed));
+                            element_bytes(c.share.dispatch) * (1 + summed), Module::permute);
   apart.top_k = e.top_k;
   block.forward(std::move(apart));
   block.backward(make_streaming(OpKind::unpermute, "permute", OpPass::backward_input, rows, c.hidden,
-                                bf16_bytes * (1 + summed)));
+                                bf16_bytes * (1 + summed), Module::permute));
 }
 
 /// A core before it is divided over context ranks.
@@ -257,7 +259,7 @@ BlockOps lower_attention(const Model& model, std::size_t index, const Share& sha
   block.norm("feed-forward norm", c.residual, model.hidden, read,
              recompute.norm ? NormOutput::again_elsewhere : NormOutput::kept);
   if (layer.is_moe) add_routing(block, c, layer.experts);
-  return block.finish(recompute.full, held(c.residual, model.hidden));
+  return block.finish(share, recompute.full, held(c.residual, model.hidden));
 }
 
 }  // namespace moesim

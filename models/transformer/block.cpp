@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <utility>
 
 namespace moesim {
 namespace {
 
 Op cast(OpPass pass, std::int64_t rows, std::int64_t width, double read) {
-  return make_streaming(OpKind::elementwise, "fp8 cast", pass, rows, width, read + fp8_bytes);
+  return make_streaming(OpKind::elementwise, "fp8 cast", pass, rows, width, read + fp8_bytes, Module::cast);
 }
 
 }  // namespace
@@ -26,6 +27,16 @@ void Block::forward(Op op, bool again) {
 
 void Block::backward(Op op) {
   append(op.pass == OpPass::backward_input ? backward_input_ : backward_weight_, std::move(op));
+}
+
+void Block::keep(double bytes) {
+  kept_ += bytes;
+  (forward_.empty() ? kept_by_none_ : forward_.back().kept) += bytes;
+}
+
+double Block::kept_by(const Keeping& keeping) const {
+  return std::accumulate(forward_.begin(), forward_.end(), kept_by_none_,
+                         [&](double sum, const Op& op) { return sum + keeping.kept_by(op); });
 }
 
 void Block::run_again(Op op) { append(again_, std::move(op)); }
@@ -60,11 +71,16 @@ void Block::keep_for_weight(const Projection& p) {
 }
 
 void Block::project(const Projection& p) {
+  const auto product = [&](OpPass pass, std::int64_t m, std::int64_t n, std::int64_t k) {
+    Op op = make_gemm(p.name, pass, m, n, k, p.precision);
+    op.columns = p.columns;
+    return op;
+  };
   add_forward_cast(p);
-  forward(make_gemm(p.name, OpPass::forward, p.rows, p.width, p.depth, p.precision), p.product_again);
-  backward(make_gemm(p.name, OpPass::backward_input, p.rows, p.depth, p.width, p.precision));
+  forward(product(OpPass::forward, p.rows, p.width, p.depth), p.product_again);
+  backward(product(OpPass::backward_input, p.rows, p.depth, p.width));
   add_input_cast(p);
-  backward(make_gemm(p.name, OpPass::backward_weight, p.width, p.depth, p.rows, p.precision));
+  backward(product(OpPass::backward_weight, p.width, p.depth, p.rows));
   add_weight_casts(p);
   keep_for_weight(p);
 }
@@ -84,34 +100,37 @@ void Block::project_grouped(const Projection& p, std::span<const std::int64_t> r
 
 void Block::norm(std::string_view name, std::int64_t rows, std::int64_t width, Precision precision,
                  NormOutput output) {
-  forward(make_streaming(OpKind::rms_norm, name, OpPass::forward, rows, width, 2 * bf16_bytes),
+  forward(make_streaming(OpKind::rms_norm, name, OpPass::forward, rows, width, 2 * bf16_bytes, Module::norm),
           output == NormOutput::again);
   // Reads the gradient and the input, writes the input's gradient; the weight's gradient is a rest of it.
-  backward(make_streaming(OpKind::rms_norm, name, OpPass::backward_input, rows, width, 3 * bf16_bytes));
+  backward(make_streaming(OpKind::rms_norm, name, OpPass::backward_input, rows, width, 3 * bf16_bytes,
+                          Module::norm));
   keep(static_cast<double>(rows) * static_cast<double>(width) *
        (bf16_bytes + (output == NormOutput::kept ? element_bytes(precision) : 0)));
 }
 
-void Block::activation(std::int64_t rows, std::int64_t width, bool gated, bool again) {
+void Block::activation(Module module, std::int64_t rows, std::int64_t width, bool gated, bool again) {
   const OpKind kind = gated ? OpKind::swiglu : OpKind::elementwise;
   const double halves = gated ? 2 : 1;
   // Backward reads the gradient and the halves, writes the gradient of the halves.
   const double forward_bytes = (halves + 1) * bf16_bytes, backward_bytes = (2 * halves + 1) * bf16_bytes;
-  forward(make_streaming(kind, "activation", OpPass::forward, rows, width, forward_bytes), again);
-  backward(make_streaming(kind, "activation", OpPass::backward_input, rows, width, backward_bytes));
+  forward(make_streaming(kind, "activation", OpPass::forward, rows, width, forward_bytes, module), again);
+  backward(make_streaming(kind, "activation", OpPass::backward_input, rows, width, backward_bytes, module));
 }
 
-void Block::stream(OpKind kind, std::string_view name, std::int64_t rows, std::int64_t width,
+void Block::stream(OpKind kind, Module module, std::string_view name, std::int64_t rows, std::int64_t width,
                    double forward_bytes, double backward_bytes) {
   // Backward of a permutation gathers what forward spread.
   const OpKind reversed = kind == OpKind::permute ? OpKind::unpermute : kind;
-  forward(make_streaming(kind, name, OpPass::forward, rows, width, forward_bytes));
-  backward(make_streaming(reversed, name, OpPass::backward_input, rows, width, backward_bytes));
+  forward(make_streaming(kind, name, OpPass::forward, rows, width, forward_bytes, module));
+  backward(make_streaming(reversed, name, OpPass::backward_input, rows, width, backward_bytes, module));
 }
 
-BlockOps Block::finish(bool full, double input_bytes) {
+BlockOps Block::finish(const Share& share, bool full, double input_bytes) {
   BlockOps ops;
-  ops.activations = from_bytes(full ? input_bytes : kept_);
+  ops.activations = from_bytes(full                       ? input_bytes
+                               : share.keeping != nullptr ? kept_by(*share.keeping)
+                                                          : kept_);
   ops.for_weight = from_bytes(for_weight_);
   ops.backward_input = full ? forward_ : std::move(again_);
   ops.backward_input.insert(ops.backward_input.end(), std::move_iterator(backward_input_.rbegin()),

@@ -2,6 +2,7 @@
 // is kept and what is computed again. Backward comes out in reverse.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -47,13 +48,14 @@ struct Projection {
   std::string_view name;
   std::int64_t rows = 0, width = 0, depth = 0;
   Precision precision = Precision::bf16;
-  bool quantised = false;           ///< its input arrives in fp8 already
-  bool shares_input = false;        ///< an earlier product cast the same input, along both axes
-  bool gradient_quantised = false;  ///< the gradient of its output does
-  bool input_again = false;         ///< its input is recomputed, and with fp8 cast again
-  bool product_again = false;       ///< its output is recomputed
-  std::int64_t kept_rows = 0;       ///< of its input, where each rank keeps a part of it; 0: all
-  bool input_is_held = false;       ///< by an earlier product, for the weight gradient of both
+  bool quantised = false;                 ///< its input arrives in fp8 already
+  bool shares_input = false;              ///< an earlier product cast the same input, along both axes
+  bool gradient_quantised = false;        ///< the gradient of its output does
+  bool input_again = false;               ///< its input is recomputed, and with fp8 cast again
+  bool product_again = false;             ///< its output is recomputed
+  std::int64_t kept_rows = 0;             ///< of its input, where each rank keeps a part of it; 0: all
+  bool input_is_held = false;             ///< by an earlier product, for the weight gradient of both
+  std::array<std::int64_t, 3> columns{};  ///< Op::columns
 };
 
 /// Collects the ops of a block. Ops that move nothing are dropped.
@@ -69,8 +71,8 @@ class Block {
   void backward(Op op);
   /// Runs an op before the block's backward that is not in its forward.
   void run_again(Op op);
-  /// Adds bytes held from forward to backward.
-  void keep(double bytes) { kept_ += bytes; }
+  /// Adds bytes held from forward to backward, by the last op of the forward pass so far.
+  void keep(double bytes);
   /// Adds bytes that a weight gradient reads.
   void keep_for_weight(double bytes) { for_weight_ += bytes; }
 
@@ -82,13 +84,13 @@ class Block {
   void norm(std::string_view name, std::int64_t rows, std::int64_t width, Precision precision,
             NormOutput output);
   /// SwiGLU (`gated`) or GELU, fused with bias and routing weights.
-  void activation(std::int64_t rows, std::int64_t width, bool gated, bool again);
+  void activation(Module module, std::int64_t rows, std::int64_t width, bool gated, bool again);
   /// An op that only moves memory, with the bytes per element it moves forward and backward.
-  void stream(OpKind kind, std::string_view name, std::int64_t rows, std::int64_t width, double forward_bytes,
-              double backward_bytes);
+  void stream(OpKind kind, Module module, std::string_view name, std::int64_t rows, std::int64_t width,
+              double forward_bytes, double backward_bytes);
 
   /// The block's ops by pass; call it once. `full`: all of forward again, and only `input_bytes` kept.
-  BlockOps finish(bool full, double input_bytes);
+  BlockOps finish(const Share& share, bool full, double input_bytes);
 
  private:
   void append(std::vector<Op>& to, Op op) const;
@@ -96,11 +98,13 @@ class Block {
   void add_input_cast(const Projection& projection);
   void add_weight_casts(const Projection& projection);
   void keep_for_weight(const Projection& projection);
+  double kept_by(const Keeping& keeping) const;
 
   LayerPart part_;
   std::vector<Op> forward_, again_;
   std::vector<Op> backward_input_, backward_weight_;  ///< last to run first
   double kept_ = 0, for_weight_ = 0;
+  double kept_by_none_ = 0;  ///< before the first op
 };
 
 }  // namespace moesim

@@ -43,7 +43,8 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                          .input_again = pair.input_again,
                          .product_again = pair.again,
                          .kept_rows = pair.kept_rows,
-                         .input_is_held = pair.input_is_held};
+                         .input_is_held = pair.input_is_held,
+                         .columns = {pair.gated ? pair.width : 0, pair.gated ? pair.width : 0}};
   const Projection second{.name = pair.second,
                           .rows = pair.rows,
                           .width = hidden,
@@ -52,7 +53,8 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                           .gradient_quantised = pair.gradient_quantised,
                           .input_again = activation_again};
   experts.empty() ? block.project(first) : block.project_grouped(first, experts);
-  block.activation(pair.rows, pair.width, pair.gated, activation_again);
+  block.activation(experts.empty() ? Module::activation : Module::expert_activation, pair.rows, pair.width,
+                   pair.gated, activation_again);
   block.keep(kept_inside(pair, share, recompute));
   experts.empty() ? block.project(second) : block.project_grouped(second, experts);
 }
@@ -61,7 +63,7 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
 void add_sort(Block& block, const Share& share, std::int64_t rows, std::int64_t hidden, bool before) {
   const double there = 2 * element_bytes(share.dispatch);
   block.serve(before ? LayerPart::dispatch : LayerPart::combine);
-  block.stream(OpKind::permute, before ? "rows to experts" : "rows from experts", rows, hidden,
+  block.stream(OpKind::permute, Module::sort, before ? "rows to experts" : "rows from experts", rows, hidden,
                before ? there : 2 * bf16_bytes, before ? 2 * bf16_bytes : there);
   block.serve(LayerPart::feed_forward);
 }
@@ -86,7 +88,8 @@ void add_shared(Block& block, const Model& model, const Experts& e, const Share&
                  .width = 1,
                  .depth = model.hidden,
                  .input_is_held = true});
-  block.stream(OpKind::elementwise, "shared gate", share.residual_rows(), model.hidden, 4, 6);
+  block.stream(OpKind::elementwise, Module::shared_gate, "shared gate", share.residual_rows(), model.hidden,
+               4, 6);
   // The gate and what it multiplies are each other's gradients.
   block.keep(bf16_bytes * static_cast<double>(share.residual_rows() * (model.hidden + 1)));
 }
@@ -122,20 +125,20 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   const std::int64_t tokens = share.residual_rows();
   const double summed = static_cast<double>(tokens) / static_cast<double>(rows);
   block.serve(LayerPart::combine);
-  Op sum =
-      make_streaming(OpKind::unpermute, "unpermute", OpPass::forward, rows, model.hidden, 2 + 2 * summed);
+  Op sum = make_streaming(OpKind::unpermute, "unpermute", OpPass::forward, rows, model.hidden, 2 + 2 * summed,
+                          Module::unpermute);
   sum.top_k = e.top_k;
   block.forward(std::move(sum));
-  if (!share.kernels.fused_permutation)
+  if (!share.fusion.permutation)
     block.keep(static_cast<double>(rows) * (bf16_bytes * static_cast<double>(model.hidden) + 4 + 8));
   Op spread = make_streaming(OpKind::permute, "unpermute", OpPass::backward_input, rows, model.hidden,
-                             element_bytes(share.dispatch) * (1 + summed));
+                             element_bytes(share.dispatch) * (1 + summed), Module::unpermute);
   spread.top_k = e.top_k;
   block.backward(std::move(spread));
   block.serve(LayerPart::feed_forward);
   if (share.dispatch != Precision::fp8) return;
   block.backward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::backward_input, tokens, model.hidden,
-                                bf16_bytes + fp8_bytes));
+                                bf16_bytes + fp8_bytes, Module::cast));
 }
 
 void add_dense(Block& block, const Model& model, const FeedForward& f, const Share& share,
@@ -159,8 +162,8 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   const std::int64_t rows = share.residual_rows();
   Block block(LayerPart::feed_forward);
   if (recompute.norm) {
-    block.run_again(
-        make_streaming(OpKind::rms_norm, "feed-forward norm", OpPass::forward, rows, model.hidden, 4));
+    block.run_again(make_streaming(OpKind::rms_norm, "feed-forward norm", OpPass::forward, rows, model.hidden,
+                                   4, Module::norm));
   }
   double added = 1;  // results added to the residual stream
   if (layer.is_moe) {
@@ -175,10 +178,10 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   // router's too.
   const double gradients = added + (layer.is_moe ? 1 : 0);
   const Dropout dropout = dropout_of(share);
-  block.stream(OpKind::elementwise, "feed-forward residual", rows, model.hidden,
+  block.stream(OpKind::elementwise, Module::residual, "feed-forward residual", rows, model.hidden,
                2 * (added + 2) + dropout.forward, 2 * (gradients + 2) + dropout.backward);
   block.keep(dropout.kept * static_cast<double>(rows) * static_cast<double>(model.hidden));
-  return block.finish(recompute.full, 0);
+  return block.finish(share, recompute.full, 0);
 }
 
 }  // namespace moesim

@@ -1,5 +1,7 @@
 #include "models/transformer/layer_ops.hpp"
 
+#include <utility>
+
 #include "models/base/error.hpp"
 #include "models/transformer/block.hpp"
 
@@ -49,21 +51,23 @@ BlockOps lower_embedding(const Model& model, const Share& share) {
   const double positions = model.positions > 0 ? 2 : 0;
   Block block;
   block.forward(make_streaming(OpKind::elementwise, "embedding", OpPass::forward, share.tokens(),
-                               model.hidden, read + positions + 2));
+                               model.hidden, read + positions + 2, Module::embedding));
   // Reads the gradient; reads and writes the rows of the fp32 gradient of the matrix.
-  block.backward(make_streaming(OpKind::elementwise, "embedding", OpPass::backward_weight, share.tokens(),
-                                model.hidden, 2 + 4 * read + 4 * positions));
+  Op add = make_streaming(OpKind::elementwise, "embedding", OpPass::backward_weight, share.tokens(),
+                          model.hidden, 2 + 4 * read + 4 * positions, Module::embedding);
+  add.k = model.vocabulary;  // rows of the gradient
+  block.backward(std::move(add));
   const std::int64_t rows = share.residual_rows();
   block.keep_for_weight(bf16_bytes * static_cast<double>(rows * model.hidden));
   if (share.dropout) {  // in and out in bf16, and the mask
-    block.forward(
-        make_streaming(OpKind::elementwise, "embedding dropout", OpPass::forward, rows, model.hidden, 5));
+    block.forward(make_streaming(OpKind::elementwise, "embedding dropout", OpPass::forward, rows,
+                                 model.hidden, 5, Module::dropout));
     block.backward(make_streaming(OpKind::elementwise, "embedding dropout", OpPass::backward_weight, rows,
-                                  model.hidden, 5));
+                                  model.hidden, 5, Module::dropout));
     block.keep(static_cast<double>(rows * model.hidden));
     block.keep_for_weight(static_cast<double>(rows * model.hidden));
   }
-  return block.finish(false, 0);
+  return block.finish(share, false, 0);
 }
 
 BlockOps lower_head(const Model& model, const Share& share, bool fused_loss) {
@@ -79,14 +83,15 @@ BlockOps lower_head(const Model& model, const Share& share, bool fused_loss) {
                  .kept_rows = share.residual_rows()});
   const Loss& loss = fused_loss ? fused_loss_kernel : separate_loss;
   const auto entropy = [&](OpPass pass, double bytes, std::int64_t kernels) {
-    Op op = make_streaming(OpKind::elementwise, "cross entropy", pass, share.tokens(), vocabulary, bytes);
+    Op op = make_streaming(OpKind::elementwise, "cross entropy", pass, share.tokens(), vocabulary, bytes,
+                           Module::loss);
     op.kernels = kernels;
     return op;
   };
   block.forward(entropy(OpPass::forward, loss.forward, loss.forward_kernels));
   block.backward(entropy(OpPass::backward_input, loss.backward, loss.backward_kernels));
   block.keep(loss.kept * static_cast<double>(share.tokens()) * static_cast<double>(vocabulary));
-  return block.finish(false, 0);
+  return block.finish(share, false, 0);
 }
 
 Flops total_flops(std::span<const Op> ops) {

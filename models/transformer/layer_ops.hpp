@@ -47,7 +47,8 @@ struct Share {
   Precision dispatch =
       Precision::bf16;  ///< of rows sent to experts (and gradients of their results); fp8 is cast before
   std::int64_t source_length = 0;  ///< encoder sequence that cross attention reads; 0 is sequence_length
-  Kernels kernels{};
+  Fusion fusion{};
+  const Keeping* keeping = nullptr;  ///< null: as fused kernels keep
   /// Rows of the microbatch on this device outside tensor parallelism: sequences x sequence_length / context.
   std::int64_t tokens() const { return sequences * sequence_length / context; }
   /// Rows of norms, residuals and the router: divided over the tensor group too when `sequence_parallel`.

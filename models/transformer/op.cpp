@@ -18,6 +18,14 @@ double output_bytes(OpPass pass, Precision precision) {
   return real(std::max(size_of(precision).count, size_of(Precision::bf16).count));
 }
 
+KernelClass class_of(OpKind kind, Module module) {
+  if (module == Module::loss) return KernelClass::loss;
+  if (module == Module::update) return KernelClass::update;
+  if (kind == OpKind::permute || kind == OpKind::unpermute || module == Module::embedding)
+    return KernelClass::gather_scatter;
+  return KernelClass::streaming;
+}
+
 /// Query-key pairs of one head and sequence. A causal query at i sees min(i, w) keys; the integral over i,
 /// from the first query to the last key, counts half of the diagonal, so that the whole sequence comes to
 /// half its square.
@@ -36,6 +44,8 @@ Op make_gemm(std::string_view name, OpPass pass, std::int64_t m, std::int64_t n,
              Precision precision) {
   Op op;
   op.kind = OpKind::gemm;
+  op.module = Module::projection;
+  op.kernel_class = KernelClass::products;
   op.name = name;
   op.pass = pass;
   op.precision = precision;
@@ -53,6 +63,8 @@ Op make_grouped_gemm(std::string_view name, OpPass pass, std::vector<std::int64_
                      std::int64_t k, Precision precision) {
   Op op;
   op.kind = OpKind::grouped_gemm;
+  op.module = Module::experts;
+  op.kernel_class = KernelClass::grouped;
   op.name = name;
   op.pass = pass;
   op.precision = precision;
@@ -74,6 +86,8 @@ Op make_grouped_gemm(std::string_view name, OpPass pass, std::vector<std::int64_
 Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision) {
   Op op;
   op.kind = OpKind::attention;
+  op.module = Module::core;
+  op.kernel_class = KernelClass::attention;
   op.name = "attention";
   op.pass = pass;
   op.precision = precision;
@@ -103,9 +117,11 @@ Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision)
 }
 
 Op make_streaming(OpKind kind, std::string_view name, OpPass pass, std::int64_t rows, std::int64_t width,
-                  double bytes_per_element) {
+                  double bytes_per_element, Module module) {
   Op op;
   op.kind = kind;
+  op.module = module;
+  op.kernel_class = class_of(kind, module);
   op.name = name;
   op.pass = pass;
   op.m = rows;

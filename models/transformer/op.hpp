@@ -37,12 +37,59 @@ enum class OpPass : std::uint8_t { forward, backward_input, backward_weight };
 enum class LayerPart : std::uint8_t { attention, router, dispatch, feed_forward, combine };
 inline constexpr std::size_t layer_part_count = 5;
 
+/// What an op is in the code of a model: software decides by it which kernels run.
+enum class Module : std::uint8_t {
+  projection,  ///< one product
+  experts,     ///< the products of all local experts
+  norm,
+  rotary,
+  core,  ///< of attention
+  residual,
+  activation,  ///< of a dense or shared feed-forward
+  expert_activation,
+  router,
+  permute,    ///< rows into the order of destinations; backward adds them up
+  sort,       ///< rows that arrived into the order of experts, and back
+  unpermute,  ///< the sum over a token's experts; backward spreads it
+  shared_gate,
+  embedding,
+  dropout,
+  loss,
+  cast,
+  update,  ///< of parameters
+  other,
+};
+
+/// Kernels that have a law in common, as profiles tell them apart.
+enum class KernelClass : std::uint8_t {
+  products,
+  grouped,  ///< products of several experts
+  attention,
+  streaming,
+  gather_scatter,  ///< rows by index, sorting
+  loss,
+  update,
+};
+inline constexpr std::size_t kernel_class_count = 7;
+inline constexpr std::array<std::string_view, kernel_class_count> kernel_class_names{
+    "products", "grouped", "attention", "streaming", "gather_scatter", "loss", "update"};
+
+/// How a kernel goes over memory, where it is no fused one: after `start` it takes the longer of its bytes at
+/// `share` of the device's bandwidth and its m x n elements at `per_cycle` on each multiprocessor.
+struct Access {
+  double share = 0;      ///< 0: as fused kernels do
+  double per_cycle = 0;  ///< 0: bytes alone count
+  Time start;
+};
+
 /// One operation. Fields that a kind does not use stay at their default.
 struct Op {
   OpKind kind = OpKind::gemm;
   std::string_view name;  ///< "q_a down-projection": static text, for tables
   OpPass pass = OpPass::forward;
   LayerPart part = LayerPart::attention;
+  Module module = Module::other;
+  KernelClass kernel_class = KernelClass::streaming;
   std::uint8_t core = 0;                  ///< attention: which of its block's cores the kernel belongs to
   Precision precision = Precision::bf16;  ///< of the operands of a product
   std::int64_t m = 0, n = 0, k = 0;       ///< product: rows, columns, depth; else m rows of n
@@ -58,12 +105,26 @@ struct Op {
                 ///< else zero
   Bytes bytes;  ///< read and written in device memory, each operand once
   std::int64_t kernels = 1;  ///< launches that it takes
+  double passes = 1;         ///< how often its bytes are moved
+  Access access{};
+  double kept = 0;  ///< forward: bytes that fused kernels keep for backward
+  /// Columns (forward) of the products that eager code makes of a fused one; zeros: it is one there too.
+  std::array<std::int64_t, 3> columns{};
+  bool adds_atomically = false;  ///< each of its m x n elements to a sum in memory, by itself
+};
+
+/// What software keeps for backward.
+class Keeping {
+ public:
+  virtual ~Keeping() = default;
+  /// Bytes that a forward op keeps.
+  virtual double kept_by(const Op& op) const { return op.kept; }
 };
 
 /// Whether kernels are fused, where that decides what is held from forward to backward.
-struct Kernels {
-  bool fused_attention = true;    ///< else the scores after softmax are written, and after dropout once more
-  bool fused_permutation = true;  ///< else results of experts are multiplied with their weights at home
+struct Fusion {
+  bool attention = true;    ///< else the scores after softmax are written, and after dropout once more
+  bool permutation = true;  ///< else results of experts are multiplied with their weights at home
 };
 
 /// Constructors that fill in FLOPs and bytes; they throw RunError for more bytes than 64 bits hold. A product
@@ -91,6 +152,6 @@ Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision)
 /// Memory-bound ops: `rows` x `width` elements with `bytes_per_element` moved in all (reads and writes added
 /// up).
 Op make_streaming(OpKind kind, std::string_view name, OpPass pass, std::int64_t rows, std::int64_t width,
-                  double bytes_per_element);
+                  double bytes_per_element, Module module = Module::other);
 
 }  // namespace moesim

@@ -25,7 +25,7 @@ void append(const BlockOps& more, BlockOps& block) {
 /// The model's head, and with each prediction layer one more and an embedding of its own.
 BlockOps head_ops(const Scenario& scenario) {
   const Share share = share_of(scenario);
-  const BlockOps one = lower_head(scenario.model, share, scenario.fused_loss);
+  const BlockOps one = lower_head(scenario.model, share, scenario.habits().fused_loss);
   BlockOps all = one;
   for (std::int64_t i = 0; i < scenario.model.prediction_layers; ++i) {
     append(one, all);

@@ -134,7 +134,7 @@ CostTables::BlockCost CostTables::cost_of(const BlockOps& ops) const {
                                                             (is_ring ? 2.0 : static_cast<double>(context)));
   cost.activations = count(ops.activations);
   cost.for_weight = count(ops.for_weight);
-  if (scenario_.placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
+  if (scenario_.habits().placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
   return cost;
 }
 
@@ -186,7 +186,7 @@ const std::array<CostTables::BlockCost, 2>& CostTables::ends(const Key& key) {
   if (const auto known = ends_.find(key); known != ends_.end()) return known->second;
   const Share share = share_of(scenario_);
   BlockCost embedding = cost_of(lower_embedding(scenario_.model, share));
-  BlockCost head = cost_of(lower_head(scenario_.model, share, scenario_.fused_loss));
+  BlockCost head = cost_of(lower_head(scenario_.model, share, scenario_.habits().fused_loss));
   const auto predictions = static_cast<double>(scenario_.model.prediction_layers);
   head.times = head_times(scenario_, head.times, embedding.times);
   head.activations += predictions * (head.activations + embedding.activations);

@@ -17,7 +17,8 @@ double shard(double elements, double ranks) { return std::ceil(elements / ranks)
 double streaming(double bytes, const Scenario& scenario) {
   if (bytes == 0) return 0;
   constexpr std::int64_t many = 1'000'000'000;
-  const Op op = make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, many, 1, bytes);
+  const Op op =
+      make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, many, 1, bytes, Module::update);
   return to_seconds(time_of({op}, scenario).time) / static_cast<double>(many);
 }
 

@@ -63,7 +63,8 @@ void Synchronisation::stream(ActorId actor, std::string_view name, std::int64_t 
   Tag tag;
   tag.activity = Activity::optimizer;
   tag.pipeline_rank = static_cast<std::int16_t>(step_.communicators().actors()[actor].pipeline_rank);
-  const Op op = make_streaming(OpKind::elementwise, name, OpPass::backward_weight, elements, 1, bytes);
+  const Op op =
+      make_streaming(OpKind::elementwise, name, OpPass::backward_weight, elements, 1, bytes, Module::update);
   step_.compute(actor, time_of({op}, scenario_), tag);
   step_.join(actor);
 }

@@ -102,13 +102,6 @@ void read_behaviour(Reader& reader, Collectives& all) {
              .fallback = 1.0,
              .at_least = 1.0,
              .at_most = 100.0}),
-      choice(&Collectives::tensor_backward, tensor_backward_names,
-             {.name = "tensor_backward",
-              .help = "what a backward pass does while tensor parallelism communicates: overlapped, input "
-                      "gradients while inputs are gathered again, and weight gradients while input gradients "
-                      "are summed (Megatron-LM; in passes that compute both gradients, alone on the device), "
-                      "or in_turn, nothing",
-              .fallback = "overlapped"}),
       choice(
           &Collectives::stage_sends, stage_sends_names,
           {.name = "stage_sends",

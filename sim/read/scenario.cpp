@@ -139,29 +139,33 @@ std::vector<std::int64_t> read_work(Reader& reader, Scenario& scenario) {
   return layers_per_stage;
 }
 
+/// Keys that the software had before it was a part of its own, each where it was.
+void say_moved(const Reader& reader) {
+  for (const std::string_view key : {"fused_loss", "update_passes", "placeholder_gradients"})
+    reader.moved(key, fmt::format("software.{}", key));
+  for (const auto& [part, keys] :
+       std::initializer_list<std::pair<std::string_view, std::vector<std::string_view>>>{
+           {"collectives", {"tensor_backward"}},
+           {"cost", {"streaming_passes", "attention", "grouped_gemm", "norm_backward", "permutation"}}}) {
+    for (const std::string_view key : keys)
+      reader.moved(fmt::format("{}.{}", part, key), fmt::format("software.{}", key));
+  }
+}
+
+void read_software(Reader& reader, Scenario& scenario) {
+  Reader software = part_or_empty(reader, "software", "what runs on the devices for each op");
+  scenario.software = make_member(software, softwares(), "software", "ideal");
+}
+
 /// Details of a step that are keys of the scenario itself.
 void read_details(Reader& reader, Scenario& scenario) {
   read_fields(
       reader, scenario,
-      field(&Scenario::fused_loss, {.name = "fused_loss",
-                                    .help = "cross entropy without a copy of the logits in fp32",
-                                    .fallback = true}),
       field(
           &Scenario::dropout,
           {.name = "dropout",
            .help = "of the embedding, of attention's weights, and of each block's result before it is added "
                    "to the residual stream",
-           .fallback = false}),
-      choice(&Scenario::update_passes, update_pass_names,
-             {.name = "update_passes",
-              .help = "Adam in one pass, or with separate passes that zero, check, scale, measure and clip "
-                      "gradients and copy parameters",
-              .fallback = "one"}),
-      field(
-          &Scenario::placeholder_gradients,
-          {.name = "placeholder_gradients",
-           .help = "a bf16 tensor for each shape of weights, never read, where their gradients are added to "
-                   "the sum inside the product",
            .fallback = false}),
       choice(&Scenario::mfu_attention, mfu_attention_names,
              {.name = "mfu_attention",
@@ -172,6 +176,7 @@ void read_details(Reader& reader, Scenario& scenario) {
 
 /// What is independent of the pipeline.
 void read_choices(Reader& reader, Scenario& scenario) {
+  say_moved(reader);
   read_routing(reader, scenario);
   read_gradient_sync(reader, scenario);
   read_collectives_part(reader, scenario);
@@ -180,6 +185,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.words.recompute = recompute_words(reader);
   reader.expect(fits_recompute, scenario);
   read_details(reader, scenario);
+  read_software(reader, scenario);
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);

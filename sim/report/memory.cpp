@@ -62,7 +62,7 @@ CommunicationBytes communication_bytes(const Work& work) {
 
 /// Of all the stages that a pipeline rank holds.
 Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
-  if (!scenario.placeholder_gradients) return {};
+  if (!scenario.habits().placeholder_gradients) return {};
   std::vector<WeightShape> shapes;
   for (const HeldStage& stage : stages_of(scenario.chains, rank)) {
     for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
@@ -71,7 +71,7 @@ Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
       add_weight_shapes(ops.feed_forward.backward_weight, shapes);
     }
     if (!stage.is_last) continue;
-    const BlockOps head = lower_head(scenario.model, share_of(scenario), scenario.fused_loss);
+    const BlockOps head = lower_head(scenario.model, share_of(scenario), scenario.habits().fused_loss);
     add_weight_shapes(head.backward_weight, shapes);
   }
   return placeholder_bytes(std::move(shapes));

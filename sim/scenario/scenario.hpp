@@ -13,6 +13,7 @@
 #include "models/cluster/cluster.hpp"
 #include "models/cost/cost.hpp"
 #include "models/routing/router.hpp"
+#include "models/software/software.hpp"
 #include "models/transformer/layer_ops.hpp"
 #include "models/transformer/model.hpp"
 #include "sim/collective/collective.hpp"
@@ -48,27 +49,12 @@ inline constexpr std::string_view resolution_names[] = {"folded", "full"};
 
 inline constexpr std::string_view context_exchange_names[] = {"all_gather", "ring"};
 
-/// How often the software goes over gradients and parameters in an update.
-enum class UpdatePasses : std::uint8_t {
-  one,       ///< Adam alone, with gradients as they are
-  separate,  ///< a kernel for each step, as Megatron-LM's distributed optimizer
-};
-inline constexpr std::string_view update_pass_names[] = {"one", "separate"};
-
 /// Which rank of an expert group holds which experts of a layer.
 enum class Placement : std::uint8_t {
   in_order,  ///< equal blocks, in their order
   balanced,  ///< packed by popularity, hot ones in several copies where there are redundant slots
 };
 inline constexpr std::string_view placement_names[] = {"in_order", "balanced"};
-
-/// What a backward pass does while tensor parallelism communicates.
-enum class TensorBackward : std::uint8_t {
-  overlapped,  ///< input gradients while inputs are gathered again, weight gradients while input gradients
-               ///< are summed (Korthikanti et al., arXiv 2205.05198, section 4.2.2)
-  in_turn,     ///< nothing
-};
-inline constexpr std::string_view tensor_backward_names[] = {"overlapped", "in_turn"};
 
 /// What model FLOPs, and so MFU, count of causal attention.
 enum class MfuAttention : std::uint8_t {
@@ -93,7 +79,6 @@ struct Collectives {
   std::int64_t channels = 16;          ///< of a communicator, each with buffers for its neighbours
   std::int64_t peer_channels = 32;     ///< of single sends, to each peer of the same node
   double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
-  TensorBackward tensor_backward = TensorBackward::overlapped;
   StageSends stage_sends = StageSends::whole;
 };
 
@@ -143,11 +128,9 @@ struct Scenario {
   PrecisionPlan precision;
   GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank
   Recompute recompute;
-  UpdatePasses update_passes = UpdatePasses::one;
-  bool fused_loss = true;
-  bool dropout = false;                ///< of embedding, attention's weights and each block's result
-  bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
-  std::unique_ptr<const Cost> cost;
+  bool dropout = false;  ///< of embedding, attention's weights and each block's result
+  std::unique_ptr<const Software> software;
+  std::unique_ptr<const Cost> cost;  ///< of a kernel
   std::unique_ptr<const Engine> engine;
   std::string engine_name;
   Resolution resolution = Resolution::folded;
@@ -156,6 +139,7 @@ struct Scenario {
   MfuAttention mfu_attention = MfuAttention::causal;
 
   const Fabric& fabric() const { return cluster->fabric; }
+  const SoftwareHabits& habits() const { return software->habits(); }
   /// Whether each rank of a tensor-parallel group has tokens of its own between blocks: its part with
   /// sequence parallelism, which divides norms and residuals; a rank without others has its own whatever was
   /// given.

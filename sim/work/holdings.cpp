@@ -154,7 +154,7 @@ UpdateTraffic update_traffic(const Scenario& scenario) {
   const auto moment = static_cast<double>(size_of(scenario.precision.moments).count);
   constexpr double fp32 = 4, parameter = 2;
   const double states = 2 * fp32 + 4 * moment;
-  if (scenario.update_passes == UpdatePasses::one)
+  if (scenario.habits().update_passes == UpdatePasses::one)
     return {.held = 0, .updated = gradient + states + parameter};
   const Sizes& sizes = scenario.layout.sizes();
   const double scaling = sizes.data * sizes.context > 1 ? 2 * gradient : 0;

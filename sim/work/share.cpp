@@ -19,7 +19,10 @@ Share share_of(const Scenario& scenario) {
   share.expert_tensor = scenario.layout.sizes().expert_tensor;
   share.gemm = scenario.precision.gemm;
   share.dispatch = scenario.precision.dispatch;
-  if (scenario.cost) share.kernels = scenario.cost->kernels();
+  if (scenario.software) {
+    share.fusion = scenario.habits().fusion;
+    share.keeping = scenario.software.get();
+  }
   return share;
 }
 
@@ -119,7 +122,7 @@ Kept kept_by_embedding(const Scenario& scenario) {
 
 Kept kept_by_head(const Scenario& scenario) {
   const Share share = share_of(scenario);
-  Kept kept = kept_of(lower_head(scenario.model, share, scenario.fused_loss));
+  Kept kept = kept_of(lower_head(scenario.model, share, scenario.habits().fused_loss));
   const std::int64_t predictions = scenario.model.prediction_layers;
   const Kept embedding = kept_by_embedding(scenario);
   kept.for_backward = kept.for_backward * (1 + predictions) + embedding.for_backward * predictions;

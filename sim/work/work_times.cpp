@@ -84,9 +84,13 @@ std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenari
 void OpSum::add(const Op& op, const Scenario& scenario) {
   const Device& device = scenario.cluster->device;
   const std::int64_t held = scenario.collectives.communication_sms;
-  const Time alone = scenario.cost->time(op, device, 0).time;
-  alone_ += alone;
-  contended_ += held == 0 ? alone : scenario.cost->time(op, device, held).time;
+  std::vector<Op> kernels;
+  scenario.software->add_kernels(op, kernels);
+  for (const Op& kernel : kernels) {
+    const Time alone = scenario.cost->time(kernel, device, 0).time;
+    alone_ += alone;
+    contended_ += held == 0 ? alone : scenario.cost->time(kernel, device, held).time;
+  }
 }
 
 Timed OpSum::timed() const {
@@ -123,7 +127,8 @@ WorkTimes::WorkTimes(const Scenario& scenario, const ExpertLoads* loads)
   }
   const Share share = share_of(scenario);
   embedding_ = times_of(lower_embedding(scenario.model, share), scenario);
-  head_ = head_times(scenario, times_of(lower_head(scenario.model, share, scenario.fused_loss), scenario),
+  head_ = head_times(scenario,
+                     times_of(lower_head(scenario.model, share, scenario.habits().fused_loss), scenario),
                      embedding_);
 }
 

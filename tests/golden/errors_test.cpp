@@ -88,6 +88,17 @@ TEST_CASE("Faults that cannot be are refused, and a fabric that is cut ends the 
   CHECK(cut.err == "error: the fabric is cut: no way is left from gpu 0 to gpu 1\n");
 }
 
+TEST_CASE("A key that the software has now is refused where it was, and its place is named") {
+  for (const std::string key : {"fused_loss", "update_passes", "placeholder_gradients"})
+    CHECK(refusal_of({key + "=true"}) == fmt::format("error: --set: {}: is 'software.{}' now\n", key, key));
+  for (const std::string key :
+       {"streaming_passes", "attention", "grouped_gemm", "norm_backward", "permutation"})
+    CHECK(refusal_of({"cost." + key + "=separate"}) ==
+          fmt::format("error: --set: cost.{}: is 'software.{}' now\n", key, key));
+  CHECK(refusal_of({"collectives.tensor_backward=in_turn"}) ==
+        "error: --set: collectives.tensor_backward: is 'software.tensor_backward' now\n");
+}
+
 TEST_CASE("A file that is missing, a folder, empty or no JSON is named with its place") {
   const Folder folder("errors");
   const auto message = [&](const std::string& name) {

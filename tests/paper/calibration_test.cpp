@@ -66,7 +66,7 @@ TEST_CASE("Whole mixture-of-experts blocks take what their ops add up to, within
   for (const std::string device : {"h100", "h200"}) {
     const Value document = file_of("blocks-" + device);
     const Calibration& c = calibration(device);
-    const std::unique_ptr<const Cost> cost = make_calibrated(c, 1);
+    const std::unique_ptr<const Cost> cost = make_calibrated(c);
     int blocks = 0;
     for (const Value& block : document.find("devices")->items.at(0).find("blocks")->items) {
       double predicted = 0;
@@ -88,12 +88,12 @@ TEST_CASE("A shallow weight gradient on the H100 takes what the libraries were m
   // The own kernel takes a quarter less, but computes products of several experts alone.
   const Calibration& c = calibration("h100");
   const Op shallow = make_gemm("", OpPass::backward_weight, 28672, 4096, 128, Precision::bf16);
-  CHECK(seconds(c, *make_calibrated(c, 1), shallow) == Approx(470.6e-6).epsilon(0.05));
+  CHECK(seconds(c, *make_calibrated(c), shallow) == Approx(470.6e-6).epsilon(0.05));
 }
 
 TEST_CASE("What streams memory on the H100 takes at most 1.15 times as long as a copy of its bytes") {
   const Calibration& c = calibration("h100");
-  const std::unique_ptr<const Cost> cost = make_calibrated(c, 1);
+  const std::unique_ptr<const Cost> cost = make_calibrated(c);
   const Value document = file_of("h100");
   int shapes = 0, narrow = 0;
   for (const Value& line : document.find("measurements")->items) {

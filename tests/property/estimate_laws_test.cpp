@@ -123,7 +123,7 @@ std::vector<std::string> drawn_sets(std::uint64_t number) {
     return words[static_cast<std::size_t>(random.below(words.size()))];
   };
   return {"recompute=" + one_of({R"([])", R"(["full"])", R"(["experts"])", R"(["norm", "activation"])"}),
-          "collectives.tensor_backward=" + one_of({"overlapped", "in_turn"}),
+          "software.tensor_backward=" + one_of({"overlapped", "in_turn"}),
           "routing.spread=" + one_of({"0", "0", "0.2"}),
           "model.prediction_layers=" + one_of({"0", "0", "1"})};
 }

@@ -10,6 +10,7 @@
 #include "models/cost/calibrated.hpp"
 #include "models/cost/op_line.hpp"
 #include "models/cost/roofline.hpp"
+#include "models/software/software.hpp"
 #include "models/transformer/layer_ops.hpp"
 #include "tests/support/devices.hpp"
 
@@ -120,27 +121,41 @@ void ask_all(const Cost& cost, const Device& device, int questions) {
 
 TEST_CASE("An op of any size takes a time above zero and moves bytes above zero, or is refused") {
   const Device device = testing::device("h200.json");
-  ask_all(*make_roofline(1), device, 60);
+  ask_all(*make_roofline(), device, 60);
 }
+
+/// The kernels of a software, one after the other.
+class ByKernels final : public Cost {
+ public:
+  explicit ByKernels(std::unique_ptr<const Software> software) : software_(std::move(software)) {}
+
+  OpTime time(const Op& op, const Device& device, std::int64_t sms) const override {
+    std::vector<Op> kernels;
+    software_->add_kernels(op, kernels);
+    OpTime sum;
+    for (const Op& kernel : kernels) sum.time += roofline_->time(kernel, device, sms).time;
+    return sum;
+  }
+
+ private:
+  std::unique_ptr<const Software> software_;
+  std::unique_ptr<const Cost> roofline_ = make_roofline();
+};
 
 TEST_CASE("So it does with separate kernels") {
   const Device device = testing::device("h200.json");
-  const Value keys = parse_json(R"({"attention": "separate", "grouped_gemm": "kernel_each",
+  const Value keys = parse_json(R"({"kind": "ideal", "attention": "separate", "grouped_gemm": "kernel_each",
                                     "norm_backward": "separate", "permutation": "separate"})",
                                 "keys");
   Reader reader(keys, "");
-  const Register<Cost> all = costs();
-  const auto member =
-      std::find_if(all.begin(), all.end(), [](const auto* m) { return m->name == "roofline"; });
-  REQUIRE(member != all.end());
-  ask_all(*(*member)->make(reader), device, 40);
+  ask_all(ByKernels(make_member(reader, softwares(), "software")), device, 40);
 }
 
 TEST_CASE("So it does with a calibration") {
   const Value document = load_document(MOESIM_SOURCE "/configs/calibration/h200.json");
   Reader reader(document, "");
   const Calibration calibration = read_calibration(reader);
-  ask_all(*make_calibrated(calibration, 1), calibration.device, 25);
+  ask_all(*make_calibrated(calibration), calibration.device, 25);
 }
 
 TEST_CASE("A model of any size has parameters, work and bytes above zero, or is refused") {

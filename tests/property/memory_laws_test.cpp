@@ -41,7 +41,7 @@ std::string text_of(const Case& c) {
           "batch": {{"sequences": {}, "sequence_length": {}, "microbatch": {}}},
           "parallelism": {{"tensor": {}, "pipeline": {}, "sequence_parallel": {}}},
           "schedule": {}, "recompute": "{}", "dropout": {},
-          "cost": {{"kind": "roofline", "attention": "{}"}}}})",
+          "software": {{"kind": "ideal", "attention": "{}"}}}})",
       hidden, c.layers, heads, c.kv_heads, c.feed_forward, c.more, c.tensor * c.pipeline, c.sequences,
       sequence, microbatch, c.tensor, c.pipeline, c.sequence_parallel, c.schedule, c.recompute, c.dropout,
       c.separate ? "separate" : "fused");

@@ -45,6 +45,7 @@ constexpr Place places[] = {{"", "scenario"},
                             {"collectives.*", "collective", true},
                             {"communication.collective", "collective", true},
                             {"precision", "precision"},
+                            {"software", "software", true},
                             {"cost", "cost", true},
                             {"engine", "engine", true},
                             {"faults", "faults"},
@@ -210,6 +211,7 @@ std::vector<DescribedKeys> described_keys() {
   add_family(all, "skew", skews());
   add_family(all, "gradient_sync", gradient_syncs());
   add_family(all, "collective", collectives());
+  add_family(all, "software", softwares());
   add_family(all, "cost", costs());
   add_family(all, "engine", engines());
   return all;

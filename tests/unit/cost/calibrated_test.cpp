@@ -57,7 +57,7 @@ std::vector<std::string> questions() {
 
 /// What a device would measure whose ops take what the roofline says of `truth`, times `factor`.
 std::string measurements(const Device& truth, double factor) {
-  const std::unique_ptr<const Cost> law = make_roofline(1);
+  const std::unique_ptr<const Cost> law = make_roofline();
   std::string lines;
   int number = 0;
   for (const std::string& question : questions()) {
@@ -147,9 +147,9 @@ TEST_CASE("A calibration read back predicts what it predicted, and times follow 
   const Value document = parse_json(write_calibration(calibration), "calibration.json");
   Reader reader(document, "");
   const Calibration again = read_calibration(reader);
-  const auto before = make_calibrated(calibration, 1), after = make_calibrated(again, 1);
+  const auto before = make_calibrated(calibration), after = make_calibrated(again);
   const Calibration slow = fitted(measurements(slower(), 1.2));
-  const auto slowed = make_calibrated(slow, 1);
+  const auto slowed = make_calibrated(slow);
   std::vector<double> ratios;
   for (const std::string& question : questions()) {
     const Op op = op_of("{" + question + "}");
@@ -163,7 +163,7 @@ TEST_CASE("A calibration read back predicts what it predicted, and times follow 
 }
 
 TEST_CASE("A shape far from all measurements is said to be extrapolated, a measured one is not") {
-  const auto cost = make_calibrated(real_calibration(), 1);
+  const auto cost = make_calibrated(real_calibration());
   const Device& device = real_calibration().device;
   CHECK_FALSE(
       cost->time(op_of(R"({"op": "gemm", "m": 4096, "n": 4096, "k": 4096})"), device, 0).extrapolated);
@@ -171,7 +171,7 @@ TEST_CASE("A shape far from all measurements is said to be extrapolated, a measu
 }
 
 TEST_CASE("A calibration answers for its own device alone") {
-  const auto cost = make_calibrated(real_calibration(), 1);
+  const auto cost = make_calibrated(real_calibration());
   Device other = h200();
   other.name = "H800";
   CHECK_THROWS_WITH(cost->time(op_of(R"({"op": "copy", "bytes": 4096})"), other, 0),
@@ -179,8 +179,8 @@ TEST_CASE("A calibration answers for its own device alone") {
 }
 
 TEST_CASE("What a cluster changes of a measured device changes times as the physical model says") {
-  const auto cost = make_calibrated(real_calibration(), 1);
-  const auto physical = make_roofline(1);
+  const auto cost = make_calibrated(real_calibration());
+  const auto physical = make_roofline();
   const Device told = h200();
   const Device& own = real_calibration().device;
   REQUIRE_FALSE(differing_physics(told, own).empty());
@@ -204,7 +204,7 @@ TEST_CASE("What a cluster changes of a measured device changes times as the phys
 TEST_CASE("A calibration that does not say what it was fitted from serves the fitted device alone") {
   Calibration calibration = real_calibration();
   calibration.described.reset();
-  const auto cost = make_calibrated(calibration, 1);
+  const auto cost = make_calibrated(calibration);
   const Op op = op_of(R"({"op": "copy", "bytes": 4096})");
   CHECK(cost->time(op, calibration.device, 0).time > Time{});
   CHECK_THROWS_WITH(
@@ -225,7 +225,7 @@ TEST_CASE("The calibrations here describe the devices of configs as their files 
 }
 
 TEST_CASE("More multiprocessors held by communication never make a calibrated product faster") {
-  const auto cost = make_calibrated(real_calibration(), 1);
+  const auto cost = make_calibrated(real_calibration());
   const Op op = op_of(R"({"op": "gemm", "m": 8192, "n": 8192, "k": 8192})");
   Time before;
   for (const std::int64_t sms : {0, 4, 8, 20, 32, 48, 64}) {
@@ -238,7 +238,7 @@ TEST_CASE("More multiprocessors held by communication never make a calibrated pr
 }
 
 TEST_CASE("A grouped product with rows for one expert is an ordinary product") {
-  const auto cost = make_calibrated(real_calibration(), 1);
+  const auto cost = make_calibrated(real_calibration());
   const Op grouped = op_of(R"({"op": "grouped_gemm", "rows": [0, 777, 0], "n": 4096, "k": 7168})");
   const Op single = op_of(R"({"op": "gemm", "m": 777, "n": 4096, "k": 7168})");
   CHECK(cost->time(grouped, real_calibration().device, 0).time ==

@@ -61,7 +61,7 @@ Times times_of(const Op& op) {
   const Device device = h200();
   const double kernels = static_cast<double>(op.rows.size());
   return {to_seconds(grouped_kernel_time(op, grouped_work(op, device), device, own_kernel())),
-          to_seconds(make_roofline(1)->time(op, device, 0).time) * (1.1 + 0.006 * kernels)};
+          to_seconds(make_roofline()->time(op, device, 0).time) * (1.1 + 0.006 * kernels)};
 }
 
 /// Every fifth is held out. A slower way that takes 1.3 times as long or more may come out a tenth wrong.
@@ -138,7 +138,7 @@ TEST_CASE("A calibration with an own kernel predicts the same after it was writt
   const Value document = parse_json(write_calibration(before), "calibration.json");
   Reader reader(document, "");
   const Calibration after = read_calibration(reader);
-  const auto predicted = make_calibrated(before, 1), again = make_calibrated(after, 1);
+  const auto predicted = make_calibrated(before), again = make_calibrated(after);
   for (const std::string& question : questions()) {
     const Op op = op_of(question);
     const Time time = predicted->time(op, before.device, 0).time;
@@ -150,7 +150,7 @@ TEST_CASE("A calibration with an own kernel predicts the same after it was writt
 
 TEST_CASE("What the own kernel does not serve takes what the libraries take") {
   const Calibration calibration = fitted(measurements(true));
-  const auto cost = make_calibrated(calibration, 1);
+  const auto cost = make_calibrated(calibration);
   // 4 of 8 elements over a multiple of 16 bytes: the own kernel is out, and it is far the faster here.
   const auto time = [&](int width) {
     return to_seconds(cost->time(op_of(fmt::format(R"("op": "grouped_gemm", "rows": [24, 16, 32, 24, 16, 32,

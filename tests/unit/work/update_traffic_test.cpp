@@ -29,18 +29,18 @@ TEST_CASE(
     "Separate passes zero, check and divide what is held, then cast, measure, clip and copy what is "
     "updated") {
   const UpdateTraffic fp32 = update_traffic(
-      mixtral({"update_passes=separate", "precision.gradient=fp32", "precision.moments=fp32"}));
+      mixtral({"software.update_passes=separate", "precision.gradient=fp32", "precision.moments=fp32"}));
   CHECK(fp32.held == 4 + 4 + 8);
   CHECK(fp32.updated == 4 + 8 + (4 + 8 + 16) + 6);
   const UpdateTraffic bf16 = update_traffic(
-      mixtral({"update_passes=separate", "precision.gradient=bf16", "precision.moments=fp32"}));
+      mixtral({"software.update_passes=separate", "precision.gradient=bf16", "precision.moments=fp32"}));
   CHECK(bf16.held == 2 + 2 + 4);
   CHECK(bf16.updated == fp32.updated + 2 + 4);
 }
 
 TEST_CASE("Separate passes lengthen the update, not the passes of the model") {
   const Report one = simulate(mixtral({"parallelism.pipeline=1"})).report;
-  const Report separate = simulate(mixtral({"parallelism.pipeline=1", "update_passes=separate"})).report;
+  const Report separate = simulate(mixtral({"parallelism.pipeline=1", "software.update_passes=separate"})).report;
   CHECK(separate.step_time > one.step_time);
   CHECK(separate.makespan == one.makespan);
 }
@@ -49,7 +49,7 @@ TEST_CASE("Placeholders of gradients take one bf16 tensor for each shape of weig
   // Mixtral 8x7B: hidden 4096, 6144 of queries, keys and values, experts of 14336 (two halves), 32000 words.
   const std::vector<std::string> one_rank{"parallelism.pipeline=1", "schedule.kind=1f1b"};
   std::vector<std::string> with = one_rank;
-  with.push_back("placeholder_gradients=true");
+  with.push_back("software.placeholder_gradients=true");
   const Bytes more = memory_of_ranks(work_of(mixtral(with))).front().buffers -
                      memory_of_ranks(work_of(mixtral(one_rank))).front().buffers;
   const std::int64_t h = 4096;

@@ -1,6 +1,8 @@
-#include "models/cost/separate.hpp"
+#include "models/software/separate.hpp"
 
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "models/base/whole.hpp"
 
@@ -67,6 +69,25 @@ std::vector<Op> separate_products(const Op& grouped) {
             : make_gemm(grouped.name, grouped.pass, rows, grouped.n, grouped.k, grouped.precision));
   }
   return products;
+}
+
+Op norm_with_weights_apart(Op norm) {
+  const std::int64_t thirds = norm.bytes.count / 3, rest = norm.bytes.count % 3;
+  norm.bytes = Bytes{thirds} * 5 + Bytes{rest * 5 / 3};
+  norm.kernels = 2;
+  return norm;
+}
+
+Op scattered(Op rows) {
+  rows.bytes += Bytes{rows.pass == OpPass::forward ? 2 : -2} * product_of({rows.m, rows.n});
+  rows.adds_atomically = true;
+  return rows;
+}
+
+Op gathered(Op rows) {
+  const auto top_k = static_cast<double>(std::max<std::int64_t>(1, rows.top_k));
+  rows.bytes = from_bytes(2 * static_cast<double>(rows.bytes.count) / (1 + 1 / top_k));
+  return rows;
 }
 
 }  // namespace moesim

@@ -1,11 +1,12 @@
 // Software without fused kernels: attention and grouped products as kernels of their own.
-#include "models/cost/separate.hpp"
+#include "models/software/separate.hpp"
 
 #include <catch2/catch.hpp>
 #include <tuple>
 
 #include "models/config/document.hpp"
-#include "models/cost/cost.hpp"
+#include "models/cost/roofline.hpp"
+#include "models/software/software.hpp"
 #include "tests/support/devices.hpp"
 
 using namespace moesim;
@@ -16,13 +17,17 @@ Device a100() { return testing::device("a100.json"); }
 
 Time time_with(const std::string& json, const Op& op) {
   const Value document = parse_json(json, "test");
-  Reader reader(document, "cost");
-  return make_member(reader, costs(), "cost model")->time(op, a100(), 0).time;
+  Reader reader(document, "software");
+  std::vector<Op> kernels;
+  make_member(reader, softwares(), "software")->add_kernels(op, kernels);
+  Time sum;
+  for (const Op& kernel : kernels) sum += make_roofline()->time(kernel, a100(), 0).time;
+  return sum;
 }
 
-const std::string fused = R"({"kind": "roofline"})";
-const std::string separate = R"({"kind": "roofline", "attention": "separate"})";
-const std::string each = R"({"kind": "roofline", "grouped_gemm": "kernel_each"})";
+const std::string fused = R"({"kind": "ideal"})";
+const std::string separate = R"({"kind": "ideal", "attention": "separate"})";
+const std::string each = R"({"kind": "ideal", "grouped_gemm": "kernel_each"})";
 
 Op attention(OpPass pass, std::int64_t sequence, bool dropout = true) {
   return make_attention(pass,
@@ -90,7 +95,7 @@ TEST_CASE("A kernel for each expert takes the sum of its products, those without
 }
 
 TEST_CASE("A norm whose weights have a kernel of their own reads gradient and input twice in backward") {
-  const std::string apart = R"({"kind": "roofline", "norm_backward": "separate"})";
+  const std::string apart = R"({"kind": "ideal", "norm_backward": "separate"})";
   const auto norm = [](OpPass pass, double bytes) {
     return make_streaming(OpKind::rms_norm, "norm", pass, 8192, 8192, bytes);
   };
@@ -102,7 +107,7 @@ TEST_CASE("A norm whose weights have a kernel of their own reads gradient and in
 
 // index_add_ in bf16 on an H200 (PyTorch 2.11): 8,192 x 4,096 elements 340 us, 24,640 x 5,120 983 us.
 TEST_CASE("Rows that are scaled and scattered take the time of their atomic additions besides their bytes") {
-  const std::string apart = R"({"kind": "roofline", "permutation": "separate"})";
+  const std::string apart = R"({"kind": "ideal", "permutation": "separate"})";
   for (const auto& [rows, width, microseconds] :
        {std::tuple{8192, 4096, 340.0}, std::tuple{24640, 5120, 983.0}}) {
     const Op back =
@@ -115,7 +120,7 @@ TEST_CASE("Rows that are scaled and scattered take the time of their atomic addi
 }
 
 TEST_CASE("A gather reads a row as often as it writes it, a fused permutation once") {
-  const std::string apart = R"({"kind": "roofline", "permutation": "separate"})";
+  const std::string apart = R"({"kind": "ideal", "permutation": "separate"})";
   const auto spread = [](std::int64_t top_k, double bytes) {
     Op op = make_streaming(OpKind::permute, "rows", OpPass::forward, 8192, 4096, bytes);
     op.top_k = top_k;

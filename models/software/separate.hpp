@@ -15,4 +15,14 @@ std::vector<Op> separate_attention(const Op& attention);
 /// A product for each expert that has rows, as Transformer Engine runs a grouped product with cuBLAS.
 std::vector<Op> separate_products(const Op& grouped);
 
+/// A norm's backward as two kernels: the second, for weights, reads gradient and input once more.
+Op norm_with_weights_apart(Op norm);
+
+/// Rows added to the tokens that they belong to by a scatter: scaled one by one, the sums set to zero, each
+/// element added atomically.
+Op scattered(Op rows);
+
+/// Rows gathered one by one for their places: each is read as often as it is written.
+Op gathered(Op rows);
+
 }  // namespace moesim

@@ -1,0 +1,30 @@
+#include "models/software/pytorch.hpp"
+
+#include <cmath>
+
+namespace moesim::pytorch {
+
+Kernels& Kernels::add(const Access& access, double elements, double bytes_each, KernelClass kernel_class) {
+  if (elements <= 0) return *this;
+  Op kernel;
+  kernel.kind = OpKind::elementwise;
+  kernel.name = op_.name;
+  kernel.pass = op_.pass;
+  kernel.part = op_.part;
+  kernel.module = op_.module;
+  kernel.kernel_class = kernel_class;
+  kernel.m = std::llround(elements);
+  kernel.n = 1;
+  kernel.bytes = from_bytes(elements * bytes_each);
+  kernel.access = access;
+  kernels_.push_back(kernel);
+  return *this;
+}
+
+Kernels& Kernels::tiny(std::int64_t count, KernelClass kernel_class) {
+  add({.share = 1, .per_cycle = 0, .start = {}}, 1, 4, kernel_class);
+  kernels_.back().kernels = count;
+  return *this;
+}
+
+}  // namespace moesim::pytorch

@@ -1,0 +1,72 @@
+// Kernels that PyTorch has for what is no product: few kinds, each with one law. What they reach was read off
+// profiles of one H200 (torch 2.11, CUDA 13; configs/validation/software-h200.json): bytes as a share of 4.8
+// TB/s, and elements per multiprocessor and cycle of 132 at 1,980 MHz, within 10 % from 2^20 to 2^30
+// elements.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "models/transformer/op.hpp"
+
+namespace moesim::pytorch {
+
+namespace kind {
+
+constexpr Access of_bytes(double terabytes_per_second, std::int64_t start_ns = 400) {
+  return {.share = terabytes_per_second / 4.8, .per_cycle = 0, .start = Time{start_ns * 1000}};
+}
+constexpr Access of_elements(double giga_per_second, std::int64_t start_ns = 700) {
+  return {.share = 4.45 / 4.8, .per_cycle = giga_per_second * 0.505 / 132, .start = Time{start_ns * 1000}};
+}
+
+/// `vectorized_elementwise_kernel`: operands contiguous, of one type or narrowed.
+inline constexpr Access vectorised = of_bytes(4.45), one_read = of_bytes(4.27), silu = of_bytes(3.95, 850),
+                        silu_backward = of_bytes(4.15, 850);
+/// `fill`, a copy by the copy engine, rows by index.
+inline constexpr Access fill = of_bytes(3.4, 100), fill_fp32 = of_bytes(4.7, 100), copy = of_bytes(4.0),
+                        gather = of_bytes(4.1, 600);
+/// bf16 to fp32; products of bf16 and fp32.
+inline constexpr Access widened = of_elements(348, 400), mixed = of_elements(258, 400);
+/// `elementwise_kernel`, which works out where each operand lies: one that is no row of its own, a vector for
+/// all rows, both, a slice of a wider tensor, a factor for each row.
+inline constexpr Access strided = of_elements(405), broadcast = of_elements(400),
+                        strided_broadcast = of_elements(360, 1100), slices = of_elements(355, 1100),
+                        silu_of_slice = of_elements(357), silu_backward_of_slice = of_elements(312),
+                        row_factor = of_elements(325, 400), from_rows = of_elements(412, 300),
+                        masked_rows = of_elements(365), expanded = of_elements(420, 850);
+/// `CatArrayBatchedCopy` of halves.
+inline constexpr Access joined_halves = of_elements(243, 1800), joined = of_bytes(4.25);
+/// Sums of fp32 rows, and of columns.
+inline constexpr Access row_sums = of_bytes(4.3, 7600), short_row_sums = of_bytes(1.9, 2000),
+                        column_sums = of_bytes(2.7, 8100), strided_column_sums = of_elements(133);
+inline constexpr Access softmax = of_bytes(2.9), log_softmax = of_bytes(2.1),
+                        log_softmax_backward = of_bytes(2.97), sums_of_few_rows = of_bytes(2.75);
+/// Rows added up at their places: `index_add_`, and `index_put_` that accumulates after sorting.
+inline constexpr Access index_add = of_elements(125), index_put = of_elements(445, 25000);
+inline constexpr Access topk = of_elements(16, 7000);
+
+}  // namespace kind
+
+/// Kernels that stand for one op.
+class Kernels {
+ public:
+  Kernels(const Op& op, std::vector<Op>& kernels)
+      : op_(op), elements_(static_cast<double>(op.m) * static_cast<double>(op.n)), kernels_(kernels) {}
+
+  double elements() const { return elements_; }
+  /// A kernel over `elements` that moves so many bytes for each of them.
+  Kernels& add(const Access& access, double elements, double bytes_each,
+               KernelClass kernel_class = KernelClass::streaming);
+  /// Over all elements of the op.
+  Kernels& all(const Access& access, double bytes_each) { return add(access, elements_, bytes_each); }
+  /// So many kernels that have next to nothing to do.
+  Kernels& tiny(std::int64_t count, KernelClass kernel_class = KernelClass::streaming);
+
+ private:
+  const Op& op_;
+  double elements_;
+  std::vector<Op>& kernels_;
+};
+
+}  // namespace moesim::pytorch

@@ -1,0 +1,49 @@
+// What runs on a device for the ops of a layer: the software between the mathematics and the hardware.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "models/config/family.hpp"
+#include "models/transformer/op.hpp"
+
+namespace moesim {
+
+/// How often the software goes over gradients and parameters in an update.
+enum class UpdatePasses : std::uint8_t {
+  one,       ///< Adam alone, with gradients as they are
+  separate,  ///< a kernel for each step, as Megatron-LM's distributed optimizer
+};
+inline constexpr std::string_view update_pass_names[] = {"one", "separate"};
+
+/// What a backward pass does while tensor parallelism communicates.
+enum class TensorBackward : std::uint8_t {
+  overlapped,  ///< input gradients while inputs are gathered again, weight gradients while input gradients
+               ///< are summed (Korthikanti et al., arXiv 2205.05198, section 4.2.2)
+  in_turn,     ///< nothing
+};
+inline constexpr std::string_view tensor_backward_names[] = {"overlapped", "in_turn"};
+
+/// Habits of a software beside the kernels of its ops.
+struct SoftwareHabits {
+  Fusion fusion;
+  bool fused_loss = true;  ///< cross entropy without a copy of the logits in fp32
+  UpdatePasses update_passes = UpdatePasses::one;
+  bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
+  TensorBackward tensor_backward = TensorBackward::overlapped;
+};
+
+/// A software. A family.
+class Software : public Keeping {
+ public:
+  /// Appends the kernels that run for an op, one after the other: ops themselves, with the launches, the
+  /// bytes and the access to memory that the software has. Their FLOPs are those of the op.
+  virtual void add_kernels(const Op& op, std::vector<Op>& kernels) const = 0;
+  virtual const SoftwareHabits& habits() const = 0;
+};
+
+/// The members of the family.
+Register<Software> softwares();
+
+}  // namespace moesim
