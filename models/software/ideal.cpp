@@ -27,9 +27,10 @@ class Ideal final : public Software {
       case OpKind::copy:
         return kernels.push_back(op);
       case OpKind::grouped_gemm:
-        return choices_.has_grouped_kernel ? kernels.push_back(op) : append(separate_products(op), kernels);
+        return choices_.has_grouped_kernel ? kernels.push_back(op)
+                                           : append(op, separate_products(op), kernels);
       case OpKind::attention:
-        return habits_.fusion.attention ? kernels.push_back(op) : append(separate_attention(op), kernels);
+        return habits_.fusion.attention ? kernels.push_back(op) : append(op, separate_attention(op), kernels);
       case OpKind::rms_norm:
         if (!choices_.has_fused_norm && op.pass != OpPass::forward)
           return stream(norm_with_weights_apart(op), kernels);
@@ -49,8 +50,12 @@ class Ideal final : public Software {
   const SoftwareHabits& habits() const override { return habits_; }
 
  private:
-  static void append(std::vector<Op> more, std::vector<Op>& kernels) {
-    for (Op& kernel : more) kernels.push_back(std::move(kernel));
+  static void append(const Op& op, std::vector<Op> more, std::vector<Op>& kernels) {
+    for (Op& kernel : more) {
+      kernel.part = op.part;
+      kernel.kernel_class = op.kernel_class;
+      kernels.push_back(std::move(kernel));
+    }
   }
   void stream(Op op, std::vector<Op>& kernels) const {
     op.passes = choices_.streaming_passes;

@@ -69,10 +69,11 @@ enum class KernelClass : std::uint8_t {
   gather_scatter,  ///< rows by index, sorting
   loss,
   update,
+  host,  ///< no kernel: gaps between kernels
 };
-inline constexpr std::size_t kernel_class_count = 7;
+inline constexpr std::size_t kernel_class_count = 8;
 inline constexpr std::array<std::string_view, kernel_class_count> kernel_class_names{
-    "products", "grouped", "attention", "streaming", "gather_scatter", "loss", "update"};
+    "products", "grouped", "attention", "streaming", "gather_scatter", "loss", "update", "host"};
 
 /// How a kernel goes over memory, where it is no fused one: after `start` it takes the longer of its bytes at
 /// `share` of the device's bandwidth and its m x n elements at `per_cycle` on each multiprocessor.

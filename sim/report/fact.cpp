@@ -53,6 +53,13 @@ Value of_model(const Report& report) {
   return report.tokens > 0 ? at<way...>(report) : Value{};
 }
 
+/// A number of the kernels of one class, where there are any.
+template <KernelClass kernels, auto member>
+Value of_kernels(const Report& report) {
+  const KernelReport& of_class = report.kernels[static_cast<std::size_t>(kernels)];
+  return of_class.time.count > 0 ? told(of_class.*member) : Value{};
+}
+
 /// The same of one with memory.
 template <auto... way>
 Value of_memory(const Report& report) {
@@ -140,6 +147,50 @@ constexpr std::array table{
          at<&Report::passes, &PassBreakdown::backward_weight>},
     Fact{"passes_s.overlapped", "overlapped F and B", seconds, neither,
          at<&Report::passes, &PassBreakdown::overlapped>},
+    Fact{"kernels.products.time_s", "matrix products", seconds, lower,
+         of_kernels<KernelClass::products, &KernelReport::time>},
+    Fact{"kernels.products.bytes", "bytes of matrix products", bytes, lower,
+         of_kernels<KernelClass::products, &KernelReport::bytes>},
+    Fact{"kernels.products.launches", "launches of matrix products", count, lower,
+         of_kernels<KernelClass::products, &KernelReport::launches>},
+    Fact{"kernels.grouped.time_s", "products of experts", seconds, lower,
+         of_kernels<KernelClass::grouped, &KernelReport::time>},
+    Fact{"kernels.grouped.bytes", "bytes of products of experts", bytes, lower,
+         of_kernels<KernelClass::grouped, &KernelReport::bytes>},
+    Fact{"kernels.grouped.launches", "launches of products of experts", count, lower,
+         of_kernels<KernelClass::grouped, &KernelReport::launches>},
+    Fact{"kernels.attention.time_s", "attention kernels", seconds, lower,
+         of_kernels<KernelClass::attention, &KernelReport::time>},
+    Fact{"kernels.attention.bytes", "bytes of attention kernels", bytes, lower,
+         of_kernels<KernelClass::attention, &KernelReport::bytes>},
+    Fact{"kernels.attention.launches", "launches of attention kernels", count, lower,
+         of_kernels<KernelClass::attention, &KernelReport::launches>},
+    Fact{"kernels.streaming.time_s", "streaming kernels", seconds, lower,
+         of_kernels<KernelClass::streaming, &KernelReport::time>},
+    Fact{"kernels.streaming.bytes", "bytes of streaming kernels", bytes, lower,
+         of_kernels<KernelClass::streaming, &KernelReport::bytes>},
+    Fact{"kernels.streaming.launches", "launches of streaming kernels", count, lower,
+         of_kernels<KernelClass::streaming, &KernelReport::launches>},
+    Fact{"kernels.gather_scatter.time_s", "gathers and scatters", seconds, lower,
+         of_kernels<KernelClass::gather_scatter, &KernelReport::time>},
+    Fact{"kernels.gather_scatter.bytes", "bytes of gathers and scatters", bytes, lower,
+         of_kernels<KernelClass::gather_scatter, &KernelReport::bytes>},
+    Fact{"kernels.gather_scatter.launches", "launches of gathers and scatters", count, lower,
+         of_kernels<KernelClass::gather_scatter, &KernelReport::launches>},
+    Fact{"kernels.loss.time_s", "kernels of the loss", seconds, lower,
+         of_kernels<KernelClass::loss, &KernelReport::time>},
+    Fact{"kernels.loss.bytes", "bytes of kernels of the loss", bytes, lower,
+         of_kernels<KernelClass::loss, &KernelReport::bytes>},
+    Fact{"kernels.loss.launches", "launches of kernels of the loss", count, lower,
+         of_kernels<KernelClass::loss, &KernelReport::launches>},
+    Fact{"kernels.update.time_s", "kernels of the update", seconds, lower,
+         of_kernels<KernelClass::update, &KernelReport::time>},
+    Fact{"kernels.update.bytes", "bytes of kernels of the update", bytes, lower,
+         of_kernels<KernelClass::update, &KernelReport::bytes>},
+    Fact{"kernels.update.launches", "launches of kernels of the update", count, lower,
+         of_kernels<KernelClass::update, &KernelReport::launches>},
+    Fact{"kernels.host.time_s", "gaps between kernels", seconds, lower,
+         of_kernels<KernelClass::host, &KernelReport::time>},
     Fact{"steps", "steps of training", rows, neither, rows_of_steps},
     Fact{"communication", "communication and links", rows, neither, rows_of_communication},
     Fact{"gradient_parts", "gradients by part of the model", rows, neither, rows_of_gradient_parts},

@@ -56,6 +56,13 @@ struct CommunicationReport {
   Time exposed;  ///< of it, while the device does nothing else
 };
 
+/// Kernels of one class in a step, mean over devices.
+struct KernelReport {
+  Time time;
+  Bytes bytes;  ///< that they move in device memory
+  std::int64_t launches = 0;
+};
+
 /// Gradients of one part of the model (HeldPart).
 struct GradientPartReport {
   std::int64_t bytes = 0;  ///< sent by all devices together
@@ -152,7 +159,8 @@ struct Report {
       communications;  ///< by Activity; only communication is filled in
   /// By HeldPart: its share of the phase "gradient". Parts that are sent together share the time by bytes.
   std::array<GradientPartReport, held_part_count> gradient_parts;
-  std::vector<StepReport> steps;  ///< with experts
+  std::vector<StepReport> steps;                         ///< with experts
+  std::array<KernelReport, kernel_class_count> kernels;  ///< by KernelClass; of a model
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;
   std::optional<GoodputReport> goodput;  ///< with failures

@@ -21,4 +21,24 @@ struct BlockTimes {
   const Timed& in(OpPass pass) const { return at(passes, pass); }
 };
 
+/// Shares of the parts of a layer, by LayerPart, in the time of a block; they add up to 1.
+using PartShares = std::array<double, layer_part_count>;
+
+/// Kernels of one class in a block on one device.
+struct ClassShare {
+  double time = 0;   ///< of the block's
+  double bytes = 0;  ///< that they move in device memory
+  double launches = 0;
+};
+/// By KernelClass; times add up to 1.
+using ClassShares = std::array<ClassShare, kernel_class_count>;
+
+/// What a block is made of in one pass, as its kernels divide it when they run alone.
+struct PassShares {
+  PartShares parts{};
+  ClassShares classes{};
+};
+/// In the passes of OpPass.
+using BlockShares = std::array<PassShares, 3>;
+
 }  // namespace moesim

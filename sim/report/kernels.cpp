@@ -1,0 +1,95 @@
+#include "sim/report/kernels.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/base/at.hpp"
+#include "sim/work/holdings.hpp"
+#include "sim/work/update_bytes.hpp"
+
+namespace moesim {
+namespace {
+
+/// Sums over devices; times in seconds.
+using Sums = ClassShares;
+
+OpPass pass_of(const Tag& tag) {
+  return tag.pass == PassKind::forward           ? OpPass::forward
+         : tag.pass == PassKind::backward_weight ? OpPass::backward_weight
+                                                 : OpPass::backward_input;
+}
+
+/// What a compute task of a pass belongs to: its block's times and shares.
+struct Block {
+  const BlockTimes& times;
+  const BlockShares& shares;
+};
+
+Block block_of(const WorkTimes& times, const Tag& tag) {
+  if (tag.activity == Activity::embedding) return {times.embedding(), times.embedding_shares()};
+  if (tag.activity == Activity::head) return {times.head(), times.head_shares()};
+  const LayerTimes& layer = times.layer(tag.layer);
+  const LayerShares& shares = times.shares(tag.layer);
+  if (tag.activity == Activity::feed_forward) return {layer.feed_forward, shares.feed_forward};
+  return {layer.attention, shares.attention};
+}
+
+/// Pieces of a block have their part of its bytes and launches by what they take.
+void add(const Block& block, OpPass pass, bool is_cut, double planned, double taken, double devices,
+         Sums& sums) {
+  const double whole = to_seconds(block.times.in(pass).time);
+  const double part = is_cut && whole > 0 ? planned / whole : 1;
+  const ClassShares& shares = at(block.shares, pass).classes;
+  for (std::size_t i = 0; i < kernel_class_count; ++i) {
+    sums[i].time += devices * taken * shares[i].time;
+    sums[i].bytes += devices * part * shares[i].bytes;
+    sums[i].launches += devices * part * shares[i].launches;
+  }
+}
+
+/// Of the mean device of a pipeline rank.
+double update_bytes_moved(const Scenario& scenario, std::int64_t pipeline_rank) {
+  const UpdateTraffic traffic = update_traffic(scenario);
+  const HeldElements held = held_elements(scenario, pipeline_rank);
+  const bool is_whole = scenario.gradient_sync.updater == Updater::every_rank;
+  const std::int64_t updated = is_whole ? held.total() : shard_of(held, holders_of(scenario));
+  return traffic.held * static_cast<double>(held.total()) + traffic.updated * static_cast<double>(updated);
+}
+
+}  // namespace
+
+std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const TaskGraph& graph,
+                                                        const Timeline& timeline) {
+  Sums sums{};
+  double all = 0;
+  for (ActorId actor = 0; actor < graph.actor_count; ++actor) all += graph.devices_of(actor);
+  const bool has_pieces = work.scenario.layout.sizes().context > 1;
+  for (TaskId task = 0; task < graph.size(); ++task) {
+    if (graph.kinds[task] != TaskKind::compute) continue;
+    const Tag& tag = graph.tags[task];
+    const double devices = graph.devices_of(graph.actors[task]);
+    const double taken = to_seconds(timeline.ends[task] - timeline.starts[task]);
+    if (tag.activity == Activity::optimizer) {
+      const double gap = std::min(taken, to_seconds(work.scenario.cluster->device.launch_overhead));
+      at(sums, KernelClass::host).time += devices * gap;
+      at(sums, KernelClass::update).time += devices * (taken - gap);
+      at(sums, KernelClass::update).launches += devices;
+    } else {
+      const bool is_cut = has_pieces && tag.activity == Activity::attention;
+      add(block_of(*work.times, tag), pass_of(tag), is_cut, to_seconds(graph.durations[task]), taken, devices,
+          sums);
+    }
+  }
+  const std::int64_t ranks = work.scenario.layout.sizes().pipeline;
+  for (std::int64_t rank = 0; rank < ranks; ++rank)
+    at(sums, KernelClass::update).bytes +=
+        all / static_cast<double>(ranks) * update_bytes_moved(work.scenario, rank);
+  std::array<KernelReport, kernel_class_count> kernels;
+  for (std::size_t i = 0; i < kernel_class_count; ++i)
+    kernels[i] = {.time = from_seconds(sums[i].time / all),
+                  .bytes = from_bytes(sums[i].bytes / all),
+                  .launches = std::llround(sums[i].launches / all)};
+  return kernels;
+}
+
+}  // namespace moesim
