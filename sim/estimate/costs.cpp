@@ -23,11 +23,9 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   work += more.work;
   activations += more.activations;
   for_weight += more.for_weight;
-  replicated += more.replicated;
-  experts += more.experts;
+  held += more.held;
   gathered += more.gathered;
   scattered += more.scattered;
-  largest = std::max(largest, more.largest);
   placeholders = std::max(placeholders, more.placeholders);
   head_placeholders += more.head_placeholders;
   return *this;
@@ -128,10 +126,7 @@ CostTables::BlockCost CostTables::cost_of(const BlockOps& ops) const {
     cost.pieces = {pieces_of(ops.forward, scenario_), pieces_of(ops.backward_input, scenario_),
                    pieces_of(ops.backward_weight, scenario_)};
   }
-  const bool is_ring = scenario_.context_exchange == ContextExchange::ring;
-  for (const Piece& piece : cost.pieces[0])
-    cost.context_buffer = std::max(cost.context_buffer, count(piece.keys_and_values) * 2 *
-                                                            (is_ring ? 2.0 : static_cast<double>(context)));
+  cost.context_buffer = count(context_buffer(scenario_, ops.forward));
   cost.activations = count(ops.activations);
   cost.for_weight = count(ops.for_weight);
   if (scenario_.placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
@@ -170,16 +165,10 @@ const std::vector<CostTables::BlockCost>& CostTables::feed_forward(const Key& ke
       all.back().for_weight = even.for_weight;
     }
     scenario_.routing_spread = spread;
-    if (scenario_.layout.sizes().expert * scenario_.layout.sizes().expert_tensor == 1) continue;
-    all.back().exchange_buffer = exchange_buffer(rows);
+    all.back().exchange_buffer =
+        count(exchange_buffer(scenario_, std::accumulate(rows.begin(), rows.end(), std::int64_t{0})));
   }
   return feed_forward_.emplace(key, std::move(all)).first->second;
-}
-
-double CostTables::exchange_buffer(const std::vector<std::int64_t>& rows) const {
-  const Bytes row = row_bytes(scenario_.model.hidden, scenario_.precision.dispatch) +
-                    row_bytes(scenario_.model.hidden, scenario_.precision.combine);
-  return count(row * std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
 }
 
 const std::array<CostTables::BlockCost, 2>& CostTables::ends(const Key& key) {
@@ -195,18 +184,16 @@ const std::array<CostTables::BlockCost, 2>& CostTables::ends(const Key& key) {
 }
 
 CostTables::HeldCost CostTables::cost_of(const Holdings& held) {
-  HeldCost cost{.replicated = static_cast<double>(held.replicated()),
-                .experts = static_cast<double>(held.experts())};
+  HeldCost cost{.elements = elements_of(held)};
   const Collectives& all = scenario_.collectives;
-  const auto both = [&](Operation operation, const Collective& collective, double element) {
-    return traffic_.seconds(groups_.data[0], operation, collective, element * cost.replicated) +
-           traffic_.seconds(groups_.expert_data[0], operation, collective, element * cost.experts);
+  const auto both = [&](Operation operation, const Collective& collective, Bytes element) {
+    return traffic_.seconds(groups_.data[0], operation, collective, count(element * held.replicated())) +
+           traffic_.seconds(groups_.expert_data[0], operation, collective, count(element * held.experts()));
   };
   // A server's collectives are of another kind; exact prices are of passes alone.
   if (scenario_.gradient_sync.updater == Updater::server || sizing_ == Sizing::exact) return cost;
-  cost.gathered = both(Operation::all_gather, *all.parameters, 2);
-  cost.scattered =
-      both(Operation::reduce_scatter, *all.gradients, count(size_of(scenario_.precision.gradient)));
+  cost.gathered = both(Operation::all_gather, *all.parameters, size_of(Precision::bf16));
+  cost.scattered = both(Operation::reduce_scatter, *all.gradients, size_of(scenario_.precision.gradient));
   return cost;
 }
 
@@ -228,15 +215,13 @@ void CostTables::find_held(const Sizes& sizes) {
   }
   all.push_back(cost_of(embedding_holdings(scenario_)));
   for (const bool is_apart : {false, true}) all.push_back(cost_of(head_holdings(scenario_, is_apart)));
-  embedding_copy_ = static_cast<double>(embedding_copy(scenario_));
+  embedding_copy_ = embedding_copy(scenario_);
   held_key_ = key;
   held_ = std::move(all);
 }
 
 void CostTables::add_held(const HeldCost& held, LayerCost& cost) {
-  cost.replicated = held.replicated;
-  cost.experts = held.experts;
-  cost.largest = cost.parameters();
+  cost.held = held.elements;
   cost.gathered = held.gathered;
   cost.scattered = held.scattered;
 }

@@ -15,23 +15,22 @@
 #include "sim/estimate/traffic.hpp"
 #include "sim/layer/issue.hpp"
 #include "sim/read/search_bounds.hpp"
-#include "sim/work/holdings.hpp"
 #include "sim/work/placeholders.hpp"
 #include "sim/work/share.hpp"
+#include "sim/work/update_bytes.hpp"
 #include "sim/work/work_times.hpp"
 
 namespace moesim {
 
-/// Times, bytes and elements of a layer, the embedding, the head, or a stage of them. Bytes and elements are
-/// counts in floating point: they are compared, not added up exactly.
+/// Times, bytes and elements of a layer, the embedding, the head, or a stage of them. Bytes are counts in
+/// floating point: they are compared, not added up exactly.
 struct LayerCost {
   std::array<PassTimes, 2> passes{};   ///< alone, at MicrobatchCost::paces
   WorkSeconds work;                    ///< of a forward and a full backward
   double activations = 0;              ///< bytes kept from forward to backward
   double for_weight = 0;               ///< bytes kept from the input gradient to the weight gradient
-  double replicated = 0, experts = 0;  ///< parameters: of every data-parallel rank, of experts
+  HeldElements held{};                 ///< parameters
   double gathered = 0, scattered = 0;  ///< seconds to gather its parameters, to reduce its gradients
-  double largest = 0;                  ///< most parameters that are gathered at a time
   double placeholders = 0;             ///< bytes that stand for gradients, of the layer that has most of them
   double head_placeholders = 0;        ///< of the head, beside those
 
@@ -40,7 +39,6 @@ struct LayerCost {
   Time in(Pass pass) const { return at(passes[0], pass); }
   /// Seconds of a forward and a full backward there.
   double seconds() const { return to_seconds(in(Pass::forward) + in(Pass::backward)); }
-  double parameters() const { return replicated + experts; }
   friend bool operator==(const LayerCost&, const LayerCost&) = default;
 };
 
@@ -48,8 +46,8 @@ struct LayerCost {
 struct MicrobatchCost {
   std::vector<LayerCost> layers;  ///< by shape: entry of CostTables::shape_of_layer()
   LayerCost embedding;
-  std::array<LayerCost, 2> heads;  ///< on a rank that holds the first stage too, and apart from it
-  double embedding_copy = 0;       ///< elements that the latter adds
+  std::array<LayerCost, 2> heads;   ///< on a rank that holds the first stage too, and apart from it
+  std::int64_t embedding_copy = 0;  ///< elements that the latter adds
   double exchange_buffer = 0, context_buffer = 0, send_buffer = 0;  ///< bytes
   double send = 0;                                                  ///< seconds from stage to stage
   double gather_sent = 0;            ///< seconds in which the receiving group gathers what was sent in parts
@@ -127,7 +125,8 @@ class CostTables {
   };
   /// Parameters, and seconds to gather them and to reduce their gradients.
   struct HeldCost {
-    double replicated = 0, experts = 0, gathered = 0, scattered = 0;
+    HeldElements elements;
+    double gathered = 0, scattered = 0;
   };
   using Key = std::array<std::int64_t, 6>;
 
@@ -141,7 +140,6 @@ class CostTables {
   BlockCost cost_of(const BlockOps& ops) const;
   const std::vector<BlockCost>& attention(const Key& key);
   const std::vector<BlockCost>& feed_forward(const Key& key);
-  double exchange_buffer(const std::vector<std::int64_t>& rows) const;
   const std::array<BlockCost, 2>& ends(const Key& key);
   const KnownPrograms& programs_of(LayerForm form);
   LayerCost layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward);
@@ -176,7 +174,7 @@ class CostTables {
   std::deque<KnownPrograms> programs_;
   Key held_key_{};              // of the division of which held_ is
   std::vector<HeldCost> held_;  // by shape, then the embedding and the head, not apart and apart
-  double embedding_copy_ = 0;
+  std::int64_t embedding_copy_ = 0;
   bool is_uneven_ = false;
   std::map<std::array<std::int64_t, 3>, double> spreads_;  // by expert ranks, tokens of a device and nodes
   std::vector<std::size_t> shape_of_layer_, layer_of_shape_;

@@ -1,7 +1,6 @@
 #include "sim/estimate/estimate.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -11,7 +10,7 @@
 namespace moesim {
 namespace {
 
-double shard(double elements, double ranks) { return std::ceil(elements / ranks); }
+double count(Bytes bytes) { return static_cast<double>(bytes.count); }
 
 /// Seconds an element of a long stream that moves that many bytes for each.
 double streaming(double bytes, const Scenario& scenario) {
@@ -116,9 +115,7 @@ PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cos
       const LayerCost& cost_of_stage = stages_.costs[stage];
       rank.gathered += cost_of_stage.gathered / chunks;
       rank.scattered += cost_of_stage.scattered / chunks;
-      rank.replicated += cost_of_stage.replicated;
-      rank.experts += cost_of_stage.experts;
-      rank.largest = std::max(rank.largest, cost_of_stage.largest);
+      rank.held += cost_of_stage.held;
       rank.placeholders = std::max(rank.placeholders, cost_of_stage.placeholders);
     }
     for (const std::size_t stage : profile.stages_of(r))
@@ -272,33 +269,31 @@ double PipelineEstimate::update(const SyncPlan& sync) const {
   const auto& [plan, groups, each] = sync;
   TrafficTimes& traffic = tables_.traffic();
   const Rank& rank = *std::max_element(ranks_.begin(), ranks_.end(), [](const Rank& a, const Rank& b) {
-    return a.replicated + a.experts < b.replicated + b.experts;
+    return a.held.total() < b.held.total();
   });
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;
-  const auto seconds = [&](Operation operation, const Collective& collective, double element) {
-    return traffic.seconds(groups.data[both], operation, collective, element * rank.replicated) +
-           traffic.seconds(groups.expert_data[both], operation, collective, element * rank.experts);
+  const auto seconds = [&](Operation operation, const Collective& collective, Bytes element) {
+    return traffic.seconds(groups.data[both], operation, collective, count(element * rank.held.replicated)) +
+           traffic.seconds(groups.expert_data[both], operation, collective,
+                           count(element * rank.held.experts));
   };
-  const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
   double sum = 0;
   if (!plan.shards_gradients) {
-    sum = seconds(gradient_operation(plan.updater), *scenario_.collectives.gradients, gradient);
+    sum = seconds(gradient_operation(plan.updater), *scenario_.collectives.gradients,
+                  size_of(scenario_.precision.gradient));
     // The last microbatch hides gradients beside compute.
     if (plan.overlap) sum = std::max(0.0, sum - rank.passes.backward);
   }
   sum += sum_of_embeddings(sync);
-  double elements = rank.replicated + rank.experts;
-  if (plan.updater == Updater::owner) {
-    elements = shard(rank.replicated, static_cast<double>(traffic.group_size(groups.data[both]))) +
-               shard(rank.experts, static_cast<double>(traffic.group_size(groups.expert_data[both])));
-  }
-  sum += elements * each.updated + (rank.replicated + rank.experts) * each.held;
+  const std::int64_t elements =
+      plan.updater == Updater::owner ? shard_of(rank.held, holders(sync)) : rank.held.total();
+  sum += static_cast<double>(elements) * each.updated + static_cast<double>(rank.held.total()) * each.held;
   const bool comes_back =
       plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.shards_parameters);
   if (comes_back || plan.gathers_once) {
     const Operation operation =
         plan.updater == Updater::server ? Operation::broadcast : Operation::all_gather;
-    sum += seconds(operation, *scenario_.collectives.parameters, 2);
+    sum += seconds(operation, *scenario_.collectives.parameters, size_of(Precision::bf16));
   }
   return sum;
 }
@@ -309,49 +304,26 @@ double PipelineEstimate::sum_of_embeddings(const SyncPlan& sync) const {
   TrafficTimes& traffic = tables_.traffic();
   if (embedding_copy_ == 0) return 0;
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;
-  const auto replicas = static_cast<double>(traffic.group_size(groups.data[both]));
-  const double elements = plan.shards_gradients ? shard(embedding_copy_, replicas) : embedding_copy_;
+  const std::int64_t replicas = traffic.group_size(groups.data[both]);
+  const std::int64_t elements = plan.shards_gradients ? shard_of(embedding_copy_, replicas) : embedding_copy_;
   const Collectives& all = scenario_.collectives;
   const Collective& collective = plan.updater == Updater::server ? *all.servers : *all.gradients;
   return traffic.seconds(groups.ends, Operation::all_reduce, collective,
-                         elements * static_cast<double>(size_of(scenario_.precision.gradient).count));
+                         count(size_of(scenario_.precision.gradient) * elements));
 }
 
-/// As memory_of_ranks() counts it, less what shards round up to.
-double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan, const Replicas& replicas) const {
-  const double held = rank.replicated + rank.experts;
-  const double sharded = rank.replicated / replicas.all + rank.experts / replicas.experts;
-  const auto gradient = static_cast<double>(size_of(scenario_.precision.gradient).count);
-  const double state = 4 + 2 * static_cast<double>(size_of(scenario_.precision.moments).count);
-  double sum =
-      rank.activations + rank.placeholders + cost_.exchange_buffer + cost_.context_buffer + cost_.send_buffer;
-  sum += 2 * (plan.shards_parameters ? sharded : held);
-  sum += gradient * (plan.shards_gradients ? sharded : held);
-  sum += state * (plan.updater == Updater::owner ? sharded : held);
-  const double at_once = plan.overlap ? 2 : 1;
-  const auto buckets = [&](double elements, double ranks, double count) {
-    if (ranks <= 1) return 0.0;
-    const Bytes bucket =
-        plan.bucket_for(static_cast<std::int64_t>(ranks), size_of(scenario_.precision.gradient));
-    return std::min(gradient * elements, static_cast<double>(bucket.count)) * count;
-  };
-  if (plan.shards_parameters) {
-    const double units = std::min(held, rank.largest * at_once);
-    return sum + 2 * (plan.gathers_once ? held : units) + gradient * units;
-  }
-  if (plan.shards_gradients)
-    return sum + buckets(rank.replicated, replicas.all, at_once) +
-           buckets(rank.experts, replicas.experts, at_once);
-  if (plan.updater != Updater::server) return sum;
-  return sum + buckets(rank.replicated, replicas.all, replicas.all - 1) +
-         buckets(rank.experts, replicas.experts, replicas.experts - 1);
+/// As memory_of_ranks() counts it.
+double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan,
+                                const HolderCounts& holders) const {
+  const UpdateBytes update = update_bytes(rank.held, holders, plan, scenario_.precision);
+  return rank.activations + rank.placeholders + cost_.exchange_buffer + cost_.context_buffer +
+         cost_.send_buffer + count(update.total());
 }
 
-PipelineEstimate::Replicas PipelineEstimate::replicas(const SyncPlan& sync) const {
+HolderCounts PipelineEstimate::holders(const SyncPlan& sync) const {
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;
   TrafficTimes& traffic = tables_.traffic();
-  return {static_cast<double>(traffic.group_size(sync.groups.data[both])),
-          static_cast<double>(traffic.group_size(sync.groups.expert_data[both]))};
+  return {traffic.group_size(sync.groups.data[both]), traffic.group_size(sync.groups.expert_data[both])};
 }
 
 double PipelineEstimate::memory(const SyncPlan& sync, double limit) {
@@ -362,7 +334,7 @@ double PipelineEstimate::memory(const SyncPlan& sync, double limit) {
 }
 
 double PipelineEstimate::counted_memory(const SyncPlan& sync) const {
-  const Replicas of = replicas(sync);
+  const HolderCounts of = holders(sync);
   double most = 0;
   for (const Rank& rank : ranks_) most = std::max(most, memory(rank, sync.plan, of));
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;

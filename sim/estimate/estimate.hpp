@@ -66,11 +66,8 @@ class PipelineEstimate {
   struct Rank {
     PassSeconds passes;
     double gathered = 0, scattered = 0;
-    double activations = 0, replicated = 0, experts = 0, largest = 0, placeholders = 0;
-  };
-  /// Data-parallel ranks of parameters that every one of them holds, and of experts.
-  struct Replicas {
-    double all = 1, experts = 1;
+    HeldElements held;
+    double activations = 0, placeholders = 0;
   };
 
   double counted_memory(const SyncPlan& sync) const;
@@ -83,8 +80,8 @@ class PipelineEstimate {
   double slowest(const GradientPlan& plan, PassSeconds& mean) const;
   double beyond_slowest(const PassSeconds& mean) const;
   double update(const SyncPlan& sync) const;
-  Replicas replicas(const SyncPlan& sync) const;
-  double memory(const Rank& rank, const GradientPlan& plan, const Replicas& replicas) const;
+  HolderCounts holders(const SyncPlan& sync) const;
+  double memory(const Rank& rank, const GradientPlan& plan, const HolderCounts& holders) const;
   double sum_of_embeddings(const SyncPlan& sync) const;
 
   CostTables& tables_;
@@ -92,7 +89,7 @@ class PipelineEstimate {
   const MicrobatchCost& cost_;
   const PipelineProfile& profile_;
   StageCosts stages_;
-  double embedding_copy_ = 0;  ///< elements, where the last rank has one
+  std::int64_t embedding_copy_ = 0;  ///< elements, where the last rank has one
   bool rises_counted_ = false, has_pairs_ = false, passes_timed_ = false, pairs_timed_ = false;
   std::vector<Rank> ranks_;
 };

@@ -3,6 +3,7 @@
 
 #include "sim/lower/servers.hpp"
 #include "sim/lower/synchronisation.hpp"
+#include "sim/work/update_bytes.hpp"
 
 namespace moesim {
 namespace {
@@ -27,7 +28,7 @@ std::int64_t Synchronisation::updated(ActorId actor, bool experts, std::int64_t 
     case Updater::every_rank:
       return elements;
     case Updater::owner:
-      return (elements + group.group_size() - 1) / group.group_size();
+      return shard_of(elements, group.group_size());
     case Updater::server:
       break;
   }
@@ -50,7 +51,7 @@ void Synchronisation::sum_embeddings(ActorId actor) {
   const std::int64_t rank = step_.communicators().actors()[actor].pipeline_rank;
   if (!ranks || std::find(ranks->begin(), ranks->end(), rank) == ranks->end()) return;
   const std::int64_t replicas = plan_.shards_gradients ? group_of(actor, false).group_size() : 1;
-  const std::int64_t elements = (embedding_copy(scenario_) + replicas - 1) / replicas;
+  const std::int64_t elements = shard_of(embedding_copy(scenario_), replicas);
   Tag tag;
   tag.activity = Activity::gradient;
   step_.call(actor, Scope::embedding,

@@ -1,0 +1,79 @@
+#include "sim/work/update_bytes.hpp"
+
+#include "sim/scenario/layers.hpp"
+#include "sim/schedule/stage.hpp"
+#include "sim/work/share.hpp"
+
+namespace moesim {
+namespace {
+
+/// Buffers of gradients and parameters on their way. Gathered layers, and gradients that wait for their
+/// reduce-scatter: one at a time, two where the next goes on beside it. A server takes a bucket from each.
+Bytes update_buffers(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
+                     Bytes gradient) {
+  const std::int64_t at_once = plan.overlap ? 2 : 1;
+  if (plan.shards_parameters) {
+    const std::int64_t units = std::min(held.total(), held.largest * at_once);
+    return size_of(Precision::bf16) * (plan.gathers_once ? held.total() : units) + gradient * units;
+  }
+  const auto buckets = [&](std::int64_t elements, std::int64_t ranks, std::int64_t count) {
+    return ranks == 1 ? Bytes{} : std::min(gradient * elements, plan.bucket_for(ranks, gradient)) * count;
+  };
+  if (plan.shards_gradients) {
+    return buckets(held.replicated, holders.replicated, at_once) +
+           buckets(held.experts, holders.experts, at_once);
+  }
+  if (plan.updater != Updater::server) return {};
+  return buckets(held.replicated, holders.replicated, holders.replicated - 1) +
+         buckets(held.experts, holders.experts, holders.experts - 1);
+}
+
+}  // namespace
+
+HeldElements elements_of(const Holdings& unit) { return {unit.replicated(), unit.experts(), unit.total()}; }
+
+HeldElements held_elements(const Scenario& scenario, std::int64_t pipeline_rank) {
+  HeldElements held;
+  for (const HeldStage& stage : stages_of(scenario.chains, pipeline_rank)) {
+    if (stage.is_first) held += elements_of(embedding_holdings(scenario));
+    if (stage.is_last) held += elements_of(head_holdings(scenario));
+    for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
+      Holdings unit = attention_holdings(scenario, layer);
+      unit += feed_forward_holdings(scenario, layer);
+      held += elements_of(unit);
+    }
+  }
+  return held;
+}
+
+UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
+                         const PrecisionPlan& precision) {
+  const Bytes gradient = size_of(precision.gradient);
+  const Bytes state = Bytes{4} + size_of(precision.moments) * 2;  // fp32 master, two moments
+  const std::int64_t shard = shard_of(held, holders);
+  return {.parameters = size_of(Precision::bf16) * (plan.shards_parameters ? shard : held.total()),
+          .gradients = gradient * (plan.shards_gradients ? shard : held.total()),
+          .optimizer = state * (plan.updater == Updater::owner ? shard : held.total()),
+          .buffers = update_buffers(held, holders, plan, gradient)};
+}
+
+Bytes exchange_buffer(const Scenario& scenario, std::int64_t rows) {
+  const Sizes& sizes = scenario.layout.sizes();
+  if (sizes.expert * sizes.expert_tensor == 1) return {};
+  return (row_bytes(scenario.model.hidden, scenario.precision.dispatch) +
+          row_bytes(scenario.model.hidden, scenario.precision.combine)) *
+         rows;
+}
+
+Bytes context_buffer(const Scenario& scenario, const std::vector<Op>& forward) {
+  const std::int64_t context = scenario.layout.sizes().context;
+  if (context == 1) return {};
+  const std::int64_t blocks = scenario.context_exchange == ContextExchange::ring ? 2 : context;
+  Bytes largest;
+  for (const Op& op : forward) {
+    if (op.kind == OpKind::attention) largest = std::max(largest, keys_and_values(op, scenario));
+  }
+  return largest * (2 * blocks);
+}
+
+}  // namespace moesim
