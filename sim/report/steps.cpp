@@ -4,97 +4,57 @@
 #include <array>
 
 #include "models/base/at.hpp"
-#include "sim/work/share.hpp"
 #include "sim/work/work_times.hpp"
 
 namespace moesim {
 namespace {
 
-using Parts = std::array<double, layer_part_count>;
-
-/// Shares of the parts in the time of some ops of a block; all of it the block's where they take none.
-Parts split(const std::vector<Op>& ops, LayerPart block, const Scenario& scenario) {
-  Parts parts{};
-  double sum = 0;
-  for (const Op& op : ops) {
-    const double time = to_seconds(time_of({op}, scenario).time);
-    at(parts, op.part) += time;
-    sum += time;
-  }
-  if (sum == 0) at(parts, block) = sum = 1;
-  for (double& part : parts) part /= sum;
-  return parts;
-}
-
-/// The shares of one shape of layer: [block][pass].
-using Splits = std::array<std::array<Parts, 3>, 2>;
-
-Splits splits_of_layer(const Work& work, std::size_t layer) {
-  const Scenario& scenario = work.scenario;
-  const LayerOps ops = ops_of_layer(scenario, layer, work.loads.get());
-  Splits splits;
-  for (const bool feeds : {false, true}) {
-    const BlockOps& block = feeds ? ops.feed_forward : ops.attention;
-    const LayerPart part = feeds ? LayerPart::feed_forward : LayerPart::attention;
-    splits[feeds] = {split(block.forward, part, scenario), split(block.backward_input, part, scenario),
-                     split(block.backward_weight, part, scenario)};
-  }
-  return splits;
-}
+/// Seconds by LayerPart.
+using PartSeconds = std::array<double, layer_part_count>;
 
 /// Seconds of compute over all devices.
 struct Compute {
-  Parts forward{}, backward{};
+  PartSeconds forward{}, backward{};
   double loss = 0, loss_backward = 0, optimizer = 0;
 };
 
-class Sum {
- public:
-  explicit Sum(const Work& work) : shape_(first_of_shape(work.scenario.model)), splits_(shape_.size()) {
-    for (std::size_t layer = 0; layer < shape_.size(); ++layer) {
-      if (shape_[layer] == layer) splits_[layer] = splits_of_layer(work, layer);
+const PartShares& shares_of(const WorkTimes& times, const Tag& tag) {
+  const LayerShares& shares = times.shares(tag.layer);
+  const OpPass pass = tag.pass == PassKind::forward           ? OpPass::forward
+                      : tag.pass == PassKind::backward_weight ? OpPass::backward_weight
+                                                              : OpPass::backward_input;
+  return at(tag.activity == Activity::feed_forward ? shares.feed_forward : shares.attention, pass);
+}
+
+void add(const WorkTimes& times, const Tag& tag, double seconds, Compute& sum) {
+  const bool forward = tag.pass == PassKind::forward;
+  PartSeconds& parts = forward ? sum.forward : sum.backward;
+  switch (tag.activity) {
+    case Activity::attention:
+    case Activity::feed_forward: {
+      const PartShares& shares = shares_of(times, tag);
+      for (std::size_t part = 0; part < layer_part_count; ++part) parts[part] += seconds * shares[part];
+      return;
     }
+    case Activity::embedding:
+      at(parts, LayerPart::attention) += seconds;
+      return;
+    case Activity::head:
+      (forward ? sum.loss : sum.loss_backward) += seconds;
+      return;
+    default:
+      sum.optimizer += seconds;
   }
-
-  void add(const Tag& tag, double seconds) {
-    const bool forward = tag.pass == PassKind::forward;
-    Parts& parts = forward ? sum_.forward : sum_.backward;
-    switch (tag.activity) {
-      case Activity::attention:
-      case Activity::feed_forward: {
-        const auto layer = at(shape_, tag.layer);
-        const std::size_t pass = forward ? 0 : tag.pass == PassKind::backward_weight ? 2 : 1;
-        const Parts& shares = splits_[layer][tag.activity == Activity::feed_forward][pass];
-        for (std::size_t part = 0; part < layer_part_count; ++part) parts[part] += seconds * shares[part];
-        return;
-      }
-      case Activity::embedding:
-        at(parts, LayerPart::attention) += seconds;
-        return;
-      case Activity::head:
-        (forward ? sum_.loss : sum_.loss_backward) += seconds;
-        return;
-      default:
-        sum_.optimizer += seconds;
-    }
-  }
-
-  const Compute& result() const { return sum_; }
-
- private:
-  std::vector<std::size_t> shape_;
-  std::vector<Splits> splits_;
-  Compute sum_;
-};
+}
 
 Compute compute_of(const Work& work, const TaskGraph& graph, const Timeline& timeline) {
-  Sum sum(work);
+  Compute sum;
   for (std::size_t task = 0; task < graph.size(); ++task) {
     if (graph.kinds[task] != TaskKind::compute) continue;
-    sum.add(graph.tags[task],
-            graph.devices_of(graph.actors[task]) * to_seconds(timeline.ends[task] - timeline.starts[task]));
+    add(*work.times, graph.tags[task],
+        graph.devices_of(graph.actors[task]) * to_seconds(timeline.ends[task] - timeline.starts[task]), sum);
   }
-  return sum.result();
+  return sum;
 }
 
 /// Rows in their order; a communication that no row has claimed gets one of its own.

@@ -21,4 +21,10 @@ struct BlockTimes {
   const Timed& in(OpPass pass) const { return at(passes, pass); }
 };
 
+/// Shares of the parts of a layer, by LayerPart, in the time of a block; they add up to 1.
+using PartShares = std::array<double, layer_part_count>;
+
+/// Those of one block in the passes of OpPass, as its ops divide it when they run alone.
+using BlockShares = std::array<PartShares, 3>;
+
 }  // namespace moesim

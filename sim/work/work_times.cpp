@@ -85,19 +85,51 @@ void OpSum::add(const Op& op, const Scenario& scenario) {
   const Device& device = scenario.cluster->device;
   const std::int64_t held = scenario.collectives.communication_sms;
   const Time alone = scenario.cost->time(op, device, 0).time;
-  alone_ += alone;
+  at(parts_, op.part) += alone;
   contended_ += held == 0 ? alone : scenario.cost->time(op, device, held).time;
 }
 
 Timed OpSum::timed() const {
-  return {.time = alone_, .slowdown = alone_.count == 0 ? 1.0 : std::max(1.0, contended_ / alone_)};
+  const Time time = alone();
+  return {.time = time, .slowdown = time.count == 0 ? 1.0 : std::max(1.0, contended_ / time)};
 }
 
-Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) {
+PartShares OpSum::shares(LayerPart block) const {
+  PartShares shares{};
+  const Time all = alone();
+  if (all.count == 0) at(shares, block) = 1;
+  for (std::size_t part = 0; all.count > 0 && part < layer_part_count; ++part)
+    shares[part] = parts_[part] / all;
+  return shares;
+}
+
+namespace {
+
+OpSum sum_of(const std::vector<Op>& ops, const Scenario& scenario) {
   OpSum sum;
   for (const Op& op : ops) sum.add(op, scenario);
-  return sum.timed();
+  return sum;
 }
+
+/// By passes of OpPass.
+using BlockSums = std::array<OpSum, 3>;
+
+BlockSums sums_of(const BlockOps& ops, const Scenario& scenario) {
+  return {sum_of(ops.forward, scenario), sum_of(ops.backward_input, scenario),
+          sum_of(ops.backward_weight, scenario)};
+}
+
+BlockTimes times_of(const BlockSums& sums) {
+  return {.passes = {sums[0].timed(), sums[1].timed(), sums[2].timed()}};
+}
+
+BlockShares shares_of(const BlockSums& sums, LayerPart block) {
+  return {sums[0].shares(block), sums[1].shares(block), sums[2].shares(block)};
+}
+
+}  // namespace
+
+Timed time_of(const std::vector<Op>& ops, const Scenario& scenario) { return sum_of(ops, scenario).timed(); }
 
 BlockTimes head_times(const Scenario& scenario, const BlockTimes& head, const BlockTimes& embedding) {
   const std::int64_t predictions = scenario.model.prediction_layers;
@@ -105,17 +137,21 @@ BlockTimes head_times(const Scenario& scenario, const BlockTimes& head, const Bl
 }
 
 BlockTimes times_of(const BlockOps& ops, const Scenario& scenario) {
-  return {.passes = {time_of(ops.forward, scenario), time_of(ops.backward_input, scenario),
-                     time_of(ops.backward_weight, scenario)}};
+  return times_of(sums_of(ops, scenario));
 }
 
 WorkTimes::WorkTimes(const Scenario& scenario, const ExpertLoads* loads)
     : shape_of_layer_(first_alike(scenario, loads)) {
   shapes_.resize(shape_of_layer_.size());
+  shares_.resize(shape_of_layer_.size());
   for (std::size_t layer = 0; layer < shapes_.size(); ++layer) {
     if (shape_of_layer_[layer] != layer) continue;
     const LayerOps ops = ops_of_layer(scenario, layer, loads);
-    shapes_[layer] = {times_of(ops.attention, scenario), times_of(ops.feed_forward, scenario)};
+    const BlockSums attention = sums_of(ops.attention, scenario);
+    const BlockSums feed_forward = sums_of(ops.feed_forward, scenario);
+    shapes_[layer] = {times_of(attention), times_of(feed_forward)};
+    shares_[layer] = {shares_of(attention, LayerPart::attention),
+                      shares_of(feed_forward, LayerPart::feed_forward)};
     if (scenario.layout.sizes().context == 1) continue;
     const BlockOps& cut = ops.attention;
     shapes_[layer].pieces = {pieces_of(cut.forward, scenario), pieces_of(cut.backward_input, scenario),

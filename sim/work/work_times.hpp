@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "models/base/at.hpp"
@@ -41,12 +42,18 @@ struct LayerTimes {
   std::array<std::vector<Piece>, 3> pieces{};
 };
 
+/// What a layer's two blocks are made of.
+struct LayerShares {
+  BlockShares attention, feed_forward;
+};
+
 /// Times of everything that a device computes for one microbatch. Layers of one shape share one entry.
 class WorkTimes {
  public:
   /// Of the mean rank where `loads` differ.
   explicit WorkTimes(const Scenario& scenario, const ExpertLoads* loads = nullptr);
   const LayerTimes& layer(std::int64_t layer) const { return shapes_[at(shape_of_layer_, layer)]; }
+  const LayerShares& shares(std::int64_t layer) const { return shares_[at(shape_of_layer_, layer)]; }
   const BlockTimes& embedding() const { return embedding_; }
   const BlockTimes& head() const { return head_; }
 
@@ -55,6 +62,7 @@ class WorkTimes {
 
  private:
   std::vector<LayerTimes> shapes_;
+  std::vector<LayerShares> shares_;
   std::vector<std::size_t> shape_of_layer_;
   BlockTimes embedding_;
   BlockTimes head_;
@@ -65,10 +73,14 @@ class OpSum {
  public:
   void add(const Op& op, const Scenario& scenario);
   Timed timed() const;
+  /// Of the parts; all of it is `block` where no op takes any time.
+  PartShares shares(LayerPart block) const;
 
  private:
-  Time alone_;
-  Time contended_;  // while communication holds its multiprocessors
+  Time alone() const { return std::accumulate(parts_.begin(), parts_.end(), Time{}); }
+
+  std::array<Time, layer_part_count> parts_{};  // alone
+  Time contended_;                              // while communication holds its multiprocessors
 };
 
 /// Time of a list of ops one after the other.
