@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "sim/graph/activity.hpp"
 #include "sim/scenario/layout.hpp"
 
 namespace moesim {
@@ -20,14 +21,21 @@ struct Division {
 
 /// Groups of one division; those that synchronise also for a pipeline that holds each stage twice.
 struct DivisionGroups {
-  GroupSet expert, tensor, context, expert_tensor;
-  GroupSet ring;                              ///< each context-parallel rank and the next
-  std::array<GroupSet, 2> data, expert_data;  ///< of pipelines in one direction, in both
-  GroupSet send;                              ///< a stage to the next; without one, any
-  GroupSet ends;                              ///< the first stage and the last
+  GroupSet expert, tensor, context, expert_tensor;  ///< of communications inside layers
+  GroupSet ring;                                    ///< each context-parallel rank and the next
+  std::array<GroupSet, 2> data, expert_data;        ///< of pipelines in one direction, in both
+  GroupSet send;                                    ///< a stage to the next; without one, any
+  GroupSet ends;                                    ///< the first stage and the last
   /// Communicators' memory, by whether a pipeline goes both ways, whether gradients are summed on every rank,
   /// and whether first and last stage have copies of the embedding.
   std::array<std::array<std::array<double, 2>, 2>, 2> outside;
+
+  GroupSet inside(Scope scope) const {
+    return scope == Scope::expert          ? expert
+           : scope == Scope::context       ? context
+           : scope == Scope::expert_tensor ? expert_tensor
+                                           : tensor;
+  }
 };
 
 }  // namespace moesim

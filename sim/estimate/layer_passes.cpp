@@ -50,9 +50,16 @@ std::vector<std::vector<std::size_t>> waits_of(std::span<const Act> acts) {
 }
 
 std::int64_t group_size(const Sizes& sizes, const Act& call) {
-  if (is_exchange(call.activity)) return sizes.expert;
-  if (call.activity == Activity::context) return sizes.context;
-  return call.activity == Activity::expert_tensor ? sizes.expert_tensor : sizes.tensor;
+  switch (scope_of(call.activity)) {
+    case Scope::expert:
+      return sizes.expert;
+    case Scope::context:
+      return sizes.context;
+    case Scope::expert_tensor:
+      return sizes.expert_tensor;
+    default:
+      return sizes.tensor;
+  }
 }
 
 /// Whether a call of a backward repeats one of the forward.

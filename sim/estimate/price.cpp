@@ -8,7 +8,7 @@ CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGr
   const auto layer = static_cast<std::size_t>(place.layer);
   if (is_exchange(act.activity)) {
     const Layer& shape = scenario_.model.layers[layer];
-    return traffic_.exchange(groups.expert, shape.experts, is_outward(act.activity),
+    return traffic_.exchange(groups.inside(Scope::expert), shape.experts, is_outward(act.activity),
                              static_cast<double>(dispatched_rows(scenario_, layer)),
                              padded_capacity(scenario_, shape) > 0);
   }
@@ -16,10 +16,7 @@ CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGr
   const CallBytes sent =
       bytes_of(act, scenario_, place.times, of_experts ? computed_rows(scenario_, layer) : 0);
   const bool is_ring = act.operation == Operation::point_to_point;
-  const GroupSet set = is_ring                             ? groups.ring
-                       : act.activity == Activity::context ? groups.context
-                       : of_experts                        ? groups.expert_tensor
-                                                           : groups.tensor;
+  const GroupSet set = is_ring ? groups.ring : groups.inside(scope_of(act.activity));
   CallTime time = traffic_.operation(set, act.operation, collective_of(scenario_.collectives, act.activity),
                                      static_cast<double>(sent.bytes.count));
   time.latency *= static_cast<double>(sent.rounds);

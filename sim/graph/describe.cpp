@@ -7,7 +7,7 @@ namespace moesim {
 
 std::string describe(const TaskGraph& graph, TaskId task) {
   const Tag& tag = graph.tags[task];
-  std::string words = fmt::format("task {}: {}", task, at(activity_names, tag.activity));
+  std::string words = fmt::format("task {}: {}", task, name_of(tag.activity));
   if (tag.pass != PassKind::none) words += fmt::format(" {}", at(pass_names, tag.pass));
   if (tag.pipeline_rank >= 0) words += fmt::format(", pipeline rank {}", tag.pipeline_rank);
   if (tag.microbatch >= 0) words += fmt::format(", microbatch {}", tag.microbatch);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "models/base/units.hpp"
+#include "sim/graph/activity.hpp"
 
 namespace moesim {
 
@@ -25,46 +26,6 @@ enum class TaskKind : std::uint8_t {
   coflow,   ///< a communication: its bytes advance at one rate, or part by part
   barrier,  ///< takes no time, joins what is before it
 };
-
-/// What a task is for. Names are those of the report and the trace.
-enum class Activity : std::uint8_t {
-  none,
-  whole_pass,  // of a scenario that gives durations of passes
-  embedding,
-  head,
-  attention,
-  feed_forward,
-  optimizer,  // compute
-  dispatch,
-  combine,
-  dispatch_backward,
-  combine_backward,
-  pipeline,
-  tensor,
-  context,
-  expert_tensor,
-  gradient,
-  parameter,  // communication
-};
-inline constexpr std::size_t activity_count = 17;
-inline constexpr std::array<std::string_view, activity_count> activity_names{"none",
-                                                                             "pass",
-                                                                             "embedding",
-                                                                             "head",
-                                                                             "attention",
-                                                                             "feed_forward",
-                                                                             "optimizer",
-                                                                             "dispatch",
-                                                                             "combine",
-                                                                             "dispatch_backward",
-                                                                             "combine_backward",
-                                                                             "pipeline",
-                                                                             "tensor",
-                                                                             "context",
-                                                                             "expert_tensor",
-                                                                             "gradient",
-                                                                             "parameter"};
-constexpr bool is_communication(Activity activity) { return activity >= Activity::dispatch; }
 
 /// The pass that a task belongs to. BW is a backward whose input and weight gradients are one pass.
 enum class PassKind : std::uint8_t { none, forward, backward_input, backward_weight, backward };

@@ -44,18 +44,17 @@ CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& 
   }
 }
 
-bool is_exchange(Activity activity) {
-  return activity >= Activity::dispatch && activity <= Activity::combine_backward;
-}
-
-bool is_outward(Activity exchange) {
-  return exchange == Activity::dispatch || exchange == Activity::combine_backward;
-}
-
 const Collective& collective_of(const Collectives& collectives, Activity activity) {
-  if (is_exchange(activity)) return is_outward(activity) ? *collectives.dispatch : *collectives.combine;
-  if (activity == Activity::context) return *collectives.context;
-  return activity == Activity::expert_tensor ? *collectives.expert_tensor : *collectives.tensor;
+  switch (scope_of(activity)) {
+    case Scope::expert:
+      return is_outward(activity) ? *collectives.dispatch : *collectives.combine;
+    case Scope::context:
+      return *collectives.context;
+    case Scope::expert_tensor:
+      return *collectives.expert_tensor;
+    default:
+      return *collectives.tensor;
+  }
 }
 
 ModelPrograms::ModelPrograms(const Scenario& scenario, const WorkTimes& times) {

@@ -23,11 +23,6 @@ struct CallBytes {
 CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,
                    std::int64_t computed_rows);
 
-/// Whether a communication takes tokens to experts or back, or their gradients.
-bool is_exchange(Activity activity);
-/// Whether an exchange goes to the experts; else it comes from them.
-bool is_outward(Activity exchange);
-
 /// The algorithm of a communication inside a layer.
 const Collective& collective_of(const Collectives& collectives, Activity activity);
 

@@ -15,18 +15,6 @@
 
 namespace moesim {
 
-/// Which groups a communication is for.
-enum class Scope : std::uint8_t {
-  expert,         ///< exchange of tokens
-  tensor,         ///< activations of shared matrices
-  data,           ///< gradients and parameters of what every rank holds
-  expert_data,    ///< gradients and parameters of experts
-  context,        ///< keys and values of shared sequences
-  expert_tensor,  ///< rows of experts whose matrices are shared
-  embedding,      ///< gradients of the embedding's copies on the first and the last pipeline rank
-};
-inline constexpr std::size_t scope_count = 7;
-
 /// One communicator: the groups that it stands for (all whose members fold to the same actors) and the actors
 /// that call it. Its members issue the same calls in the same order.
 struct Communicator {

@@ -10,12 +10,6 @@
 
 namespace moesim {
 
-Scope scope_of(Activity call) {
-  if (is_exchange(call)) return Scope::expert;
-  if (call == Activity::context) return Scope::context;
-  return call == Activity::expert_tensor ? Scope::expert_tensor : Scope::tensor;
-}
-
 Patterns::Patterns(const Work& work, const ExpertLoads* loads, const Communicators& communicators,
                    GraphBuilder& builder)
     : work_(work),

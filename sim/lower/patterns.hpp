@@ -17,9 +17,6 @@ struct ActPlace {
   std::int64_t layer = -1, microbatch = 0;
 };
 
-/// The groups that a communication inside a layer is for.
-Scope scope_of(Activity call);
-
 /// Patterns of the calls of one lowering. `loads` are the work's, or null where ranks are taken as alike.
 class Patterns {
  public:

@@ -69,17 +69,13 @@ class SlotIndex {
   std::vector<std::uint32_t> slots_;
 };
 
-bool is_exchange(Activity activity) {
-  return activity >= Activity::dispatch && activity <= Activity::expert_tensor &&
-         activity != Activity::pipeline;
-}
-
 /// Whether the task runs on the first actor of its rank.
 bool is_of_first(const TaskGraph& graph, TaskId task, std::size_t positions) {
   const auto actor =
       static_cast<ActorId>(static_cast<std::size_t>(graph.tags[task].pipeline_rank) * positions);
   if (graph.kinds[task] == TaskKind::compute) return graph.actors[task] == actor;
-  if (graph.kinds[task] != TaskKind::coflow || !is_exchange(graph.tags[task].activity)) return false;
+  if (graph.kinds[task] != TaskKind::coflow || stream_of(graph.tags[task].activity) != Stream::exchange)
+    return false;
   const std::span<const ActorId> members = graph.members_of(graph.pattern_table[graph.patterns[task]]);
   return std::find(members.begin(), members.end(), actor) != members.end();
 }

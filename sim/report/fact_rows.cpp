@@ -68,10 +68,9 @@ Value rows_of_steps(const Report& report) {
 
 Value rows_of_communication(const Report& report) {
   Value phases = empty_object();
-  for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
-       ++activity) {
-    if (report.communications[activity].messages > 0)
-      phases.set(activity_names[activity], row_of(report.communications[activity]));
+  for (const Activity activity : communications) {
+    const CommunicationReport& row = at(report.communications, activity);
+    if (row.messages > 0) phases.set(name_of(activity), row_of(row));
   }
   Value classes = empty_object();
   for (const LinkClassReport& row : report.link_classes)

@@ -80,26 +80,28 @@ TasksOfActors group_tasks(const TaskGraph& graph) {
   return groups;
 }
 
+constexpr bool is_compute_of_pass(Activity activity) {
+  return !is_communication(activity) && activity != Activity::optimizer;
+}
+
 /// Where a moment counts to, given how many tasks of each kind of work run.
 void count_moment(const Running& now, Time length, Occupancy& occupancy) {
   const std::array<std::int32_t, activity_count>& running = now.activities;
   count_phase(now, length, occupancy);
   bool computes = false;
-  for (std::size_t activity = 0; activity < static_cast<std::size_t>(Activity::optimizer); ++activity)
-    computes |= running[activity] > 0;
-  std::size_t exposed = 0;
-  for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
-       ++activity) {
-    if (running[activity] == 0) continue;
-    occupancy.busy[activity] += length;
-    if (exposed == 0) exposed = activity;
+  for (const Activity activity : activities_that<is_compute_of_pass>()) computes |= at(running, activity) > 0;
+  Activity exposed = Activity::none;
+  for (const Activity activity : communications) {
+    if (at(running, activity) == 0) continue;
+    at(occupancy.busy, activity) += length;
+    if (exposed == Activity::none) exposed = activity;
   }
   if (computes) {
     occupancy.compute += length;
   } else if (at(running, Activity::optimizer) > 0) {
     occupancy.optimizer += length;
-  } else if (exposed > 0) {
-    occupancy.exposed[exposed] += length;
+  } else if (exposed != Activity::none) {
+    at(occupancy.exposed, exposed) += length;
   } else {
     occupancy.idle += length;
   }

@@ -94,10 +94,9 @@ class Rows {
   }
 
   std::vector<StepReport> finish() && {
-    for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
-         ++activity) {
-      if (claimed_[activity] || report_.communications[activity].messages == 0) continue;
-      add(activity_names[activity], "", 0, static_cast<Activity>(activity));
+    for (const Activity activity : communications) {
+      if (!at(claimed_, activity) && at(report_.communications, activity).messages > 0)
+        add(name_of(activity), "", 0, activity);
     }
     return std::move(rows_);
   }

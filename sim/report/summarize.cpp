@@ -26,12 +26,11 @@ Time mean(const std::vector<Occupancy>& actors, auto member) {
 }
 
 void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
-  for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
-       ++activity) {
-    report.communications[activity].busy = mean(actors, [&](const Occupancy& o) { return o.busy[activity]; });
-    report.communications[activity].exposed =
-        mean(actors, [&](const Occupancy& o) { return o.exposed[activity]; });
-    report.breakdown.exposed_communication += report.communications[activity].exposed;
+  for (const Activity activity : communications) {
+    CommunicationReport& of = at(report.communications, activity);
+    of.busy = mean(actors, [&](const Occupancy& o) { return at(o.busy, activity); });
+    of.exposed = mean(actors, [&](const Occupancy& o) { return at(o.exposed, activity); });
+    report.breakdown.exposed_communication += of.exposed;
   }
   report.breakdown.compute = mean(actors, [](const Occupancy& o) { return o.compute; });
   report.breakdown.optimizer = mean(actors, [](const Occupancy& o) { return o.optimizer; });
@@ -205,7 +204,7 @@ void add_critical_path(const TaskGraph& graph, const Timeline& timeline, Report&
   for (std::size_t activity = 0; activity < activity_count; ++activity) {
     if (shares[activity].count > 0)
       report.critical_path.push_back(
-          {std::string(activity_names[activity]), shares[activity] / report.step_time});
+          {std::string(activities[activity].name), shares[activity] / report.step_time});
   }
   std::stable_sort(report.critical_path.begin(), report.critical_path.end(),
                    [](const CriticalShare& a, const CriticalShare& b) { return a.share > b.share; });

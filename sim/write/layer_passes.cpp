@@ -14,7 +14,7 @@ namespace {
 constexpr std::array<std::string_view, 5> kind_names{"compute", "call", "join", "needs", "produces"};
 
 std::string_view form_of(const LayerPasses& of) {
-  if (of.end != Activity::none) return at(activity_names, of.end);
+  if (of.end != Activity::none) return name_of(of.end);
   return of.has_experts ? "experts" : "dense";
 }
 
@@ -25,7 +25,7 @@ bool is_of_ring(const PricedAct& row) { return row.act.blocks > 0; }
 
 Value group_of(const PricedAct& row) {
   if (!is_call(row)) return {};
-  return value_of(is_exchange(row.act.activity) ? "expert" : at(activity_names, row.act.activity));
+  return value_of(at(scope_names, scope_of(row.act.activity)));
 }
 
 Value waits_for(const PricedAct& row) { return row.waits_for.empty() ? Value{} : list_of(row.waits_for); }
@@ -35,7 +35,7 @@ Value count_of(Bytes bytes) { return bytes.count == 0 ? Value{} : value_of(bytes
 
 constexpr Column<PricedAct> columns_of_acts[] = {
     {"kind", [](const PricedAct& row) { return value_of(at(kind_names, row.act.kind)); }},
-    {"work", [](const PricedAct& row) { return value_of(at(activity_names, row.act.activity)); }},
+    {"work", [](const PricedAct& row) { return value_of(name_of(row.act.activity)); }},
     {"gradient",
      [](const PricedAct& row) {
        if (!is_compute(row) || row.act.pass == OpPass::forward || row.is_forward_again()) return Value{};

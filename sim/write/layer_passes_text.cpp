@@ -25,12 +25,10 @@ std::string title_of(const LayerPasses& of) {
     return "head, tied: its matrix is the embedding's, above";
   if (of.matrix == LayerPasses::Matrix::copy_of_embedding)
     return "head, tied: its matrix is a copy of the embedding's";
-  if (of.end != Activity::none) return std::string(at(activity_names, of.end));
+  if (of.end != Activity::none) return std::string(name_of(of.end));
   return fmt::format("{}: {}", print_layers(of.layers),
                      of.has_experts ? "attention and experts" : "attention and a dense feed-forward");
 }
-
-std::string_view name_of(Activity activity) { return at(activity_names, activity); }
 
 /// "attention, input gradient", "attention, blocks 1 to 3 of keys", "tensor reduce_scatter", "needs
 /// parameters".

@@ -37,9 +37,9 @@ std::string header(const Report& report) {
       "embedding\n",
       report.model.name, billions(report.model.parameters), billions(report.model.active),
       billions(report.model.active_without_embedding));
-  text +=
-      fmt::format("  throughput     {} tokens/s, {} per device on {} devices\n", print("tokens_per_s", report),
-                  print("tokens_per_s_per_device", report), grouped(static_cast<double>(report.devices)));
+  text += fmt::format("  throughput     {} tokens/s, {} per device on {} devices\n",
+                      print("tokens_per_s", report), print("tokens_per_s_per_device", report),
+                      grouped(static_cast<double>(report.devices)));
   const bool is_whole = report.mfu_attention == MfuAttention::whole;
   text += fmt::format("  compute        {} per device, {} {} of {} (bf16), {} per token{}\n",
                       print("tflops_per_device", report), fact("mfu").label, print("mfu", report),
@@ -89,13 +89,12 @@ std::string pipeline(const Report& report) {
 
 std::string communication(const Report& report) {
   std::string rows;
-  for (std::size_t activity = static_cast<std::size_t>(Activity::dispatch); activity < activity_count;
-       ++activity) {
-    const CommunicationReport& phase = report.communications[activity];
+  for (const Activity activity : communications) {
+    const CommunicationReport& phase = at(report.communications, activity);
     if (phase.messages == 0) continue;
-    rows += fmt::format("  {:<18} {:>10} {:>14} {:>10} {:>10}\n", activity_names[activity],
-                        print(Bytes{phase.bytes}), grouped(static_cast<double>(phase.messages)),
-                        print(phase.busy), print(phase.exposed));
+    rows +=
+        fmt::format("  {:<18} {:>10} {:>14} {:>10} {:>10}\n", name_of(activity), print(Bytes{phase.bytes}),
+                    grouped(static_cast<double>(phase.messages)), print(phase.busy), print(phase.exposed));
   }
   if (rows.empty()) return {};
   return fmt::format("\n{:<20} {:>10} {:>14} {:>10} {:>10}\n", "Communication", "bytes", "messages", "busy",

@@ -21,8 +21,7 @@
 namespace moesim {
 namespace {
 
-/// The lanes of an actor, top down.
-enum class Stream : std::uint8_t { compute, exchange, pipeline, gradients };
+/// The lanes of an actor by Stream, top down.
 constexpr std::array<std::string_view, 4> stream_names{"compute", "exchange", "pipeline receive",
                                                        "gradients"};
 /// Lanes of one stream, at most; beyond them numbers of threads would meet.
@@ -35,26 +34,6 @@ struct Slice {
   TaskId task;
   Time start, end;
 };
-
-Stream stream_of(Activity activity) {
-  switch (activity) {
-    case Activity::dispatch:
-    case Activity::combine:
-    case Activity::dispatch_backward:
-    case Activity::combine_backward:
-    case Activity::tensor:
-    case Activity::context:
-    case Activity::expert_tensor:
-      return Stream::exchange;
-    case Activity::pipeline:
-      return Stream::pipeline;
-    case Activity::gradient:
-    case Activity::parameter:
-      return Stream::gradients;
-    default:
-      return Stream::compute;
-  }
-}
 
 /// All slices, by actor, stream and start.
 std::vector<Slice> slices_of(const TaskGraph& graph, const Timeline& timeline) {
@@ -101,7 +80,7 @@ class TraceWriter {
 
   void slice(const Slice& slice, std::uint32_t lane) {
     const Tag& tag = graph_.tags[slice.task];
-    const std::string_view activity = at(activity_names, tag.activity);
+    const std::string_view activity = name_of(tag.activity);
     next();
     write("{{\"ph\":\"X\",\"pid\":{},\"tid\":{},\"ts\":", slice.actor + 1, thread_of(slice.stream, lane));
     microseconds(slice.start);

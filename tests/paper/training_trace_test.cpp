@@ -109,8 +109,7 @@ TEST_CASE(
   for (int slot = 0; slot < 2; ++slot) {
     for (const Measured& stage : trace[static_cast<std::size_t>(slot)]) {
       const double start = since_first(timeline, tasks, timeline.starts[task_of(tasks, stage, slot)]);
-      CAPTURE(slot, activity_names[static_cast<std::size_t>(stage.activity)], static_cast<int>(stage.pass),
-              start, stage.start);
+      CAPTURE(slot, name_of(stage.activity), static_cast<int>(stage.pass), start, stage.start);
       CHECK(std::abs(start - stage.start) < 0.02 * 30'600);
     }
   }

@@ -105,7 +105,7 @@ TEST_CASE("A full simulation moves the bytes of the folded one") {
     const std::map<Activity, std::int64_t> full = bytes_of(graph);
     REQUIRE(full.size() == folded.size());
     for (const auto& [activity, bytes] : folded) {
-      INFO(activity_names[static_cast<std::size_t>(activity)]);
+      INFO(name_of(activity));
       CHECK(static_cast<double>(full.at(activity)) == Approx(static_cast<double>(bytes)).epsilon(1e-6));
     }
   }

@@ -113,7 +113,7 @@ TEST_CASE("A folded run equals the full run to the picosecond") {
   CHECK(folded.breakdown.exposed_communication == full.breakdown.exposed_communication);
   CHECK(folded.breakdown.optimizer == full.breakdown.optimizer);
   for (std::size_t activity = 0; activity < activity_count; ++activity) {
-    CAPTURE(activity_names[activity]);
+    CAPTURE(activities[activity].name);
     CHECK(static_cast<double>(folded.communications[activity].bytes) ==
           Approx(static_cast<double>(full.communications[activity].bytes)).epsilon(1e-6));
     CHECK(folded.communications[activity].messages == full.communications[activity].messages);

@@ -118,7 +118,7 @@ TEST_CASE("A folded run equals the full run for every way of synchronisation") {
   for (const Activity activity : {Activity::gradient, Activity::parameter}) {
     const CommunicationReport& one = folded.communications[static_cast<std::size_t>(activity)];
     const CommunicationReport& other = full.communications[static_cast<std::size_t>(activity)];
-    CAPTURE(activity_names[static_cast<std::size_t>(activity)]);
+    CAPTURE(name_of(activity));
     CHECK(static_cast<double>(one.bytes) == Approx(static_cast<double>(other.bytes)).epsilon(1e-6));
     CHECK(one.busy == other.busy);
   }

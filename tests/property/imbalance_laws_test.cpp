@@ -118,7 +118,7 @@ TEST_CASE("Loads that turn out even take as long rank by rank as folded") {
     CHECK(to_seconds(unfolded.step_time) == Approx(to_seconds(even.step_time)).epsilon(1e-9));
     CHECK(to_seconds(*unfolded.routing->imbalance_cost) == Approx(0).margin(1e-9));
     for (std::size_t activity = 0; activity < activity_count; ++activity) {
-      CAPTURE(activity_names[activity]);
+      CAPTURE(activities[activity].name);
       CHECK(static_cast<double>(unfolded.communications[activity].bytes) ==
             Approx(static_cast<double>(even.communications[activity].bytes)).epsilon(1e-6));
     }
@@ -189,7 +189,7 @@ TEST_CASE("Expert groups with the same loads fold to one of them") {
     CHECK(one.makespan == all.makespan);
     CHECK(one.breakdown.compute == all.breakdown.compute);
     for (std::size_t activity = 0; activity < activity_count; ++activity) {
-      CAPTURE(activity_names[activity]);
+      CAPTURE(activities[activity].name);
       CHECK(static_cast<double>(one.communications[activity].bytes) ==
             Approx(static_cast<double>(all.communications[activity].bytes)).epsilon(1e-6));
     }

@@ -107,7 +107,7 @@ void check_equal(const Report& folded, const Report& full) {
   CHECK(std::abs(folded.step_time.count - full.step_time.count) <= 1);
   CHECK(folded.breakdown.compute == full.breakdown.compute);
   for (std::size_t activity = 0; activity < activity_count; ++activity) {
-    INFO(activity_names[activity]);
+    INFO(activities[activity].name);
     CHECK(static_cast<double>(folded.communications[activity].bytes) ==
           Approx(static_cast<double>(full.communications[activity].bytes)).epsilon(1e-6));
     CHECK(folded.communications[activity].messages == full.communications[activity].messages);

@@ -88,7 +88,7 @@ void require_same_busy_times(const Scenario& scenario) {
     const auto number = static_cast<std::int64_t>(actor);
     std::int64_t compute = 0;
     for (std::size_t activity = 0; activity < activity_count; ++activity) {
-      const std::int64_t time = busy(events, number, activity_names[activity]);
+      const std::int64_t time = busy(events, number, activities[activity].name);
       if (is_communication(static_cast<Activity>(activity))) {
         CHECK(time == expected[actor].busy[activity].count);
       } else if (static_cast<Activity>(activity) == Activity::optimizer) {
