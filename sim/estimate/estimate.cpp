@@ -75,26 +75,6 @@ double between(Time least, Time most, double share) {
   return to_seconds(least) + (to_seconds(most) - to_seconds(least)) * share;
 }
 
-/// Passes in which a rank gets something from another rank, one for each of its chunks: forwards or
-/// backwards.
-struct Arrivals {
-  double forward = 0, backward = 0;
-};
-
-/// In a pipeline of one direction neighbouring stages may be on one rank, as at the turn of a V.
-Arrivals arrivals_of(const PipelineProfile& profile, std::size_t rank) {
-  const std::span<const std::size_t> held = profile.stages_of(rank);
-  const auto comes_from = [&](std::size_t stage) {
-    return profile.is_bidirectional || std::find(held.begin(), held.end(), stage) == held.end();
-  };
-  Arrivals arrivals;
-  for (const std::size_t stage : held) {
-    if (stage > 0 && comes_from(stage - 1)) ++arrivals.forward;
-    if (stage + 1 < static_cast<std::size_t>(profile.stages) && comes_from(stage + 1)) ++arrivals.backward;
-  }
-  return arrivals;
-}
-
 }  // namespace
 
 PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cost,
@@ -149,7 +129,7 @@ void PipelineEstimate::time_pairs() {
 PassSeconds PipelineEstimate::passes_of(std::size_t rank) const {
   const double share = cost_.paces.share_of(cost_.pace_of_rank[rank]);
   PassSeconds passes;
-  const auto [arrive, come_back] = arrivals_of(profile_, rank);
+  const auto [arrive, come_back] = profile_.arrivals[rank];
   const double gathers = cost_.gather_sent * arrive;
   const double gathers_back = cost_.gather_sent * come_back;
   passes = {.forward = gathers,

@@ -124,6 +124,20 @@ PassCounts work_of(const std::vector<Slot>& slots) {
   return work;
 }
 
+Arrivals arrivals_of(const Order& order, const StageTable& stages, std::size_t rank) {
+  Arrivals come, all;
+  for (const Slot& slot : order.ranks[rank]) {
+    if (slot.pass == Pass::backward_weight) continue;
+    const auto of = slot.pass == Pass::forward ? &Arrivals::forward : &Arrivals::backward;
+    const std::optional<Need> need = needs_in_stage(order, stages.stage_of(rank, slot), slot);
+    come.*of += need && need->crosses_ranks() ? 1 : 0;
+    ++(all.*of);
+  }
+  const auto chunks = static_cast<double>(chunks_of(order.chains));
+  return {come.forward * chunks / std::max(1.0, all.forward),
+          come.backward * chunks / std::max(1.0, all.backward)};
+}
+
 std::vector<OverlappedChunks> overlapped_of(const std::vector<Slot>& slots) {
   std::vector<OverlappedChunks> all;
   for (std::size_t i = 0; i + 1 < slots.size(); ++i) {
@@ -228,8 +242,11 @@ PipelineProfile exact(const Schedule& schedule, std::int64_t ranks, std::int64_t
     profile.overlapped.push_back(overlapped_of(slots));
   }
   profile.is_head_apart = is_head_apart(order.chains);
-  for (const std::vector<Slot>& slots : order.ranks)
-    profile.moments.push_back(moments_of(slots, profile.chunks));
+  const StageTable stages(order);
+  for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) {
+    profile.moments.push_back(moments_of(order.ranks[rank], profile.chunks));
+    profile.arrivals.push_back(arrivals_of(order, stages, rank));
+  }
   for (const PassDurations& durations : typical)
     profile.paths.push_back(LongestPath(order, durations).counts());
   return profile;

@@ -55,6 +55,11 @@ struct AliveMoment {
   }
 };
 
+/// Of a rank's chunks, those in whose forward, and in whose backward, something comes from another rank.
+struct Arrivals {
+  double forward = 0, backward = 0;
+};
+
 /// What an order comes to.
 struct PipelineProfile {
   bool is_refused = false;  ///< the schedule cannot serve these sizes; nothing else holds then
@@ -66,6 +71,7 @@ struct PipelineProfile {
   std::vector<std::size_t> stage;  ///< of (rank, chunk)
   std::vector<PassCounts> work;    ///< by rank
   std::vector<PassCounts> paths;   ///< longest ones
+  std::vector<Arrivals> arrivals;  ///< by rank
   /// By rank; of a step no longer than needed to see which are beside which.
   std::vector<std::vector<OverlappedChunks>> overlapped;
   /// By rank: the moments at which it may hold most, whatever stages keep. None of them holds as much as
