@@ -121,7 +121,8 @@ bool is_of_whole_passes(const Order& order) {
 
 }  // namespace
 
-TEST_CASE("An estimate's activations are the peak of the programs in the order of issue, to the byte") {
+TEST_CASE(
+    "An estimate's memory is that of a run, and its activations the peak of the programs, to the byte") {
   std::size_t extrapolated = 0;
   for_scenarios(R"({"kind": "balanced"})", 300, [&](const Scenario& scenario, const std::string& text) {
     CostTables tables(*read(text));
@@ -137,6 +138,9 @@ TEST_CASE("An estimate's activations are the peak of the programs in the order o
     const std::vector<MemoryReport> ranks = memory_of_ranks(work_of(scenario));
     for (std::size_t rank = 0; rank < ranks.size(); ++rank)
       CHECK(estimate.activations(rank) == static_cast<double>(ranks[rank].activations.count));
+    Bytes most;
+    for (const MemoryReport& rank : ranks) most = std::max(most, rank.total());
+    CHECK(estimate.memory({scenario.gradient_sync, groups, {}}) == static_cast<double>(most.count));
   });
   CHECK(extrapolated > 10);
 }
