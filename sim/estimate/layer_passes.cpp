@@ -71,6 +71,7 @@ bool is_again(const Act& call) {
 /// Joins take no row: acts are counted without them.
 std::vector<std::size_t> without_joins(std::span<const Act> acts, const std::vector<std::size_t>& waits) {
   std::vector<std::size_t> rows;
+  rows.reserve(waits.size());
   for (const std::size_t act : waits)
     rows.push_back(static_cast<std::size_t>(
         std::count_if(acts.begin(), acts.begin() + static_cast<std::ptrdiff_t>(act),

@@ -9,6 +9,7 @@
 #include "models/config/document.hpp"
 #include "models/config/values.hpp"
 #include "sim/read/parts.hpp"
+#include "sim/report/plan.hpp"
 
 namespace moesim {
 namespace {
@@ -60,7 +61,7 @@ void drop_repeated(auto& values) {
                  values.end());
 }
 
-void add_schedules(const ChoiceSource& source, SearchSpace& space) {
+void add_schedules(const ChoiceSource& source, Choices& all) {
   std::vector<std::string> kinds = source.bounds.schedules;
   if (kinds.empty()) {
     kinds = with_own({"1f1b", "interleaved", "zb_h1", "zb_h2", "zb_v", "chimera", "dualpipe", "dualpipev"},
@@ -77,48 +78,48 @@ void add_schedules(const ChoiceSource& source, SearchSpace& space) {
       Value part = part_with_kind(source.document, "schedule", kind);
       if (count > 0) part.set("chunks", value_of(count, "search"));
       Reader reader(part, "schedule");
-      space.schedules.push_back({kind, count, make_member(reader, schedules(), "pipeline schedule")});
+      all.schedules.push_back({kind, count, make_member(reader, schedules(), "pipeline schedule")});
     }
   }
 }
 
-void add_syncs(const ChoiceSource& source, SearchSpace& space) {
+void add_syncs(const ChoiceSource& source, Choices& all) {
   std::vector<std::string> kinds = source.bounds.gradient_syncs;
   if (kinds.empty()) kinds = with_own({"zero1", "zero2", "zero3"}, source.document, "gradient_sync");
   for (const std::string& kind : kinds) {
     const Value part = part_with_kind(source.document, "gradient_sync", kind);
     Reader reader(part, "gradient_sync");
     const GradientPlan plan = make_member(reader, gradient_syncs(), "gradient_sync")->plan();
-    const bool is_known = std::any_of(space.syncs.begin(), space.syncs.end(),
+    const bool is_known = std::any_of(all.syncs.begin(), all.syncs.end(),
                                       [&](const SyncChoice& known) { return known.plan == plan; });
-    if (!is_known) space.syncs.push_back({kind, plan});
+    if (!is_known) all.syncs.push_back({kind, plan});
   }
 }
 
-void add_recomputes(const ChoiceSource& source, SearchSpace& space) {
+void add_recomputes(const ChoiceSource& source, Choices& all) {
   const auto add = [&](const Recompute& recompute) {
     std::vector<std::string> names = names_of(recompute);
-    for (const RecomputeChoice& known : space.recomputes) {
+    for (const RecomputeChoice& known : all.recomputes) {
       if (known.names == names) return;
     }
-    space.recomputes.push_back({std::move(names), recompute});
+    all.recomputes.push_back({std::move(names), recompute});
   };
   for (const RecomputeChoice& choice : source.bounds.recomputes) add(choice.recompute);
-  if (!space.recomputes.empty()) return;
+  if (!all.recomputes.empty()) return;
   add({});
   add({.norm = true, .activation = true});
   add({.full = true});
   add(source.base.recompute);
 }
 
-void add_placements(const ChoiceSource& source, SearchSpace& space) {
+void add_placements(const ChoiceSource& source, Choices& all) {
   const auto add = [&](const std::vector<Axis>& placement) {
     const std::vector<Axis> whole = Layout(Sizes{}, placement).placement();
-    if (std::find(space.placements.begin(), space.placements.end(), whole) == space.placements.end())
-      space.placements.push_back(whole);
+    if (std::find(all.placements.begin(), all.placements.end(), whole) == all.placements.end())
+      all.placements.push_back(whole);
   };
   for (const std::vector<Axis>& placement : source.bounds.placements) add(placement);
-  if (!space.placements.empty()) return;
+  if (!all.placements.empty()) return;
   add({Axis::tensor, Axis::expert, Axis::data, Axis::pipeline});
   add({Axis::tensor, Axis::expert, Axis::pipeline, Axis::data});
   add(source.base.layout.placement());
@@ -128,6 +129,7 @@ std::string joined(const auto& names) { return fmt::format("{}", fmt::join(names
 
 std::vector<std::string> names_of(const std::vector<Axis>& placement) {
   std::vector<std::string> names;
+  names.reserve(placement.size());
   for (const Axis axis : placement) names.emplace_back(at(axis_names, axis));
   return names;
 }
@@ -144,13 +146,13 @@ std::string unless_any(const auto& values, const auto& is_own, const auto& text)
 constexpr ChoiceAxis of_schedule{
     .key = "schedule",
     .add = add_schedules,
-    .count = [](const SearchSpace& space) { return space.schedules.size(); },
-    .name = [](const SearchSpace& space,
-               std::size_t i) { return print_schedule(space.schedules[i].kind, space.schedules[i].chunks); },
+    .count = [](const Choices& all) { return all.schedules.size(); },
+    .name = [](const Choices& all,
+               std::size_t i) { return print_schedule(all.schedules[i].kind, all.schedules[i].chunks); },
     .find =
-        [](const SearchSpace& space, const Ranked& ranked, FoundPlan& plan) {
-          plan.schedule = space.schedules[ranked.schedule].kind;
-          plan.chunks = space.schedules[ranked.schedule].chunks;
+        [](const Choices& all, const Chosen& chosen, FoundPlan& plan) {
+          plan.schedule = all.schedules[chosen.schedule].kind;
+          plan.chunks = all.schedules[chosen.schedule].chunks;
         },
     .own =
         [](const Value& document, const Scenario& scenario, FoundPlan& plan) {
@@ -158,59 +160,59 @@ constexpr ChoiceAxis of_schedule{
           plan.chunks = plan.schedule == "interleaved" ? scenario.schedule->chunks() : 0;
         },
     .outside =
-        [](const SearchSpace& space, const Scenario&, const FoundPlan& plan) {
+        [](const Choices& all, const Scenario&, const FoundPlan& plan) {
           const auto is_own = [&](const ScheduleChoice& choice) {
             return choice.kind == plan.schedule && choice.chunks == plan.chunks;
           };
-          return unless_any(space.schedules, is_own,
+          return unless_any(all.schedules, is_own,
                             [&] { return print_schedule(plan.schedule, plan.chunks); });
         }};
 
 constexpr ChoiceAxis of_recompute{
     .key = "recompute",
     .add = add_recomputes,
-    .count = [](const SearchSpace& space) { return space.recomputes.size(); },
-    .name = [](const SearchSpace& space, std::size_t i) { return joined(space.recomputes[i].names); },
-    .find = [](const SearchSpace& space, const Ranked& ranked,
-               FoundPlan& plan) { plan.recompute = space.recomputes[ranked.recompute].names; },
+    .count = [](const Choices& all) { return all.recomputes.size(); },
+    .name = [](const Choices& all, std::size_t i) { return joined(all.recomputes[i].names); },
+    .find = [](const Choices& all, const Chosen& chosen,
+               FoundPlan& plan) { plan.recompute = all.recomputes[chosen.recompute].names; },
     .own = [](const Value&, const Scenario& scenario,
               FoundPlan& plan) { plan.recompute = names_of(scenario.recompute); },
     .outside =
-        [](const SearchSpace& space, const Scenario&, const FoundPlan& plan) {
+        [](const Choices& all, const Scenario&, const FoundPlan& plan) {
           const auto is_own = [&](const RecomputeChoice& choice) { return choice.names == plan.recompute; };
-          return unless_any(space.recomputes, is_own, [&] { return "recompute " + joined(plan.recompute); });
+          return unless_any(all.recomputes, is_own, [&] { return "recompute " + joined(plan.recompute); });
         }};
 
 constexpr ChoiceAxis of_gradient_sync{
     .key = "gradient_sync",
     .add = add_syncs,
-    .count = [](const SearchSpace& space) { return space.syncs.size(); },
-    .name = [](const SearchSpace& space, std::size_t i) { return space.syncs[i].kind; },
-    .find = [](const SearchSpace& space, const Ranked& ranked,
-               FoundPlan& plan) { plan.gradient_sync = space.syncs[ranked.sync].kind; },
+    .count = [](const Choices& all) { return all.syncs.size(); },
+    .name = [](const Choices& all, std::size_t i) { return all.syncs[i].kind; },
+    .find = [](const Choices& all, const Chosen& chosen,
+               FoundPlan& plan) { plan.gradient_sync = all.syncs[chosen.sync].kind; },
     .own = [](const Value& document, const Scenario&,
               FoundPlan& plan) { plan.gradient_sync = kind_of(document, "gradient_sync", "zero1"); },
     .outside =
-        [](const SearchSpace& space, const Scenario& scenario, const FoundPlan& plan) {
+        [](const Choices& all, const Scenario& scenario, const FoundPlan& plan) {
           const auto is_own = [&](const SyncChoice& choice) { return choice.plan == scenario.gradient_sync; };
-          return unless_any(space.syncs, is_own, [&] { return plan.gradient_sync; });
+          return unless_any(all.syncs, is_own, [&] { return plan.gradient_sync; });
         }};
 
 constexpr ChoiceAxis of_placement{
     .key = "placement",
     .add = add_placements,
-    .count = [](const SearchSpace& space) { return space.placements.size(); },
-    .name = [](const SearchSpace& space, std::size_t i) { return joined(names_of(space.placements[i])); },
-    .find = [](const SearchSpace& space, const Ranked& ranked,
-               FoundPlan& plan) { plan.placement = names_of(space.placements[ranked.placement]); },
+    .count = [](const Choices& all) { return all.placements.size(); },
+    .name = [](const Choices& all, std::size_t i) { return joined(names_of(all.placements[i])); },
+    .find = [](const Choices& all, const Chosen& chosen,
+               FoundPlan& plan) { plan.placement = names_of(all.placements[chosen.placement]); },
     .own = [](const Value&, const Scenario& scenario,
               FoundPlan& plan) { plan.placement = names_of(scenario.layout.placement()); },
     .outside =
-        [](const SearchSpace& space, const Scenario& scenario, const FoundPlan& plan) {
+        [](const Choices& all, const Scenario& scenario, const FoundPlan& plan) {
           const auto is_own = [&](const std::vector<Axis>& placement) {
             return Layout(plan.sizes, placement).lays_as(scenario.layout, true);
           };
-          return unless_any(space.placements, is_own, [&] { return "placement " + joined(plan.placement); });
+          return unless_any(all.placements, is_own, [&] { return "placement " + joined(plan.placement); });
         }};
 
 constexpr std::array axes{of_schedule, of_recompute, of_gradient_sync, of_placement};
@@ -241,6 +243,18 @@ constexpr std::array<const SizeAxis*, size_axes.size()> in_order_of_parts() {
 constexpr std::array<const SizeAxis*, size_axes.size()> sizes_as_told = in_order_of_parts();
 
 }  // namespace
+
+std::string print(const FoundPlan& plan) {
+  std::string recompute = fmt::format("{}", fmt::join(plan.recompute, "+"));
+  return print(PlanChoices{
+      .sizes = plan.sizes,
+      .microbatch = plan.microbatch,
+      .schedule = plan.chunks > 0 ? fmt::format("{} (chunks={})", plan.schedule, plan.chunks) : plan.schedule,
+      .precision = {},
+      .recompute = recompute == "none" ? std::string() : std::move(recompute),
+      .gradient_sync = plan.gradient_sync,
+      .placement = plan.placement});
+}
 
 std::span<const ChoiceAxis> choice_axes() { return axes; }
 

@@ -49,8 +49,10 @@ class Explorer {
  private:
   const Scenario& scenario() const { return tables_.scenario(); }
   std::uint64_t below_placement() const { return microbatches_.size() * below_microbatch(); }
-  std::uint64_t below_microbatch() const { return space_.recomputes.size() * below_recompute(); }
-  std::uint64_t below_recompute() const { return space_.schedules.size() * space_.syncs.size(); }
+  std::uint64_t below_microbatch() const { return space_.choices.recomputes.size() * below_recompute(); }
+  std::uint64_t below_recompute() const {
+    return space_.choices.schedules.size() * space_.choices.syncs.size();
+  }
   void cut(CutRule rule, std::uint64_t count) { at(explored_.cut, rule) += count; }
 
   /// The rule that cuts all that have these sizes of attention.
@@ -70,7 +72,7 @@ class Explorer {
   void attention(std::uint64_t number) {
     const std::uint64_t divisions = experts_.count();
     if (const std::optional<CutRule> rule = cuts_attention())
-      return cut(*rule, divisions * space_.placements.size() * below_placement());
+      return cut(*rule, divisions * space_.choices.placements.size() * below_placement());
     for (std::uint64_t of_experts = 0; of_experts < divisions; ++of_experts) {
       experts_.take(of_experts, at_.sizes);
       division(number * divisions + of_experts);
@@ -89,11 +91,11 @@ class Explorer {
 
   void division(std::uint64_t number) {
     if (const std::optional<CutRule> rule = cuts_experts())
-      return cut(*rule, space_.placements.size() * below_placement());
+      return cut(*rule, space_.choices.placements.size() * below_placement());
     std::vector<Layout> before;
-    for (std::size_t p = 0; p < space_.placements.size(); ++p) {
-      at_.placement = p;
-      const Division division{at_.sizes, space_.placements[p]};
+    for (std::size_t p = 0; p < space_.choices.placements.size(); ++p) {
+      at_.chosen.placement = p;
+      const Division division{at_.sizes, space_.choices.placements[p]};
       const Layout layout(division.sizes, division.placement);
       const auto is_same = [&](const Layout& other) { return layout.lays_as(other, has_experts_); };
       if (std::any_of(before.begin(), before.end(), is_same)) {
@@ -102,7 +104,7 @@ class Explorer {
         cut(CutRule::placement, below_placement());
       } else {
         before.push_back(layout);
-        microbatches(division, number * space_.placements.size() + p);
+        microbatches(division, number * space_.choices.placements.size() + p);
       }
     }
   }
@@ -125,23 +127,25 @@ class Explorer {
       find_profiles(count);
       costs_.clear();
       if (!groups) groups = tables_.groups(division);
-      for (std::size_t r = 0; r < space_.recomputes.size(); ++r) {
-        at_.recompute = r;
-        recompute(division, *groups, (number * microbatches_.size() + i) * space_.recomputes.size() + r);
+      for (std::size_t r = 0; r < space_.choices.recomputes.size(); ++r) {
+        at_.chosen.recompute = r;
+        recompute(division, *groups,
+                  (number * microbatches_.size() + i) * space_.choices.recomputes.size() + r);
       }
     }
   }
 
   void find_profiles(std::int64_t microbatches) {
     of_schedule_.clear();
-    for (std::size_t s = 0; s < space_.schedules.size(); ++s)
+    for (std::size_t s = 0; s < space_.choices.schedules.size(); ++s)
       of_schedule_.push_back(&profiles_.of(s, at_.sizes.pipeline, microbatches));
   }
 
   void recompute(const Division& division, const DivisionGroups& groups, std::uint64_t number) {
     MicrobatchCost cost;
     try {
-      cost = tables_.cost(division, groups, at_.microbatch, space_.recomputes[at_.recompute], at_.recompute);
+      cost = tables_.cost(division, groups, at_.microbatch, space_.choices.recomputes[at_.chosen.recompute],
+                          at_.chosen.recompute);
     } catch (const InputError&) {
       return cut(CutRule::collective, below_recompute());
     }
@@ -151,7 +155,7 @@ class Explorer {
     stages_.clear();
     orders_.clear();
     bool has_one = false;
-    for (std::size_t s = 0; s < space_.schedules.size(); ++s) {
+    for (std::size_t s = 0; s < space_.choices.schedules.size(); ++s) {
       const PipelineProfile& profile = *of_schedule_[s];
       const auto layers = static_cast<std::int64_t>(scenario().model.layers.size());
       CutRule rule{};
@@ -165,11 +169,11 @@ class Explorer {
         rule = CutRule::same_plan;
       } else {
         has_one = true;
-        at_.schedule = s;
-        schedule(cost, groups, profile, number * space_.schedules.size() + s);
+        at_.chosen.schedule = s;
+        schedule(cost, groups, profile, number * space_.choices.schedules.size() + s);
         continue;
       }
-      cut(rule, space_.syncs.size());
+      cut(rule, space_.choices.syncs.size());
     }
   }
 
@@ -214,8 +218,8 @@ class Explorer {
     const Stages& all = stages(cost, profile.stages);
     pipelines_.clear();
     for (const Split& split : all.splits) pipelines_.emplace_back(tables_, cost, profile, split.costs);
-    for (std::size_t i = 0; i < space_.syncs.size(); ++i) {
-      const GradientPlan& plan = space_.syncs[i].plan;
+    for (std::size_t i = 0; i < space_.choices.syncs.size(); ++i) {
+      const GradientPlan& plan = space_.choices.syncs[i].plan;
       const bool to_server = plan.updater == Updater::server;
       if ((plan.shards_gradients && profile.is_bidirectional) ||
           to_server != (scenario().gradient_sync.updater == Updater::server)) {
@@ -226,8 +230,8 @@ class Explorer {
         cut(CutRule::same_plan, 1);
         continue;
       }
-      at_.number = number * space_.syncs.size() + i;
-      at_.sync = i;
+      at_.number = number * space_.choices.syncs.size() + i;
+      at_.chosen.sync = i;
       candidate({plan, groups, optimizer_}, all);
     }
   }
@@ -242,8 +246,9 @@ class Explorer {
     const auto all_here = [](const GradientPlan& plan) {
       return plan.updater != Updater::server && !plan.shards_parameters;
     };
-    return all_here(space_.syncs[number].plan) &&
-           std::any_of(space_.syncs.begin(), space_.syncs.begin() + static_cast<std::ptrdiff_t>(number),
+    return all_here(space_.choices.syncs[number].plan) &&
+           std::any_of(space_.choices.syncs.begin(),
+                       space_.choices.syncs.begin() + static_cast<std::ptrdiff_t>(number),
                        [&](const SyncChoice& sync) {
                          return all_here(sync.plan) && !(is_bidirectional && sync.plan.shards_gradients);
                        });

@@ -33,7 +33,7 @@ std::vector<std::string> outside_of(const SearchSpace& space, const Scenario& sc
       outside.push_back(fmt::format("{} {}", axis->key, has));
   }
   for (const ChoiceAxis& axis : choice_axes()) {
-    if (std::string other = axis.outside(space, scenario, plan); !other.empty())
+    if (std::string other = axis.outside(space.choices, scenario, plan); !other.empty())
       outside.push_back(std::move(other));
   }
   const std::vector<std::int64_t>& layers = plan.layers_per_stage;

@@ -7,7 +7,6 @@
 
 #include "models/base/grouped.hpp"
 #include "sim/report/fact.hpp"
-#include "sim/report/plan.hpp"
 
 namespace moesim {
 namespace {
@@ -159,18 +158,6 @@ void judge(SearchResult& result) {
     if (is_smaller) result.front.push_back(i);
   }
   result.agreement = agreement_of(result);
-}
-
-std::string print(const FoundPlan& plan) {
-  std::string recompute = fmt::format("{}", fmt::join(plan.recompute, "+"));
-  return print(PlanChoices{
-      .sizes = plan.sizes,
-      .microbatch = plan.microbatch,
-      .schedule = plan.chunks > 0 ? fmt::format("{} (chunks={})", plan.schedule, plan.chunks) : plan.schedule,
-      .precision = {},
-      .recompute = recompute == "none" ? std::string() : std::move(recompute),
-      .gradient_sync = plan.gradient_sync,
-      .placement = plan.placement});
 }
 
 std::string search_text(const SearchResult& result, std::size_t top) {

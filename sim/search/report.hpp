@@ -8,8 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sim/report/report.hpp"
-#include "sim/scenario/layout.hpp"
+#include "sim/search/choices.hpp"
 #include "sim/write/writer.hpp"
 
 namespace moesim {
@@ -54,19 +53,6 @@ inline constexpr std::array<std::string_view, cut_rule_count> cut_rule_sentences
     "a collective cannot serve the groups",
     "memory is above the limit"};
 
-/// A plan, as a scenario would say it.
-struct FoundPlan {
-  std::uint64_t number = 0;  ///< among all candidates
-  Sizes sizes;
-  std::int64_t microbatch = 1, chunks = 1;
-  std::string schedule{}, gradient_sync{};
-  std::vector<std::string> recompute{}, placement{};
-  std::vector<std::int64_t> layers_per_stage;
-  double estimated_seconds = 0, estimated_memory = 0;
-  std::optional<Report> report;  ///< of the simulation
-  std::string error;             ///< where it failed
-};
-
 /// The plan that the scenario itself has.
 struct OwnPlan {
   FoundPlan plan;                    ///< no report where it cannot run; seconds of 0: no estimate
@@ -105,9 +91,6 @@ struct SearchResult {
 /// Orders the simulated plans, each once, and sets `same`, `fitting`, `front`, `agreement` and the place of
 /// the scenario's own.
 void judge(SearchResult& result);
-
-/// "PP 16 x EP 64 x DP 128, dualpipe, ..."; sizes of 1 are left out.
-std::string print(const FoundPlan& plan);
 
 /// For people: `top` plans, the front, and why others lost.
 std::string search_text(const SearchResult& result, std::size_t top);

@@ -82,7 +82,7 @@ FoundPlan found(const SearchSpace& space, const Ranked& ranked) {
                  .estimated_memory = ranked.estimate.memory,
                  .report = {},
                  .error = {}};
-  for (const ChoiceAxis& axis : choice_axes()) axis.find(space, ranked, plan);
+  for (const ChoiceAxis& axis : choice_axes()) axis.find(space.choices, ranked.chosen, plan);
   return plan;
 }
 

@@ -62,7 +62,7 @@ std::uint64_t SearchSpace::candidates() const {
   for (std::size_t axis = 0; axis < size_axes.size(); ++axis) {
     if (!size_axes[axis].set.empty()) product *= sizes[axis].size();
   }
-  for (const ChoiceAxis& axis : choice_axes()) product *= axis.count(*this);
+  for (const ChoiceAxis& axis : choice_axes()) product *= axis.count(choices);
   return product;
 }
 
@@ -75,7 +75,7 @@ std::vector<std::string> SearchSpace::describe() const {
   }
   for (const ChoiceAxis& axis : choice_axes()) {
     std::vector<std::string> values;
-    for (std::size_t i = 0; i < axis.count(*this); ++i) values.push_back(axis.name(*this, i));
+    for (std::size_t i = 0; i < axis.count(choices); ++i) values.push_back(axis.name(choices, i));
     lines.push_back(listed(axis.key, values));
   }
   return lines;
@@ -86,7 +86,7 @@ SearchSpace search_space(const Value& document, const Scenario& base) {
   SearchSpace space;
   for (std::size_t axis = 0; axis < size_axes.size(); ++axis)
     space.sizes[axis] = bounds.sizes[axis].empty() ? usual_sizes(size_axes[axis], base) : bounds.sizes[axis];
-  for (const ChoiceAxis& axis : choice_axes()) axis.add({document, base, bounds}, space);
+  for (const ChoiceAxis& axis : choice_axes()) axis.add({document, base, bounds}, space.choices);
   const Bytes has = base.cluster->device.memory;
   space.empty_stages = bounds.empty_stages;
   space.memory_limit = bounds.memory_limit.count > 0 ? std::min(bounds.memory_limit, has) : has;
@@ -120,7 +120,7 @@ const PipelineProfile& Profiles::of(std::size_t schedule, std::int64_t ranks, st
     if (const auto known = known_.find(key); known != known_.end()) return *known->second;
   }
   auto made = std::make_unique<const PipelineProfile>(
-      profile_of(*space_.schedules[schedule].schedule, ranks, microbatches));
+      profile_of(*space_.choices.schedules[schedule].schedule, ranks, microbatches));
   const std::lock_guard lock(mutex_);
   return *known_.try_emplace(key, std::move(made)).first->second;
 }

@@ -16,26 +16,10 @@
 
 namespace moesim {
 
-/// A schedule to try.
-struct ScheduleChoice {
-  std::string kind;
-  std::int64_t chunks = 0;  ///< of interleaved; else 0: the kind decides
-  std::unique_ptr<const Schedule> schedule;
-};
-
-/// A way of gradient synchronisation to try.
-struct SyncChoice {
-  std::string kind;
-  GradientPlan plan;
-};
-
 /// Everything that may be chosen. A candidate is one value of each.
 struct SearchSpace {
   SizeLists sizes;  ///< of a size that follows from others: those allowed; empty: all
-  std::vector<std::vector<Axis>> placements;
-  std::vector<RecomputeChoice> recomputes;
-  std::vector<ScheduleChoice> schedules;
-  std::vector<SyncChoice> syncs;
+  Choices choices;
   Bytes memory_limit;
   bool empty_stages = false;  ///< stages may be without layers
   /// The list of that size; null is the microbatch.
@@ -47,12 +31,6 @@ struct SearchSpace {
 
 /// The space of a scenario document; `base` is the same scenario, made.
 SearchSpace search_space(const Value& document, const Scenario& base);
-
-/// A size in a plan or a candidate.
-template <class Plan>
-auto& size_in(Plan& plan, const SizeAxis& axis) {
-  return axis.size == nullptr ? plan.microbatch : plan.sizes.*axis.size;
-}
 
 /// All combinations of the sizes of one part, the last axis changing fastest.
 class SizeProduct {
@@ -72,7 +50,7 @@ struct Ranked {
   std::uint64_t number = 0;  ///< its place in the space, which decides among equals
   Sizes sizes;
   std::int64_t microbatch = 1;
-  std::size_t schedule = 0, recompute = 0, sync = 0, placement = 0;
+  Chosen chosen;
   std::vector<std::int64_t> layers_per_stage;
   Estimate estimate;
 };

@@ -29,8 +29,9 @@ inline std::string_view key_of(Pass pass) {
   return at(pass_names, at(kinds, pass));
 }
 
-/// Seconds, of which the shortest number that reads back the same is exact to the picosecond: the quotient is
-/// rounded once, where to_seconds() rounds a constant and a product.
+/// Seconds, of which the shortest number that reads back the same is exact to the picosecond, as long as a
+/// double holds all picoseconds (2.5 hours): the quotient is rounded once, where to_seconds() rounds a
+/// constant and a product.
 inline Value seconds_of(Time time) { return value_of(static_cast<double>(time.count) / 1e12); }
 
 /// Sets what is not null.

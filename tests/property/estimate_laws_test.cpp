@@ -128,6 +128,29 @@ std::vector<std::string> drawn_sets(std::uint64_t number) {
           "model.prediction_layers=" + one_of({"0", "0", "1"})};
 }
 
+/// How many of the scenarios that fit have what makes their acts differ.
+struct Tried {
+  std::size_t all = 0, tensor = 0;
+  std::size_t rings = 0;           ///< keys and values go round a context-parallel group
+  std::size_t shared_experts = 0;  ///< ranks share each expert's matrices
+  std::size_t held = 0;            ///< communication holds multiprocessors
+  std::size_t slowed = 0;          ///< compute slows exchanges
+  std::size_t both = 0;            ///< the last two, of exchanges that there are
+  void count(const Scenario& scenario) {
+    const Sizes& sizes = scenario.layout.sizes();
+    const auto add = [](std::size_t& to, bool is_one) { to += is_one ? 1 : 0; };
+    const bool holds = scenario.collectives.communication_sms > 0;
+    const bool slows = scenario.collectives.slowed_by_compute > 1;
+    ++all;
+    add(tensor, sizes.tensor > 1);
+    add(rings, sizes.context > 1 && scenario.context_exchange == ContextExchange::ring);
+    add(shared_experts, sizes.expert_tensor > 1);
+    add(held, holds);
+    add(slowed, slows);
+    add(both, holds && slows && sizes.expert > 1);
+  }
+};
+
 /// Takes a key away where there is one.
 void take_away(Value& document, const std::string& part, const std::string& key = "") {
   const Value* there = document.find(part);
@@ -158,8 +181,7 @@ std::optional<Scenario> stage_of_scenario(const std::string& path) {
 }  // namespace
 
 TEST_CASE("With exact prices the estimate of a stage is the fluid engine's, to the picosecond") {
-  std::size_t tried = 0;
-  std::size_t divided = 0;
+  Tried tried;
   for (std::uint64_t number = 0; number < 400; ++number) {
     const std::vector<std::string> sets = drawn_sets(number);
     std::optional<Scenario> scenario = drawn_stage(number, sets);
@@ -168,11 +190,15 @@ TEST_CASE("With exact prices the estimate of a stage is the fluid engine's, to t
     CAPTURE(number, sets, sizes.tensor, sizes.context, sizes.expert, sizes.expert_tensor);
     const std::string simulation = print(simulated(*scenario));
     CHECK(print(estimated(*scenario, std::move(*drawn_stage(number, sets)))) == simulation);
-    ++tried;
-    divided += sizes.tensor > 1 || sizes.context > 1 ? 1 : 0;
+    tried.count(*scenario);
   }
-  CHECK(tried > 100);
-  CHECK(divided > 30);
+  CHECK(tried.all > 200);
+  CHECK(tried.tensor > 30);
+  CHECK(tried.rings > 5);
+  CHECK(tried.shared_experts > 20);
+  CHECK(tried.held > 50);
+  CHECK(tried.slowed > 50);
+  CHECK(tried.both > 5);
 }
 
 TEST_CASE("What a search interpolates moves few passes by more than 1 percent, and none by half") {

@@ -37,6 +37,7 @@ std::string draw_text(std::uint64_t seed, const char* routing) {
                       R"({"kind": "dualpipe"})", R"({"kind": "dualpipev"})", R"({"kind": "chimera"})"});
   drawn.batch = fmt::format(R"({{"sequences": {}, "sequence_length": 128}})",
                             drawn.devices * one_of<std::int64_t>(random, {1, 2, 4, 12}));
+  drawn.resolution = one_of(random, {"folded", "full"});
   std::string text = drawn.text();
   text.insert(text.rfind('}'),
               fmt::format(R"(, "recompute": {})",
@@ -91,6 +92,24 @@ Bytes of_whole_passes(const Work& work, std::int64_t rank) {
   return most;
 }
 
+/// The most that these changes come to; they end where they began, and never below.
+Bytes peak_of(const std::vector<HeldChange>& changes) {
+  Bytes alive, peak, least;
+  std::size_t slot = 0;
+  bool is_in_order = true;
+  for (const HeldChange& change : changes) {
+    alive += change.bytes;
+    peak = std::max(peak, alive);
+    least = std::min(least, alive);
+    is_in_order = is_in_order && change.slot + 1 >= slot;  // the order's own, but for the halves of a pair
+    slot = change.slot;
+  }
+  CHECK(is_in_order);
+  CHECK(alive == Bytes{});
+  CHECK(least == Bytes{});
+  return peak;
+}
+
 bool is_of_whole_passes(const Order& order) {
   for (const std::vector<Slot>& slots : order.ranks) {
     for (const Slot& slot : slots) {
@@ -102,7 +121,8 @@ bool is_of_whole_passes(const Order& order) {
 
 }  // namespace
 
-TEST_CASE("An estimate's activations are the peak of the programs in the order of issue, to the byte") {
+TEST_CASE(
+    "An estimate's memory is that of a run, and its activations the peak of the programs, to the byte") {
   std::size_t extrapolated = 0;
   for_scenarios(R"({"kind": "balanced"})", 300, [&](const Scenario& scenario, const std::string& text) {
     CostTables tables(*read(text));
@@ -118,37 +138,39 @@ TEST_CASE("An estimate's activations are the peak of the programs in the order o
     const std::vector<MemoryReport> ranks = memory_of_ranks(work_of(scenario));
     for (std::size_t rank = 0; rank < ranks.size(); ++rank)
       CHECK(estimate.activations(rank) == static_cast<double>(ranks[rank].activations.count));
+    Bytes most;
+    for (const MemoryReport& rank : ranks) most = std::max(most, rank.total());
+    CHECK(estimate.memory({scenario.gradient_sync, groups, {}}) == static_cast<double>(most.count));
   });
   CHECK(extrapolated > 10);
 }
 
-TEST_CASE("What a step keeps it lets go, and in between never less than nothing") {
+TEST_CASE(
+    "What a step keeps it lets go, on every rank of every expert group, in between never less than nothing") {
+  std::size_t several = 0;
   for (const char* routing :
-       {R"({"kind": "balanced"})", R"({"kind": "top_k", "skew": {"kind": "zipf", "exponent": 0.5}})"}) {
+       {R"({"kind": "balanced"})", R"({"kind": "top_k", "skew": {"kind": "zipf", "exponent": 0.5}})",
+        R"({"kind": "top_k", "skew": {"kind": "dirichlet", "concentration": 2, "varies": "microbatch"}})"}) {
     for_scenarios(routing, 150, [&](const Scenario& scenario, const std::string&) {
       const Work work = work_of(scenario);
       const Lifetimes lifetimes(work);
+      const std::int64_t groups = work.loads == nullptr ? 1 : work.loads->groups();
+      several += groups > 1 ? 1 : 0;
       for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
         const HeldMost most = lifetimes.most(rank);
-        for (const std::int64_t expert : {std::int64_t{0}, most.position.rank}) {
-          const ExpertPosition position{most.position.group, expert};
-          Bytes alive, peak, least;
-          std::size_t slot = 0;
-          for (const HeldChange& change : lifetimes.changes(rank, position)) {
-            alive += change.bytes;
-            peak = std::max(peak, alive);
-            least = std::min(least, alive);
-            CHECK(change.slot + 1 >= slot);  // in the order's own, but for the halves of a pair
-            slot = change.slot;
+        Bytes peak;
+        for (std::int64_t group = 0; group < groups; ++group) {
+          for (std::int64_t expert = 0; expert < scenario.layout.sizes().expert; ++expert) {
+            const Bytes here = peak_of(lifetimes.changes(rank, {group, expert}));
+            if (group == most.position.group && expert == most.position.rank) CHECK(here == most.bytes);
+            peak = std::max(peak, here);
           }
-          CHECK(alive == Bytes{});
-          CHECK(least == Bytes{});
-          CHECK(peak <= most.bytes);
-          if (expert == most.position.rank) CHECK(peak == most.bytes);
         }
+        CHECK(peak == most.bytes);
       }
     });
   }
+  CHECK(several > 5);
 }
 
 TEST_CASE(

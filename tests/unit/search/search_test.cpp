@@ -11,6 +11,7 @@
 #include "sim/estimate/split.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/run/simulate.hpp"
+#include "sim/search/choices.hpp"
 #include "sim/search/search.hpp"
 #include "tests/support/program.hpp"
 
@@ -136,6 +137,47 @@ TEST_CASE("A search keeps to the sizes, schedules and memory that it was given")
     CHECK(plan.recompute == std::vector<std::string>{"norm", "activation"});
     CHECK(plan.gradient_sync == "zero1");
     CHECK(plan.estimated_memory <= 40e9);
+  }
+}
+
+TEST_CASE("Every size of a search is kept to, told under its key and set in the winner") {
+  for (const SizeAxis& axis : size_axes) {
+    INFO(axis.key);
+    std::vector<std::string> sets = small;
+    sets.push_back(fmt::format("search.{}=[2]", axis.key));
+    const Search found = search(request_of(sets, 3));
+    REQUIRE(found.result.fitting > 0);
+    CHECK(std::count(found.result.tried.begin(), found.result.tried.end(), fmt::format("{}: 2", axis.key)) ==
+          1);
+    const FoundPlan& best = found.result.simulated.front();
+    CHECK(size_in(best, axis) == 2);
+    const Value told = search_value(found.result);
+    CHECK(member(member(told, {"plans"}).items.front(), {axis.key}).integer == 2);
+    const Table table = search_table(found.result);
+    const auto column = std::find(table.columns.begin(), table.columns.end(), axis.key);
+    REQUIRE(column != table.columns.end());
+    CHECK(table.rows.front()[static_cast<std::size_t>(column - table.columns.begin())].text == "2");
+    const Scenario scenario = read_scenario(parse_json(write_json(found.winner), "winner"));
+    FoundPlan again;
+    again.sizes = scenario.layout.sizes();
+    again.microbatch = scenario.batch.microbatch;
+    CHECK(size_in(again, axis) == 2);
+  }
+}
+
+TEST_CASE("Every choice of a search has values, and a key under which plans tell it") {
+  const Search found = search(request_of(small, 3));
+  const Value told = search_value(found.result);
+  const Table table = search_table(found.result);
+  for (const ChoiceAxis& axis : choice_axes()) {
+    INFO(axis.key);
+    CHECK(std::any_of(plan_keys().begin(), plan_keys().end(),
+                      [&](const PlanKey& key) { return key.key == axis.key; }));
+    CHECK(std::count(table.columns.begin(), table.columns.end(), axis.key) == 1);
+    CHECK(std::any_of(found.result.tried.begin(), found.result.tried.end(), [&](const std::string& line) {
+      return line.starts_with(fmt::format("{}: ", axis.key)) && line.size() > axis.key.size() + 2;
+    }));
+    for (const Value& plan : member(told, {"plans"}).items) CHECK(plan.find(axis.key) != nullptr);
   }
 }
 

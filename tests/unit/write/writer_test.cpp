@@ -1,9 +1,13 @@
 // Writers: each format of each form, and who offers which.
 #include "sim/write/writer.hpp"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 
+#include "models/base/random.hpp"
 #include "models/config/values.hpp"
+#include "sim/write/columns.hpp"
 
 using namespace moesim;
 
@@ -58,4 +62,24 @@ TEST_CASE("Only forms that are asked for are made") {
                       }};
   CHECK(write(told, "text") == "text");
   CHECK(made == 1);
+}
+
+TEST_CASE("Seconds of listed rows are printed as many picoseconds as they are, for two hours") {
+  RandomStream random = Random(3).stream("seconds", 0);
+  for (int i = 0; i < 2000; ++i) {
+    const std::uint64_t most = std::uint64_t{1} << (1 + random.below(52));
+    const auto count = static_cast<std::int64_t>(random.below(most));
+    const std::string text = cell_of(seconds_of(Time{count})).text;
+    INFO(text);
+    CHECK(parse_json(text, "seconds").number == static_cast<double>(count) / 1e12);
+    const std::string digits = fmt::format("{:.12f}", parse_json(text, "seconds").number);
+    CHECK(digits == fmt::format("{}.{:012}", count / 1'000'000'000'000, count % 1'000'000'000'000));
+    CHECK(text.size() <= 22);  // no digits that mean nothing
+  }
+}
+
+TEST_CASE("A list in a cell is joined, and an empty one is empty") {
+  CHECK(cell_of(list_of(std::vector<int>{3, 14})).text == "3+14");
+  CHECK(cell_of(list_of(std::vector<std::string>{"norm", "latent"})).text == "norm+latent");
+  CHECK(cell_of(empty_list()).text.empty());
 }
