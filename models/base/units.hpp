@@ -6,6 +6,8 @@
 #include <string>
 #include <type_traits>
 
+#include "models/base/error.hpp"
+
 namespace moesim {
 
 /// Throws RunError: a sum, a difference or a product is beyond what 64 bits hold.
@@ -104,7 +106,10 @@ class MeanTime {
     times_ += times;
   }
   /// Rounded down, so that means of parts never come to more than the mean of the whole. Of something.
-  Time mean() const { return {static_cast<std::int64_t>(sum_ / times_)}; }
+  Time mean() const {
+    ensure(times_ > 0, "a mean is of something");
+    return {static_cast<std::int64_t>(sum_ / times_)};
+  }
 
  private:
   __extension__ typedef __int128 Wide;  // NOLINT(modernize-use-using): an alias takes no __extension__

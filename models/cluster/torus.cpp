@@ -227,7 +227,7 @@ bool Torus::add_all_to_all(const Wiring&, std::span<const DeviceId> group, doubl
   for (const std::uint32_t members : box.members) places *= members;
   if (places != group.size()) return false;  // not all combinations of its coordinates
   for (std::size_t d = 0; d < dimensions_.size(); ++d) add_line_loads(d, box, bytes, load);
-  for (const DeviceId device : group) {
+  for (const std::size_t device : group) {
     if (cores_ == 1) break;
     load[2 * device] += bytes * static_cast<double>(group.size() - 1);
     load[2 * device + 1] += bytes * static_cast<double>(group.size() - 1);

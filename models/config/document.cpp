@@ -44,7 +44,7 @@ void merge(Value& parent, Value child, const std::string& path) {
   parent.origin = child.origin;
   for (auto& [name, member] : child.members) {
     Value* known = parent.find(name);
-    const std::string where = path.empty() ? name : path + "." + name;
+    const std::string where = dotted(path, name);
     if (member.kind == Value::Kind::null) {
       if (known == nullptr)
         throw InputError(place_of(member, where), "is null, but there is no such key to take away");
@@ -191,15 +191,22 @@ Value finish(Value document, const std::vector<Override>& overrides, Files files
 /// Free text, which may end like the name of a file.
 constexpr std::string_view words[] = {"about", "source", "sources", "name"};
 
+/// Of a part that names a file: where that lies, of data, or what it holds.
+void open_file(Value& part, bool is_data) {
+  const std::string file = find_beside(part.text, part.origin);
+  if (is_data)
+    part.text = file;
+  else
+    part = load_document(file);
+}
+
 void open_parts(Value& value, DataFiles data) {
   for (auto& [name, part] : value.members) {
     if (std::find(std::begin(words), std::end(words), name) != std::end(words)) continue;
     const bool is_data = data == DataFiles::named && (name == "file" || name == "table");
     const bool is_file = part.kind == Value::Kind::text && (is_data || part.text.ends_with(".json"));
     try {
-      std::string file = is_file ? find_beside(part.text, part.origin) : std::string();
-      if (is_file && is_data) part.text = std::move(file);
-      if (is_file && !is_data) part = load_document(file);
+      if (is_file) open_file(part, is_data);
     } catch (const InputError&) {  // a run says what is wrong with it
     }
     open_parts(part, data);
@@ -212,8 +219,7 @@ bool is_of_command_line(const Value& value) { return value.origin.starts_with("-
 /// "schedule.kind=gpipe" of each value that the command line set.
 void list_changes(const Value& value, const std::string& path, std::vector<std::string>& changes) {
   if (!value.members.empty()) {
-    for (const auto& [name, member] : value.members)
-      list_changes(member, path.empty() ? name : path + "." + name, changes);
+    for (const auto& [name, member] : value.members) list_changes(member, dotted(path, name), changes);
   } else if (is_of_command_line(value)) {
     changes.push_back(
         fmt::format("{}={}", path, value.kind == Value::Kind::text ? value.text : print(value)));
@@ -270,12 +276,12 @@ Value whole_document(Value document, DataFiles data) {
 
 std::string title_of(const Value& document) {
   const Value* about = document.find("about");
-  const std::string words = about != nullptr ? about->text : std::string();
-  if (about != nullptr && is_of_command_line(*about)) return words;
+  std::string title = about != nullptr ? about->text : std::string();
+  if (about != nullptr && is_of_command_line(*about)) return title;
   std::vector<std::string> changes;
   list_changes(document, {}, changes);
-  if (changes.empty()) return words;
-  return fmt::format("{}with {}", words.empty() ? "" : words + ", ", fmt::join(changes, ", "));
+  if (changes.empty()) return title;
+  return fmt::format("{}with {}", title.empty() ? "" : title + ", ", fmt::join(changes, ", "));
 }
 
 std::string find_beside(const std::string& name, const std::string& origin) {

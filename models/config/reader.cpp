@@ -31,10 +31,6 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-std::string joined(const std::string& path, std::string_view step) {
-  return path.empty() || step.empty() ? path + std::string(step) : path + "." + std::string(step);
-}
-
 std::string show(std::int64_t value) { return fmt::format("{}", value); }
 std::string show(double value) { return fmt::format("{}", value); }
 std::string show(bool value) { return value ? "true" : "false"; }
@@ -130,12 +126,12 @@ Reader Reader::noting(const Value& value, std::vector<Declaration>& notes) {
 Reader Reader::of_part(const Value& value, std::string path, std::string_view step) const {
   Reader reader(value, std::move(path));
   reader.notes_ = notes_;
-  reader.noted_path_ = joined(noted_path_, step);
+  reader.noted_path_ = dotted(noted_path_, step);
   return reader;
 }
 
 std::string Reader::where(std::string_view name) const {
-  const std::string place = joined(path_, name);
+  std::string place = dotted(path_, name);
   std::string origin = value_ == nullptr ? "" : value_->origin;
   const Value* at = value_;
   for (std::size_t begin = 0; at != nullptr && begin < name.size();) {  // a dotted name leads through parts
@@ -180,7 +176,7 @@ void Reader::declare(std::string_view name, std::string_view help, std::string t
                      std::string bounds, bool required) {
   std::vector<Declaration>* const list = declarations_ != nullptr ? declarations_ : notes_;
   if (list == nullptr) return;
-  list->push_back({joined(noted_path_, name), std::string(help), std::move(type), std::move(fallback),
+  list->push_back({dotted(noted_path_, name), std::string(help), std::move(type), std::move(fallback),
                    std::move(bounds), required});
 }
 
@@ -314,7 +310,7 @@ std::optional<Reader> Reader::optional_part(std::string_view name, std::string_v
   const Value* given = take(name);
   declare(name, help, "an object or a file name", "", "", false);
   if (given == nullptr) return std::nullopt;
-  if (given->kind == Value::Kind::object) return of_part(*given, joined(path_, name), name);
+  if (given->kind == Value::Kind::object) return of_part(*given, dotted(path_, name), name);
   if (given->kind != Value::Kind::text)
     fail(name, fmt::format("{} is neither an object nor a file name", print(*given)));
   std::string file;
@@ -350,7 +346,7 @@ std::vector<Reader> Reader::items(std::string_view name, std::string_view help) 
   if (given->kind != Value::Kind::list) fail(name, fmt::format("{} is not a list", print(*given)));
   for (std::size_t i = 0; i < given->items.size(); ++i) {
     const std::string item = fmt::format("{}.{}", name, i);
-    readers.push_back(of_part(given->items[i], joined(path_, item), item));
+    readers.push_back(of_part(given->items[i], dotted(path_, item), item));
   }
   return readers;
 }

@@ -53,4 +53,8 @@ bool same(const Value& a, const Value& b) {
          std::equal(a.members.begin(), a.members.end(), b.members.begin(), b.members.end(), same_member);
 }
 
+std::string dotted(const std::string& path, std::string_view step) {
+  return path.empty() || step.empty() ? path + std::string(step) : path + "." + std::string(step);
+}
+
 }  // namespace moesim

@@ -40,6 +40,9 @@ std::string one_line(const Value& value);
 /// Equal in content; origins do not count.
 bool same(const Value& a, const Value& b);
 
+/// "a.b", one step down a dotted path; either may be empty.
+std::string dotted(const std::string& path, std::string_view step);
+
 /// Parses JSON. Throws InputError with `origin`, line and column; a key given twice is an error.
 Value parse_json(const std::string& text, const std::string& origin);
 /// The value as JSON text, indented; parse_json(write_json(x)) == x.

@@ -88,21 +88,21 @@ void fit_contention(const Cost& cost, Device& device, const std::vector<Measured
   std::sort(counts.begin(), counts.end());
   counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
   std::vector<ContentionPoint> curve;
+  int hundredths = 100;  // of the slowdown, which grows with the count
   for (const std::int64_t count : counts) {
     if (count <= 0 || count >= device.multiprocessors) continue;
     double best = 1e30;
-    ContentionPoint point{count, 1};
-    for (double slowdown = curve.empty() ? 1.0 : curve.back().slowdown; slowdown < 3; slowdown += 0.01) {
-      device.contention = {{count, slowdown}};
+    for (int tried = hundredths; tried <= 300; ++tried) {
+      device.contention = {{count, tried / 100.0}};
       double sum = 0;
       for (std::size_t i = 0; i < held.size(); ++i)
         if (sms[i] == count) sum += std::abs(logarithm(cost, device, held[i], count));
       if (sum < best - 1e-9) {
         best = sum;
-        point.slowdown = slowdown;
+        hundredths = tried;
       }
     }
-    curve.push_back(point);
+    curve.push_back({count, hundredths / 100.0});
   }
   device.contention = curve;
 }

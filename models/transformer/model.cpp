@@ -214,14 +214,14 @@ void add_layers(Pattern& pattern) {
     Layer layer = make_layer(pattern, encoder ? i : i - model.encoder_layers);
     layer.causal = !encoder;
     layer.cross_attention = model.encoder_layers > 0 && !encoder;
-    model.layers.push_back(std::move(layer));
+    model.layers.push_back(layer);
   }
   for (std::int64_t i = 0; i < model.prediction_layers; ++i) {
     Layer layer = make_layer(pattern, pattern.layers - 1);
     layer.is_moe = pattern.experts.has_value();
     layer.feed_forward = layer.is_moe ? FeedForward{} : layer.feed_forward;
     if (layer.is_moe) layer.experts = *pattern.experts;
-    model.layers.push_back(std::move(layer));
+    model.layers.push_back(layer);
   }
 }
 

@@ -79,7 +79,8 @@ class TextDrawing {
   std::size_t half_column(Time time) const {
     const std::size_t grain = style_.colour ? 1 : 2;
     const double share = diagram_.end.count > 0 ? time / diagram_.end : 0;
-    return grain * static_cast<std::size_t>(share * static_cast<double>(2 * columns_ / grain) + 0.5);
+    const std::size_t grains = 2 * columns_ / grain;
+    return grain * static_cast<std::size_t>(share * static_cast<double>(grains) + 0.5);
   }
 
   std::vector<Column> columns_of(const std::vector<Cell>& cells) const {

@@ -78,14 +78,13 @@ class HeatDrawing {
     }
     const PlotScale scale = scale_of(numbers, false);
     const double bottom = top + height_ * static_cast<double>(rows_);
+    const auto y_of = [&](std::size_t row) { return bottom - height_ * static_cast<double>(row + 1); };
     const std::optional<std::size_t> best = best_of(panel);
     for (std::size_t i = 0; i < panel.values.size(); ++i)
-      draw_cell(svg, panel.values[i], x_of(i % columns_),
-                bottom - height_ * static_cast<double>(i / columns_ + 1), scale);
+      draw_cell(svg, panel.values[i], x_of(i % columns_), y_of(i / columns_), scale);
     if (best) {
       svg.write("<rect class=\"best\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>\n",
-                x_of(*best % columns_), bottom - height_ * static_cast<double>(*best / columns_ + 1), cell_,
-                height_);
+                x_of(*best % columns_), y_of(*best / columns_), cell_, height_);
     }
     draw_axes(svg, top, bottom);
     draw_legend(svg, panel, scale, top);
@@ -150,9 +149,10 @@ class HeatDrawing {
     const double x = right_ + margin;
     const std::string unit = panel.quantity.unit.empty() ? "" : " (" + panel.quantity.unit + ")";
     svg.text(x, top + 10, panel.quantity.label + unit);
-    constexpr double length = 90, slices = 45;
+    constexpr double length = 90;
+    constexpr int slices = 45;
     const double low = top + 22 + length;
-    for (double slice = 0; slice < slices; ++slice) {
+    for (int slice = 0; slice < slices; ++slice) {
       svg.write("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{}\" height=\"{:.1f}\" fill=\"{}\"/>\n", x,
                 low - length * (slice + 1) / slices, bar, length / slices + 0.5,
                 hex(shade_at((slice + 0.5) / slices)));

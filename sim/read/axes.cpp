@@ -33,7 +33,8 @@ std::vector<Value> values_of(const Range& range, const std::string& text, const 
   if (!(steps < static_cast<double>(most_points)))
     throw InputError(where, fmt::format("'{}' has over {} values", text, most_points));
   std::vector<Value> values;
-  for (double i = 0; i <= std::floor(steps + 1e-9); ++i) {
+  const int last = static_cast<int>(steps + 1e-9);
+  for (int i = 0; i <= last; ++i) {
     const double exact = range.multiplies ? range.first * std::pow(range.by, i) : range.first + range.by * i;
     Value value{.kind = range.is_whole ? Value::Kind::integer : Value::Kind::number, .origin = where};
     value.number = range.is_whole ? std::round(exact) : std::stod(fmt::format("{:.12g}", exact));

@@ -35,7 +35,7 @@ std::vector<std::int64_t> read_sizes(Reader& reader, std::string_view name, std:
 template <class Interface>
 std::vector<std::string> known_names(Reader& reader, const Key<std::string>& key,
                                      Register<Interface> members) {
-  const std::vector<std::string> names = reader.texts(key);
+  std::vector<std::string> names = reader.texts(key);
   const std::vector<std::string_view> known = member_names(members);
   for (const std::string& name : names) {
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;

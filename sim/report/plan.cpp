@@ -74,11 +74,11 @@ std::string pipeline_alone(const Scenario& scenario) {
 std::string communication_alone(const Scenario& scenario) {
   const OneCommunication& one = *scenario.communication;
   const auto devices = static_cast<std::int64_t>(scenario.fabric().device_count());
-  const std::string groups =
-      one.group_size == devices
-          ? std::string()
-          : fmt::format(" in {} groups of {}", grouped(static_cast<double>(devices / one.group_size)),
-                        grouped(static_cast<double>(one.group_size)));
+  const std::int64_t count = devices / one.group_size;
+  const std::string groups = one.group_size == devices
+                                 ? std::string()
+                                 : fmt::format(" in {} groups of {}", grouped(static_cast<double>(count)),
+                                               grouped(static_cast<double>(one.group_size)));
   return fmt::format("{} of {}{}, {}", at(operation_names, one.operation), print(one.bytes), groups,
                      scenario.words.collective);
 }

@@ -1,6 +1,7 @@
 // Goes through the candidates of a search: rules cut whole branches where they can, the rest is estimated.
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <optional>
 
 #include "models/base/at.hpp"
@@ -271,16 +272,17 @@ class Explorer {
     if (!fits) return cut(CutRule::memory, 1);
     ++explored_.ranked;
     if (!is_wanted) return;
-    const Split* best = nullptr;
+    std::size_t fastest = 0;
+    at_.estimate.seconds = std::numeric_limits<double>::infinity();
     for (std::size_t i = 0; i < pipelines_.size(); ++i) {
       if (memory[i] > limit) continue;
       const double seconds = pipelines_[i].seconds(sync);
-      if (best != nullptr && seconds >= at_.estimate.seconds) continue;
-      best = &all.splits[i];
+      if (seconds >= at_.estimate.seconds) continue;
+      fastest = i;
       at_.estimate = {seconds, memory[i]};
     }
     if (!explored_.best.wants(at_.estimate, at_.number)) return;
-    at_.layers_per_stage = best->layers;
+    at_.layers_per_stage = all.splits[fastest].layers;
     explored_.best.add(at_);
   }
 

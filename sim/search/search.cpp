@@ -139,8 +139,8 @@ void simulate_plan(const Value& document, FoundPlan& plan) {
 }  // namespace
 
 Search search(const SearchRequest& request) {
-  const std::string origin = request.path == "-" ? "standard input" : request.path;
-  const Value document = load_document_text(read_file(request.path), origin, request.overrides);
+  const std::string file = request.path == "-" ? "standard input" : request.path;
+  const Value document = load_document_text(read_file(request.path), file, request.overrides);
   if (request.sees_files) request.sees_files(files_needed(document));
   const Batch batch = batch_of(document);
   const Scenario base = base_of(document, batch);
@@ -174,7 +174,7 @@ Search search(const SearchRequest& request) {
   if (result.fitting == 0) return search;
   search.winner = whole_document(with_plan(document, result.simulated.front()));
   const std::string title = result.title.empty() ? "moesim search" : result.title;
-  search.winner.set("about", value_of(fmt::format("{}: {}", title, print(result.simulated.front())), origin));
+  search.winner.set("about", value_of(fmt::format("{}: {}", title, print(result.simulated.front())), file));
   return search;
 }
 
