@@ -53,8 +53,7 @@ class Display {
     const auto done = static_cast<double>(progress.done - progress.found);
     const auto left = static_cast<double>(progress.points - progress.done);
     std::string line = fmt::format("{} of {} points", progress.done, progress.points);
-    if (done > 0)
-      line += fmt::format(", {:.1f}/s, {} left", done / seconds, span(left * seconds / done));
+    if (done > 0) line += fmt::format(", {:.1f}/s, {} left", done / seconds, span(left * seconds / done));
     if (best_) line += fmt::format("; best {} {:.4g}: {}", measure_.name, *best_, where_);
     fmt::print(stderr, "\r{}\x1b[K", line.substr(0, columns()));
   }

@@ -40,7 +40,8 @@ TEST_CASE(
 
 TEST_CASE("Separate passes lengthen the update, not the passes of the model") {
   const Report one = simulate(mixtral({"parallelism.pipeline=1"})).report;
-  const Report separate = simulate(mixtral({"parallelism.pipeline=1", "software.update_passes=separate"})).report;
+  const Report separate =
+      simulate(mixtral({"parallelism.pipeline=1", "software.update_passes=separate"})).report;
   CHECK(separate.step_time > one.step_time);
   CHECK(separate.makespan == one.makespan);
 }
