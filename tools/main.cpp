@@ -79,7 +79,8 @@ int run(CLI::App& app, int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+// What complaining itself throws may end the program.
+int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   CLI::App app("moesim: where the time of a mixture-of-experts training step goes", "moesim");
   add_commands(app);
   try {

@@ -9,7 +9,7 @@
 
 #include "models/base/error.hpp"
 
-extern char** environ;
+extern char** environ;  // NOLINT(readability-redundant-declaration): no header of POSIX has it
 
 namespace moesim {
 namespace {

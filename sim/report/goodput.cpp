@@ -56,9 +56,11 @@ void simulate(const Plan& plan, Clock& clock, GoodputReport& report) {
     if (failure >= plan.run) break;
     ++report.failures;
     now = failure + plan.restart;
-    for (failure = clock.after(failure); failure < std::min(now, plan.run); failure = clock.after(failure)) {
-      ++report.failures;  // while it restarts: it begins anew
+    failure = clock.after(failure);
+    while (failure < std::min(now, plan.run)) {  // it restarts: it begins anew
+      ++report.failures;
       now = failure + plan.restart;
+      failure = clock.after(failure);
     }
   }
   report.simulated = useful / plan.run;

@@ -139,7 +139,7 @@ void refine(Fold& fold, const std::vector<std::vector<Group>>& kinds) {
 Fold without_faults(const Scenario& scenario, Loading loading) {
   const Layout& layout = scenario.layout;
   const auto positions = static_cast<std::size_t>(layout.sizes().stage_devices());
-  const Fold one{.count = 1, .representatives = std::vector<std::uint32_t>(positions, 0)};
+  Fold one{.count = 1, .representatives = std::vector<std::uint32_t>(positions, 0)};
   if (loading == Loading::even) return one;
   if (scenario.resolution == Resolution::full) return every_position(positions);
   if (!has_uneven_loads(scenario)) return one;

@@ -44,7 +44,7 @@ class Channels {
     const std::int64_t each = is_near ? all.peer_channels : channels_across_nodes(ranks, all.channels);
     bytes_ += buffer_ * (each * std::min<std::int64_t>(near, most));
     // Sends over the network share 16 slots of 128 KiB a channel, each way (src/include/device.h, init.cc).
-    constexpr std::int64_t shared = 2 * 16 * 128 * 1024;
+    constexpr std::int64_t shared = std::int64_t{2} * 16 * 128 * 1024;
     if (!is_near && buffer_.count > 0) bytes_ += Bytes{shared} * all.channels;
   }
 
