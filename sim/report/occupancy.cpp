@@ -83,13 +83,14 @@ TasksOfActors group_tasks(const TaskGraph& graph) {
 constexpr bool is_compute_of_pass(Activity activity) {
   return !is_communication(activity) && activity != Activity::optimizer;
 }
+constexpr auto compute_of_passes = activities_that<is_compute_of_pass>();
 
 /// Where a moment counts to, given how many tasks of each kind of work run.
 void count_moment(const Running& now, Time length, Occupancy& occupancy) {
   const std::array<std::int32_t, activity_count>& running = now.activities;
   count_phase(now, length, occupancy);
   bool computes = false;
-  for (const Activity activity : activities_that<is_compute_of_pass>()) computes |= at(running, activity) > 0;
+  for (const Activity activity : compute_of_passes) computes |= at(running, activity) > 0;
   Activity exposed = Activity::none;
   for (const Activity activity : communications) {
     if (at(running, activity) == 0) continue;
