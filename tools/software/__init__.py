@@ -1,0 +1,1 @@
+"""What tools/measure_software.py is made of."""
