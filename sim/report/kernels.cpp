@@ -88,7 +88,7 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
   for (std::size_t i = 0; i < kernel_class_count; ++i)
     kernels[i] = {.time = from_seconds(sums[i].time / all),
                   .bytes = from_bytes(sums[i].bytes / all),
-                  .launches = std::llround(sums[i].launches / all)};
+                  .launches = static_cast<std::int64_t>(std::ceil(sums[i].launches / all - 1e-9))};
   return kernels;
 }
 

@@ -59,8 +59,8 @@ struct CommunicationReport {
 /// Kernels of one class in a step, mean over devices.
 struct KernelReport {
   Time time;
-  Bytes bytes;  ///< that they move in device memory
-  std::int64_t launches = 0;
+  Bytes bytes;                ///< that they move in device memory
+  std::int64_t launches = 0;  ///< rounded up
 };
 
 /// Gradients of one part of the model (HeldPart).

@@ -123,7 +123,9 @@ std::vector<std::string> drawn_sets(std::uint64_t number) {
     return words[static_cast<std::size_t>(random.below(words.size()))];
   };
   return {"recompute=" + one_of({R"([])", R"(["full"])", R"(["experts"])", R"(["norm", "activation"])"}),
-          "software.tensor_backward=" + one_of({"overlapped", "in_turn"}),
+          "software=" +
+              one_of({R"({"kind": "ideal", "tensor_backward": "overlapped"})",
+                      R"({"kind": "ideal", "tensor_backward": "in_turn"})", R"({"kind": "hugging_face"})"}),
           "routing.spread=" + one_of({"0", "0", "0.2"}),
           "model.prediction_layers=" + one_of({"0", "0", "1"})};
 }
