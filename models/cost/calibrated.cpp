@@ -32,7 +32,11 @@ class Calibrated final : public Cost {
     }
     const Device* const before = unchanged(device);
     if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
-    if (asked.access.share > 0) return physical_->time(asked, device, communication_sms);
+    if (asked.access.share > 0) {
+      OpTime by_law = physical_->time(asked, device, communication_sms);
+      by_law.extrapolated = true;
+      return by_law;
+    }
     const Op op = simplified(asked);
     OpTime answer = physical_->time(op, device_, communication_sms);
     double factor = 1;

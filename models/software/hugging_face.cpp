@@ -6,9 +6,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "models/config/fields.hpp"
 #include "models/software/pytorch.hpp"
-#include "models/software/separate.hpp"
 #include "models/software/software.hpp"
 
 namespace moesim {
@@ -16,6 +14,13 @@ namespace {
 
 using pytorch::Kernels;
 namespace kind = pytorch::kind;
+constexpr KernelClass gathers = KernelClass::gather_scatter;
+
+/// Of rows that each token has for its experts.
+double token_elements(const Op& op) {
+  return static_cast<double>(op.m) * static_cast<double>(op.n) /
+         static_cast<double>(std::max<std::int64_t>(1, op.top_k));
+}
 
 /// x.float(), its square, the mean, 1 / sqrt, x times that, back to bf16, times the weight.
 void norm_forward(Kernels& k, bool is_short) {
@@ -34,7 +39,8 @@ void norm_backward(Kernels& k, bool is_short) {
   k.all(kind::vectorised, 6);
 }
 
-/// x cos + rotate_half(x) sin, for queries and for keys.
+/// x cos + rotate_half(x) sin, for queries and for keys: two halves stand for them, since the laws are
+/// linear.
 void rotary_forward(Kernels& k) {
   const double n = k.elements();
   for (const double part : {n / 2, n / 2}) {
@@ -76,14 +82,16 @@ void expert_activation(Kernels& k, const Op& op) {
   k.add(kind::joined, 2 * n, 4).add(kind::copy, 2 * n, 4).add(kind::masked_rows, 2 * n, 2);
 }
 
+/// Choices that one kernel of torch's radix sort takes.
+constexpr std::int64_t most_sorted_at_once = 2048;
+
 /// Sorting of the choices, rows of tokens by index, and the mask before the product; backward adds the rows'
 /// gradients up at their tokens.
 void permute(Kernels& k, const Op& op) {
-  constexpr KernelClass gathers = KernelClass::gather_scatter;
   const double n = k.elements();
-  const double tokens = n / static_cast<double>(std::max<std::int64_t>(1, op.top_k));
+  const double tokens = token_elements(op);
   if (op.pass == OpPass::forward) {
-    k.tiny(op.m <= 2048 ? 14 : 34, gathers).add(kind::gather, n, 4, gathers).tiny(10);
+    k.tiny(op.m <= most_sorted_at_once ? 14 : 34, gathers).add(kind::gather, n, 4, gathers).tiny(10);
     k.add(kind::masked_rows, n, 2);
     return;
   }
@@ -94,9 +102,8 @@ void permute(Kernels& k, const Op& op) {
 
 /// The mask behind the product, routing weights, rows back to their tokens, and their sum.
 void unpermute(Kernels& k, const Op& op) {
-  constexpr KernelClass gathers = KernelClass::gather_scatter;
   const double n = k.elements();
-  const double tokens = n / static_cast<double>(std::max<std::int64_t>(1, op.top_k));
+  const double tokens = token_elements(op);
   if (op.pass == OpPass::forward) {
     k.all(kind::copy, 4).all(kind::masked_rows, 2).all(kind::broadcast, 4).tiny(2, gathers);
     k.add(kind::gather, n, 4, gathers).add(kind::sums_of_few_rows, n + tokens, 2);
@@ -117,7 +124,6 @@ void residual(Kernels& k, const Op& op) {
 }
 
 void router(Kernels& k, const Op& op) {
-  constexpr KernelClass gathers = KernelClass::gather_scatter;
   if (op.pass == OpPass::forward) {
     k.all(kind::widened, 6).all(kind::softmax, 8).add(kind::topk, k.elements(), 4, gathers).tiny(5);
     return;
@@ -140,29 +146,29 @@ void loss(Kernels& k, const Op& op) {
 
 /// Rows by index; backward sets the whole gradient to zero, sorts the tokens and adds their rows.
 void embedding(Kernels& k, const Op& op) {
-  constexpr KernelClass gathers = KernelClass::gather_scatter;
   if (op.pass == OpPass::forward) {
     k.add(kind::gather, k.elements(), 4, gathers);
     return;
   }
   k.add(kind::fill, static_cast<double>(op.k) * static_cast<double>(op.n), 2).tiny(27, gathers);
-  k.add(kind::of_elements(70), k.elements(), 6, gathers);
+  k.add(kind::embedding_gradient, k.elements(), 6, gathers);
 }
 
 /// cuDNN's kernels; where heads share keys and values their gradients are added up head by head.
 void attention(const Op& op, std::vector<Op>& kernels) {
   kernels.push_back(op);
   if (op.pass == OpPass::forward || op.kv_heads == op.heads) return;
-  const double queries = static_cast<double>(op.batch) * static_cast<double>(op.sequence * op.heads);
+  const std::int64_t keys = op.kv_sequence > 0 ? op.kv_sequence : op.sequence;
+  const double rows = static_cast<double>(op.batch) * static_cast<double>(keys * op.heads);
   Kernels k(op, kernels);
   for (const std::int64_t width : {op.head_dim, op.value_head_dim})
-    k.add(kind::of_bytes(2.45), queries * static_cast<double>(width), 2, KernelClass::attention);
+    k.add(kind::head_sums, rows * static_cast<double>(width), 2, KernelClass::attention);
 }
 
 /// A product for each of the matrices that fused software has as one; input gradients are added up.
 void products(const Op& op, std::vector<Op>& kernels) {
   if (op.columns[0] == 0) return kernels.push_back(op);
-  double sums = -1;
+  int sums = -1;
   for (const std::int64_t width : op.columns) {
     if (width == 0) continue;
     Op one = op.pass == OpPass::forward ? make_gemm(op.name, op.pass, op.m, width, op.k, op.precision)
@@ -175,7 +181,7 @@ void products(const Op& op, std::vector<Op>& kernels) {
   }
   if (op.pass != OpPass::backward_input) return;
   Kernels k(op, kernels);
-  for (int sum = 0; sum < static_cast<int>(sums); ++sum) k.all(kind::vectorised, 6);
+  for (int sum = 0; sum < sums; ++sum) k.all(kind::vectorised, 6);
 }
 
 class HuggingFace final : public Software {
@@ -189,7 +195,7 @@ class HuggingFace final : public Software {
       case Module::core:
         return attention(op, kernels);
       case Module::update:
-        k.add(kind::of_bytes(3.3), k.elements(), static_cast<double>(op.bytes.count) / k.elements(),
+        k.add(kind::adam, k.elements(), static_cast<double>(op.bytes.count) / k.elements(),
               KernelClass::update);
         return;
       case Module::norm:
@@ -212,7 +218,7 @@ class HuggingFace final : public Software {
         return loss(k, op);
       case Module::embedding:
         return embedding(k, op);
-      default:
+      default:  // rotary parts of latent attention, shared gates, rows between ranks: as fused kernels
         kernels.push_back(op);
     }
   }
@@ -243,7 +249,7 @@ class HuggingFace final : public Software {
   /// Of the heads of queries and keys.
   static bool is_short(const Op& op) { return op.n <= 256; }
 
-  SoftwareHabits habits_{.fusion = {}, .fused_loss = true};
+  SoftwareHabits habits_{.fusion = {}, .recomputes_parts = false, .has_dropout = false};
 };
 
 std::unique_ptr<const Software> make(Reader&) { return std::make_unique<HuggingFace>(); }

@@ -2,7 +2,6 @@
 // known software fuses less.
 #include <memory>
 
-#include "models/base/whole.hpp"
 #include "models/config/fields.hpp"
 #include "models/software/separate.hpp"
 #include "models/software/software.hpp"
@@ -11,7 +10,7 @@ namespace moesim {
 namespace {
 
 /// Kernels of which there may be one or several.
-struct Choices {
+struct KernelChoices {
   double streaming_passes = 1;
   bool has_grouped_kernel = true;
   bool has_fused_norm = true;
@@ -19,7 +18,7 @@ struct Choices {
 
 class Ideal final : public Software {
  public:
-  Ideal(const Choices& choices, const SoftwareHabits& habits) : choices_(choices), habits_(habits) {}
+  Ideal(const KernelChoices& choices, const SoftwareHabits& habits) : choices_(choices), habits_(habits) {}
 
   void add_kernels(const Op& op, std::vector<Op>& kernels) const override {
     switch (op.kind) {
@@ -62,7 +61,7 @@ class Ideal final : public Software {
     kernels.push_back(std::move(op));
   }
 
-  Choices choices_;
+  KernelChoices choices_;
   SoftwareHabits habits_;
 };
 
@@ -71,8 +70,8 @@ constexpr std::string_view grouped_names[] = {"one_kernel", "kernel_each"};
 constexpr std::string_view norm_names[] = {"one_kernel", "separate"};
 constexpr std::string_view permutation_names[] = {"fused", "separate"};
 
-Choices read_choices(Reader& reader) {
-  Choices choices;
+KernelChoices read_choices(Reader& reader) {
+  KernelChoices choices;
   choices.streaming_passes = reader.number(
       {.name = "streaming_passes",
        .help = "how often the software moves the bytes of norms, activations, casts and permutations "
@@ -109,7 +108,7 @@ Fusion read_fusion(Reader& reader) {
 
 std::unique_ptr<const Software> make(Reader& reader) {
   using Habits = SoftwareHabits;
-  const Choices choices = read_choices(reader);
+  const KernelChoices choices = read_choices(reader);
   Habits habits{.fusion = read_fusion(reader)};
   read_fields(
       reader, habits,

@@ -26,8 +26,8 @@ inline constexpr Access vectorised = of_bytes(4.45), one_read = of_bytes(4.27), 
 /// `fill`, a copy by the copy engine, rows by index.
 inline constexpr Access fill = of_bytes(3.4, 100), fill_fp32 = of_bytes(4.7, 100), copy = of_bytes(4.0),
                         gather = of_bytes(4.1, 600);
-/// bf16 to fp32; products of bf16 and fp32.
-inline constexpr Access widened = of_elements(348, 400), mixed = of_elements(258, 400);
+/// bf16 to fp32.
+inline constexpr Access widened = of_elements(348, 400);
 /// `elementwise_kernel`, which works out where each operand lies: one that is no row of its own, a vector for
 /// all rows, both, a slice of a wider tensor, a factor for each row.
 inline constexpr Access strided = of_elements(405), broadcast = of_elements(400),
@@ -42,9 +42,11 @@ inline constexpr Access row_sums = of_bytes(4.3, 7600), short_row_sums = of_byte
                         column_sums = of_bytes(2.7, 8100), strided_column_sums = of_elements(133);
 inline constexpr Access softmax = of_bytes(2.9), log_softmax = of_bytes(2.1),
                         log_softmax_backward = of_bytes(2.97), sums_of_few_rows = of_bytes(2.75);
-/// Rows added up at their places: `index_add_`, and `index_put_` that accumulates after sorting.
-inline constexpr Access index_add = of_elements(125), index_put = of_elements(445, 25000);
+/// Rows added up at their places, `index_put_` after sorting them; an embedding's gradient.
+inline constexpr Access index_put = of_elements(445, 25000), embedding_gradient = of_elements(70);
 inline constexpr Access topk = of_elements(16, 7000);
+/// Gradients of keys and values of heads that share them; fused AdamW with states in fp32.
+inline constexpr Access head_sums = of_bytes(2.45), adam = of_bytes(3.3);
 
 }  // namespace kind
 

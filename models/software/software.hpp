@@ -32,6 +32,8 @@ struct SoftwareHabits {
   UpdatePasses update_passes = UpdatePasses::one;
   bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
   TensorBackward tensor_backward = TensorBackward::overlapped;
+  bool recomputes_parts = true;  ///< else whole layers or nothing
+  bool has_dropout = true;       ///< else its models have none
 };
 
 /// A software. A family.

@@ -204,8 +204,10 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
                             element_bytes(c.share.dispatch) * (1 + summed), Module::permute);
   apart.top_k = e.top_k;
   block.forward(std::move(apart));
-  block.backward(make_streaming(OpKind::unpermute, "permute", OpPass::backward_input, rows, c.hidden,
-                                bf16_bytes * (1 + summed), Module::permute));
+  Op back = make_streaming(OpKind::unpermute, "permute", OpPass::backward_input, rows, c.hidden,
+                           bf16_bytes * (1 + summed), Module::permute);
+  back.top_k = e.top_k;
+  block.backward(std::move(back));
 }
 
 /// A core before it is divided over context ranks.

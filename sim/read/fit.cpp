@@ -138,6 +138,11 @@ Fit fits_multiprocessors(const Scenario& scenario) {
 Fit fits_schedule(const Scenario& scenario) { return scenario.schedule->fits(shape_of_pipeline(scenario)); }
 
 Fit fits_recompute(const Scenario& scenario) {
+  const Recompute& chosen = scenario.recompute;
+  const bool has_parts =
+      chosen.norm || chosen.activation || chosen.latent || chosen.attention || chosen.experts;
+  if (has_parts && !scenario.habits().recomputes_parts)
+    return Misfit("recompute", "names parts of layers, but this software recomputes whole layers (full)");
   const auto lacks = [&](auto has) {
     return std::none_of(scenario.model.layers.begin(), scenario.model.layers.end(), has);
   };
@@ -147,6 +152,11 @@ Fit fits_recompute(const Scenario& scenario) {
   if (scenario.recompute.experts && lacks([](const Layer& layer) { return layer.is_moe; }))
     return Misfit("recompute", "names experts, but the model '{}' has none", name);
   return {};
+}
+
+Fit fits_dropout(const Scenario& scenario) {
+  if (!scenario.dropout || scenario.habits().has_dropout) return {};
+  return Misfit("dropout", "is true, but the models of this software have none");
 }
 
 /// Each token may be sent, or a place kept for it, to each expert, and gathered by the ranks that share an

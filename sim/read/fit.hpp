@@ -28,6 +28,8 @@ Fit fits_multiprocessors(const Scenario& scenario);
 Fit fits_schedule(const Scenario& scenario);
 /// What is computed again must be there to be computed.
 Fit fits_recompute(const Scenario& scenario);
+/// Only software with dropout drops.
+Fit fits_dropout(const Scenario& scenario);
 /// Rows of experts that 64 bits hold with room to add them up.
 Fit fits_rows(const Scenario& scenario);
 /// A graph that memory holds.

@@ -181,11 +181,12 @@ void read_choices(Reader& reader, Scenario& scenario) {
   read_gradient_sync(reader, scenario);
   read_collectives_part(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
+  read_software(reader, scenario);
   scenario.recompute = read_recompute(reader);
   scenario.words.recompute = recompute_words(reader);
   reader.expect(fits_recompute, scenario);
   read_details(reader, scenario);
-  read_software(reader, scenario);
+  reader.expect(fits_dropout, scenario);
   Reader cost = part_or_empty(reader, "cost", "the time of one op");
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);

@@ -47,13 +47,24 @@ void add(const Block& block, OpPass pass, bool is_cut, double planned, double ta
   }
 }
 
+/// How often the software moves the bytes of an update.
+double passes_of_update(const Scenario& scenario) {
+  std::vector<Op> kernels;
+  scenario.software->add_kernels(
+      make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, 1, 1, 1, Module::update),
+      kernels);
+  return kernels.front().passes;
+}
+
 /// Of the mean device of a pipeline rank.
 double update_bytes_moved(const Scenario& scenario, std::int64_t pipeline_rank) {
   const UpdateTraffic traffic = update_traffic(scenario);
   const HeldElements held = held_elements(scenario, pipeline_rank);
   const bool is_whole = scenario.gradient_sync.updater == Updater::every_rank;
   const std::int64_t updated = is_whole ? held.total() : shard_of(held, holders_of(scenario));
-  return traffic.held * static_cast<double>(held.total()) + traffic.updated * static_cast<double>(updated);
+  const double bytes =
+      traffic.held * static_cast<double>(held.total()) + traffic.updated * static_cast<double>(updated);
+  return bytes * passes_of_update(scenario);
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ void OpSum::add(const Op& op, const Scenario& scenario) {
     at(classes_, KernelClass::host).time += to_seconds(gaps);
     ClassShare& of_class = at(classes_, kernel.kernel_class);
     of_class.time += to_seconds(alone - gaps);
-    of_class.bytes += static_cast<double>(kernel.bytes.count);
+    of_class.bytes += static_cast<double>(kernel.bytes.count) * kernel.passes;
     of_class.launches += static_cast<double>(kernel.kernels);
     contended_ += held == 0 ? alone : scenario.cost->time(kernel, device, held).time;
   }

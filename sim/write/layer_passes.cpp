@@ -35,7 +35,7 @@ Value count_of(Bytes bytes) { return bytes.count == 0 ? Value{} : value_of(bytes
 
 constexpr Column<PricedAct> columns_of_acts[] = {
     {"kind", [](const PricedAct& row) { return value_of(at(kind_names, row.act.kind)); }},
-    {"work", [](const PricedAct& row) { return value_of(name_of(row.act.activity)); }},
+    {"activity", [](const PricedAct& row) { return value_of(name_of(row.act.activity)); }},
     {"gradient",
      [](const PricedAct& row) {
        if (!is_compute(row) || row.act.pass == OpPass::forward || row.is_forward_again()) return Value{};

@@ -88,6 +88,14 @@ TEST_CASE("Faults that cannot be are refused, and a fabric that is cut ends the 
   CHECK(cut.err == "error: the fabric is cut: no way is left from gpu 0 to gpu 1\n");
 }
 
+TEST_CASE("A software that recomputes whole layers, and drops nothing, refuses the rest") {
+  const std::string eager = "software.kind=hugging_face";
+  CHECK(refusal_of({eager, "recompute=[\"norm\"]"}) ==
+        "error: --set: recompute: names parts of layers, but this software recomputes whole layers (full)\n");
+  CHECK(refusal_of({eager, "dropout=true"}) ==
+        "error: --set: dropout: is true, but the models of this software have none\n");
+}
+
 TEST_CASE("A key that the software has now is refused where it was, and its place is named") {
   for (const std::string key : {"fused_loss", "update_passes", "placeholder_gradients"})
     CHECK(refusal_of({key + "=true"}) == fmt::format("error: --set: {}: is 'software.{}' now\n", key, key));
