@@ -69,7 +69,8 @@ PlotScale scale_of(const std::vector<double>& numbers, bool from_zero) {
   const double step = round_step(scale.high - scale.low);
   const double first = std::floor(scale.low / step + 1e-9);
   const double last = std::ceil(scale.high / step - 1e-9);
-  for (double mark = first; mark <= last; ++mark) scale.marks.push_back(mark * step);
+  const int steps = static_cast<int>(last - first);
+  for (int i = 0; i <= steps; ++i) scale.marks.push_back((first + i) * step);
   scale.low = scale.marks.front();
   scale.high = scale.marks.back();
   return scale;
