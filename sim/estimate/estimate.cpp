@@ -247,15 +247,17 @@ double PipelineEstimate::seconds(const SyncPlan& sync) {
 
 /// Of the rank with most parameters: gradients, optimizer and parameters, one after the other.
 double PipelineEstimate::update(const SyncPlan& sync) const {
-  const auto& [plan, groups, each] = sync;
+  const GradientPlan& plan = sync.plan;
+  const UpdateSeconds& each = sync.each;
   TrafficTimes& traffic = tables_.traffic();
   const Rank& rank = *std::max_element(ranks_.begin(), ranks_.end(), [](const Rank& a, const Rank& b) {
     return a.held.total() < b.held.total();
   });
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;
   const auto seconds = [&](Operation operation, const Collective& collective, Bytes element) {
-    return traffic.seconds(groups.data[both], operation, collective, count(element * rank.held.replicated)) +
-           traffic.seconds(groups.expert_data[both], operation, collective,
+    return traffic.seconds(sync.groups.data[both], operation, collective,
+                           count(element * rank.held.replicated)) +
+           traffic.seconds(sync.groups.expert_data[both], operation, collective,
                            count(element * rank.held.experts));
   };
   double sum = 0;

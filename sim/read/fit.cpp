@@ -138,11 +138,7 @@ Fit fits_multiprocessors(const Scenario& scenario) {
 Fit fits_schedule(const Scenario& scenario) { return scenario.schedule->fits(shape_of_pipeline(scenario)); }
 
 Fit fits_recompute(const Scenario& scenario) {
-  const Recompute& chosen = scenario.recompute;
-  const bool has_parts =
-      chosen.norm || chosen.activation || chosen.latent || chosen.attention || chosen.experts;
-  if (has_parts && !scenario.habits().recomputes_parts)
-    return Misfit("recompute", "names parts of layers, but this software recomputes whole layers (full)");
+  if (Fit fit = recomputes_as(scenario.habits(), scenario.recompute)) return fit;
   const auto lacks = [&](auto has) {
     return std::none_of(scenario.model.layers.begin(), scenario.model.layers.end(), has);
   };

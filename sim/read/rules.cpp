@@ -108,6 +108,14 @@ Fit fits_groups(const Scenario& scenario, const Layout& layout) {
                 "same tokens without sequence_parallel");
 }
 
+Fit recomputes_as(const SoftwareHabits& habits, const Recompute& chosen) {
+  const bool has_parts =
+      chosen.norm || chosen.activation || chosen.latent || chosen.attention || chosen.experts;
+  if (habits.recomputes_parts || chosen.full || !has_parts) return {};
+  return Misfit("recompute", "names parts of layers, but this software recomputes whole layers or nothing")
+      .with_hint("--set recompute=full or --set recompute=[]");
+}
+
 Fit limits_tokens(const Batch& batch) {
   if (batch.microbatch <= most_tokens / batch.sequence_length) return {};
   return Misfit("batch.microbatch", "is {} sequences of {} tokens, expected at most {} tokens together",

@@ -6,9 +6,11 @@
 #include <array>
 
 #include "models/base/at.hpp"
+#include "models/base/error.hpp"
 #include "models/config/document.hpp"
 #include "models/config/values.hpp"
 #include "sim/read/parts.hpp"
+#include "sim/read/rules.hpp"
 #include "sim/report/plan.hpp"
 
 namespace moesim {
@@ -96,8 +98,13 @@ void add_syncs(const ChoiceSource& source, Choices& all) {
   }
 }
 
+/// Of those that are not given, such as the software has.
 void add_recomputes(const ChoiceSource& source, Choices& all) {
   const auto add = [&](const Recompute& recompute) {
+    if (const Fit fit = recomputes_as(source.base.habits(), recompute)) {
+      if (source.bounds.recomputes.empty()) return;
+      throw InputError("search.recompute", fit->what());
+    }
     std::vector<std::string> names = names_of(recompute);
     for (const RecomputeChoice& known : all.recomputes) {
       if (known.names == names) return;

@@ -90,8 +90,13 @@ TEST_CASE("Faults that cannot be are refused, and a fabric that is cut ends the 
 
 TEST_CASE("A software that recomputes whole layers, and drops nothing, refuses the rest") {
   const std::string eager = "software.kind=hugging_face";
-  CHECK(refusal_of({eager, "recompute=[\"norm\"]"}) ==
-        "error: --set: recompute: names parts of layers, but this software recomputes whole layers (full)\n");
+  CHECK(
+      refusal_of({eager, "recompute=[\"norm\"]"}) ==
+      "error: --set: recompute: names parts of layers, but this software recomputes whole layers or nothing\n"
+      "hint: --set recompute=full or --set recompute=[]\n");
+  CHECK(refusal({"search", tiny, "--set", eager, "--set", "search.recompute=[\"norm\"]"}) ==
+        "error: search.recompute: names parts of layers, but this software recomputes whole layers or "
+        "nothing\n");
   CHECK(refusal_of({eager, "dropout=true"}) ==
         "error: --set: dropout: is true, but the models of this software have none\n");
 }
