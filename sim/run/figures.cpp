@@ -137,6 +137,13 @@ double third_slot(const Scenario&, const Simulation& run) {
   return to_seconds(slots_of_first_block(run).end) * 1e6;
 }
 
+/// Milliseconds of the kernels of one class, without the gaps between them.
+template <KernelClass of_class>
+double kernel_time(const Scenario&, const Simulation& run) {
+  need_model(run.report);
+  return to_seconds(at(run.report.kernels, of_class).time) * 1e3;
+}
+
 constexpr std::array all{
     Figure{"step", "s", step_time},
     Figure{"step_ms", "ms", step_milliseconds},
@@ -157,6 +164,12 @@ constexpr std::array all{
     Figure{"combine_bandwidth", "GB/s", combine_bandwidth},
     Figure{"second_slot", "us", second_slot},
     Figure{"third_slot", "us", third_slot},
+    Figure{"products", "ms", kernel_time<KernelClass::products>},
+    Figure{"grouped_products", "ms", kernel_time<KernelClass::grouped>},
+    Figure{"attention", "ms", kernel_time<KernelClass::attention>},
+    Figure{"streaming", "ms", kernel_time<KernelClass::streaming>},
+    Figure{"gather_scatter", "ms", kernel_time<KernelClass::gather_scatter>},
+    Figure{"loss", "ms", kernel_time<KernelClass::loss>},
 };
 
 }  // namespace
