@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/base/at.hpp"
+#include "sim/report/block_shares.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/update_bytes.hpp"
 
@@ -13,33 +14,15 @@ namespace {
 /// Sums over devices; times in seconds.
 using Sums = ClassShares;
 
-OpPass pass_of(const Tag& tag) {
-  return tag.pass == PassKind::forward           ? OpPass::forward
-         : tag.pass == PassKind::backward_weight ? OpPass::backward_weight
-                                                 : OpPass::backward_input;
+/// The attention block of context parallelism is computed in pieces: each has its part of the bytes and
+/// launches by what it takes.
+double part_of_block(const WorkTimes& times, const Tag& tag, double planned) {
+  if (tag.activity != Activity::attention) return 1;
+  const double whole = to_seconds(times.layer(tag.layer).attention.in(pass_of(tag)).time);
+  return whole > 0 ? planned / whole : 1;
 }
 
-/// What a compute task of a pass belongs to: its block's times and shares.
-struct Block {
-  const BlockTimes& times;
-  const BlockShares& shares;
-};
-
-Block block_of(const WorkTimes& times, const Tag& tag) {
-  if (tag.activity == Activity::embedding) return {times.embedding(), times.embedding_shares()};
-  if (tag.activity == Activity::head) return {times.head(), times.head_shares()};
-  const LayerTimes& layer = times.layer(tag.layer);
-  const LayerShares& shares = times.shares(tag.layer);
-  if (tag.activity == Activity::feed_forward) return {layer.feed_forward, shares.feed_forward};
-  return {layer.attention, shares.attention};
-}
-
-/// Pieces of a block have their part of its bytes and launches by what they take.
-void add(const Block& block, OpPass pass, bool is_cut, double planned, double taken, double devices,
-         Sums& sums) {
-  const double whole = to_seconds(block.times.in(pass).time);
-  const double part = is_cut && whole > 0 ? planned / whole : 1;
-  const ClassShares& shares = at(block.shares, pass).classes;
+void add(const ClassShares& shares, double part, double taken, double devices, Sums& sums) {
   for (std::size_t i = 0; i < kernel_class_count; ++i) {
     sums[i].time += devices * taken * shares[i].time;
     sums[i].bytes += devices * part * shares[i].bytes;
@@ -56,15 +39,13 @@ double passes_of_update(const Scenario& scenario) {
   return kernels.front().passes;
 }
 
-/// Of the mean device of a pipeline rank.
+/// By one pass over them, of the mean device of a pipeline rank.
 double update_bytes_moved(const Scenario& scenario, std::int64_t pipeline_rank) {
   const UpdateTraffic traffic = update_traffic(scenario);
   const HeldElements held = held_elements(scenario, pipeline_rank);
   const bool is_whole = scenario.gradient_sync.updater == Updater::every_rank;
   const std::int64_t updated = is_whole ? held.total() : shard_of(held, holders_of(scenario));
-  const double bytes =
-      traffic.held * static_cast<double>(held.total()) + traffic.updated * static_cast<double>(updated);
-  return bytes * passes_of_update(scenario);
+  return traffic.held * static_cast<double>(held.total()) + traffic.updated * static_cast<double>(updated);
 }
 
 }  // namespace
@@ -86,15 +67,15 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
       at(sums, KernelClass::update).time += devices * (taken - gap);
       at(sums, KernelClass::update).launches += devices;
     } else {
-      const bool is_cut = has_pieces && tag.activity == Activity::attention;
-      add(block_of(*work.times, tag), pass_of(tag), is_cut, to_seconds(graph.durations[task]), taken, devices,
-          sums);
+      const double planned = to_seconds(graph.durations[task]);
+      const double part = has_pieces ? part_of_block(*work.times, tag, planned) : 1;
+      add(shares_of(*work.times, tag).classes, part, taken, devices, sums);
     }
   }
   const std::int64_t ranks = work.scenario.layout.sizes().pipeline;
+  const double of_rank = all / static_cast<double>(ranks) * passes_of_update(work.scenario);
   for (std::int64_t rank = 0; rank < ranks; ++rank)
-    at(sums, KernelClass::update).bytes +=
-        all / static_cast<double>(ranks) * update_bytes_moved(work.scenario, rank);
+    at(sums, KernelClass::update).bytes += of_rank * update_bytes_moved(work.scenario, rank);
   std::array<KernelReport, kernel_class_count> kernels;
   for (std::size_t i = 0; i < kernel_class_count; ++i)
     kernels[i] = {.time = from_seconds(sums[i].time / all),

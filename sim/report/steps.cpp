@@ -4,7 +4,7 @@
 #include <array>
 
 #include "models/base/at.hpp"
-#include "sim/work/work_times.hpp"
+#include "sim/report/block_shares.hpp"
 
 namespace moesim {
 namespace {
@@ -18,21 +18,13 @@ struct Compute {
   double loss = 0, loss_backward = 0, optimizer = 0;
 };
 
-const PartShares& shares_of(const WorkTimes& times, const Tag& tag) {
-  const LayerShares& shares = times.shares(tag.layer);
-  const OpPass pass = tag.pass == PassKind::forward           ? OpPass::forward
-                      : tag.pass == PassKind::backward_weight ? OpPass::backward_weight
-                                                              : OpPass::backward_input;
-  return at(tag.activity == Activity::feed_forward ? shares.feed_forward : shares.attention, pass).parts;
-}
-
 void add(const WorkTimes& times, const Tag& tag, double seconds, Compute& sum) {
   const bool forward = tag.pass == PassKind::forward;
   PartSeconds& parts = forward ? sum.forward : sum.backward;
   switch (tag.activity) {
     case Activity::attention:
     case Activity::feed_forward: {
-      const PartShares& shares = shares_of(times, tag);
+      const PartShares& shares = shares_of(times, tag).parts;
       for (std::size_t part = 0; part < layer_part_count; ++part) parts[part] += seconds * shares[part];
       return;
     }
