@@ -165,16 +165,22 @@ void attention(const Op& op, std::vector<Op>& kernels) {
     k.add(kind::head_sums, rows * static_cast<double>(width), 2, KernelClass::attention);
 }
 
+/// Of a fused product the one with so many of its columns.
+Op part_of(const Op& op, std::int64_t width) {
+  const auto product = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
+    return make_gemm(op.name, op.pass, m, n, k, op.precision);
+  };
+  if (op.pass == OpPass::forward) return product(op.m, width, op.k);
+  return op.pass == OpPass::backward_input ? product(op.m, op.n, width) : product(width, op.n, op.k);
+}
+
 /// A product for each of the matrices that fused software has as one; input gradients are added up.
 void products(const Op& op, std::vector<Op>& kernels) {
   if (op.columns[0] == 0) return kernels.push_back(op);
   int sums = -1;
   for (const std::int64_t width : op.columns) {
     if (width == 0) continue;
-    Op one = op.pass == OpPass::forward ? make_gemm(op.name, op.pass, op.m, width, op.k, op.precision)
-             : op.pass == OpPass::backward_input
-                 ? make_gemm(op.name, op.pass, op.m, op.n, width, op.precision)
-                 : make_gemm(op.name, op.pass, width, op.n, op.k, op.precision);
+    Op one = part_of(op, width);
     one.part = op.part;
     kernels.push_back(std::move(one));
     ++sums;

@@ -1,6 +1,6 @@
 // Kernels that PyTorch has for what is no product: few kinds, each with one law. What they reach was read off
 // profiles of one H200 (torch 2.11, CUDA 13; configs/validation/software-h200.json): bytes as a share of 4.8
-// TB/s, and elements per multiprocessor and cycle of 132 at 1,980 MHz, within 10 % from 2^20 to 2^30
+// TB/s, and elements per multiprocessor and cycle of 132 at 1,980 MHz, within 10 % from 2^18 to 2^30
 // elements.
 #pragma once
 
