@@ -64,6 +64,11 @@ class Kernels {
   Kernels& all(const Access& access, double bytes_each) { return add(access, elements_, bytes_each); }
   /// So many kernels that have next to nothing to do.
   Kernels& tiny(std::int64_t count, KernelClass kernel_class = KernelClass::streaming);
+  /// The host waits so many times for what was added last.
+  Kernels& waits(std::int64_t count) {
+    kernels_.back().waits += count;
+    return *this;
+  }
 
  private:
   const Op& op_;

@@ -25,6 +25,17 @@ enum class TensorBackward : std::uint8_t {
 };
 inline constexpr std::string_view tensor_backward_names[] = {"overlapped", "in_turn"};
 
+/// What the host takes to issue launches, one after the other. Zeros: it holds nothing up.
+struct HostTimes {
+  Time forward, backward, update;  ///< for a launch of each pass
+  Time call;                       ///< for a communication inside a layer
+  Time start;                      ///< before the first launch of a step
+  Time wait;                       ///< after the device has ended what the host waits for
+  bool is_none() const {
+    return forward.count + backward.count + update.count + call.count + start.count == 0;
+  }
+};
+
 /// Habits of a software beside the kernels of its ops.
 struct SoftwareHabits {
   Fusion fusion;
@@ -34,6 +45,7 @@ struct SoftwareHabits {
   TensorBackward tensor_backward = TensorBackward::overlapped;
   bool recomputes_parts = true;  ///< else whole layers or nothing
   bool has_dropout = true;       ///< else its models have none
+  HostTimes host{};
 };
 
 /// A software. A family.

@@ -106,6 +106,7 @@ struct Op {
                 ///< else zero
   Bytes bytes;  ///< read and written in device memory, each operand once
   std::int64_t kernels = 1;  ///< launches that it takes
+  std::int64_t waits = 0;    ///< of the host for the device, after its launches: it reads a result
   double passes = 1;         ///< how often its bytes are moved
   Access access{};
   double kept = 0;  ///< forward: bytes that fused kernels keep for backward
@@ -120,6 +121,8 @@ class Keeping {
   virtual ~Keeping() = default;
   /// Bytes that a forward op keeps.
   virtual double kept_by(const Op& op) const { return op.kept; }
+  /// Bytes that the kernels of an op hold at their worst, beside its inputs and what is kept for backward.
+  virtual double working_bytes(const Op&) const { return 0; }
 };
 
 /// Whether kernels are fused, where that decides what is held from forward to backward.
