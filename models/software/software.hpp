@@ -27,12 +27,17 @@ inline constexpr std::string_view tensor_backward_names[] = {"overlapped", "in_t
 
 /// What the host takes to issue launches, one after the other. Zeros: it holds nothing up.
 struct HostTimes {
-  Time forward, backward, update;  ///< for a launch of each pass
-  Time call;                       ///< for a communication inside a layer
-  Time start;                      ///< before the first launch of a step
-  Time wait;                       ///< after the device has ended what the host waits for
+  Time forward{}, backward{}, update{};  ///< for a launch of each pass
+  Time block{};                          ///< for the kernels of a block together, beside those
+  Time call{};                           ///< for a communication inside a layer
+  Time start{};                          ///< before the first launch of a step
+  Time wait{};                           ///< after the device has ended what the host waits for
+  /// For a launch of a kernel.
+  Time of(const Op& kernel) const {
+    return kernel.module == Module::update ? update : kernel.pass == OpPass::forward ? forward : backward;
+  }
   bool is_none() const {
-    return forward.count + backward.count + update.count + call.count + start.count == 0;
+    return forward.count + backward.count + update.count + block.count + call.count + start.count == 0;
   }
 };
 

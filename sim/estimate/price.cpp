@@ -31,7 +31,7 @@ ActPrice Prices::of(const Act& act, const PricedPlace& place, const DivisionGrou
   ActPrice price;
   if (act.kind == ActKind::compute) {
     const Timed timed = timed_of(act, place.times);
-    price.time = timed.time;
+    price.time = timed.in_a_row();
     price.slowdown = static_cast<float>(timed.slowdown);
   } else if (act.kind == ActKind::call) {
     const CallTime time = call(act, place, groups);

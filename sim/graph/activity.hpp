@@ -31,8 +31,9 @@ enum class Activity : std::uint8_t {
   expert_tensor,
   gradient,
   parameter,  // communication
+  host,       // launches
 };
-inline constexpr std::size_t activity_count = 17;
+inline constexpr std::size_t activity_count = 18;
 
 /// What goes on beside each other on a device.
 enum class Stream : std::uint8_t {
@@ -40,6 +41,7 @@ enum class Stream : std::uint8_t {
   exchange,  ///< communication inside layers
   pipeline,
   gradients,
+  host,  ///< what the host does to issue all that
 };
 
 /// Which groups a communication is for.
@@ -85,11 +87,14 @@ inline constexpr std::array<ActivityTraits, activity_count> activities{{
     {"expert_tensor", Stream::exchange, Scope::expert_tensor},
     {"gradient", Stream::gradients},
     {"parameter", Stream::gradients},
+    {"host", Stream::host},
 }};
 
 constexpr std::string_view name_of(Activity activity) { return at(activities, activity).name; }
 constexpr Stream stream_of(Activity activity) { return at(activities, activity).stream; }
-constexpr bool is_communication(Activity activity) { return stream_of(activity) != Stream::compute; }
+constexpr bool is_communication(Activity activity) {
+  return stream_of(activity) != Stream::compute && stream_of(activity) != Stream::host;
+}
 /// Of a communication inside a layer: the groups that it is for.
 constexpr Scope scope_of(Activity call) { return *at(activities, call).scope; }
 /// Whether a communication takes tokens to experts or back, or their gradients.

@@ -132,6 +132,18 @@ struct TaskGraph {
   }
 };
 
+/// Whether a task is the end of a compute task and of what held its kernels up on the host: a barrier behind
+/// both, added after them.
+inline bool is_stall(const TaskGraph& graph, TaskId task) {
+  return graph.kinds[task] == TaskKind::barrier && graph.tags[task].activity == Activity::host;
+}
+/// The compute task whose kernels a stall held up: the last one added before it.
+inline TaskId held_up_by(const TaskGraph& graph, TaskId stall) {
+  TaskId task = stall;
+  while (graph.kinds[task] != TaskKind::compute) --task;
+  return task;
+}
+
 /// A span of time inside an engine's arithmetic: picoseconds, not yet whole.
 using RealTime = Quantity<struct RealPicosecond, double>;
 

@@ -21,7 +21,9 @@ Timed timed_of(const Act& act, const LayerTimes& times) {
   const Piece& piece = piece_of(act, times);
   if (act.blocks == 0) return piece.timed;
   const Timed& block = at(piece.blocks, act.first_block);
-  return {block.time * act.blocks, block.slowdown};
+  HostPath host;
+  for (std::int16_t i = 0; i < act.blocks; ++i) host += block.host;
+  return {block.time * act.blocks, block.slowdown, host};
 }
 
 CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,

@@ -25,17 +25,63 @@ StepLowering::StepLowering(const Work& work, Loading loading, const Fold& fold)
   const std::size_t tasks =
       static_cast<std::size_t>(work.order.microbatches()) * layers * 10 * positions_ + 1000;
   builder_.reserve(tasks, tasks + tasks / 2);
+  const Time start = work.scenario.habits().host.start;
+  for (ActorId actor = 0; actor < streams_.size() && start.count > 0; ++actor)
+    streams_[actor].host = host_task(actor, start, {.activity = Activity::host}, nothing);
 }
 
 TaskId StepLowering::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input) {
   Streams& streams = streams_[actor];
   const double pace = at(work_.paces, communicators_.actors()[actor].pipeline_rank);
   const Time time = pace == 1 ? timed.time : scaled(timed.time, pace);
+  const TaskId arrival = std::exchange(streams.arrival, nothing);
+  if (timed.host.drains()) input = both(both(streams.compute, input), arrival);
   const TaskId task = builder_.add_compute(actor, time, timed.slowdown, tag);
   edge(streams.compute, task);
   if (input != streams.compute) edge(input, task);
-  edge(std::exchange(streams.arrival, nothing), task);
-  return streams.compute = task;
+  edge(arrival, task);
+  return streams.compute = timed.host.is_nothing() ? task : issue(actor, timed.host, tag, task, input);
+}
+
+TaskId StepLowering::host_task(ActorId actor, Time time, const Tag& tag, TaskId after) {
+  const std::pair key{time, actor};
+  const auto place =
+      std::lower_bound(host_patterns_.begin(), host_patterns_.end(), key,
+                       [](const auto& known, const auto& wanted) { return known.first < wanted; });
+  PatternId pattern = nothing;
+  if (place != host_patterns_.end() && place->first == key) {
+    pattern = place->second;
+  } else {
+    pattern = builder_.add_pattern({.latency = time}, {}, std::array{actor});
+    host_patterns_.insert(place, {key, pattern});
+  }
+  const TaskId task = builder_.add_coflow(pattern, tag);
+  edge(after, task);
+  return task;
+}
+
+/// The device is done when its kernels have run and, with the host in between, the last of them could; the
+/// host goes on at once, or where it waits for the device behind that.
+TaskId StepLowering::issue(ActorId actor, const HostPath& path, const Tag& tag, TaskId task, TaskId before) {
+  Tag of_host = tag;
+  of_host.activity = Activity::host;
+  TaskId& host = streams_[actor].host;
+  const TaskId last = host_task(actor, path.lag, of_host, host);
+  const TaskId drained = path.drains() ? host_task(actor, path.drain, of_host, before) : nothing;
+  const TaskId stalled = path.drains() ? host_task(actor, path.device, of_host, before) : nothing;
+  host = both(host_task(actor, path.issue, of_host, host), drained);
+  const TaskId done = builder_.add_barrier(of_host);
+  for (const TaskId part : {task, last, stalled}) edge(part, done);
+  return done;
+}
+
+TaskId StepLowering::issue_call(ActorId actor, const Tag& tag) {
+  const Time time = scenario().habits().host.call;
+  if (time.count == 0) return nothing;
+  Tag of_host = tag;
+  of_host.activity = Activity::host;
+  TaskId& host = streams_[actor].host;
+  return host = host_task(actor, time, of_host, host);
 }
 
 TaskId StepLowering::next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern,
@@ -50,6 +96,7 @@ TaskId StepLowering::next_call(ActorId actor, Scope scope, Channel channel, Patt
 TaskId StepLowering::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
   const TaskId task = next_call(actor, scope, Channel::exchange, pattern, tag);
   Streams& streams = streams_[actor];
+  edge(issue_call(actor, tag), task);
   edge(streams.communication, task);
   if (input != streams.communication) edge(input, task);
   edge(std::exchange(streams.arrival, nothing), task);
@@ -59,6 +106,7 @@ TaskId StepLowering::call(ActorId actor, Scope scope, PatternId pattern, const T
 TaskId StepLowering::call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern,
                                  const Tag& tag, TaskId input) {
   const TaskId task = next_call(actor, scope, channel, pattern, tag);
+  edge(issue_call(actor, tag), task);
   TaskId& last = channel == Channel::gradient ? streams_[actor].gradient : streams_[actor].gather;
   edge(last, task);
   if (input != last) edge(input, task);

@@ -18,13 +18,15 @@ enum class Channel : std::uint8_t { exchange, gradient, gather };
 inline constexpr std::size_t channel_count = 3;
 
 /// Where an actor stands: the last task of its compute and communication streams, an arrival that the next
-/// task of either waits for, and the last gradients and parameters sent beside them.
+/// task of either waits for, the last gradients and parameters sent beside them, and how far its host has
+/// come.
 struct Streams {
   TaskId compute = nothing;
   TaskId communication = nothing;
   TaskId arrival = nothing;
   TaskId gradient = nothing;
   TaskId gather = nothing;
+  TaskId host = nothing;
 };
 
 /// Adds the tasks of one step. Members of a communicator issue the same calls in the same order, so the n-th
@@ -73,6 +75,13 @@ class StepLowering {
   TaskGraph finish();
 
  private:
+  /// A task that ends so long after `after`, on the host of an actor.
+  TaskId host_task(ActorId actor, Time time, const Tag& tag, TaskId after);
+  /// The host issues that compute task, which begins behind `before`; returns what the device has then come
+  /// to.
+  TaskId issue(ActorId actor, const HostPath& path, const Tag& tag, TaskId task, TaskId before);
+  /// The host issues a call; returns what the call is behind.
+  TaskId issue_call(ActorId actor, const Tag& tag);
   /// The actor's next call of a channel: the task that its communicator's members share.
   TaskId next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag);
 
@@ -86,6 +95,7 @@ class StepLowering {
   std::vector<std::array<std::vector<TaskId>, channel_count>> calls_;                 // by communicator
   std::vector<std::array<std::uint32_t, scope_count * channel_count>> calls_issued_;  // by actor
   std::vector<TaskId> arrivals_;
+  std::vector<std::pair<std::pair<Time, ActorId>, PatternId>> host_patterns_;  // sorted
   std::uint32_t positions_ = 1;
 };
 

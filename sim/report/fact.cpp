@@ -98,6 +98,10 @@ Value teraflops_per_device(const Report& report) {
 
 Value tasks_of(const Scenario&, const TaskGraph& graph, const Timeline&) { return value_of(graph.size()); }
 
+Value held_up(const Report& report) {
+  return report.breakdown.host.count > 0 ? told(report.breakdown.host) : Value{};
+}
+
 Value events_of(const Scenario&, const TaskGraph&, const Timeline& timeline) {
   return value_of(timeline.events);
 }
@@ -140,6 +144,7 @@ constexpr std::array table{
          "bubble_s"},
     Fact{"breakdown_s.optimizer", "optimizer", seconds, lower, at<&Report::breakdown, &Breakdown::optimizer>,
          "optimizer_s"},
+    Fact{"breakdown_s.host", "held up by the host", seconds, lower, held_up, "host_s"},
     Fact{"passes_s.forward", "forward alone", seconds, neither, at<&Report::passes, &PassBreakdown::forward>},
     Fact{"passes_s.backward", "backward alone", seconds, neither,
          at<&Report::passes, &PassBreakdown::backward>},

@@ -57,6 +57,11 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) all += graph.devices_of(actor);
   const bool has_pieces = work.scenario.layout.sizes().context > 1;
   for (TaskId task = 0; task < graph.size(); ++task) {
+    if (is_stall(graph, task)) {
+      const TaskId held_up = held_up_by(graph, task);
+      at(sums, KernelClass::host).time +=
+          graph.devices_of(graph.actors[held_up]) * to_seconds(timeline.ends[task] - timeline.ends[held_up]);
+    }
     if (graph.kinds[task] != TaskKind::compute) continue;
     const Tag& tag = graph.tags[task];
     const double devices = graph.devices_of(graph.actors[task]);

@@ -59,7 +59,8 @@ struct TasksOfActors {
 
 void for_each_actor(const TaskGraph& graph, TaskId task, auto visit) {
   if (graph.kinds[task] == TaskKind::compute) visit(graph.actors[task]);
-  if (graph.kinds[task] != TaskKind::coflow) return;
+  if (is_stall(graph, task)) visit(graph.actors[held_up_by(graph, task)]);
+  if (graph.kinds[task] != TaskKind::coflow || graph.tags[task].activity == Activity::host) return;
   for (const ActorId actor : graph.members_of(graph.pattern_table[graph.patterns[task]])) visit(actor);
 }
 
@@ -81,7 +82,7 @@ TasksOfActors group_tasks(const TaskGraph& graph) {
 }
 
 constexpr bool is_compute_of_pass(Activity activity) {
-  return !is_communication(activity) && activity != Activity::optimizer;
+  return stream_of(activity) == Stream::compute && activity != Activity::optimizer;
 }
 constexpr auto compute_of_passes = activities_that<is_compute_of_pass>();
 
@@ -101,6 +102,8 @@ void count_moment(const Running& now, Time length, Occupancy& occupancy) {
     occupancy.compute += length;
   } else if (at(running, Activity::optimizer) > 0) {
     occupancy.optimizer += length;
+  } else if (at(running, Activity::host) > 0) {
+    occupancy.held_up += length;
   } else if (exposed != Activity::none) {
     at(occupancy.exposed, exposed) += length;
   } else {
@@ -176,7 +179,9 @@ std::vector<Occupancy> occupancy(const TaskGraph& graph, const Timeline& timelin
     for (std::uint64_t i = groups.first[actor]; i < groups.first[actor + 1]; ++i) {
       const TaskId task = groups.tasks[i];
       const Tag& tag = graph.tags[task];
-      changes.add(timeline.starts[task], timeline.ends[task], tag);
+      const Time start =
+          is_stall(graph, task) ? timeline.ends[held_up_by(graph, task)] : timeline.starts[task];
+      changes.add(start, timeline.ends[task], tag);
       if (tag.microbatch < 0 || tag.activity == Activity::pipeline) continue;
       first = std::min(first, timeline.starts[task]);
       last = std::max(last, timeline.ends[task]);

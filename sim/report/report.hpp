@@ -39,6 +39,7 @@ struct PipelineRankReport {
 /// Where a device's time goes, mean over devices; adds up to the step time.
 struct Breakdown {
   Time compute, exposed_communication, bubble, optimizer;
+  Time host;  ///< that nothing computes since the host has not issued what is next
 };
 
 /// Where passes spend their time, mean over devices: compute and the exchanges that it waits for. What is

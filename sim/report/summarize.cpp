@@ -35,9 +35,10 @@ void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
   }
   report.breakdown.compute = mean(actors, [](const Occupancy& o) { return o.compute; });
   report.breakdown.optimizer = mean(actors, [](const Occupancy& o) { return o.optimizer; });
+  report.breakdown.host = mean(actors, [](const Occupancy& o) { return o.held_up; });
   // The rest, so that the parts add up to the step to the last picosecond.
   report.breakdown.bubble = report.step_time - report.breakdown.compute - report.breakdown.optimizer -
-                            report.breakdown.exposed_communication;
+                            report.breakdown.exposed_communication - report.breakdown.host;
 }
 
 void add_passes(const std::vector<Occupancy>& actors, Report& report) {

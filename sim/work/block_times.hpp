@@ -6,6 +6,7 @@
 #include "models/base/at.hpp"
 #include "models/base/units.hpp"
 #include "models/transformer/op.hpp"
+#include "sim/work/host_path.hpp"
 
 namespace moesim {
 
@@ -13,6 +14,9 @@ namespace moesim {
 struct Timed {
   Time time;
   double slowdown = 1;
+  HostPath host{};  ///< nothing where no host holds anything up
+  /// What each of many in a row takes.
+  Time in_a_row() const { return std::max(time, host.cycle()); }
 };
 
 /// One block in the passes of OpPass.

@@ -8,7 +8,12 @@ namespace moesim {
 namespace {
 
 BlockTimes several(BlockTimes one, std::int64_t count) {
-  for (Timed& timed : one.passes) timed.time = timed.time * count;
+  for (Timed& timed : one.passes) {
+    timed.time = timed.time * count;
+    const HostPath each = timed.host;
+    timed.host = {};
+    for (std::int64_t i = 0; i < count; ++i) timed.host += each;
+  }
   return one;
 }
 
@@ -19,6 +24,7 @@ BlockTimes sum(BlockTimes a, const BlockTimes& b) {
     Timed& timed = a.passes[pass];
     const double contended = to_seconds(timed.time) * timed.slowdown + to_seconds(more.time) * more.slowdown;
     timed.time += more.time;
+    timed.host += more.host;
     timed.slowdown = std::max(1.0, contended / to_seconds(timed.time));
   }
   return a;
@@ -37,7 +43,8 @@ std::vector<Timed> ring_blocks(const std::vector<Op>& kernels, const Timed& whol
     for (const Op& kernel : kernels) blocks.push_back(time_of({kernel}, scenario));
     return blocks;
   }
-  blocks.assign(static_cast<std::size_t>(count), {whole.time / count, whole.slowdown});
+  blocks.assign(static_cast<std::size_t>(count),
+                {whole.time / count, whole.slowdown, whole.host.part_of(count)});
   blocks.back().time = whole.time - whole.time / count * (count - 1);
   return blocks;
 }
@@ -81,9 +88,25 @@ std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenari
   return pieces;
 }
 
+namespace {
+
+HostPath path_of(const Op& kernel, Time time, const HostTimes& host) {
+  HostPath path = HostPath::of_launches(kernel.kernels, host.of(kernel), time);
+  for (std::int64_t wait = 0; wait < kernel.waits; ++wait) path += HostPath::of_wait(host.wait);
+  return path;
+}
+
+}  // namespace
+
+void OpSum::begin_block(const Scenario& scenario) {
+  const Time block = scenario.habits().host.block;
+  if (block.count > 0) path_ += HostPath{.issue = block};
+}
+
 void OpSum::add(const Op& op, const Scenario& scenario) {
   const Device& device = scenario.cluster->device;
   const std::int64_t held = scenario.collectives.communication_sms;
+  const HostTimes& host = scenario.habits().host;
   std::vector<Op> kernels;
   scenario.software->add_kernels(op, kernels);
   for (const Op& kernel : kernels) {
@@ -96,12 +119,13 @@ void OpSum::add(const Op& op, const Scenario& scenario) {
     of_class.bytes += static_cast<double>(kernel.bytes.count) * kernel.passes;
     of_class.launches += static_cast<double>(kernel.kernels);
     contended_ += held == 0 ? alone : scenario.cost->time(kernel, device, held).time;
+    if (!host.is_none()) path_ += path_of(kernel, alone, host);
   }
 }
 
 Timed OpSum::timed() const {
   const Time time = alone();
-  return {.time = time, .slowdown = time.count == 0 ? 1.0 : std::max(1.0, contended_ / time)};
+  return {.time = time, .slowdown = time.count == 0 ? 1.0 : std::max(1.0, contended_ / time), .host = path_};
 }
 
 PassShares OpSum::shares(LayerPart block) const {
@@ -117,6 +141,7 @@ PassShares OpSum::shares(LayerPart block) const {
 OpSum& OpSum::operator+=(const OpSum& more) {
   for (std::size_t part = 0; part < layer_part_count; ++part) parts_[part] += more.parts_[part];
   contended_ += more.contended_;
+  path_ += more.path_;
   for (std::size_t i = 0; i < kernel_class_count; ++i) {
     classes_[i].time += more.classes_[i].time;
     classes_[i].bytes += more.classes_[i].bytes;
@@ -129,6 +154,7 @@ namespace {
 
 OpSum sum_of(const std::vector<Op>& ops, const Scenario& scenario) {
   OpSum sum;
+  if (!ops.empty()) sum.begin_block(scenario);
   for (const Op& op : ops) sum.add(op, scenario);
   return sum;
 }

@@ -74,6 +74,8 @@ class WorkTimes {
 /// Ops one after the other.
 class OpSum {
  public:
+  /// The host launches what follows, beside each kernel of it.
+  void begin_block(const Scenario& scenario);
   void add(const Op& op, const Scenario& scenario);
   Timed timed() const;
   /// All of the time is `block`'s where no op takes any.
@@ -85,6 +87,7 @@ class OpSum {
 
   std::array<Time, layer_part_count> parts_{};  // alone
   Time contended_;                              // while communication holds its multiprocessors
+  HostPath path_{};                             // nothing without a host
   ClassShares classes_{};                       // with seconds as times
 };
 

@@ -60,6 +60,7 @@ std::string breakdown(const Report& report) {
   row("exposed_communication_s", report.breakdown.exposed_communication);
   row("bubble_s", report.breakdown.bubble);
   row("optimizer_s", report.breakdown.optimizer);
+  if (report.breakdown.host.count > 0) row("host_s", report.breakdown.host);
   if (report.pipeline_ranks.empty()) return text;
   text += "\nPasses, with the exchanges that they wait for\n";
   if (report.passes.overlapped.count > 0) row("passes_s.overlapped", report.passes.overlapped);

@@ -1,0 +1,67 @@
+#include "models/software/host.hpp"
+
+#include "models/config/fields.hpp"
+
+namespace moesim {
+namespace {
+
+using namespace literals;
+
+/// What is launched at once.
+enum class CudaGraphs : std::uint8_t { none, layer, iteration };
+constexpr std::string_view graph_names[] = {"none", "layer", "iteration"};
+
+// Of a graph of 500 kernels on a host of one H200 (configs/validation/software-h200.json, "host": "graph" and
+// "issue"): a launch as any other, and so much for each kernel in it.
+constexpr Time graph_launch = 9400_ns, graph_kernel = 228_ns;
+
+HostTimes with_graphs(HostTimes host, CudaGraphs graphs) {
+  if (graphs == CudaGraphs::none) return host;
+  if (graphs == CudaGraphs::iteration) return {.start = host.start + graph_launch, .wait = host.wait};
+  host.forward = host.backward = graph_kernel;
+  host.block = graph_launch;
+  return host;
+}
+
+}  // namespace
+
+HostTimes read_host(Reader& reader, const HostTimes& usual) {
+  using Host = HostTimes;
+  HostTimes host;
+  const Time none;
+  read_fields(
+      reader, host,
+      field(&Host::forward, {.name = "host_forward",
+                             .help = "of the host for a launch in a forward; a kernel runs when it has been "
+                                     "launched and what is before it has ended",
+                             .fallback = usual.forward,
+                             .at_least = none}),
+      field(&Host::backward, {.name = "host_backward",
+                              .help = "of the host for a launch in a backward",
+                              .fallback = usual.backward,
+                              .at_least = none}),
+      field(&Host::update, {.name = "host_update",
+                            .help = "of the host for a launch in the update",
+                            .fallback = usual.update,
+                            .at_least = none}),
+      field(&Host::call, {.name = "host_call",
+                          .help = "of the host for a communication inside a layer",
+                          .fallback = usual.call,
+                          .at_least = none}),
+      field(&Host::start, {.name = "host_start",
+                           .help = "of the host before the first launch of a step",
+                           .fallback = usual.start,
+                           .at_least = none}),
+      field(&Host::wait, {.name = "host_wait",
+                          .help = "of the host to read a result, once the device has it",
+                          .fallback = usual.wait,
+                          .at_least = none}));
+  const std::size_t graphs = reader.choice(
+      {.name = "cuda_graphs",
+       .help = "what the host launches at once: nothing, the kernels of a block, or the whole iteration",
+       .fallback = "none"},
+      graph_names);
+  return with_graphs(host, static_cast<CudaGraphs>(graphs));
+}
+
+}  // namespace moesim
