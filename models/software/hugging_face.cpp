@@ -232,8 +232,7 @@ class HuggingFace final : public Software {
   }
 
   /// Of a norm its input in fp32, what comes before the weight, and its output where that is kept; of SwiGLU
-  /// also the activated half; of experts the rows before their weights; of the loss the log-probabilities,
-  /// and what backward makes of them while all is held.
+  /// also the activated half; of experts the rows before their weights; of the loss the log-probabilities.
   double kept_by(const Op& op) const override {
     const double elements = static_cast<double>(op.m) * static_cast<double>(op.n);
     switch (op.module) {
@@ -245,10 +244,18 @@ class HuggingFace final : public Software {
       case Module::unpermute:
         return op.kept + 2 * elements;
       case Module::loss:
-        return 12 * elements;
+        return 4 * elements;
       default:
         return op.kept;
     }
+  }
+
+  bool holds_as_computed() const override { return true; }
+
+  /// Logits and their copy in fp32 forward; backward the gradients of the log-probabilities and of the copy.
+  double working_bytes(const Op& op) const override {
+    if (op.module != Module::loss) return 0;
+    return (op.pass == OpPass::forward ? 6.0 : 8.0) * static_cast<double>(op.m) * static_cast<double>(op.n);
   }
 
   explicit HuggingFace(const HostTimes& host)

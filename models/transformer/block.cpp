@@ -126,12 +126,31 @@ void Block::stream(OpKind kind, Module module, std::string_view name, std::int64
   backward(make_streaming(reversed, name, OpPass::backward_input, rows, width, backward_bytes, module));
 }
 
+namespace {
+
+double most_at_work(const Keeping& keeping, std::span<const Op> ops) {
+  double most = 0;
+  for (const Op& op : ops) most = std::max(most, keeping.working_bytes(op));
+  return most;
+}
+
+}  // namespace
+
+void Block::hold_as_computed(const Keeping& keeping, bool full, double input_bytes, BlockOps& ops) const {
+  if (full) ops.again = from_bytes(std::max(0.0, kept_by(keeping) - input_bytes));
+  ops.in_forward = from_bytes(most_at_work(keeping, forward_));
+  ops.in_backward =
+      from_bytes(std::max(most_at_work(keeping, backward_input_), most_at_work(keeping, backward_weight_)));
+}
+
 BlockOps Block::finish(const Share& share, bool full, double input_bytes) {
   BlockOps ops;
   ops.activations = from_bytes(full                       ? input_bytes
                                : share.keeping != nullptr ? kept_by(*share.keeping)
                                                           : kept_);
   ops.for_weight = from_bytes(for_weight_);
+  if (share.keeping != nullptr && share.keeping->holds_as_computed())
+    hold_as_computed(*share.keeping, full, input_bytes, ops);
   ops.backward_input = full ? forward_ : std::move(again_);
   ops.backward_input.insert(ops.backward_input.end(), std::move_iterator(backward_input_.rbegin()),
                             std::move_iterator(backward_input_.rend()));

@@ -99,6 +99,7 @@ class Block {
   void add_weight_casts(const Projection& projection);
   void keep_for_weight(const Projection& projection);
   double kept_by(const Keeping& keeping) const;
+  void hold_as_computed(const Keeping& keeping, bool full, double input_bytes, BlockOps& ops) const;
 
   LayerPart part_;
   std::vector<Op> forward_, again_;

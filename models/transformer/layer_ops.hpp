@@ -66,6 +66,9 @@ struct BlockOps {
   /// of the latter read, their inputs and the gradients of their outputs (Qi et al., arXiv 2401.10241, table
   /// 1: 32 s b h of a GPT layer). What forward did not keep has been computed again by then, and is held.
   Bytes for_weight;
+  // Of software that holds memory as it is computed, else none:
+  Bytes again;                    ///< what a recomputation of all of it keeps until its backward ends
+  Bytes in_forward, in_backward;  ///< that kernels hold at their worst, beside what is kept
 };
 
 /// A layer as two blocks with the exchange between them: attention (norms, attention, residual, then router

@@ -121,6 +121,11 @@ class Keeping {
   virtual ~Keeping() = default;
   /// Bytes that a forward op keeps.
   virtual double kept_by(const Op& op) const { return op.kept; }
+  /// Whether memory is held from when it is computed until it is let go of, as autograd does: gradients come
+  /// one by one in the first backward of a step, a layer that is computed again is held until its backward
+  /// ends, and kernels hold working_bytes(). Else gradients are there from step to step, and of the rest only
+  /// what is kept is counted.
+  virtual bool holds_as_computed() const { return false; }
   /// Bytes that the kernels of an op hold at their worst, beside its inputs and what is kept for backward.
   virtual double working_bytes(const Op&) const { return 0; }
 };

@@ -299,8 +299,11 @@ double PipelineEstimate::sum_of_embeddings(const SyncPlan& sync) const {
 double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan,
                                 const HolderCounts& holders) const {
   const UpdateBytes update = update_bytes(rank.held, holders, plan, scenario_.precision);
-  return rank.activations + rank.placeholders + cost_.exchange_buffer + cost_.context_buffer +
-         cost_.send_buffer + count(update.total());
+  const double gradients = count(update.gradients);
+  const double computed = scenario_.software->holds_as_computed() ? std::max(rank.activations, gradients)
+                                                                  : rank.activations + gradients;
+  return computed + rank.placeholders + cost_.exchange_buffer + cost_.context_buffer + cost_.send_buffer +
+         count(update.total() - update.gradients);
 }
 
 HolderCounts PipelineEstimate::holders(const SyncPlan& sync) const {

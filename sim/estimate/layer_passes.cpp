@@ -107,7 +107,7 @@ class Maker {
       row.waits_for = without_joins(program.acts, waits[i]);
       if (pass != Pass::forward && act.kind == ActKind::call && is_again(act)) row.again = row.time;
       for (const KeptBlock& block : program.kept) {
-        if (block.act == i) row.kept += change_by(pass, priced.kept_of(block.block));
+        if (block.act == i && !block.again) row.kept += change_by(pass, priced.kept_of(block.block));
       }
       made.kept += row.kept;
     }

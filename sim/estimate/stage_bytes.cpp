@@ -25,7 +25,7 @@ double CostTables::played_rise(const StageContent& forward, const StageContent& 
   Swing swing;
   const auto add = [&](const KeptChange& change) {
     const Issued issued{.end = change.layer < 0 ? change.block : Activity::none, .layer = change.layer};
-    swing.add(change_by(change.pass, priced(issued).kept_of(change.block)));
+    if (!change.again) swing.add(change_by(change.pass, priced(issued).kept_of(change.block)));
   };
   if (is_pair) {
     visit_changes_by_pair(forward, backward, programs, add);

@@ -15,4 +15,21 @@ Bytes change_by(Pass pass, const Kept& kept) {
   return Bytes{} - kept.for_backward;
 }
 
+namespace {
+
+bool has_weights(Pass pass) { return pass == Pass::backward || pass == Pass::backward_weight; }
+
+}  // namespace
+
+Swing swing_by(const KeptChange& change, const Kept& kept) {
+  if (change.again) return {kept.again, kept.again};
+  Bytes end = change_by(change.pass, kept);
+  if (change.pass == Pass::forward) return {end + kept.in_forward, end};
+  if (change.pass != Pass::backward_weight) end -= kept.again;
+  const Bytes gradients = has_weights(change.pass) ? kept.gradients : Bytes{};
+  end += gradients;
+  return end > kept.in_backward ? Swing{end, end, gradients, gradients}
+                                : Swing{kept.in_backward, end, Bytes{}, gradients};
+}
+
 }  // namespace moesim

@@ -17,13 +17,15 @@ struct KeptChange {
   Pass pass = Pass::forward;
   std::int64_t layer = -1;  ///< -1: an end of the model
   Activity block = Activity::none;
+  bool again = false;  ///< KeptBlock::again
 };
 
 /// Visits the changes of one program that is issued, or of a segment of it.
 template <class Visit>
 void visit_changes_of(const Issued& issued, const Program& program, Pass pass, Visit visit) {
   for (const KeptBlock& kept : program.kept) {
-    if (!issued.segment || kept.segment == *issued.segment) visit(KeptChange{pass, issued.layer, kept.block});
+    if (!issued.segment || kept.segment == *issued.segment)
+      visit(KeptChange{pass, issued.layer, kept.block, kept.again});
   }
 }
 
@@ -54,11 +56,20 @@ Bytes change_by(Pass pass, const Kept& kept);
 struct Swing {
   Bytes most;  ///< at the worst moment; zero where they never rise
   Bytes end;
+  // Of these, gradients of weights.
+  Bytes gradients_at_most{}, gradients{};
   void add(Bytes change) { add(Swing{std::max(change, Bytes{}), change}); }
   void add(const Swing& next) {
-    most = std::max(most, end + next.most);
+    if (end + next.most > most) {
+      most = end + next.most;
+      gradients_at_most = gradients + next.gradients_at_most;
+    }
     end += next.end;
+    gradients += next.gradients;
   }
 };
+
+/// The same with what is held while the block's kernels run, and what is computed again.
+Swing swing_by(const KeptChange& change, const Kept& kept);
 
 }  // namespace moesim

@@ -36,6 +36,14 @@ std::vector<KeptBlock> kept_by(const Program& program, Pass pass) {
   return kept;
 }
 
+/// A layer is computed again before the first act of its backward.
+void keep_again(Program& program) {
+  std::vector<KeptBlock> again;
+  for (const KeptBlock& block : program.kept)
+    again.push_back({program.acts.front().segment, block.block, 0, true});
+  program.kept.insert(program.kept.begin(), again.begin(), again.end());
+}
+
 /// Adds the acts of one pass in their order.
 class Maker {
  public:
@@ -69,7 +77,9 @@ class Maker {
     if (!beside) attention(OpPass::backward_input);
     begin(Segment::attention_weight);
     if (weights_too && !beside) weight(Activity::attention, form_.divides_layers ? 1 : 0);
-    return take(weights_too ? Pass::backward : Pass::backward_input);
+    Program program = take(weights_too ? Pass::backward : Pass::backward_input);
+    if (form_.again) keep_again(program);
+    return program;
   }
 
   Program backward_weight() {

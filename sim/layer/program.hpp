@@ -60,6 +60,7 @@ struct KeptBlock {
   Segment segment = Segment::attention;
   Activity block = Activity::none;
   std::uint16_t act = 0;  ///< with which, into acts
+  bool again = false;  ///< a backward computes the block again: until its end it is held as after a forward
 };
 
 /// In which the acts of each segment are together.

@@ -1,14 +1,27 @@
 #include "sim/report/lifetimes.hpp"
 
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 
 #include "models/base/at.hpp"
 #include "sim/layer/acts.hpp"
 #include "sim/schedule/stage.hpp"
+#include "sim/work/update_bytes.hpp"
 
 namespace moesim {
+namespace {
+
+bool has_weights(Pass pass) { return pass == Pass::backward || pass == Pass::backward_weight; }
+
+Kept with_gradients(Kept kept, bool begin) {
+  if (!begin) kept.gradients = {};
+  return kept;
+}
+
+}  // namespace
+
 Lifetimes::Lifetimes(const Work& work) : work_(work), scenario_(work.scenario) {
   keep_layers();
   play_order();
@@ -24,9 +37,22 @@ void Lifetimes::keep_layers() {
     }
     const LayerOps ops = ops_of_layer(scenario_, layer, work_.loads.get());
     layers_[layer] = {kept_of(ops.attention), kept_of(ops.feed_forward)};
+    const auto number = static_cast<std::int64_t>(layer);
+    layers_[layer][0].gradients = gradients_of(Activity::attention, number);
+    layers_[layer][1].gradients = gradients_of(Activity::feed_forward, number);
   }
   embedding_ = kept_by_embedding(scenario_);
+  embedding_.gradients = gradients_of(Activity::embedding, -1);
   head_ = kept_by_head(scenario_);
+  head_.gradients = gradients_of(Activity::head, -1);
+}
+
+/// That are held from when they are computed.
+Bytes Lifetimes::gradients_of(Activity block, std::int64_t layer) const {
+  if (!scenario_.software->holds_as_computed()) return {};
+  const Holdings held = block_holdings(scenario_, block, layer);
+  return gradient_bytes(elements_of(held), holders_of(scenario_), scenario_.gradient_sync,
+                        scenario_.precision);
 }
 
 /// A pass is played once for each stage, a pair once for each two.
@@ -34,29 +60,33 @@ void Lifetimes::play_order() {
   const ModelPrograms programs(scenario_, *work_.times);
   const auto programs_of = [&](const Issued& issued) -> const Programs& { return programs.of(issued); };
   const auto content = [&](std::size_t stage) { return content_of(scenario_.layers_per_stage, stage); };
-  const auto play = [&](std::size_t stage, const Slot& slot, std::size_t beside) {
-    Played made;
+  const auto play = [&](std::size_t stage, const Slot& slot, std::size_t beside, bool is_first) {
+    Played made{.is_first = is_first};
     const auto add = [&](const KeptChange& change) { made.changes.push_back(change); };
     if (slot.overlapped) {
       visit_changes_by_pair(content(stage), content(beside), programs_of, add);
     } else {
       visit_changes(content(stage), slot.pass, programs_of, add);
     }
-    for (const KeptChange& change : made.changes) made.swing.add(change_by(change.pass, kept_by(change)));
+    for (const KeptChange& change : made.changes)
+      made.swing.add(swing_by(change, with_gradients(kept_by(change), is_first)));
     played_.push_back(std::move(made));
     return played_.size() - 1;
   };
-  std::map<std::tuple<std::size_t, Pass, std::size_t>, std::size_t> known;
+  std::map<std::tuple<std::size_t, Pass, std::size_t, bool>, std::size_t> known;
   const StageTable stages(work_.order);
   for (std::size_t rank = 0; rank < work_.order.ranks.size(); ++rank) {
     const std::vector<Slot>& slots = work_.order.ranks[rank];
     std::vector<Issue>& issues = issues_.emplace_back();
+    std::set<std::int16_t> begun;  // chunks whose gradients have begun to be
     for (std::size_t i = 0; i < slots.size(); i += slots[i].overlapped ? 2 : 1) {
       const std::size_t alone = scenario_.layers_per_stage.size();
       const std::size_t stage = stages.stage_of(rank, slots[i]);
       const std::size_t beside = slots[i].overlapped ? stages.stage_of(rank, slots[i + 1]) : alone;
-      const auto [found, is_new] = known.try_emplace({stage, slots[i].pass, beside});
-      if (is_new) found->second = play(stage, slots[i], beside);
+      const Slot& last = slots[slots[i].overlapped ? i + 1 : i];
+      const bool is_first = has_weights(last.pass) && begun.insert(last.chunk).second;
+      const auto [found, is_new] = known.try_emplace({stage, slots[i].pass, beside, is_first});
+      if (is_new) found->second = play(stage, slots[i], beside, is_first);
       issues.push_back({i, found->second});
     }
   }
@@ -68,16 +98,19 @@ Kept Lifetimes::kept_by(const KeptChange& change) const {
   return at(layers_, change.layer)[change.block == Activity::feed_forward ? 1 : 0];
 }
 
-Bytes Lifetimes::bytes_of(const KeptChange& change, const Slot& slot, const ExpertPosition& position) const {
+Kept Lifetimes::kept_by(const KeptChange& change, const Slot& slot, const ExpertPosition& position) const {
+  Kept kept = kept_by(change);
   const bool differs = work_.loads != nullptr && change.block == Activity::feed_forward &&
                        at(scenario_.model.layers, change.layer).is_moe;
-  if (!differs) return change_by(change.pass, kept_by(change));
+  if (!differs) return kept;
   const std::uint32_t loads = work_.loads->number_of(change.layer, slot.microbatch, position.group);
   const ExpertWork& work = work_.loads->work(loads, position.rank);
-  return change_by(change.pass, {work.activations, work.for_weight});
+  kept.for_backward = work.activations;
+  kept.for_weight = work.for_weight;
+  return kept;
 }
 
-Bytes Lifetimes::most(std::int64_t rank, const ExpertPosition& position) const {
+HeldMost Lifetimes::most(std::int64_t rank, const ExpertPosition& position) const {
   const auto index = static_cast<std::size_t>(rank);
   const std::vector<Slot>& slots = work_.order.ranks[index];
   Swing all;
@@ -87,10 +120,12 @@ Bytes Lifetimes::most(std::int64_t rank, const ExpertPosition& position) const {
       all.add(played.swing);
       continue;
     }
-    for (const KeptChange& change : played.changes)
-      all.add(bytes_of(change, slots[slot_of(issue, change, slots)], position));
+    for (const KeptChange& change : played.changes) {
+      const Kept kept = kept_by(change, slots[slot_of(issue, change, slots)], position);
+      all.add(swing_by(change, with_gradients(kept, played.is_first)));
+    }
   }
-  return all.most;
+  return {all.most - all.gradients_at_most, all.gradients_at_most, position};
 }
 
 HeldMost Lifetimes::most(std::int64_t rank) const {
@@ -98,8 +133,8 @@ HeldMost Lifetimes::most(std::int64_t rank) const {
   HeldMost most;
   for (std::int64_t group = 0; group < (differ ? work_.loads->groups() : 1); ++group) {
     for (std::int64_t expert = 0; expert < (differ ? scenario_.layout.sizes().expert : 1); ++expert) {
-      const ExpertPosition position{group, expert};
-      if (const Bytes bytes = this->most(rank, position); bytes > most.bytes) most = {bytes, position};
+      const HeldMost here = this->most(rank, {group, expert});
+      if (here.total() > most.total()) most = here;
     }
   }
   return most;
@@ -112,7 +147,8 @@ std::vector<HeldChange> Lifetimes::changes(std::int64_t rank, const ExpertPositi
   for (const Issue& issue : issues_[index]) {
     for (const KeptChange& change : played_[issue.played].changes) {
       const std::size_t slot = slot_of(issue, change, slots);
-      all.push_back({slot, change.layer, change.block, bytes_of(change, slots[slot], position)});
+      const Swing swing = swing_by(change, kept_by(change, slots[slot], position));
+      all.push_back({slot, change.layer, change.block, swing.end - swing.gradients});
     }
   }
   return all;

@@ -26,7 +26,9 @@ struct HeldChange {
 /// The activations that a rank holds at its worst, and on which of its devices.
 struct HeldMost {
   Bytes bytes;
+  Bytes gradients;  ///< beside them then, where they are held from when they are computed
   ExpertPosition position;
+  Bytes total() const { return bytes + gradients; }
 };
 
 /// Of a scenario with a model; its work outlives them.
@@ -41,8 +43,9 @@ class Lifetimes {
  private:
   /// A pass of a stage, or a pair of two, and what it comes to where all devices are alike.
   struct Played {
-    std::vector<KeptChange> changes;
-    Swing swing;
+    std::vector<KeptChange> changes{};
+    Swing swing{};
+    bool is_first = false;  ///< of the backward passes of its stage: gradients begin to be
   };
   /// Slots that are issued together: one, or a pair.
   struct Issue {
@@ -51,14 +54,15 @@ class Lifetimes {
   };
 
   void keep_layers();
+  Bytes gradients_of(Activity block, std::int64_t layer) const;
   void play_order();
   Kept kept_by(const KeptChange& change) const;
-  Bytes bytes_of(const KeptChange& change, const Slot& slot, const ExpertPosition& position) const;
+  Kept kept_by(const KeptChange& change, const Slot& slot, const ExpertPosition& position) const;
   /// The slot of a change among those issued together.
   static std::size_t slot_of(const Issue& issue, const KeptChange& change, const std::vector<Slot>& slots) {
     return issue.slot + (slots[issue.slot].overlapped && change.pass != Pass::forward ? 1 : 0);
   }
-  Bytes most(std::int64_t rank, const ExpertPosition& position) const;
+  HeldMost most(std::int64_t rank, const ExpertPosition& position) const;
 
   const Work& work_;
   const Scenario& scenario_;

@@ -76,9 +76,10 @@ std::vector<MemoryReport> memory_of_ranks(const Work& work) {
     memory.driver = outside.driver;
     memory.channels = outside.channels;
     memory.parameters = update.parameters;
-    memory.gradients = update.gradients;
+    const HeldMost most = lifetimes.most(rank);
+    memory.gradients = scenario.software->holds_as_computed() ? most.gradients : update.gradients;
     memory.optimizer = update.optimizer;
-    memory.activations = lifetimes.most(rank).bytes;
+    memory.activations = most.bytes;
     memory.buffers = bytes.exchange + bytes.context + send_buffers(scenario) + update.buffers +
                      placeholders(scenario, rank);
     ranks.push_back(memory);

@@ -114,7 +114,9 @@ LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer, const ExpertL
   return lower_layer(scenario.model, layer, share, scenario.recompute);
 }
 
-Kept kept_of(const BlockOps& ops) { return {ops.activations, ops.for_weight}; }
+Kept kept_of(const BlockOps& ops) {
+  return {ops.activations, ops.for_weight, ops.again, ops.in_forward, ops.in_backward};
+}
 
 Kept kept_by_embedding(const Scenario& scenario) {
   return kept_of(lower_embedding(scenario.model, share_of(scenario)));

@@ -50,11 +50,18 @@ Bytes keys_and_values(const Op& core, const Scenario& scenario);
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads = nullptr);
 /// Bytes that a microbatch keeps on a device.
 struct Kept {
-  Bytes for_backward;  ///< from its forward to its backward, or to its input gradient
-  Bytes for_weight;    ///< from its input gradient to its weight gradient
+  Bytes for_backward;                 ///< from its forward to its backward, or to its input gradient
+  Bytes for_weight;                   ///< from its input gradient to its weight gradient
+  Bytes again{};                      ///< what a recomputation keeps until its backward ends
+  Bytes in_forward{}, in_backward{};  ///< beside that, while its kernels run
+  Bytes gradients{};                  ///< of its weights, where they are held from when they are computed
   Kept& operator+=(const Kept& more) {
     for_backward += more.for_backward;
     for_weight += more.for_weight;
+    again += more.again;
+    in_forward = std::max(in_forward, more.in_forward);
+    in_backward = std::max(in_backward, more.in_backward);
+    gradients += more.gradients;
     return *this;
   }
 };

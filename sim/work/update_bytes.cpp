@@ -52,13 +52,18 @@ HolderCounts holders_of(const Scenario& scenario) {
   return {sizes.data * sizes.context * holders, sizes.expert_data() * holders};
 }
 
+Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
+                     const PrecisionPlan& precision) {
+  return size_of(precision.gradient) * (plan.shards_gradients ? shard_of(held, holders) : held.total());
+}
+
 UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                          const PrecisionPlan& precision) {
   const Bytes gradient = size_of(precision.gradient);
   const Bytes state = Bytes{4} + size_of(precision.moments) * 2;  // fp32 master, two moments
   const std::int64_t shard = shard_of(held, holders);
   return {.parameters = size_of(Precision::bf16) * (plan.shards_parameters ? shard : held.total()),
-          .gradients = gradient * (plan.shards_gradients ? shard : held.total()),
+          .gradients = gradient_bytes(held, holders, plan, precision),
           .optimizer = state * (plan.updater == Updater::owner ? shard : held.total()),
           .buffers = update_buffers(held, holders, plan, gradient)};
 }

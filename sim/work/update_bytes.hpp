@@ -55,6 +55,10 @@ struct UpdateBytes {
   Bytes total() const { return parameters + gradients + optimizer + buffers; }
 };
 
+/// Gradients that a device holds of so many parameters.
+Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
+                     const PrecisionPlan& precision);
+
 /// Of the device that holds most: with a server, the server.
 UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                          const PrecisionPlan& precision);
