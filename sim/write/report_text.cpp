@@ -48,6 +48,9 @@ std::string header(const Report& report) {
   return text;
 }
 
+/// Of the step.
+constexpr double worth_a_hint = 0.02;
+
 std::string breakdown(const Report& report) {
   std::string text = "\nWhere the time goes, mean over devices\n";
   const auto row = [&](std::string_view name, Time time) {
@@ -61,6 +64,9 @@ std::string breakdown(const Report& report) {
   row("bubble_s", report.breakdown.bubble);
   row("optimizer_s", report.breakdown.optimizer);
   if (report.breakdown.host.count > 0) row("host_s", report.breakdown.host);
+  if (report.breakdown.host / report.step_time > worth_a_hint)
+    text +=
+        "  The device waits for launches: larger microbatches, fewer kernels or software.cuda_graphs help.\n";
   if (report.pipeline_ranks.empty()) return text;
   text += "\nPasses, with the exchanges that they wait for\n";
   if (report.passes.overlapped.count > 0) row("passes_s.overlapped", report.passes.overlapped);
