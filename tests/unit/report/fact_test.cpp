@@ -33,6 +33,7 @@ const std::vector<Report>& reports() {
     add("dualpipe-8x20.json",
         {R"(faults.failures={"per_device_year": 200, "checkpoint_interval": "600 s", "checkpoint_cost": "20 s", "restart_cost": "900 s", "run": "86400 s"})"});
     add("validation/nccl-h200.json", {});
+    add("validation/hugging-face-h200.json", {});
     return made;
   }();
   return all;
