@@ -153,49 +153,49 @@ constexpr std::array table{
     Fact{"passes_s.overlapped", "overlapped F and B", seconds, neither,
          at<&Report::passes, &PassBreakdown::overlapped>},
     Fact{"kernels.products.time_s", "matrix products", seconds, lower,
-         of_kernels<KernelClass::products, &KernelReport::time>},
+         of_kernels<KernelClass::products, &KernelReport::time>, "products_s", "products"},
     Fact{"kernels.products.bytes", "bytes of matrix products", bytes, lower,
          of_kernels<KernelClass::products, &KernelReport::bytes>},
     Fact{"kernels.products.launches", "launches of matrix products", count, lower,
          of_kernels<KernelClass::products, &KernelReport::launches>},
     Fact{"kernels.grouped.time_s", "products of experts", seconds, lower,
-         of_kernels<KernelClass::grouped, &KernelReport::time>},
+         of_kernels<KernelClass::grouped, &KernelReport::time>, "grouped_s", "experts"},
     Fact{"kernels.grouped.bytes", "bytes of products of experts", bytes, lower,
          of_kernels<KernelClass::grouped, &KernelReport::bytes>},
     Fact{"kernels.grouped.launches", "launches of products of experts", count, lower,
          of_kernels<KernelClass::grouped, &KernelReport::launches>},
     Fact{"kernels.attention.time_s", "attention kernels", seconds, lower,
-         of_kernels<KernelClass::attention, &KernelReport::time>},
+         of_kernels<KernelClass::attention, &KernelReport::time>, "attention_s", "attention"},
     Fact{"kernels.attention.bytes", "bytes of attention kernels", bytes, lower,
          of_kernels<KernelClass::attention, &KernelReport::bytes>},
     Fact{"kernels.attention.launches", "launches of attention kernels", count, lower,
          of_kernels<KernelClass::attention, &KernelReport::launches>},
     Fact{"kernels.streaming.time_s", "streaming kernels", seconds, lower,
-         of_kernels<KernelClass::streaming, &KernelReport::time>},
+         of_kernels<KernelClass::streaming, &KernelReport::time>, "streaming_s", "streaming"},
     Fact{"kernels.streaming.bytes", "bytes of streaming kernels", bytes, lower,
          of_kernels<KernelClass::streaming, &KernelReport::bytes>},
     Fact{"kernels.streaming.launches", "launches of streaming kernels", count, lower,
          of_kernels<KernelClass::streaming, &KernelReport::launches>},
     Fact{"kernels.gather_scatter.time_s", "gathers and scatters", seconds, lower,
-         of_kernels<KernelClass::gather_scatter, &KernelReport::time>},
+         of_kernels<KernelClass::gather_scatter, &KernelReport::time>, "gather_scatter_s", "gathers"},
     Fact{"kernels.gather_scatter.bytes", "bytes of gathers and scatters", bytes, lower,
          of_kernels<KernelClass::gather_scatter, &KernelReport::bytes>},
     Fact{"kernels.gather_scatter.launches", "launches of gathers and scatters", count, lower,
          of_kernels<KernelClass::gather_scatter, &KernelReport::launches>},
     Fact{"kernels.loss.time_s", "kernels of the loss", seconds, lower,
-         of_kernels<KernelClass::loss, &KernelReport::time>},
+         of_kernels<KernelClass::loss, &KernelReport::time>, "loss_s", "loss"},
     Fact{"kernels.loss.bytes", "bytes of kernels of the loss", bytes, lower,
          of_kernels<KernelClass::loss, &KernelReport::bytes>},
     Fact{"kernels.loss.launches", "launches of kernels of the loss", count, lower,
          of_kernels<KernelClass::loss, &KernelReport::launches>},
     Fact{"kernels.update.time_s", "kernels of the update", seconds, lower,
-         of_kernels<KernelClass::update, &KernelReport::time>},
+         of_kernels<KernelClass::update, &KernelReport::time>, "update_s", "update"},
     Fact{"kernels.update.bytes", "bytes of kernels of the update", bytes, lower,
          of_kernels<KernelClass::update, &KernelReport::bytes>},
     Fact{"kernels.update.launches", "launches of kernels of the update", count, lower,
          of_kernels<KernelClass::update, &KernelReport::launches>},
     Fact{"kernels.host.time_s", "gaps between kernels", seconds, lower,
-         of_kernels<KernelClass::host, &KernelReport::time>},
+         of_kernels<KernelClass::host, &KernelReport::time>, "host_s", "gaps"},
     Fact{"steps", "steps of training", rows, neither, rows_of_steps},
     Fact{"communication", "communication and links", rows, neither, rows_of_communication},
     Fact{"gradient_parts", "gradients by part of the model", rows, neither, rows_of_gradient_parts},
@@ -292,6 +292,9 @@ constexpr std::string_view keys_compared[] = {"step_time_s",
                                               "peak_memory",
                                               "fits"};
 constexpr std::string_view columns_that_came_later[] = {"bubble_mean"};
+constexpr std::string_view columns_of_kernels[] = {
+    "products_s",       "grouped_s", "attention_s", "streaming_s",
+    "gather_scatter_s", "loss_s",    "update_s",    "host_s"};
 
 }  // namespace
 
@@ -300,6 +303,7 @@ std::span<const std::string_view> run_columns() { return columns_of_run; }
 std::span<const std::string_view> compared_columns() { return columns_compared; }
 std::span<const std::string_view> compared_keys() { return keys_compared; }
 std::span<const std::string_view> later_columns() { return columns_that_came_later; }
+std::span<const std::string_view> kernel_columns() { return columns_of_kernels; }
 
 const Fact* find_fact(std::string_view name) {
   const auto found = std::find_if(table.begin(), table.end(),

@@ -7,6 +7,7 @@
 #include "models/config/values.hpp"
 #include "sim/report/fact.hpp"
 #include "sim/report/plan.hpp"
+#include "sim/write/columns.hpp"
 
 namespace moesim {
 namespace {
@@ -79,14 +80,51 @@ std::string heading(const Comparison& comparison) {
   return text.empty() ? text : text + "\n";
 }
 
-std::string text_of(const Comparison& comparison) {
-  const std::vector<const Fact*> columns = columns_of(comparison);
-  std::vector<Row> rows{header(comparison, columns)};
-  for (const ComparedRun& run : comparison.runs) rows.push_back(cells(run, columns));
+/// Of each column of rows that have as many cells as the first, or fewer.
+std::vector<std::size_t> widths_of(const std::vector<Row>& rows) {
   std::vector<std::size_t> widths(rows.front().size());
   for (const Row& row : rows) {
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
+  return widths;
+}
+
+/// Whether kernels of some class take longer in one run than in another, by more than 1 % of its step.
+bool kernels_differ(const Comparison& comparison) {
+  const Report* first = nullptr;
+  for (const ComparedRun& run : comparison.runs) {
+    if (!run.report) continue;
+    if (first == nullptr) first = &*run.report;
+    for (std::size_t i = 0; i < kernel_class_count; ++i) {
+      const Time more = run.report->kernels[i].time - first->kernels[i].time;
+      if (std::max(more, Time{} - more) * 100 > run.report->step_time) return true;
+    }
+  }
+  return false;
+}
+
+/// What kernels take by class, a row a run; empty where that is the same for all.
+std::string kernels_of(const Comparison& comparison) {
+  if (!kernels_differ(comparison)) return {};
+  std::vector<Row> rows{comparison.keys};
+  for (const std::string_view name : kernel_columns()) rows.front().emplace_back(fact(name).headed());
+  for (const ComparedRun& run : comparison.runs) {
+    if (!run.report) continue;
+    Row& row = rows.emplace_back();
+    for (const Value& value : run.values) row.push_back(word(value));
+    for (const std::string_view name : kernel_columns()) row.push_back(print(name, *run.report));
+  }
+  std::string text = "\ntime by class of kernel, mean over devices\n\n";
+  const std::vector<std::size_t> widths = widths_of(rows);
+  for (const Row& row : rows) text += without_end("  " + aligned(row, widths, comparison.keys.size()));
+  return text;
+}
+
+std::string text_of(const Comparison& comparison) {
+  const std::vector<const Fact*> columns = columns_of(comparison);
+  std::vector<Row> rows{header(comparison, columns)};
+  for (const ComparedRun& run : comparison.runs) rows.push_back(cells(run, columns));
+  const std::vector<std::size_t> widths = widths_of(rows);
   const std::size_t keys = comparison.keys.size();
   std::string text = heading(comparison);
   text += without_end("  " + aligned(rows.front(), widths, keys));
@@ -102,7 +140,8 @@ std::string text_of(const Comparison& comparison) {
                             is_short     ? ", though none fits in memory"
                             : has_memory ? " of those that fit in memory"
                                          : "",
-                            comparison.is_by_token ? "time per token and device" : "step time");
+                            comparison.is_by_token ? "time per token and device" : "step time") +
+         kernels_of(comparison);
 }
 
 /// A cell for each of these facts; empty ones for a run that failed.
@@ -120,6 +159,7 @@ Table table_of(const Comparison& comparison) {
   table.columns.insert(table.columns.end(), {"relative", "error"});
   add(later_columns());
   table.columns.emplace_back("plan");
+  add(kernel_columns());
   for (const ComparedRun& run : comparison.runs) {
     std::vector<TableCell>& row = table.rows.emplace_back();
     for (const Value& value : run.values) row.push_back({word(value)});
@@ -128,7 +168,9 @@ Table table_of(const Comparison& comparison) {
     row.push_back({run.error});
     add_cells(run, later_columns(), row);
     row.push_back({run.report ? run.report->plan : std::string()});
+    add_cells(run, kernel_columns(), row);
   }
+  drop_last_if_empty(table, kernel_columns().size());
   return table;
 }
 
@@ -145,9 +187,8 @@ Value row_of(const Comparison& comparison, std::size_t i) {
   row.set("plan", value_of(run.report->plan));
   row.set("best", value_of(comparison.best == i));
   row.set("relative", value_of(run.relative));
-  for (const std::string_view name : compared_keys()) {
-    Value value = read(fact(name), *run.report);
-    if (value.kind != Value::Kind::null) row.set(name, std::move(value));
+  for (const auto& names : {compared_keys(), kernel_columns()}) {
+    for (const std::string_view name : names) set_known(row, name, read(fact(name), *run.report));
   }
   row.set("fingerprint", value_of(run.report->fingerprint));
   return row;

@@ -22,4 +22,15 @@ TableCell cell_of(const Value& value) {
   }
 }
 
+void drop_last_if_empty(Table& table, std::size_t columns) {
+  const std::size_t left = table.columns.size() - columns;
+  for (const std::vector<TableCell>& row : table.rows) {
+    for (std::size_t i = left; i < row.size(); ++i) {
+      if (!row[i].text.empty()) return;
+    }
+  }
+  table.columns.resize(left);
+  for (std::vector<TableCell>& row : table.rows) row.resize(left);
+}
+
 }  // namespace moesim

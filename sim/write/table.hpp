@@ -24,4 +24,7 @@ struct Table {
 /// A number, a flag or a text in a cell, the items of a list joined by +; an empty one for null.
 TableCell cell_of(const Value& value);
 
+/// Leaves out the last so many columns where no row has anything in them.
+void drop_last_if_empty(Table& table, std::size_t columns);
+
 }  // namespace moesim

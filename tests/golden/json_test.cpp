@@ -278,15 +278,17 @@ TEST_CASE("MFU counts what its convention says of causal attention, and a report
 }
 
 TEST_CASE("A report as CSV is a header and one row with as many fields") {
-  const std::vector<std::string> lines =
+  std::vector<std::string> lines =
       lines_of(run_moesim({"run", "scenarios/two-gpus.json", "--set", "about=plain", "--format", "csv"}).out);
   REQUIRE(lines.size() == 2);
   const std::string plan = R"("EP 2 x DP 2, 1f1b, microbatch 1, zero1, 2 x H100, moesim 0.3")";
-  REQUIRE(lines[1].ends_with("," + plan));
+  const std::size_t place = lines[1].find("," + plan + ",");
+  REQUIRE(place != std::string::npos);
+  lines[1].replace(place + 1, plan.size(), "plan");
   CHECK(std::count(lines[0].begin(), lines[0].end(), ',') ==
-        std::count(lines[1].begin(), lines[1].end() - static_cast<std::ptrdiff_t>(plan.size()), ','));
+        std::count(lines[1].begin(), lines[1].end(), ','));
   CHECK(lines[0].starts_with("about,fingerprint,step_time_s,"));
-  CHECK(lines[0].ends_with(",bubble_mean,plan"));
+  CHECK(lines[0].find(",bubble_mean,plan,products_s,") != std::string::npos);
 }
 
 TEST_CASE("The ideal engine is never slower than the fluid one") {

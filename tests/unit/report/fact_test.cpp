@@ -200,6 +200,35 @@ TEST_CASE("The row of a run, a comparison and a sweep's measures say what the ta
   }
 }
 
+TEST_CASE(
+    "Times by class of kernel are the last columns of a run, a comparison and JSON, where there are any") {
+  bool some_have = false;
+  for (const Report& report : reports()) {
+    INFO(report.about);
+    const Comparison comparison = comparison_of({report});
+    const Value in_comparison =
+        parse_json(write(tell(comparison), "json"), "comparison").find("runs")->items.at(0);
+    const bool has_kernels = std::any_of(report.kernels.begin(), report.kernels.end(),
+                                         [](const KernelReport& of) { return of.time.count > 0; });
+    some_have |= has_kernels;
+    for (const std::string& table : {csv_of(report), write(tell(comparison), "csv")}) {
+      CHECK(lines_of(table).at(0).ends_with(has_kernels
+                                                ? ",plan,products_s,grouped_s,attention_s,streaming_s,"
+                                                  "gather_scatter_s,loss_s,update_s,host_s"
+                                                : ",plan"));
+      for (const std::string_view name : kernel_columns()) {
+        const Value value = read(fact(name), report);
+        if (has_kernels) check_cell(cell_of(table, name), value);
+        const Value* found = in_comparison.find(name);
+        REQUIRE((found != nullptr) == !is_null(value));
+        if (found != nullptr) CHECK(found->number == value.number);
+        CHECK(parse_measure(std::string(name), "here").label == fact(name).label);
+      }
+    }
+  }
+  CHECK(some_have);
+}
+
 TEST_CASE("A dotted path that is a fact's is measured as the fact is") {
   for (const Fact& one : facts()) {
     if (one.path.find('.') == std::string_view::npos) continue;
