@@ -26,6 +26,7 @@ struct ScheduleOptions {
   std::string svg;         ///< file; empty: none
   std::int64_t width = 0;  ///< columns; 0: the terminal's
   bool layer = false;      ///< what each layer does, instead
+  bool kernels = false;    ///< and by which kernels
 };
 
 /// https://no-color.org: any value but an empty one means no colour.
@@ -47,6 +48,7 @@ void list_layers(const ScheduleOptions& options, const Value& document, Scenario
   LayerListing listing{.about = scenario.about, .title = scenario.words.title, .plan = plan_line(scenario)};
   const Order order = work_of(scenario).order;
   listing.all = layer_passes(std::move(scenario), order);
+  listing.kernels = options.kernels;
   write_file(options.common.out,
              write(tell(listing, [&] { return whole_document(document); }), options.common.format));
 }
@@ -87,11 +89,16 @@ void add_schedule_command(CLI::App& app) {
   command->add_option("--svg", options->svg, "file for the diagram as SVG");
   command->add_option("--width", options->width, "columns of the drawing (default: the terminal's, else 100)")
       ->check(CLI::Range(narrowest_text, std::int64_t{100'000}));
+  CLI::Option* layer =
+      command
+          ->add_flag("--layer", options->layer,
+                     "print what one layer of each shape does instead: computation and communication in "
+                     "their order, with times and bytes on one rank")
+          ->excludes("--svg", "--width");
   command
-      ->add_flag("--layer", options->layer,
-                 "print what one layer of each shape does instead: computation and communication in their "
-                 "order, with times and bytes on one rank")
-      ->excludes("--svg", "--width");
+      ->add_flag("--kernels", options->kernels,
+                 "with --layer: list the kernels of each computation too, op by op (JSON always does)")
+      ->needs(layer);
   command->callback([options] { schedule(*options); });
 }
 

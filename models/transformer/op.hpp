@@ -59,6 +59,11 @@ enum class Module : std::uint8_t {
   update,  ///< of parameters
   other,
 };
+inline constexpr std::size_t module_count = 19;
+inline constexpr std::array<std::string_view, module_count> module_names{
+    "projection",        "experts", "norm",    "rotary", "core",      "residual",    "activation",
+    "expert_activation", "router",  "permute", "sort",   "unpermute", "shared_gate", "embedding",
+    "dropout",           "loss",    "cast",    "update", "other"};
 
 /// Kernels that have a law in common, as profiles tell them apart.
 enum class KernelClass : std::uint8_t {

@@ -131,7 +131,8 @@ class Maker {
   /// Ops of a forward in a backward are computed again.
   void add_ops(OpsOfAct of, PricedAct& row) {
     row.flops = total_flops(of.ops) * of.share;
-    row.moved = scaled(total_bytes(of.ops), of.share);
+    row.ops = priced_ops(of, scenario_, tables_.paces().least);
+    for (const PricedOp& op : row.ops) row.moved += op.price.moved;
     if (row.act.pass != OpPass::backward_input) return;
     const std::size_t all = of.ops.size();
     std::erase_if(of.ops, [](const Op& op) { return op.pass != OpPass::forward; });

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/estimate/price.hpp"
+#include "sim/estimate/priced_ops.hpp"
 #include "sim/layer/program.hpp"
 #include "sim/scenario/scenario.hpp"
 
@@ -21,8 +22,9 @@ struct PricedAct {
   Time again{};      ///< of it: what a backward does once more of its forward
   double bytes = 0;  ///< that the rank sends in a call, of parameters needed, of gradients produced
   Flops flops{};     ///< of compute
-  Bytes moved{};     ///< of compute: in device memory
+  Bytes moved{};     ///< of compute: in device memory, by the kernels of the software
   Bytes kept{};      ///< that it keeps for later passes; below zero: that it lets go
+  std::vector<PricedOp> ops{};  ///< of compute
   bool is_forward_again() const { return again.count > 0 && again == time; }
   /// Communication on a lane of its own: the pass goes on computing.
   bool is_beside() const { return act.kind == ActKind::call && act.lane != main_lane; }

@@ -7,16 +7,12 @@
 #include "models/base/at.hpp"
 #include "sim/layer/acts.hpp"
 #include "sim/write/columns.hpp"
+#include "sim/write/layer_kernels.hpp"
 
 namespace moesim {
 namespace {
 
 constexpr std::array<std::string_view, 5> kind_names{"compute", "call", "join", "needs", "produces"};
-
-std::string_view form_of(const LayerPasses& of) {
-  if (of.end != Activity::none) return name_of(of.end);
-  return of.has_experts ? "experts" : "dense";
-}
 
 bool is_call(const PricedAct& row) { return row.act.kind == ActKind::call; }
 bool is_compute(const PricedAct& row) { return row.act.kind == ActKind::compute; }
@@ -78,7 +74,13 @@ Value object_of_pass(const LayerPass& pass) {
   object.set("time_s", seconds_of(pass.time));
   set_known(object, "kept_bytes", count_of(pass.kept));
   Value acts = empty_list();
-  for (const PricedAct& act : pass.acts) acts.items.push_back(object_of(act, columns_of_acts));
+  for (const PricedAct& act : pass.acts) {
+    Value& made = acts.items.emplace_back(object_of(act, columns_of_acts));
+    if (act.ops.empty()) continue;
+    Value ops = empty_list();
+    for (const PricedOp& op : act.ops) ops.items.push_back(op_value(op));
+    made.set("ops", std::move(ops));
+  }
   object.set("acts", std::move(acts));
   return object;
 }
@@ -155,7 +157,7 @@ Table table_of(const LayerListing& listing) {
 Told tell(const LayerListing& listing, std::function<Value()> scenario) {
   return {.text = [&listing] { return layer_text(listing); },
           .json = [&listing, scenario = std::move(scenario)] { return document_of(listing, scenario()); },
-          .table = [&listing] { return table_of(listing); }};
+          .table = [&listing] { return listing.kernels ? kernel_table(listing) : table_of(listing); }};
 }
 
 }  // namespace moesim

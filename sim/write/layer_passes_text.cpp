@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "models/base/at.hpp"
+#include "models/base/grouped.hpp"
 #include "sim/layer/acts.hpp"
 #include "sim/write/layer_passes.hpp"
 
@@ -73,9 +74,39 @@ std::string line_of(const PricedAct& of) {
   return text;
 }
 
-void add_pass(const LayerPass& pass, std::string& text) {
+/// "4,096 x 4,096 x 14,336", "16,777,216 elements"; nothing of an attention.
+std::string shape_of(const PricedKernel& kernel) {
+  const auto count = [](std::int64_t number) { return grouped(static_cast<double>(number)); };
+  if (kernel.k > 0) return fmt::format("{} x {} x {}", count(kernel.m), count(kernel.n), count(kernel.k));
+  return kernel.m > 0 ? fmt::format("{} elements", count(kernel.m)) : std::string();
+}
+
+/// Times with the gaps before kernels, so that they add up to their act's.
+std::string kernel_line(const std::string& name, std::string_view of_class, const KernelPrice& price) {
+  std::string text = fmt::format("        {:<31} {:<14} {:>10} {:>10} {:>9}", name, of_class,
+                                 print(price.time + price.gap), print(price.moved), price.launches);
+  if (price.waits > 0) text += fmt::format("  waits {}", price.waits);
+  return text + '\n';
+}
+
+void add_kernels(const PricedOp& op, bool is_again, std::string& text) {
+  const std::string name = fmt::format("{}{}", op.name, is_again ? ", again" : "");
+  if (op.kernels.empty()) return;
+  const bool is_one = op.kernels.size() == 1;
+  text += kernel_line(name, is_one ? at(kernel_class_names, op.kernels.front().kernel_class) : "", op.price);
+  if (is_one) return;
+  for (const PricedKernel& kernel : op.kernels)
+    text += kernel_line("  " + shape_of(kernel), at(kernel_class_names, kernel.kernel_class), kernel.price);
+}
+
+void add_pass(const LayerPass& pass, bool with_kernels, std::string& text) {
   text += fmt::format("  {:<52} {:>10}\n", at(pass_letters, pass.pass), print(pass.time));
-  for (const PricedAct& of : pass.acts) text += line_of(of);
+  for (const PricedAct& of : pass.acts) {
+    text += line_of(of);
+    if (!with_kernels) continue;
+    for (const PricedOp& op : of.ops)
+      add_kernels(op, pass.pass != Pass::forward && op.pass == OpPass::forward, text);
+  }
   if (pass.kept.count == 0) return;
   const bool keeps = pass.kept.count > 0;
   text += line(" ", keeps ? "keeps for later passes" : "lets go", "",
@@ -87,11 +118,11 @@ void add_pass(const LayerPass& pass, std::string& text) {
 std::string layer_text(const LayerListing& listing) {
   std::string text = listing.title.empty() ? std::string() : listing.title + '\n';
   text += listing.plan + '\n';
-  text += fmt::format("\n{:<54} {:>10} {:>10}\n", "one microbatch on one rank, each act by itself", "time",
-                      "bytes");
+  text += fmt::format("\n{:<54} {:>10} {:>10}{}\n", "one microbatch on one rank, each act by itself", "time",
+                      "bytes", listing.kernels ? "  launches" : "");
   for (const LayerPasses& of : listing.all) {
     text += fmt::format("\n{}\n", title_of(of));
-    for (const LayerPass& pass : of.passes) add_pass(pass, text);
+    for (const LayerPass& pass : of.passes) add_pass(pass, listing.kernels, text);
     if (of.pair) text += fmt::format("  {:<52} {:>10}\n", "F beside BW", print(*of.pair));
   }
   return text;
