@@ -1,6 +1,5 @@
 #include "models/software/access_names.hpp"
 
-#include <array>
 #include <utility>
 
 #include "models/software/pytorch.hpp"
@@ -8,35 +7,35 @@
 namespace moesim::pytorch {
 namespace {
 
-constexpr std::array named{std::pair<std::string_view, Access>{"vectorised", kind::vectorised},
-                           {"one_read", kind::one_read},
-                           {"silu", kind::silu},
-                           {"silu_backward", kind::silu_backward},
-                           {"fill", kind::fill},
-                           {"fill_fp32", kind::fill_fp32},
-                           {"copy", kind::copy},
-                           {"gather", kind::gather},
-                           {"widened", kind::widened},
-                           {"strided", kind::strided},
-                           {"broadcast", kind::broadcast},
-                           {"strided_broadcast", kind::strided_broadcast},
-                           {"slices", kind::slices},
-                           {"row_factor", kind::row_factor},
-                           {"from_rows", kind::from_rows},
-                           {"masked_rows", kind::masked_rows},
-                           {"expanded", kind::expanded},
-                           {"joined", kind::joined},
-                           {"joined_halves", kind::joined_halves},
-                           {"row_sums", kind::row_sums},
-                           {"short_row_sums", kind::short_row_sums},
-                           {"column_sums", kind::column_sums},
-                           {"softmax", kind::softmax},
-                           {"log_softmax", kind::log_softmax},
-                           {"log_softmax_backward", kind::log_softmax_backward},
-                           {"index_put", kind::index_put},
-                           {"embedding_gradient", kind::embedding_gradient},
-                           {"topk", kind::topk},
-                           {"adam", kind::adam}};
+constexpr std::pair<std::string_view, Access> named[] = {{"vectorised", kind::vectorised},
+                                                         {"one_read", kind::one_read},
+                                                         {"silu", kind::silu},
+                                                         {"silu_backward", kind::silu_backward},
+                                                         {"fill", kind::fill},
+                                                         {"fill_fp32", kind::fill_fp32},
+                                                         {"copy", kind::copy},
+                                                         {"gather", kind::gather},
+                                                         {"widened", kind::widened},
+                                                         {"strided", kind::strided},
+                                                         {"broadcast", kind::broadcast},
+                                                         {"strided_broadcast", kind::strided_broadcast},
+                                                         {"slices", kind::slices},
+                                                         {"row_factor", kind::row_factor},
+                                                         {"from_rows", kind::from_rows},
+                                                         {"masked_rows", kind::masked_rows},
+                                                         {"expanded", kind::expanded},
+                                                         {"joined", kind::joined},
+                                                         {"joined_halves", kind::joined_halves},
+                                                         {"row_sums", kind::row_sums},
+                                                         {"short_row_sums", kind::short_row_sums},
+                                                         {"column_sums", kind::column_sums},
+                                                         {"softmax", kind::softmax},
+                                                         {"log_softmax", kind::log_softmax},
+                                                         {"log_softmax_backward", kind::log_softmax_backward},
+                                                         {"index_put", kind::index_put},
+                                                         {"embedding_gradient", kind::embedding_gradient},
+                                                         {"topk", kind::topk},
+                                                         {"adam", kind::adam}};
 
 }  // namespace
 

@@ -87,7 +87,9 @@ void Block::project(const Projection& p) {
 
 void Block::project_grouped(const Projection& p, std::span<const std::int64_t> rows) {
   const auto product = [&](OpPass pass, std::int64_t width, std::int64_t depth) {
-    return make_grouped_gemm(p.name, pass, {rows.begin(), rows.end()}, width, depth, p.precision);
+    Op op = make_grouped_gemm(p.name, pass, {rows.begin(), rows.end()}, width, depth, p.precision);
+    op.columns = p.columns;
+    return op;
   };
   add_forward_cast(p);
   forward(product(OpPass::forward, p.width, p.depth), p.product_again);

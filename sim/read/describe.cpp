@@ -3,6 +3,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "models/software/file.hpp"
 #include "sim/read/faults.hpp"
 #include "sim/read/parts.hpp"
 #include "sim/read/scenario.hpp"
@@ -93,6 +94,8 @@ std::vector<DescribedPart> describe_scenario() {
   for (DevicePart& part : describe_device())
     parts.push_back({std::move(part.name), std::move(part.sentence), std::move(part.keys)});
   add(others, fabric, parts);
+  for (SoftwarePart& part : describe_software_file())
+    parts.push_back({std::move(part.name), std::move(part.sentence), std::move(part.keys)});
   return parts;
 }
 

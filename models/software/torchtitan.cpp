@@ -1,0 +1,86 @@
+// torchtitan: blocks compiled one by one, the loss compiled and in chunks (pytorch/torchtitan,
+// torchtitan/distributed/compile.py; components/loss.py, ChunkedLossWrapper; config_registry.py of its
+// models), or all of it eager (torch_blocks.hpp). How parameters and gradients are shared is the scenario's
+// gradient_sync.
+#include <memory>
+
+#include "models/config/fields.hpp"
+#include "models/software/host.hpp"
+#include "models/software/torch_blocks.hpp"
+
+namespace moesim {
+namespace {
+
+using namespace literals;
+
+struct Choices {
+  pytorch::BlockChoices blocks;
+  bool compile = true;
+  std::int64_t loss_chunks = 8;
+};
+
+class Torchtitan final : public Software {
+ public:
+  Torchtitan(const Choices& choices, const HostTimes& host)
+      : choices_(choices), library_(pytorch::library_of_models()), habits_(library_->habits()) {
+    habits_.host = host;
+  }
+
+  void add_kernels(const Op& op, std::vector<Op>& kernels) const override {
+    if (choices_.compile) {
+      pytorch::add_compiled_block_kernels(op, choices_.blocks, *library_, kernels);
+    } else {
+      pytorch::add_eager_block_kernels(op, choices_.blocks, *library_, kernels);
+    }
+  }
+
+  /// Chunks of the loss go forward and backward one after the other: one is held.
+  double kept_by(const Op& op) const override {
+    const double kept = choices_.compile ? pytorch::kept_by_compiled_blocks(op, choices_.blocks, *library_)
+                                         : pytorch::kept_by_eager_blocks(op, choices_.blocks, *library_);
+    return op.module == Module::loss ? kept / static_cast<double>(choices_.loss_chunks) : kept;
+  }
+
+  /// Of a compiled loss the gradient of its logits.
+  double working_bytes(const Op& op) const override {
+    if (op.module != Module::loss) return library_->working_bytes(op);
+    const double compiled =
+        op.pass == OpPass::forward ? 0 : 2 * static_cast<double>(op.m) * static_cast<double>(op.n);
+    const double whole = choices_.compile ? compiled : library_->working_bytes(op);
+    return whole / static_cast<double>(choices_.loss_chunks);
+  }
+  bool holds_as_computed() const override { return library_->holds_as_computed(); }
+  const SoftwareHabits& habits() const override { return habits_; }
+
+ private:
+  Choices choices_;
+  std::unique_ptr<const Software> library_;
+  SoftwareHabits habits_;
+};
+
+/// Medians of six compiled blocks (configs/validation/software-h200.json, "compiled"): the host's time over
+/// launches is 22 to 57 us forward and 26 to 70 us backward; dispatching one compiled graph costs as much as
+/// many launches.
+constexpr HostTimes usual_host{
+    .forward = 30_us, .backward = 38_us, .update = 15_us, .call = 100_us, .start = 100_us, .wait = 16_us};
+
+std::unique_ptr<const Software> make(Reader& reader) {
+  Choices choices;
+  choices.blocks.repeats_keys = reader.flag(pytorch::repeats_keys_key);
+  read_fields(reader, choices,
+              field(&Choices::compile,
+                    {.name = "compile", .help = "blocks and loss by torch.compile", .fallback = true}),
+              field(&Choices::loss_chunks, {.name = "loss_chunks",
+                                            .help = "of tokens, whose logits are there one after the other",
+                                            .fallback = 8,
+                                            .at_least = 1,
+                                            .at_most = 1'000'000}));
+  return std::make_unique<Torchtitan>(choices, read_host(reader, usual_host));
+}
+
+}  // namespace
+
+extern constexpr Entry<Software> torchtitan_software{
+    "torchtitan", "torchtitan: compiled blocks and loss, grouped products of experts", make};
+
+}  // namespace moesim
