@@ -74,14 +74,14 @@ std::string line_of(const PricedAct& of) {
   return text;
 }
 
-/// "4,096 x 4,096 x 14,336", "16,777,216 elements"; nothing of an attention.
+/// "4,096 x 4,096 x 14,336", "16,777,216 elements"; nothing of an attention, or of what is small.
 std::string shape_of(const PricedKernel& kernel) {
   const auto count = [](std::int64_t number) { return grouped(static_cast<double>(number)); };
   if (kernel.k > 0) return fmt::format("{} x {} x {}", count(kernel.m), count(kernel.n), count(kernel.k));
-  return kernel.m > 0 ? fmt::format("{} elements", count(kernel.m)) : std::string();
+  return kernel.m > 1 ? fmt::format("{} elements", count(kernel.m)) : std::string();
 }
 
-/// Times with the gaps before kernels, so that they add up to their act's.
+/// Times with the gaps before kernels: they add up to their act's where no host holds it up.
 std::string kernel_line(const std::string& name, std::string_view of_class, const KernelPrice& price) {
   std::string text = fmt::format("        {:<31} {:<14} {:>10} {:>10} {:>9}", name, of_class,
                                  print(price.time + price.gap), print(price.moved), price.launches);

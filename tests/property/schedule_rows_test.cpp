@@ -130,6 +130,59 @@ TEST_CASE("What acts take adds up to their pass, and what they keep to what it k
   });
 }
 
+TEST_CASE("Kernels of a computation take its time, move its bytes and have its FLOPs") {
+  for_drawn("kernels of acts", 100, [](Scenario scenario) {
+    const LayerListing listing = listing_of(std::move(scenario));
+    for_passes(listing, [](const LayerPasses&, const LayerPass& pass) {
+      for (const PricedAct& row : pass.acts) {
+        KernelPrice ops, kernels;
+        for (const PricedOp& op : row.ops) {
+          ops += op.price;
+          for (const PricedKernel& kernel : op.kernels) kernels += kernel.price;
+        }
+        CHECK(row.ops.empty() == (row.act.kind != ActKind::compute));
+        CHECK(ops.time == kernels.time);
+        CHECK(ops.launches == kernels.launches);
+        CHECK(ops.moved == row.moved);
+        if (row.act.kind != ActKind::compute) continue;
+        CHECK(to_seconds(ops.time + ops.gap) == Approx(to_seconds(row.time)).epsilon(1e-6));
+        CHECK(ops.flops.count == Approx(row.flops.count).epsilon(1e-9));
+      }
+    });
+  });
+}
+
+TEST_CASE("Kernels in JSON, in the table and in text are the same") {
+  for_drawn("formats of kernels", 20, [](Scenario scenario) {
+    LayerListing listing = listing_of(std::move(scenario));
+    listing.kernels = true;
+    const Told told = tell(listing, [] { return empty_object(); });
+    const Table table = told.table();
+    const Value document = told.json();
+    const std::string text = told.text();
+    std::size_t row = 0;
+    for (const Value& form : member(document, {"forms"}).items) {
+      for (const Value& pass : member(form, {"passes"}).items) {
+        for (const Value& act : member(pass, {"acts"}).items) {
+          if (act.find("ops") == nullptr) continue;
+          for (const Value& op : act.find("ops")->items) {
+            CHECK(text.find("\n        " + op.find("op")->text) != std::string::npos);
+            for (const Value& kernel : op.find("kernels")->items) {
+              REQUIRE(row < table.rows.size());
+              for (std::size_t i = 0; i < table.columns.size(); ++i) {
+                if (const Value* found = kernel.find(table.columns[i]))
+                  CHECK(cell_of(*found).text == table.rows[row][i].text);
+              }
+              ++row;
+            }
+          }
+        }
+      }
+    }
+    CHECK(row == table.rows.size());
+  });
+}
+
 TEST_CASE("Acts wait for acts before them, and one after the other where nothing goes beside") {
   for_drawn("waits of acts", 150, [](Scenario scenario) {
     const LayerListing listing = listing_of(std::move(scenario));

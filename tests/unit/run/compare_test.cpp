@@ -99,6 +99,21 @@ TEST_CASE("A comparison of schedules gives the closed forms, and a kind that fai
         "* best; relative: step time over that of the best\n");
 }
 
+TEST_CASE("A comparison says what kernels take by class where that differs, and only there") {
+  const auto text_of = [](const std::string& over) {
+    const CompareRequest request{.path = "scenarios/validation/hugging-face-h200.json",
+                                 .overrides = {},
+                                 .keys = {parse_varied_key(over)},
+                                 .jobs = 1};
+    return write(tell(compare(request)), "text");
+  };
+  const std::string differs = text_of("software.kind=ideal,hugging_face");
+  const std::size_t place = differs.find("\ntime by class of kernel, mean over devices\n\n  software.kind");
+  REQUIRE(place != std::string::npos);
+  CHECK(differs.find("\n  hugging_face", place) != std::string::npos);
+  CHECK(text_of("schedule.kind=1f1b,gpipe").find("time by class of kernel") == std::string::npos);
+}
+
 TEST_CASE("A comparison as JSON leaves out what does not apply") {
   const Folder folder("compare-json");
   const auto json = nlohmann::json::parse(
