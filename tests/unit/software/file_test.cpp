@@ -94,7 +94,8 @@ TEST_CASE("Kernels that are listed for products run beside them, for each gradie
   const auto software = described(R"("ops": {"projection": {"forward": [{"bytes": 4}],
       "backward_weight": [{"bytes": 8}, {"bytes": 8}]}}, "separate_products": true)");
   const auto count = [&](OpPass pass) {
-    Op op = make_gemm("qkv", pass, 4096, 3072, 1024, Precision::bf16);
+    const bool is_forward = pass == OpPass::forward;
+    Op op = make_gemm("qkv", pass, 4096, is_forward ? 3072 : 1024, is_forward ? 1024 : 3072, Precision::bf16);
     op.columns = {1024, 1024, 1024};
     std::pair<int, int> of{0, 0};
     double flops = 0;
