@@ -1,14 +1,11 @@
 #include <algorithm>
 
 #include "models/software/apart.hpp"
+#include "models/software/members.hpp"
 #include "models/software/pytorch.hpp"
 #include "models/software/torch_blocks.hpp"
 
-namespace moesim {
-
-extern const Entry<Software> hugging_face_software;
-
-namespace pytorch {
+namespace moesim::pytorch {
 namespace {
 
 constexpr KernelClass gathers = KernelClass::gather_scatter;
@@ -237,8 +234,7 @@ double kept_by_eager_blocks(const Op& op, const BlockChoices& choices, const Sof
 std::unique_ptr<const Software> library_of_models() {
   static const Value no_keys{.kind = Value::Kind::object};
   Reader reader(no_keys, "software");
-  return hugging_face_software.make(reader);
+  return software_named("hugging_face").make(reader);
 }
 
-}  // namespace pytorch
-}  // namespace moesim
+}  // namespace moesim::pytorch

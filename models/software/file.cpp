@@ -15,13 +15,11 @@
 #include "models/software/access_names.hpp"
 #include "models/software/apart.hpp"
 #include "models/software/host.hpp"
+#include "models/software/members.hpp"
 #include "models/software/pytorch.hpp"
 #include "models/software/software.hpp"
 
 namespace moesim {
-
-extern const Entry<Software> ideal_software;
-
 namespace {
 
 /// What a kernel goes over.
@@ -292,7 +290,7 @@ std::unique_ptr<const Software> make(Reader& reader) {
                                           "computed, and what kernels work with",
                                   .fallback = false});
   const HostTimes host = read_host(reader, {});
-  return std::make_unique<File>(ideal_software.make(reader), std::move(ops), are_apart, holds, host);
+  return std::make_unique<File>(software_named("ideal").make(reader), std::move(ops), are_apart, holds, host);
 }
 
 }  // namespace

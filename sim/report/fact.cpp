@@ -195,7 +195,7 @@ constexpr std::array table{
     Fact{"kernels.update.launches", "launches of kernels of the update", count, lower,
          of_kernels<KernelClass::update, &KernelReport::launches>},
     Fact{"kernels.host.time_s", "gaps between kernels", seconds, lower,
-         of_kernels<KernelClass::host, &KernelReport::time>, "host_s", "gaps"},
+         of_kernels<KernelClass::host, &KernelReport::time>, "gaps_s", "gaps"},
     Fact{"steps", "steps of training", rows, neither, rows_of_steps},
     Fact{"communication", "communication and links", rows, neither, rows_of_communication},
     Fact{"gradient_parts", "gradients by part of the model", rows, neither, rows_of_gradient_parts},
@@ -292,9 +292,9 @@ constexpr std::string_view keys_compared[] = {"step_time_s",
                                               "peak_memory",
                                               "fits"};
 constexpr std::string_view columns_that_came_later[] = {"bubble_mean"};
-constexpr std::string_view columns_of_kernels[] = {
-    "products_s",       "grouped_s", "attention_s", "streaming_s",
-    "gather_scatter_s", "loss_s",    "update_s",    "host_s"};
+constexpr std::string_view columns_of_kernels[] = {"products_s",  "grouped_s",        "attention_s",
+                                                   "streaming_s", "gather_scatter_s", "loss_s",
+                                                   "update_s",    "gaps_s",           "host_s"};
 
 }  // namespace
 

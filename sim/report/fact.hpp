@@ -79,8 +79,8 @@ std::span<const std::string_view> compared_columns();
 std::span<const std::string_view> compared_keys();
 /// Names of the columns that came later, behind an error's.
 std::span<const std::string_view> later_columns();
-/// Names of the columns of times by class of kernel, in the order of KernelClass: the last of a row, empty
-/// where a class has no kernel.
+/// Names of the columns of times by class of kernel, in the order of KernelClass, and of what the host held
+/// up: the last of a row, empty where a class has no kernel.
 std::span<const std::string_view> kernel_columns();
 
 }  // namespace moesim

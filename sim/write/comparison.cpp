@@ -89,11 +89,16 @@ std::vector<std::size_t> widths_of(const std::vector<Row>& rows) {
   return widths;
 }
 
-/// Whether kernels of some class take longer in one run than in another, by more than 1 % of its step.
+/// Whether what runs on devices varies, and kernels of some class take longer in one run
+/// than in another, by more than 1 % of its step. Of other keys the step's own parts say enough.
 bool kernels_differ(const Comparison& comparison) {
+  const bool varies = std::any_of(comparison.keys.begin(), comparison.keys.end(), [](const std::string& key) {
+    return key.starts_with("software") || key.starts_with("optimizer") || key.starts_with("cost") ||
+           key.starts_with("cluster.device");
+  });
   const Report* first = nullptr;
   for (const ComparedRun& run : comparison.runs) {
-    if (!run.report) continue;
+    if (!varies || !run.report) continue;
     if (first == nullptr) first = &*run.report;
     for (std::size_t i = 0; i < kernel_class_count; ++i) {
       const Time more = run.report->kernels[i].time - first->kernels[i].time;
@@ -136,11 +141,12 @@ std::string text_of(const Comparison& comparison) {
   if (!comparison.best) return text;
   const bool is_short = !fits(*comparison.runs[*comparison.best].report);
   const bool has_memory = std::find(columns.begin(), columns.end(), &fact("fits")) != columns.end();
-  return text + fmt::format("\n* best{}; relative: {} over that of the best\n",
-                            is_short     ? ", though none fits in memory"
-                            : has_memory ? " of those that fit in memory"
-                                         : "",
-                            comparison.is_by_token ? "time per token and device" : "step time") +
+  return text +
+         fmt::format("\n* best{}; relative: {} over that of the best\n",
+                     is_short     ? ", though none fits in memory"
+                     : has_memory ? " of those that fit in memory"
+                                  : "",
+                     comparison.is_by_token ? "time per token and device" : "step time") +
          kernels_of(comparison);
 }
 

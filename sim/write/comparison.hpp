@@ -35,7 +35,8 @@ void rank_runs(Comparison& comparison);
 
 /// Every form but `run`. What does not apply is absent.
 /// Text: one table under what all runs have in common; the best run is marked, a failed one says why. Where
-/// kernels take longer in one run than in another, a table of their times by class follows.
+/// software or devices vary and kernels take longer in one run than in another, a table of their times by
+/// class follows.
 /// JSON, schema "moesim.compare/1": about, scenario, over (the keys), runs: [{values: {KEY: VALUE}, plan,
 /// best, relative, the facts that are compared, fingerprint} or {values, error}]. Table: the keys, the
 /// columns that are compared, relative, error, those that came later, plan, those of kernels.

@@ -214,7 +214,7 @@ TEST_CASE(
     for (const std::string& table : {csv_of(report), write(tell(comparison), "csv")}) {
       CHECK(lines_of(table).at(0).ends_with(has_kernels
                                                 ? ",plan,products_s,grouped_s,attention_s,streaming_s,"
-                                                  "gather_scatter_s,loss_s,update_s,host_s"
+                                                  "gather_scatter_s,loss_s,update_s,gaps_s,host_s"
                                                 : ",plan"));
       for (const std::string_view name : kernel_columns()) {
         const Value value = read(fact(name), report);
