@@ -34,8 +34,17 @@ void add_norm(Kernels& k, const Op& op, std::vector<Op>& kernels) {
   kernels.back().kernels = 3;
 }
 
+/// What a fused kernel moves for each element.
+double fused_bytes(const Op& op) {
+  return static_cast<double>(op.bytes.count) / (static_cast<double>(op.m) * static_cast<double>(op.n));
+}
+
 /// Queries and keys: to fp32, products, back.
 void add_rotary(Kernels& k, const Op& op) {
+  if (!is_plain_rotary(op)) {
+    k.all(pointwise, fused_bytes(op));
+    return;
+  }
   const double part = k.elements() / 2;
   if (op.pass != OpPass::forward) k.add(few(2700), 1, 4);
   for (int i = 0; i < 2; ++i) k.add(pointwise, part, 6).add(complex_product, part, 8).add(pointwise, part, 6);
@@ -75,7 +84,7 @@ void add_activation(Kernels& k, const Op& op) {
 /// The first sum of a layer is in the norm that reads it; the second adds both results again. Gradients are
 /// added up in norms.
 void add_residual(Kernels& k, const Op& op) {
-  if (op.pass == OpPass::forward && op.part != LayerPart::attention) k.all(pointwise, 8);
+  if (op.pass == OpPass::forward && op.part != LayerPart::attention) k.all(pointwise, fused_bytes(op) + 2);
 }
 
 void add_router(Kernels& k, const Op& op) {

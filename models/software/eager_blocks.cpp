@@ -50,12 +50,7 @@ void add_norm(Kernels& k, const Op& op) {
   if (!is_of_heads(op)) k.all(kind::vectorised, 6);
 }
 
-/// To fp32, times cos + i sin, back to bf16, for queries and for keys: two halves stand for them. Latent
-/// attention moves more than 4 bytes an element, and turns a part of it.
-bool is_plain_rotary(const Op& op) {
-  return static_cast<double>(op.bytes.count) <= 4.5 * static_cast<double>(op.m) * static_cast<double>(op.n);
-}
-
+/// To fp32, times cos + i sin, back to bf16, for queries and for keys: two halves stand for them.
 void add_rotary(Kernels& k, const Op& op) {
   const double part = k.elements() / 2;
   for (int i = 0; i < 2; ++i) {
@@ -141,6 +136,10 @@ void add_unpermute(Kernels& k, const Op& op) {
 }
 
 }  // namespace
+
+bool is_plain_rotary(const Op& op) {
+  return static_cast<double>(op.bytes.count) <= 4.5 * static_cast<double>(op.m) * static_cast<double>(op.n);
+}
 
 double token_elements(const Op& op) {
   return static_cast<double>(op.m) * static_cast<double>(op.n) /
