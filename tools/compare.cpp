@@ -17,7 +17,8 @@ struct CompareOptions {
   CommonOptions common;
   std::string scenario;
   std::vector<std::string> over;
-  unsigned jobs = 0;  ///< 0: one for each core
+  std::string columns;  ///< names of facts; empty: the usual ones
+  unsigned jobs = 0;    ///< 0: one for each core
 };
 
 void compare(const CompareOptions& options) {
@@ -28,7 +29,10 @@ void compare(const CompareOptions& options) {
                          .sees_files = output_check({.inputs = {{"SCENARIO", options.scenario}},
                                                      .outputs = {{"--out", options.common.out}}})};
   for (const std::string& over : options.over) request.keys.push_back(parse_varied_key(over));
-  const Comparison comparison = moesim::compare(request);
+  std::vector<const Fact*> columns;
+  if (!options.columns.empty()) columns = facts_named(options.columns, "--columns");
+  Comparison comparison = moesim::compare(request);
+  comparison.columns = std::move(columns);
   write_file(options.common.out, write(tell(comparison), options.common.format));
   if (!comparison.best)
     throw RunError(fmt::format("no run finished; the first: {}", comparison.runs.front().error));
@@ -45,6 +49,9 @@ void add_compare_command(CLI::App& app) {
       ->required()
       ->allow_extra_args(false);
   add_common_options(*command, options->common);
+  command->add_option("--columns", options->columns,
+                      "NAME,NAME,...: what to show of each run, by names of columns or dotted paths of the "
+                      "JSON report (default: the main figures)");
   command->add_option("--jobs", options->jobs, "runs at a time (default: one for each core)")
       ->check(CLI::Range(1U, 4096U));
   command->callback([options] { compare(*options); });

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "models/base/error.hpp"
+#include "models/base/text.hpp"
+#include "models/config/reader.hpp"
 #include "models/config/values.hpp"
 #include "sim/report/fact.hpp"
 #include "sim/report/plan.hpp"
@@ -28,6 +31,7 @@ constexpr std::string_view shown_where_known[] = {"mfu", "peak_memory", "fits"};
 
 /// Facts that the table shows.
 std::vector<const Fact*> columns_of(const Comparison& comparison) {
+  if (!comparison.columns.empty()) return comparison.columns;
   std::vector<const Fact*> columns;
   for (const std::string_view name : always_shown) columns.push_back(&fact(name));
   for (const std::string_view name : shown_where_known) {
@@ -42,16 +46,18 @@ std::vector<const Fact*> columns_of(const Comparison& comparison) {
 
 Row header(const Comparison& comparison, const std::vector<const Fact*>& columns) {
   Row row = comparison.keys;
-  row.insert(row.end(), {std::string(fact("step_time_s").headed()), "relative"});
+  if (comparison.columns.empty())
+    row.insert(row.end(), {std::string(fact("step_time_s").headed()), "relative"});
   for (const Fact* column : columns) row.emplace_back(column->headed());
   return row;
 }
 
-Row cells(const ComparedRun& run, const std::vector<const Fact*>& columns) {
+Row cells(const ComparedRun& run, const std::vector<const Fact*>& columns, bool are_usual) {
   Row row;
   for (const Value& value : run.values) row.push_back(word(value));
   if (!run.report) return row;
-  row.insert(row.end(), {print("step_time_s", *run.report), fmt::format("{:.3f}", run.relative)});
+  if (are_usual)
+    row.insert(row.end(), {print("step_time_s", *run.report), fmt::format("{:.3f}", run.relative)});
   for (const Fact* column : columns) row.push_back(print(*column, read(*column, *run.report)));
   return row;
 }
@@ -128,7 +134,8 @@ std::string kernels_of(const Comparison& comparison) {
 std::string text_of(const Comparison& comparison) {
   const std::vector<const Fact*> columns = columns_of(comparison);
   std::vector<Row> rows{header(comparison, columns)};
-  for (const ComparedRun& run : comparison.runs) rows.push_back(cells(run, columns));
+  for (const ComparedRun& run : comparison.runs)
+    rows.push_back(cells(run, columns, comparison.columns.empty()));
   const std::vector<std::size_t> widths = widths_of(rows);
   const std::size_t keys = comparison.keys.size();
   std::string text = heading(comparison);
@@ -138,7 +145,7 @@ std::string text_of(const Comparison& comparison) {
     const std::string error = run.report ? std::string() : fmt::format("error: {}", run.error);
     text += without_end((comparison.best == i ? "* " : "  ") + aligned(rows[i + 1], widths, keys) + error);
   }
-  if (!comparison.best) return text;
+  if (!comparison.best || !comparison.columns.empty()) return text;
   const bool is_short = !fits(*comparison.runs[*comparison.best].report);
   const bool has_memory = std::find(columns.begin(), columns.end(), &fact("fits")) != columns.end();
   return text +
@@ -156,7 +163,23 @@ void add_cells(const ComparedRun& run, std::span<const std::string_view> names, 
     row.push_back(run.report ? cell_of(read(fact(name), *run.report)) : TableCell{});
 }
 
+/// The keys, what was asked for, and why there is nothing.
+Table chosen_table(const Comparison& comparison) {
+  Table table{.columns = comparison.keys};
+  for (const Fact* column : comparison.columns) table.columns.emplace_back(column->called());
+  table.columns.emplace_back("error");
+  for (const ComparedRun& run : comparison.runs) {
+    std::vector<TableCell>& row = table.rows.emplace_back();
+    for (const Value& value : run.values) row.push_back({word(value)});
+    for (const Fact* column : comparison.columns)
+      row.push_back(run.report ? cell_of(read(*column, *run.report)) : TableCell{});
+    row.push_back({run.error});
+  }
+  return table;
+}
+
 Table table_of(const Comparison& comparison) {
+  if (!comparison.columns.empty()) return chosen_table(comparison);
   Table table{.columns = comparison.keys};
   const auto add = [&](std::span<const std::string_view> names) {
     table.columns.insert(table.columns.end(), names.begin(), names.end());
@@ -193,8 +216,12 @@ Value row_of(const Comparison& comparison, std::size_t i) {
   row.set("plan", value_of(run.report->plan));
   row.set("best", value_of(comparison.best == i));
   row.set("relative", value_of(run.relative));
+  const auto add = [&](const Fact& fact) { set_known(row, fact.called(), read(fact, *run.report)); };
+  for (const Fact* column : comparison.columns) add(*column);
   for (const auto& names : {compared_keys(), kernel_columns()}) {
-    for (const std::string_view name : names) set_known(row, name, read(fact(name), *run.report));
+    for (const std::string_view name : names) {
+      if (comparison.columns.empty()) add(fact(name));
+    }
   }
   row.set("fingerprint", value_of(run.report->fingerprint));
   return row;
@@ -214,6 +241,25 @@ Value document_of(const Comparison& comparison) {
 }
 
 }  // namespace
+
+std::vector<const Fact*> facts_named(const std::string& names, const std::string& where) {
+  std::vector<const Fact*> found;
+  for (const std::string& name : split(names, ',')) {
+    const Fact* fact = find_fact(name);
+    if (fact != nullptr && fact->unit != Unit::rows) {
+      found.push_back(fact);
+      continue;
+    }
+    std::vector<std::string> known;
+    for (const Fact& one : facts()) {
+      if (one.unit != Unit::rows) known.emplace_back(one.called());
+    }
+    const std::string near = nearest_name(name, known);
+    throw InputError(where, fmt::format("unknown '{}' (known: {}{})", name, fmt::join(known, ", "),
+                                        near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
+  }
+  return found;
+}
 
 void rank_runs(Comparison& comparison) {
   const Report* first = nullptr;

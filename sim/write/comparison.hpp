@@ -19,13 +19,19 @@ struct ComparedRun {
   double relative = 0;  ///< its time over the best one's; 1 for the best
 };
 
+struct Fact;
+
+/// Facts by their names, which commas separate. Throws InputError at `where` for what is none.
+std::vector<const Fact*> facts_named(const std::string& names, const std::string& where);
+
 /// Runs of one scenario that differ in some keys.
 struct Comparison {
   std::string about, title;  ///< title: `about`, and what the command line changed for all
   std::string scenario{};    ///< the whole document that the runs vary, as JSON
   std::vector<std::string> keys;
-  std::vector<ComparedRun> runs;    ///< the last key's values change fastest
-  std::optional<std::size_t> best;  ///< nothing where every run failed
+  std::vector<ComparedRun> runs;       ///< the last key's values change fastest
+  std::optional<std::size_t> best;     ///< nothing where every run failed
+  std::vector<const Fact*> columns{};  ///< asked for in place of those that are usual
   bool is_by_token = false;  ///< times are compared per token and device, as runs differ in tokens or devices
 };
 
@@ -33,7 +39,7 @@ struct Comparison {
 /// all where none fits; scenarios that give durations of passes have no memory that could be short.
 void rank_runs(Comparison& comparison);
 
-/// Every form but `run`. What does not apply is absent.
+/// Every form but `run`; with `columns` of facts those alone, in their order. What does not apply is absent.
 /// Text: one table under what all runs have in common; the best run is marked, a failed one says why. Where
 /// software or devices vary and kernels take longer in one run than in another, a table of their times by
 /// class follows.

@@ -114,6 +114,26 @@ TEST_CASE("A comparison says what kernels take by class where that differs, and 
   CHECK(text_of("schedule.kind=1f1b,gpipe").find("time by class of kernel") == std::string::npos);
 }
 
+TEST_CASE("A comparison shows the columns that are asked for, and only those") {
+  const Folder folder("compare-columns");
+  Comparison comparison = compare_kinds(write_pipeline(folder), "sequential,gpipe");
+  comparison.columns = facts_named("bubble_mean,pipeline.makespan_s", "--columns");
+  CHECK(write(tell(comparison), "csv") ==
+        "schedule.kind,bubble_mean,makespan_s,error\nsequential,0.5,12,\ngpipe,0.3333333333333333,9,\n");
+  CHECK(write(tell(comparison), "text") ==
+        "Two ranks\nPP 2, 2 microbatches of given durations, moesim 0.3\n\n"
+        "  schedule.kind   bubble  end of the passes\n"
+        "  sequential     50.00 %               12 s\n"
+        "* gpipe          33.33 %                9 s\n");
+  const auto json = nlohmann::json::parse(write(tell(comparison), "json"));
+  CHECK(json.at("runs").at(1).at("makespan_s") == 9.0);
+  CHECK_FALSE(json.at("runs").at(1).contains("step_time_s"));
+  CHECK(message_of([] {
+          facts_named("mfu,bubbles", "--columns");
+        }).starts_with("--columns: unknown 'bubbles'"));
+  CHECK(message_of([] { facts_named("memory.per_stage", "--columns"); }).starts_with("--columns: unknown"));
+}
+
 TEST_CASE("A comparison as JSON leaves out what does not apply") {
   const Folder folder("compare-json");
   const auto json = nlohmann::json::parse(
