@@ -177,6 +177,33 @@ TEST_CASE("torchtitan without compilation is a model of one's own but for the ch
   CHECK(titan->working_bytes(loss) == plain->working_bytes(loss) / 8);
 }
 
+TEST_CASE("The head of torchtitan goes in chunks, whose gradients are added up") {
+  const std::unique_ptr<const Software> chunked = software(compiled);
+  const std::unique_ptr<const Software> whole = software(R"({"kind": "torchtitan", "loss_chunks": 1})");
+  const BlockOps head = lower_head(model_of(shapes[0]), {.sequence_length = 4095}, true);
+  for (const auto* pass : {&head.forward, &head.backward_input, &head.backward_weight}) {
+    std::array<std::int64_t, 2> products{};
+    std::array<double, 2> flops{}, of_loss{}, bytes{};
+    for (const Op& op : *pass) {
+      for (std::size_t i = 0; i < 2; ++i) {
+        std::vector<Op> kernels;
+        (i == 0 ? chunked : whole)->add_kernels(op, kernels);
+        for (const Op& kernel : kernels) {
+          products[i] += kernel.kind == OpKind::gemm ? 1 : 0;
+          flops[i] += kernel.flops.count;
+          bytes[i] += static_cast<double>(kernel.bytes.count);
+          if (kernel.m > 1 && kernel.kernel_class == KernelClass::loss)
+            of_loss[i] += static_cast<double>(kernel.m * kernel.n);
+        }
+      }
+    }
+    CHECK(products[0] == 8 * products[1]);
+    CHECK(flops[0] == Approx(flops[1]).epsilon(1e-12));
+    CHECK(of_loss[0] == of_loss[1]);
+    CHECK(bytes[0] > bytes[1]);
+  }
+}
+
 TEST_CASE("Keys and values that heads share are copied for each of them, or not") {
   const std::unique_ptr<const Software> copied = software(eager);
   const std::unique_ptr<const Software> shared = software(R"({"kind": "pytorch", "repeat_keys": false})");
