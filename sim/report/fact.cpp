@@ -144,7 +144,7 @@ constexpr std::array table{
          "bubble_s"},
     Fact{"breakdown_s.optimizer", "optimizer", seconds, lower, at<&Report::breakdown, &Breakdown::optimizer>,
          "optimizer_s"},
-    Fact{"breakdown_s.host", "held up by the host", seconds, lower, held_up, "host_s"},
+    Fact{"breakdown_s.host", "held up by the host", seconds, lower, held_up, "host_s", "host"},
     Fact{"passes_s.forward", "forward alone", seconds, neither, at<&Report::passes, &PassBreakdown::forward>},
     Fact{"passes_s.backward", "backward alone", seconds, neither,
          at<&Report::passes, &PassBreakdown::backward>},
