@@ -26,6 +26,8 @@ namespace {
 enum class Over : std::uint8_t { elements, tokens, rows, once };
 constexpr std::string_view over_names[] = {"elements", "tokens", "rows", "once"};
 
+static_assert(static_cast<std::size_t>(Module::other) + 1 == module_count, "every module has a name");
+
 constexpr std::string_view fused = "fused";
 
 struct FileKernel {
