@@ -226,6 +226,13 @@ class HuggingFace final : public Software {
         return loss(k, op);
       case Module::embedding:
         return embedding(k, op);
+      case Module::bucket_in:
+      case Module::bucket_out:
+      case Module::shards_in:
+      case Module::gathered_out:
+      case Module::gradients_in:
+      case Module::gradients_out:
+        return pytorch::add_copies(op, kernels);
       default:  // rotary parts of latent attention, shared gates, rows between ranks: as fused kernels
         kernels.push_back(op);
     }

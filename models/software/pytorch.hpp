@@ -76,4 +76,7 @@ class Kernels {
   std::vector<Op>& kernels_;
 };
 
+/// The kernels of copies around gradients and parameters on their way (DDP, FSDP2).
+void add_copies(const Op& op, std::vector<Op>& kernels);
+
 }  // namespace moesim::pytorch

@@ -56,7 +56,13 @@ enum class Module : std::uint8_t {
   dropout,
   loss,
   cast,
-  update,  ///< of parameters
+  update,         ///< of parameters
+  bucket_in,      ///< gradients into a bucket that is sent, divided by the ranks
+  bucket_out,     ///< their sums back
+  shards_in,      ///< shards of parameters into a flat buffer, in the precision in which they are sent
+  gathered_out,   ///< gathered shards into parameters
+  gradients_in,   ///< gradients into parts for each rank, in the precision in which they are summed
+  gradients_out,  ///< what a rank got of their sums, in the precision of its shards, or added to the sum so far
   other,
 };
 inline constexpr std::size_t module_count = 19;

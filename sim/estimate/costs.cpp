@@ -6,6 +6,7 @@
 
 #include "sim/work/expert_loads.hpp"
 #include "sim/work/outside.hpp"
+#include "sim/work/shard_groups.hpp"
 #include "sim/work/share.hpp"
 
 namespace moesim {
@@ -65,16 +66,24 @@ DivisionGroups CostTables::groups(const Division& division) {
   const std::vector<Group> expert_data = layout.expert_data_groups();
   const std::vector<Group> context = layout.context_groups();
   const bool can_be_both = last > 0;
-  return {.expert = add(layout.expert_groups(), false),
-          .tensor = add(layout.tensor_groups(), false),
-          .context = add(context, false),
-          .expert_tensor = add(layout.expert_tensor_groups(), false),
-          .ring = add_ring(layout, context),
-          .data = {add(data, false), add(data, can_be_both)},
-          .expert_data = {add(expert_data, false), add(expert_data, can_be_both)},
-          .send = add_sends_to(std::min<std::int64_t>(1, last)),
-          .ends = add_sends_to(last),
-          .outside = outside(layout)};
+  DivisionGroups groups{.expert = add(layout.expert_groups(), false),
+                        .tensor = add(layout.tensor_groups(), false),
+                        .context = add(context, false),
+                        .expert_tensor = add(layout.expert_tensor_groups(), false),
+                        .ring = add_ring(layout, context),
+                        .data = {add(data, false), add(data, can_be_both)},
+                        .expert_data = {add(expert_data, false), add(expert_data, can_be_both)},
+                        .sharers = {},
+                        .replicas = {},
+                        .send = add_sends_to(std::min<std::int64_t>(1, last)),
+                        .ends = add_sends_to(last),
+                        .outside = outside(layout)};
+  groups.sharers = groups.replicas = {groups.data[0], groups.expert_data[0]};
+  const GradientPlan& plan = scenario_.gradient_sync;
+  if (plan.shard_ranks == 0) return groups;
+  groups.sharers = {add(shard_groups(data, plan), false), add(shard_groups(expert_data, plan), false)};
+  groups.replicas = {add(replica_groups(data, plan), false), add(replica_groups(expert_data, plan), false)};
+  return groups;
 }
 
 /// Each context-parallel rank and the next.
@@ -183,17 +192,24 @@ const std::array<CostTables::BlockCost, 2>& CostTables::ends(const Key& key) {
   return ends_.emplace(key, std::array<BlockCost, 2>{embedding, head}).first->second;
 }
 
-CostTables::HeldCost CostTables::cost_of(const Holdings& held) {
-  HeldCost cost{.elements = elements_of(held)};
+CostTables::HeldCost CostTables::cost_of(const Holdings& held, const HeldElements& elements) {
+  HeldCost cost{.elements = elements};
   const Collectives& all = scenario_.collectives;
   const auto both = [&](Operation operation, const Collective& collective, Bytes element) {
-    return traffic_.seconds(groups_.data[0], operation, collective, count(element * held.replicated())) +
-           traffic_.seconds(groups_.expert_data[0], operation, collective, count(element * held.experts()));
+    return traffic_.seconds(groups_.sharers[0], operation, collective, count(element * held.replicated())) +
+           traffic_.seconds(groups_.sharers[1], operation, collective, count(element * held.experts()));
+  };
+  const auto again = [&](std::size_t experts, std::int64_t whole) {
+    const std::int64_t shard = shard_of(whole, traffic_.group_size(groups_.sharers[experts]));
+    return traffic_.seconds(groups_.replicas[experts], Operation::all_reduce, *all.gradients,
+                            count(size_of(scenario_.precision.gradient) * shard));
   };
   // A server's collectives are of another kind; exact prices are of passes alone.
   if (scenario_.gradient_sync.updater == Updater::server || sizing_ == Sizing::exact) return cost;
   cost.gathered = both(Operation::all_gather, *all.parameters, size_of(Precision::bf16));
   cost.scattered = both(Operation::reduce_scatter, *all.gradients, size_of(scenario_.precision.gradient));
+  if (scenario_.gradient_sync.shard_ranks > 0)
+    cost.scattered += again(0, held.replicated()) + again(1, held.experts());
   return cost;
 }
 
@@ -211,10 +227,11 @@ void CostTables::find_held(const Sizes& sizes) {
   for (const std::size_t layer : layer_of_shape_) {
     Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(layer));
     held += feed_forward_holdings(scenario_, static_cast<std::int64_t>(layer));
-    all.push_back(cost_of(held));
+    all.push_back(cost_of(held, elements_of_layer(held)));
   }
-  all.push_back(cost_of(embedding_holdings(scenario_)));
-  for (const bool is_apart : {false, true}) all.push_back(cost_of(head_holdings(scenario_, is_apart)));
+  const auto add_end = [&](const Holdings& end) { all.push_back(cost_of(end, elements_of_end(end))); };
+  add_end(embedding_holdings(scenario_));
+  for (const bool is_apart : {false, true}) add_end(head_holdings(scenario_, is_apart));
   embedding_copy_ = embedding_copy(scenario_);
   held_key_ = key;
   held_ = std::move(all);

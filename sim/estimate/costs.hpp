@@ -146,7 +146,7 @@ class CostTables {
   void add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost& cost);
   LayerCost keep(PricedPrograms priced);
   void add_sends(MicrobatchCost& cost);
-  HeldCost cost_of(const Holdings& held);
+  HeldCost cost_of(const Holdings& held, const HeldElements& elements);
   void find_held(const Sizes& sizes);
   static void add_held(const HeldCost& held, LayerCost& cost);
   const std::vector<double>& pace_of_rank();

@@ -24,8 +24,11 @@ struct DivisionGroups {
   GroupSet expert, tensor, context, expert_tensor;  ///< of communications inside layers
   GroupSet ring;                                    ///< each context-parallel rank and the next
   std::array<GroupSet, 2> data, expert_data;        ///< of pipelines in one direction, in both
-  GroupSet send;                                    ///< a stage to the next; without one, any
-  GroupSet ends;                                    ///< the first stage and the last
+  /// Of pipelines in one direction: ranks over which the scenario shards, by whether of experts, and those
+  /// that hold the same shard.
+  std::array<GroupSet, 2> sharers, replicas;
+  GroupSet send;  ///< a stage to the next; without one, any
+  GroupSet ends;  ///< the first stage and the last
   /// Communicators' memory, by whether a pipeline goes both ways, whether gradients are summed on every rank,
   /// and whether first and last stage have copies of the embedding.
   std::array<std::array<std::array<double, 2>, 2>, 2> outside;

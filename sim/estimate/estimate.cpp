@@ -12,21 +12,7 @@ namespace {
 
 double count(Bytes bytes) { return static_cast<double>(bytes.count); }
 
-/// Seconds an element of a long stream that moves that many bytes for each.
-double streaming(double bytes, const Scenario& scenario) {
-  if (bytes == 0) return 0;
-  constexpr std::int64_t many = 1'000'000'000;
-  const Op op =
-      make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, many, 1, bytes, Module::update);
-  return to_seconds(time_of({op}, scenario).time) / static_cast<double>(many);
-}
-
 }  // namespace
-
-UpdateSeconds update_seconds(const Scenario& scenario) {
-  const UpdateTraffic traffic = update_traffic(scenario);
-  return {streaming(traffic.held, scenario), streaming(traffic.updated, scenario)};
-}
 
 StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
                        const std::vector<std::int64_t>& layers_per_stage) {
@@ -186,33 +172,11 @@ double PipelineEstimate::seconds_of_pairs(std::size_t rank) {
   });
 }
 
-namespace {
-
-/// Passes that gather parameters and reduce gradients: before and after what they compute, or beside it,
-/// which then takes as long as the longer of the two.
-PassSeconds synchronised(PassSeconds passes, double gathered, double scattered, bool is_beside) {
-  const auto with = [&](double seconds, double sent) {
-    return is_beside ? std::max(seconds, sent) : seconds + sent;
-  };
-  const double apart = passes.backward_input + passes.backward_weight;
-  passes.forward = with(passes.forward, gathered);
-  passes.backward = with(passes.backward, gathered + scattered);
-  passes.overlapped = with(passes.overlapped, 2 * gathered + scattered);
-  passes.backward_input = with(passes.backward_input, gathered);
-  passes.backward_weight = with(apart, gathered + scattered) - passes.backward_input;
-  return passes;
-}
-
-}  // namespace
-
 /// Work of the slowest rank, and what passes take in the mean of ranks.
-double PipelineEstimate::slowest(const GradientPlan& plan, PassSeconds& mean) const {
-  const double gathers = plan.shards_parameters && !plan.gathers_once ? 1 : 0;
-  const double scatters = plan.shards_gradients ? 1 : 0;
+double PipelineEstimate::slowest(const SyncPlan& sync, PassSeconds& mean) const {
   double slowest = 0;
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
-    const PassSeconds passes = synchronised(ranks_[r].passes, gathers * ranks_[r].gathered,
-                                            scatters * ranks_[r].scattered, plan.overlap);
+    const PassSeconds passes = synchronised(ranks_[r], sync);
     slowest = std::max(slowest, total(profile_.work[r], passes));
     mean += passes;
   }
@@ -234,14 +198,14 @@ double PipelineEstimate::least_seconds(const SyncPlan& sync) {
   if (!has_pairs_) return seconds(sync);
   time_passes();
   PassSeconds mean;
-  const double work = slowest(sync.plan, mean);
+  const double work = slowest(sync, mean);
   return work + update(sync);
 }
 
 double PipelineEstimate::seconds(const SyncPlan& sync) {
   time_pairs();
   PassSeconds mean;
-  const double work = slowest(sync.plan, mean);
+  const double work = slowest(sync, mean);
   return work + beyond_slowest(mean) + update(sync);
 }
 
@@ -260,20 +224,16 @@ double PipelineEstimate::update(const SyncPlan& sync) const {
            traffic.seconds(sync.groups.expert_data[both], operation, collective,
                            count(element * rank.held.experts));
   };
-  double sum = 0;
-  if (!plan.shards_gradients) {
-    sum = seconds(gradient_operation(plan.updater), *scenario_.collectives.gradients,
-                  size_of(scenario_.precision.gradient));
-    // The last microbatch hides gradients beside compute.
-    if (plan.overlap) sum = std::max(0.0, sum - rank.passes.backward);
-  }
+  double sum = plan.shards_gradients ? 0 : sums_at_end(rank, sync);
+  if (plan.has_units()) sum += ends_beside_nothing();
   sum += sum_of_embeddings(sync);
-  const std::int64_t elements =
-      plan.updater == Updater::owner ? shard_of(rank.held, holders(sync)) : rank.held.total();
+  const std::int64_t elements = plan.updater == Updater::owner
+                                    ? shard_of(rank.held, sharers_of(holders(sync), plan))
+                                    : rank.held.total();
   sum += static_cast<double>(elements) * each.updated + static_cast<double>(rank.held.total()) * each.held;
   const bool comes_back =
       plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.shards_parameters);
-  if (comes_back || plan.gathers_once) {
+  if (comes_back || plan.keeps == Keeps::step) {
     const Operation operation =
         plan.updater == Updater::server ? Operation::broadcast : Operation::all_gather;
     sum += seconds(operation, *scenario_.collectives.parameters, size_of(Precision::bf16));
@@ -287,7 +247,7 @@ double PipelineEstimate::sum_of_embeddings(const SyncPlan& sync) const {
   TrafficTimes& traffic = tables_.traffic();
   if (embedding_copy_ == 0) return 0;
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;
-  const std::int64_t replicas = traffic.group_size(groups.data[both]);
+  const std::int64_t replicas = plan.shards_over(traffic.group_size(groups.data[both]));
   const std::int64_t elements = plan.shards_gradients ? shard_of(embedding_copy_, replicas) : embedding_copy_;
   const Collectives& all = scenario_.collectives;
   const Collective& collective = plan.updater == Updater::server ? *all.servers : *all.gradients;

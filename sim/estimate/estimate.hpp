@@ -1,6 +1,7 @@
 // The first tier of a search: step time and memory of a plan as arithmetic on tables.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -16,9 +17,17 @@ struct Estimate {
   double memory = 0;  ///< bytes of the device that holds most; never more than `run` counts
 };
 
+/// Seconds of copies around what is sent (sim/work/copies.hpp), for each element of what they copy.
+struct CopySeconds {
+  double bucket_in = 0, bucket_out = 0, gathered_out = 0, gradients_in = 0;
+  std::array<double, 2> shards_in{};      ///< of shards in bf16, in fp32
+  std::array<double, 2> gradients_out{};  ///< the same
+};
+
 /// Seconds of the update for each gradient that a device has and for each parameter that it updates.
 struct UpdateSeconds {
   double held = 0, updated = 0;
+  CopySeconds copies{};
 };
 
 /// Of an update on the scenario's device.
@@ -77,9 +86,12 @@ class PipelineEstimate {
   PassSeconds passes_of(std::size_t rank) const;
   double least_of_pairs(std::size_t rank) const;
   double seconds_of_pairs(std::size_t rank);
-  double slowest(const GradientPlan& plan, PassSeconds& mean) const;
+  PassSeconds synchronised(const Rank& rank, const SyncPlan& sync) const;
+  double slowest(const SyncPlan& sync, PassSeconds& mean) const;
   double beyond_slowest(const PassSeconds& mean) const;
   double update(const SyncPlan& sync) const;
+  double sums_at_end(const Rank& rank, const SyncPlan& sync) const;
+  double ends_beside_nothing() const;
   HolderCounts holders(const SyncPlan& sync) const;
   double memory(const Rank& rank, const GradientPlan& plan, const HolderCounts& holders) const;
   double sum_of_embeddings(const SyncPlan& sync) const;

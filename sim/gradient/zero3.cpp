@@ -18,10 +18,11 @@ std::unique_ptr<const GradientSync> make(Reader& reader) {
   plan.overlap = reader.flag({.name = "overlap",
                               .help = "the next layer is gathered, and gradients are sent, beside compute",
                               .fallback = false});
-  plan.gathers_once =
-      !reader.flag({.name = "reshard_after_forward",
-                    .help = "gathered parameters are freed after each use; else kept until the step's end",
-                    .fallback = true});
+  const bool reshards =
+      reader.flag({.name = "reshard_after_forward",
+                   .help = "gathered parameters are freed after each use; else kept until the step's end",
+                   .fallback = true});
+  plan.keeps = reshards ? Keeps::pass : Keeps::step;
   return make_gradient_sync(plan);
 }
 

@@ -32,8 +32,9 @@ enum class Activity : std::uint8_t {
   gradient,
   parameter,  // communication
   host,       // launches
+  copy,       // compute: around gradients and parameters on their way
 };
-inline constexpr std::size_t activity_count = 18;
+inline constexpr std::size_t activity_count = 19;
 
 /// What goes on beside each other on a device.
 enum class Stream : std::uint8_t {
@@ -53,9 +54,14 @@ enum class Scope : std::uint8_t {
   context,        ///< keys and values of shared sequences
   expert_tensor,  ///< rows of experts whose matrices are shared
   embedding,      ///< gradients of the embedding's copies on the first and the last pipeline rank
+  shard,          ///< of the ranks of `data`, those over which all is sharded, where these are not all
+  expert_shard,   ///< the same of `expert_data`
+  replica,        ///< of the ranks of `data`, those that hold the same shard
+  expert_replica  ///< the same of `expert_data`
 };
-inline constexpr std::array<std::string_view, 7> scope_names{
-    "expert", "tensor", "data", "expert_data", "context", "expert_tensor", "embedding"};
+inline constexpr std::array<std::string_view, 11> scope_names{
+    "expert",    "tensor", "data",         "expert_data", "context",       "expert_tensor",
+    "embedding", "shard",  "expert_shard", "replica",     "expert_replica"};
 inline constexpr std::size_t scope_count = scope_names.size();
 
 /// Which way tokens go between their ranks and those of their experts, or their gradients.
@@ -88,6 +94,7 @@ inline constexpr std::array<ActivityTraits, activity_count> activities{{
     {"gradient", Stream::gradients},
     {"parameter", Stream::gradients},
     {"host", Stream::host},
+    {"copy"},
 }};
 
 constexpr std::string_view name_of(Activity activity) { return at(activities, activity).name; }

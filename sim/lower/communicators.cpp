@@ -6,6 +6,7 @@
 #include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/work/holdings.hpp"
+#include "sim/work/shard_groups.hpp"
 
 namespace moesim {
 
@@ -42,11 +43,21 @@ Communicators::Communicators(const Scenario& scenario, const Fold& fold) : fold_
     add_scope(scenario, Scope::context, scenario.layout.context_groups(), rank);
     add_scope(scenario, Scope::expert_tensor, scenario.layout.expert_tensor_groups(), rank);
   }
+  add_shards(scenario);
   if (const auto ranks = embedding_ranks(scenario)) {
     std::vector<Group> positions;
     for (std::uint32_t position = 0; position < sizes.stage_devices(); ++position)
       positions.push_back({position});
     add_groups(scenario, Scope::embedding, positions, {ranks->begin(), ranks->end()});
+  }
+}
+
+void Communicators::add_shards(const Scenario& scenario) {
+  constexpr std::array scopes{Scope::shard, Scope::replica, Scope::expert_shard, Scope::expert_replica};
+  const std::vector<std::vector<Group>> groups = groups_of_shards(scenario);
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank)
+      add_scope(scenario, scopes[i], groups[i], rank);
   }
 }
 

@@ -46,6 +46,8 @@ class Communicators {
 
  private:
   void add_scope(const Scenario& scenario, Scope scope, const std::vector<Group>& groups, std::int64_t rank);
+  /// Of ranks that hold the same, where only some of them share it.
+  void add_shards(const Scenario& scenario);
   /// The groups of a scope over these pipeline ranks.
   void add_groups(const Scenario& scenario, Scope scope, const std::vector<Group>& groups,
                   const std::vector<std::int64_t>& ranks);

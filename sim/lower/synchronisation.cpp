@@ -40,6 +40,7 @@ Synchronisation::Synchronisation(StepLowering& step)
     : step_(step),
       scenario_(step.scenario()),
       plan_(scenario_.gradient_sync),
+      units_(step),
       states_(step.communicators().actors().size()) {
   const Order& order = step_.order();
   for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) {
@@ -85,7 +86,8 @@ bool Synchronisation::was_gathered(ActorId actor, const Tag& tag) {
 }
 
 TaskId Synchronisation::gather(ActorId actor, const Tag& tag, TaskId now) {
-  if (!plan_.shards_parameters || (plan_.gathers_once && was_gathered(actor, tag))) return nothing;
+  if (plan_.has_units()) return units_.gather(actor);
+  if (!plan_.shards_parameters || (plan_.keeps == Keeps::step && was_gathered(actor, tag))) return nothing;
   Holdings needed = block_holdings(scenario_, tag.activity, tag.layer);
   if (tag.activity == Activity::attention) needed += feed_forward_holdings(scenario_, tag.layer);
   // Beside compute one layer ahead: what this pass needs comes while the layer before it runs.
@@ -108,15 +110,19 @@ bool Synchronisation::is_last_microbatch(ActorId actor, const Tag& tag) const {
 }
 
 TaskId Synchronisation::produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after) {
+  if (plan_.has_units()) return units_.produced(actor, tag);
   if (plan_.shards_gradients) {
     open(actor, tag, after);
     return send_open(actor, plan_.by_layer && tag.activity != Activity::feed_forward, tag);
   }
-  if (plan_.overlap && is_last_microbatch(actor, tag)) states_[actor].complete.push_back({stage, tag, after});
-  return nothing;
+  if (!plan_.overlap || !is_last_microbatch(actor, tag)) return nothing;
+  const TaskId copied = plan_.copies == SyncCopies::none ? nothing : copy_in(actor, tag);
+  states_[actor].complete.push_back({stage, tag, copied == nothing ? after : copied});
+  return copied;
 }
 
 TaskId Synchronisation::pass_ends(ActorId actor, const Tag& tag) {
+  if (plan_.has_units()) return units_.pass_ends(actor, tag);
   return plan_.shards_gradients ? send_open(actor, true, tag) : nothing;
 }
 
@@ -164,9 +170,15 @@ void Synchronisation::send_complete(ActorId actor) {
   for (const std::int64_t stage : stages) {
     for (const Complete& complete : states_[actor].complete) {
       if (complete.stage != stage) continue;
+      if (plan_.by_tensor) {
+        add_tensors(actor, complete);
+        continue;
+      }
       open(actor, complete.tag, complete.after);
       send_open(actor, false, complete.tag);
     }
+    for (const bool experts : {false, true})
+      if (plan_.by_tensor) send_tensors(actor, experts);
     send_open(actor, true, {});
   }
 }
@@ -202,8 +214,10 @@ void Synchronisation::update(ActorId actor) {
   sum_copies(actor);
   if (plan_.overlap || plan_.shards_gradients) {
     if (!plan_.shards_gradients) send_complete(actor);
+    if (plan_.copies == SyncCopies::buckets) copy_out(actor);
     step_.streams(actor).arrival = step_.streams(actor).gradient;
     step_.join(actor);
+    units_.finish(actor);
   } else {
     send_whole(actor);
   }

@@ -9,6 +9,7 @@
 
 #include "models/base/at.hpp"
 #include "sim/lower/step.hpp"
+#include "sim/lower/units.hpp"
 #include "sim/work/holdings.hpp"
 
 namespace moesim {
@@ -37,9 +38,16 @@ class Synchronisation {
     TaskId after;
   };
   /// What an actor has yet to send, and how far it has come.
+  /// Gradients of whole tensors that are sent together, and the task that brings their sum.
+  struct Bucket {
+    Copied copied{};
+    TaskId sum = nothing;
+  };
   struct State {
-    std::array<Bytes, 2> open{};    // gradients in the bucket of replicated parameters and in that of experts
-    TaskId open_after = nothing;    // the task that completed what is open
+    std::array<Bytes, 2> open{};  // gradients in the bucket of replicated parameters and in that of experts
+    std::array<std::int64_t, 2> open_tensors{};  // the same, where they are tensors
+    std::vector<Bucket> sent;                    // of these
+    TaskId open_after = nothing;                 // the task that completed what is open
     TaskId previous_use = nothing;  // what the pass stood behind when it last asked for parameters
     std::vector<Complete> complete;
     std::vector<bool> gathered;  // layers, embedding, head
@@ -49,6 +57,14 @@ class Synchronisation {
   const Communicator& group_of(ActorId actor, bool experts) const;
   bool is_last_microbatch(ActorId actor, const Tag& tag) const;
   bool was_gathered(ActorId actor, const Tag& tag);
+  /// Gradients of a block into their buckets; nothing where no other rank has the same.
+  TaskId copy_in(ActorId actor, const Tag& tag);
+  /// Adds the tensors of a block to the open bucket, and sends it as often as one fills it.
+  void add_tensors(ActorId actor, const Complete& complete);
+  void send_tensors(ActorId actor, bool experts);
+  /// The sums of all buckets back into gradients.
+  void copy_out(ActorId actor);
+  TaskId copy(ActorId actor, const Op& op, Tag tag, TaskId input);
   void open(ActorId actor, const Tag& tag, TaskId after);
   /// Sends buckets that are full, or with `all` what is open.
   TaskId send_open(ActorId actor, bool all, const Tag& tag);
@@ -77,6 +93,7 @@ class Synchronisation {
   StepLowering& step_;
   const Scenario& scenario_;
   const GradientPlan& plan_;
+  Units units_;
   std::vector<State> states_;                               // by actor
   std::vector<Holdings> held_;                              // by pipeline rank
   std::vector<std::vector<std::int32_t>> last_microbatch_;  // by pipeline rank and chunk

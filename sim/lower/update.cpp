@@ -28,7 +28,7 @@ std::int64_t Synchronisation::updated(ActorId actor, bool experts, std::int64_t 
     case Updater::every_rank:
       return elements;
     case Updater::owner:
-      return shard_of(elements, group.group_size());
+      return shard_of(elements, plan_.shards_over(group.group_size()));
     case Updater::server:
       break;
   }
@@ -50,7 +50,8 @@ void Synchronisation::sum_embeddings(ActorId actor) {
   const auto ranks = embedding_ranks(scenario_);
   const std::int64_t rank = step_.communicators().actors()[actor].pipeline_rank;
   if (!ranks || std::find(ranks->begin(), ranks->end(), rank) == ranks->end()) return;
-  const std::int64_t replicas = plan_.shards_gradients ? group_of(actor, false).group_size() : 1;
+  const std::int64_t replicas =
+      plan_.shards_gradients ? plan_.shards_over(group_of(actor, false).group_size()) : 1;
   const std::int64_t elements = shard_of(embedding_copy(scenario_), replicas);
   Tag tag;
   tag.activity = Activity::gradient;

@@ -12,6 +12,7 @@
 #include "sim/work/fold.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/share.hpp"
+#include "sim/work/update_bytes.hpp"
 #include "sim/work/work.hpp"
 
 namespace moesim {
@@ -121,6 +122,12 @@ Fit fits_experts(const Scenario& scenario) {
 }
 
 Fit fits_gradient_sync(const Scenario& scenario) {
+  const std::int64_t shards = scenario.gradient_sync.shard_ranks;
+  const std::int64_t holders = holders_of(scenario).replicated;
+  if (shards > 0 && holders % shards != 0) {
+    return Misfit("gradient_sync.shard_ranks", "is {}, expected a divisor of the {} ranks that hold the same",
+                  shards, holders);
+  }
   if (!scenario.gradient_sync.shards_gradients || !scenario.schedule->is_bidirectional()) return {};
   return Misfit("gradient_sync",
                 "shards gradients or parameters over ranks that hold a stage for opposite directions of the "

@@ -5,6 +5,7 @@
 
 #include "models/base/at.hpp"
 #include "sim/report/block_shares.hpp"
+#include "sim/work/copies.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/update_bytes.hpp"
 
@@ -43,9 +44,26 @@ double passes_of_update(const Scenario& scenario) {
 double update_bytes_moved(const Scenario& scenario, std::int64_t pipeline_rank) {
   const UpdateTraffic traffic = update_traffic(scenario);
   const HeldElements held = held_elements(scenario, pipeline_rank);
-  const bool is_whole = scenario.gradient_sync.updater == Updater::every_rank;
-  const std::int64_t updated = is_whole ? held.total() : shard_of(held, holders_of(scenario));
+  const GradientPlan& plan = scenario.gradient_sync;
+  const std::int64_t updated = plan.updater == Updater::every_rank
+                                   ? held.total()
+                                   : shard_of(held, sharers_of(holders_of(scenario), plan));
   return traffic.held * static_cast<double>(held.total()) + traffic.updated * static_cast<double>(updated);
+}
+
+/// Of all copies of a device of a pipeline rank in a step; times are shares.
+ClassShares copy_shares(const Scenario& scenario, std::int64_t pipeline_rank) {
+  ClassShares all{};
+  double seconds = 0;
+  for (const auto& [op, times] : copies_of_step(scenario, pipeline_rank)) {
+    OpSum one;
+    one.add(op, scenario);
+    const double taken = static_cast<double>(times) * to_seconds(one.timed().time);
+    add(one.shares(op.part).classes, static_cast<double>(times), taken, 1, all);
+    seconds += taken;
+  }
+  for (ClassShare& of_class : all) of_class.time /= std::max(1e-12, seconds);
+  return all;
 }
 
 }  // namespace
@@ -55,6 +73,9 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
   Sums sums{};
   double all = 0;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) all += graph.devices_of(actor);
+  const std::int64_t ranks = work.scenario.layout.sizes().pipeline;
+  std::vector<ClassShares> copies;  // by pipeline rank
+  for (std::int64_t rank = 0; rank < ranks; ++rank) copies.push_back(copy_shares(work.scenario, rank));
   const bool has_pieces = work.scenario.layout.sizes().context > 1;
   for (TaskId task = 0; task < graph.size(); ++task) {
     if (is_stall(graph, task)) {
@@ -71,16 +92,20 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
       at(sums, KernelClass::host).time += devices * gap;
       at(sums, KernelClass::update).time += devices * (taken - gap);
       at(sums, KernelClass::update).launches += devices;
+    } else if (tag.activity == Activity::copy) {
+      add(at(copies, tag.pipeline_rank), 0, taken, devices, sums);
     } else {
       const double planned = to_seconds(graph.durations[task]);
       const double part = has_pieces ? part_of_block(*work.times, tag, planned) : 1;
       add(shares_of(*work.times, tag).classes, part, taken, devices, sums);
     }
   }
-  const std::int64_t ranks = work.scenario.layout.sizes().pipeline;
-  const double of_rank = all / static_cast<double>(ranks) * passes_of_update(work.scenario);
-  for (std::int64_t rank = 0; rank < ranks; ++rank)
-    at(sums, KernelClass::update).bytes += of_rank * update_bytes_moved(work.scenario, rank);
+  const double of_rank = all / static_cast<double>(ranks);
+  const double passes = passes_of_update(work.scenario);
+  for (std::int64_t rank = 0; rank < ranks; ++rank) {
+    at(sums, KernelClass::update).bytes += of_rank * passes * update_bytes_moved(work.scenario, rank);
+    add(at(copies, rank), 1, 0, of_rank, sums);
+  }
   std::array<KernelReport, kernel_class_count> kernels;
   for (std::size_t i = 0; i < kernel_class_count; ++i)
     kernels[i] = {.time = from_seconds(sums[i].time / all),

@@ -51,7 +51,7 @@ void Lifetimes::keep_layers() {
 Bytes Lifetimes::gradients_of(Activity block, std::int64_t layer) const {
   if (!scenario_.software->holds_as_computed()) return {};
   const Holdings held = block_holdings(scenario_, block, layer);
-  return gradient_bytes(elements_of(held), holders_of(scenario_), scenario_.gradient_sync,
+  return gradient_bytes(elements_of_layer(held), holders_of(scenario_), scenario_.gradient_sync,
                         scenario_.precision);
 }
 

@@ -15,7 +15,7 @@ using PartSeconds = std::array<double, layer_part_count>;
 /// Seconds of compute over all devices.
 struct Compute {
   PartSeconds forward{}, backward{};
-  double loss = 0, loss_backward = 0, optimizer = 0;
+  double loss = 0, loss_backward = 0, copies = 0, optimizer = 0;
 };
 
 void add(const WorkTimes& times, const Tag& tag, double seconds, Compute& sum) {
@@ -33,6 +33,9 @@ void add(const WorkTimes& times, const Tag& tag, double seconds, Compute& sum) {
       return;
     case Activity::head:
       (forward ? sum.loss : sum.loss_backward) += seconds;
+      return;
+    case Activity::copy:
+      sum.copies += seconds;
       return;
     default:
       sum.optimizer += seconds;
@@ -125,6 +128,7 @@ std::vector<StepReport> steps_of(const Work& work, const TaskGraph& graph, const
   rows.add("backward", "router", backward(LayerPart::router));
   rows.add("backward", "attention", backward(LayerPart::attention));
   rows.add_gradients();
+  if (sum.copies > 0) rows.add("gradients", "copies", sum.copies);
   rows.add("gradients", "optimizer", sum.optimizer);
   rows.add("gradients", "parameters", 0, Activity::parameter);
   return std::move(rows).finish();

@@ -223,7 +223,7 @@ class Explorer {
       const GradientPlan& plan = space_.choices.syncs[i].plan;
       const bool to_server = plan.updater == Updater::server;
       if ((plan.shards_gradients && profile.is_bidirectional) ||
-          to_server != (scenario().gradient_sync.updater == Updater::server)) {
+          to_server != (scenario().gradient_sync.updater == Updater::server) || !shards_fit(plan, groups)) {
         cut(CutRule::gradient_sync, 1);
         continue;
       }
@@ -237,6 +237,12 @@ class Explorer {
     }
   }
 
+  /// Shards over part of the ranks are those of the scenario, and divide the ranks.
+  bool shards_fit(const GradientPlan& plan, const DivisionGroups& groups) const {
+    if (plan.shard_ranks != scenario().gradient_sync.shard_ranks) return false;
+    return plan.shard_ranks == 0 || tables_.traffic().group_size(groups.data[0]) % plan.shard_ranks == 0;
+  }
+
   /// Whether a way of synchronisation before does the same: where nobody holds the same parameters, nothing
   /// is sent and nothing is divided.
   bool is_known_sync(std::size_t number, const DivisionGroups& groups, bool is_bidirectional) {
@@ -245,7 +251,7 @@ class Explorer {
         tables_.traffic().group_size(groups.expert_data[both]) > 1)
       return false;
     const auto all_here = [](const GradientPlan& plan) {
-      return plan.updater != Updater::server && !plan.shards_parameters;
+      return plan.updater != Updater::server && !plan.shards_parameters && plan.copies == SyncCopies::none;
     };
     return all_here(space_.choices.syncs[number].plan) &&
            std::any_of(space_.choices.syncs.begin(),

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "sim/work/expert_loads.hpp"
+#include "sim/work/shard_groups.hpp"
 
 namespace moesim {
 namespace {
@@ -94,9 +95,13 @@ std::vector<Group> node_groups(const Scenario& scenario) {
   return groups;
 }
 
-std::vector<std::vector<Group>> groups_of(const Layout& layout) {
-  return {layout.tensor_groups(), layout.context_groups(),     layout.data_groups(),
-          layout.expert_groups(), layout.expert_data_groups(), layout.expert_tensor_groups()};
+std::vector<std::vector<Group>> groups_of(const Scenario& scenario) {
+  const Layout& layout = scenario.layout;
+  std::vector<std::vector<Group>> kinds = groups_of_shards(scenario);
+  kinds.insert(kinds.end(),
+               {layout.tensor_groups(), layout.context_groups(), layout.data_groups(), layout.expert_groups(),
+                layout.expert_data_groups(), layout.expert_tensor_groups()});
+  return kinds;
 }
 
 std::uint32_t number_in(std::map<std::vector<std::uint32_t>, std::uint32_t>& known,
@@ -144,9 +149,7 @@ Fold without_faults(const Scenario& scenario, Loading loading) {
   if (scenario.resolution == Resolution::full) return every_position(positions);
   if (!has_uneven_loads(scenario)) return one;
   Fold fold = by_expert_rank(layout);
-  for (const std::vector<Group>& groups :
-       {layout.tensor_groups(), layout.context_groups(), layout.data_groups(), layout.expert_data_groups(),
-        layout.expert_tensor_groups()}) {
+  for (const std::vector<Group>& groups : groups_of(scenario)) {
     if (!keeps_apart(fold, groups)) return every_position(positions);
   }
   return fold;
@@ -170,7 +173,7 @@ Fold fold_of(const Scenario& scenario, Loading loading) {
   if (!scenario.faults.change_steps() || scenario.fixed) return fold;
   const std::size_t positions = fold.representatives.size();
   if (fold.count == positions || !mark_touched(scenario, fold)) return every_position(positions);
-  std::vector<std::vector<Group>> kinds = groups_of(scenario.layout);
+  std::vector<std::vector<Group>> kinds = groups_of(scenario);
   kinds.push_back(node_groups(scenario));
   refine(fold, kinds);
   return fold;
@@ -178,7 +181,7 @@ Fold fold_of(const Scenario& scenario, Loading loading) {
 
 Fold split(const Scenario& scenario, Fold fold, std::vector<std::vector<std::uint32_t>> signatures) {
   classify(fold, std::move(signatures));
-  refine(fold, groups_of(scenario.layout));
+  refine(fold, groups_of(scenario));
   return fold;
 }
 

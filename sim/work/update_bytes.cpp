@@ -7,14 +7,29 @@
 namespace moesim {
 namespace {
 
+/// Of which others hold the same: DDP's buckets, beside the gradients themselves.
+std::int64_t sent_elements(const HeldElements& held, const HolderCounts& holders) {
+  return (holders.replicated > 1 ? held.replicated : 0) + (holders.experts > 1 ? held.experts : 0);
+}
+
+/// Parameters that are whole while the loss is computed, when activations are at their peak: the ends of the
+/// model, or all that is kept for backward, and the buffer of the layer gathered last.
+std::int64_t gathered_at_loss(const HeldElements& held, const GradientPlan& plan) {
+  const std::int64_t layers = held.total() - held.ends;
+  const std::int64_t layer = std::min(layers, held.largest_layer);
+  return held.ends + layer + (plan.keeps == Keeps::pass ? 0 : layers);
+}
+
 /// Buffers of gradients and parameters on their way. Gathered layers, and gradients that wait for their
 /// reduce-scatter: one at a time, two where the next goes on beside it. A server takes a bucket from each.
 Bytes update_buffers(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                      Bytes gradient) {
+  if (plan.copies == SyncCopies::buckets) return gradient * sent_elements(held, holders);
+  if (plan.has_units()) return size_of(Precision::bf16) * gathered_at_loss(held, plan);
   const std::int64_t at_once = plan.overlap ? 2 : 1;
   if (plan.shards_parameters) {
     const std::int64_t units = std::min(held.total(), held.largest * at_once);
-    return size_of(Precision::bf16) * (plan.gathers_once ? held.total() : units) + gradient * units;
+    return size_of(Precision::bf16) * (plan.keeps == Keeps::step ? held.total() : units) + gradient * units;
   }
   const auto buckets = [&](std::int64_t elements, std::int64_t ranks, std::int64_t count) {
     return ranks == 1 ? Bytes{} : std::min(gradient * elements, plan.bucket_for(ranks, gradient)) * count;
@@ -30,17 +45,29 @@ Bytes update_buffers(const HeldElements& held, const HolderCounts& holders, cons
 
 }  // namespace
 
-HeldElements elements_of(const Holdings& unit) { return {unit.replicated(), unit.experts(), unit.total()}; }
+HeldElements elements_of_layer(const Holdings& unit) {
+  return {.replicated = unit.replicated(),
+          .experts = unit.experts(),
+          .largest = unit.total(),
+          .largest_layer = unit.total()};
+}
+
+HeldElements elements_of_end(const Holdings& unit) {
+  return {.replicated = unit.replicated(),
+          .experts = unit.experts(),
+          .largest = unit.total(),
+          .ends = unit.total()};
+}
 
 HeldElements held_elements(const Scenario& scenario, std::int64_t pipeline_rank) {
   HeldElements held;
   for (const HeldStage& stage : stages_of(scenario.chains, pipeline_rank)) {
-    if (stage.is_first) held += elements_of(embedding_holdings(scenario));
-    if (stage.is_last) held += elements_of(head_holdings(scenario));
+    if (stage.is_first) held += elements_of_end(embedding_holdings(scenario));
+    if (stage.is_last) held += elements_of_end(head_holdings(scenario));
     for (const std::int64_t layer : layers_of(scenario, stage.stage)) {
       Holdings unit = attention_holdings(scenario, layer);
       unit += feed_forward_holdings(scenario, layer);
-      held += elements_of(unit);
+      held += elements_of_layer(unit);
     }
   }
   return held;
@@ -54,17 +81,22 @@ HolderCounts holders_of(const Scenario& scenario) {
 
 Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                      const PrecisionPlan& precision) {
-  return size_of(precision.gradient) * (plan.shards_gradients ? shard_of(held, holders) : held.total());
+  const std::int64_t shard = shard_of(held, sharers_of(holders, plan));
+  return size_of(plan.has_units() ? plan.shards : precision.gradient) *
+         (plan.shards_gradients ? shard : held.total());
 }
 
 UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                          const PrecisionPlan& precision) {
   const Bytes gradient = size_of(precision.gradient);
-  const Bytes state = Bytes{4} + size_of(precision.moments) * 2;  // fp32 master, two moments
-  const std::int64_t shard = shard_of(held, holders);
-  return {.parameters = size_of(Precision::bf16) * (plan.shards_parameters ? shard : held.total()),
+  const Bytes moments = size_of(precision.moments) * 2;
+  const Bytes state = Bytes{4} + moments;  // fp32 master, two moments
+  const std::int64_t shard = shard_of(held, sharers_of(holders, plan));
+  const Bytes kept = size_of(plan.shards);  // in fp32 they are the optimizer's masters
+  return {.parameters = kept * (plan.shards_parameters ? shard : held.total()),
           .gradients = gradient_bytes(held, holders, plan, precision),
-          .optimizer = state * (plan.updater == Updater::owner ? shard : held.total()),
+          .optimizer = (plan.shards == Precision::fp32 ? moments : state) *
+                       (plan.updater == Updater::owner ? shard : held.total()),
           .buffers = update_buffers(held, holders, plan, gradient)};
 }
 

@@ -16,21 +16,26 @@ namespace moesim {
 
 /// Parameters on one device, in elements.
 struct HeldElements {
-  std::int64_t replicated = 0;  ///< also held by every data-parallel rank
-  std::int64_t experts = 0;     ///< also held by the expert-data-parallel ranks
-  std::int64_t largest = 0;     ///< of the layer, or end of the model, that has most: gathered at a time
+  std::int64_t replicated = 0;     ///< also held by every data-parallel rank
+  std::int64_t experts = 0;        ///< also held by the expert-data-parallel ranks
+  std::int64_t largest = 0;        ///< of the layer, or end of the model, that has most: gathered at a time
+  std::int64_t largest_layer = 0;  ///< of the layer that has most
+  std::int64_t ends = 0;           ///< of the ends of the model
   std::int64_t total() const { return replicated + experts; }
   HeldElements& operator+=(const HeldElements& more) {
     replicated += more.replicated;
     experts += more.experts;
     largest = std::max(largest, more.largest);
+    largest_layer = std::max(largest_layer, more.largest_layer);
+    ends += more.ends;
     return *this;
   }
   friend bool operator==(const HeldElements&, const HeldElements&) = default;
 };
 
-/// Of one layer, or one end of the model.
-HeldElements elements_of(const Holdings& unit);
+/// Of one layer, and of one end of the model.
+HeldElements elements_of_layer(const Holdings& unit);
+HeldElements elements_of_end(const Holdings& unit);
 /// Of all that a pipeline rank holds.
 HeldElements held_elements(const Scenario& scenario, std::int64_t pipeline_rank);
 
@@ -40,6 +45,10 @@ struct HolderCounts {
 };
 
 HolderCounts holders_of(const Scenario& scenario);
+/// Of these the ranks over which a plan shards.
+inline HolderCounts sharers_of(const HolderCounts& holders, const GradientPlan& plan) {
+  return {plan.shards_over(holders.replicated), plan.shards_over(holders.experts)};
+}
 
 /// The part of one of several holders, rounded up.
 inline std::int64_t shard_of(std::int64_t elements, std::int64_t holders) {

@@ -1,0 +1,72 @@
+// What DDP and FSDP2 launch around their collectives (torch 2.11).
+#include <algorithm>
+
+#include "models/base/whole.hpp"
+#include "models/software/pytorch.hpp"
+
+namespace moesim::pytorch {
+namespace {
+
+/// `multi_tensor_apply_kernel`: of pairs of tensors a launch takes 320 chunks of 65,536 elements
+/// (aten/src/ATen/native/cuda/MultiTensorApply.cuh). Casting fp32 to bf16 it moves 3.52 TB/s, and bf16 alone
+/// 700 billion elements a second (configs/validation/software-h200.json, "optimizers": the copy of masters;
+/// kernels of one operand).
+constexpr double elements_of_launch = 320 * 65536;
+constexpr Access multi_tensor{.share = 3.52 / 4.8, .per_cycle = 700 * 0.505 / 132, .start = Time{1'000'000}};
+/// `split_with_sizes_copy`, 3.76 TB/s ("parallel": six calls, 12.7 GB each way in 6.8 ms). `chunk_cat` stays
+/// below it in the same steps, so that it moves at least 1.9.
+constexpr Access split{.share = 3.76 / 4.8, .per_cycle = 0, .start = Time{1'000'000}};
+constexpr Access chunk_cat{.share = 1.9 / 4.8, .per_cycle = 0, .start = Time{1'000'000}};
+
+class Copies {
+ public:
+  Copies(const Op& op, std::vector<Op>& kernels)
+      : op_(op),
+        kernels_(kernels),
+        elements_(static_cast<double>(op.m)),
+        each_(static_cast<double>(op.bytes.count) / std::max(1.0, elements_)) {}
+
+  /// A kernel for each tensor.
+  void one_by_one(const Access& access) { add(access, each_, std::max<std::int64_t>(1, op_.kernels)); }
+  void in_one(const Access& access) { add(access, each_, 1); }
+  /// Beyond a copy of two bytes to two: first a cast, which writes them.
+  void by_multi_tensor() {
+    constexpr double copied = 4;
+    const auto launches = static_cast<std::int64_t>(elements_ / elements_of_launch) + 1;
+    if (each_ > copied) add(multi_tensor, each_ - copied, launches);
+    add(multi_tensor, copied, launches);
+  }
+
+ private:
+  void add(const Access& access, double bytes_each, std::int64_t launches) {
+    Kernels(op_, kernels_).add(access, elements_, bytes_each);
+    kernels_.back().kernels = launches;
+  }
+
+  const Op& op_;
+  std::vector<Op>& kernels_;
+  double elements_, each_;
+};
+
+}  // namespace
+
+void add_copies(const Op& op, std::vector<Op>& kernels) {
+  if (op.m <= 0) return;
+  Copies copies(op, kernels);
+  switch (op.module) {
+    case Module::bucket_in:
+      return copies.one_by_one(kind::vectorised);
+    case Module::bucket_out:
+      return copies.one_by_one(kind::copy);
+    case Module::shards_in:
+      return copies.by_multi_tensor();
+    case Module::gathered_out:
+      return copies.in_one(split);
+    case Module::gradients_in:
+      return copies.in_one(chunk_cat);
+    default:
+      return copies.one_by_one(kind::vectorised);
+  }
+}
+
+}  // namespace moesim::pytorch
