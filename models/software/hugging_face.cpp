@@ -266,7 +266,15 @@ class HuggingFace final : public Software {
   }
 
   explicit HuggingFace(const HostTimes& host)
-      : habits_{.fusion = {}, .recomputes_parts = false, .has_dropout = false, .host = host} {}
+      : habits_{.fusion = {},
+                .tensor_backward = TensorBackward::in_turn,
+                .recomputes_parts = false,
+                .has_dropout = false,
+                .host = host} {}
+
+  /// DTensor gathers an input for its product, which saves it (torch/distributed/tensor/parallel/style.py).
+  bool keeps_gathered() const override { return true; }
+
   const SoftwareHabits& habits() const override { return habits_; }
 
  private:

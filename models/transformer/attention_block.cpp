@@ -39,7 +39,7 @@ Projection projection(const Context& c, std::string_view name, std::int64_t rows
 
 /// Of an input that the tensor group gathers: each rank keeps its rows.
 Projection of_residual(const Context& c, Projection projection) {
-  projection.kept_rows = c.residual;
+  projection.kept_rows = c.share.kept_rows();
   return projection;
 }
 

@@ -79,7 +79,7 @@ void add_shared(Block& block, const Model& model, const Experts& e, const Share&
                     .quantised = share.dispatch == Precision::fp8,
                     .input_again = recompute.norm,
                     .again = recompute.experts,
-                    .kept_rows = share.residual_rows(),
+                    .kept_rows = share.kept_rows(),
                     .input_is_held = true};
   add_pair(block, shared, model.hidden, share, recompute, {});
   if (!e.shared_gate) return;
@@ -149,7 +149,7 @@ void add_dense(Block& block, const Model& model, const FeedForward& f, const Sha
                    .width = part_of(f.width, share.tensor),
                    .gated = f.gated,
                    .input_again = recompute.norm,
-                   .kept_rows = share.residual_rows()};
+                   .kept_rows = share.kept_rows()};
   add_pair(block, dense, model.hidden, share, recompute, {});
 }
 

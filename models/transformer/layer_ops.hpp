@@ -55,6 +55,10 @@ struct Share {
   std::int64_t residual_rows() const {
     return sequence_parallel ? (tokens() + tensor - 1) / tensor : tokens();
   }
+  /// Rows that are kept of an input that a tensor-parallel group gathers.
+  std::int64_t kept_rows() const {
+    return keeping != nullptr && keeping->keeps_gathered() ? tokens() : residual_rows();
+  }
 };
 
 /// Ops of one block in the three passes, and the bytes it keeps between them. Recomputed ops stand at the

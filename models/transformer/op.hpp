@@ -62,14 +62,15 @@ enum class Module : std::uint8_t {
   shards_in,      ///< shards of parameters into a flat buffer, in the precision in which they are sent
   gathered_out,   ///< gathered shards into parameters
   gradients_in,   ///< gradients into parts for each rank, in the precision in which they are summed
-  gradients_out,  ///< what a rank got of their sums, in the precision of its shards, or added to the sum so far
+  gradients_out,  ///< what a rank got of their sums, cast for its shards or added to the sum so far
   other,
 };
-inline constexpr std::size_t module_count = 19;
+inline constexpr std::size_t module_count = 25;
 inline constexpr std::array<std::string_view, module_count> module_names{
-    "projection",        "experts", "norm",    "rotary", "core",      "residual",    "activation",
-    "expert_activation", "router",  "permute", "sort",   "unpermute", "shared_gate", "embedding",
-    "dropout",           "loss",    "cast",    "update", "other"};
+    "projection",        "experts",      "norm",          "rotary", "core",      "residual",    "activation",
+    "expert_activation", "router",       "permute",       "sort",   "unpermute", "shared_gate", "embedding",
+    "dropout",           "loss",         "cast",          "update", "bucket_in", "bucket_out",  "shards_in",
+    "gathered_out",      "gradients_in", "gradients_out", "other"};
 
 /// Kernels that have a law in common, as profiles tell them apart.
 enum class KernelClass : std::uint8_t {
@@ -137,6 +138,9 @@ class Keeping {
   /// ends, and kernels hold working_bytes(). Else gradients are there from step to step, and of the rest only
   /// what is kept is counted.
   virtual bool holds_as_computed() const { return false; }
+  /// Whether inputs that a tensor-parallel group has gathered stay whole until their weight gradient; else
+  /// each rank keeps its part, and they are gathered again.
+  virtual bool keeps_gathered() const { return false; }
   /// Bytes that the kernels of an op hold at their worst, beside its inputs and what is kept for backward.
   virtual double working_bytes(const Op&) const { return 0; }
 };

@@ -35,6 +35,7 @@ LayerForm form_of(const Scenario& scenario, std::size_t layer,
   form.divides_feed_forward = form.divides_layers && (!shape.is_moe || shape.experts.shared_width > 0);
   form.overlaps_tensor =
       form.divides_layers && scenario.habits().tensor_backward == TensorBackward::overlapped;
+  form.gathers_again = form.divides_layers && form.divides_tokens && !scenario.software->keeps_gathered();
   for (std::size_t pass = 0; pass < pieces.size(); ++pass) {
     for (const Piece& piece : pieces[pass])
       form.pieces[pass].push_back({piece.is_core(), piece.backward, ring_of(piece)});

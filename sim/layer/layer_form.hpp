@@ -33,6 +33,7 @@ struct LayerForm {
   bool divides_tokens = false;        ///< between blocks each of these ranks has tokens of its own
   bool divides_sequences = false;     ///< context parallelism
   bool overlaps_tensor = false;       ///< a backward computes while a tensor-parallel group communicates
+  bool gathers_again = false;         ///< and inputs that it gathered are gathered once more in backward
   bool again = false;                 ///< the whole layer is computed again in backward
   bool experts_again = false;         ///< its experts are
   std::int64_t heads = 1;             ///< the model's, and one for each prediction layer

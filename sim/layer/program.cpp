@@ -259,7 +259,7 @@ class Maker {
   /// 2205.05198, section 4.2.2).
   void gradients_beside_calls(Activity block) {
     gather_layer(OpPass::backward_input);
-    const bool gathers = form_.divides_tokens;
+    const bool gathers = form_.gathers_again;
     if (gathers) call(Activity::tensor, OpPass::backward_input, Operation::all_gather).lane = first_lane;
     compute(block, OpPass::backward_input).lane = second_lane;
     Act& reduces = call(Activity::tensor, OpPass::backward_input, sum());
@@ -281,7 +281,7 @@ class Maker {
       act.behind = std::exchange(behind, lane);
       act.lane = lane;
     };
-    for (std::int64_t i = 0; i < inputs && form_.divides_tokens; ++i)
+    for (std::int64_t i = 0; i < inputs && form_.gathers_again; ++i)
       place(call(Activity::tensor, OpPass::backward_weight, Operation::all_gather));
     place(compute(block, OpPass::backward_weight));
     add({.kind = ActKind::produces, .activity = block, .pass = OpPass::backward_weight});

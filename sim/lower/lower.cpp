@@ -15,6 +15,7 @@
 #include "sim/lower/passes.hpp"
 #include "sim/lower/servers.hpp"
 #include "sim/lower/step.hpp"
+#include "sim/schedule/messages.hpp"
 
 namespace moesim {
 
@@ -39,9 +40,34 @@ Fold with_servers_apart(const StepLowering& step) {
   return split(scenario, fold, std::move(signatures));
 }
 
+/// By actor, what has ended with each of its slots.
+using SlotEnds = std::vector<std::vector<TaskId>>;
+
+/// One message of a rank after the other, each once its receiver has come to it.
+void send_in_turn(StepLowering& step, const SlotEnds& ends) {
+  const std::uint32_t positions = step.communicators().fold().count;
+  std::vector<TaskId> last(ends.size(), nothing);  // message of each actor
+  for (const auto& [need, behind] : messages_in_turn(step.order())) {
+    for (std::uint32_t position = 0; position < positions; ++position) {
+      const auto actor = [&](const Place& place) {
+        return static_cast<std::size_t>(place.rank) * positions + position;
+      };
+      const TaskId message = step.known_arrival(need.is_gradient(), static_cast<std::int64_t>(need.to_stage),
+                                                need.microbatch, position);
+      if (message == nothing) continue;
+      const std::size_t from = actor(need.from), to = actor(need.to);
+      step.edge(last[from], message);
+      if (last[to] != last[from]) step.edge(last[to], message);
+      if (behind > 0) step.edge(ends[to][behind - 1], message);
+      last[from] = last[to] = message;
+    }
+  }
+}
+
 void lower_actors(StepLowering& step) {
   Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
+  SlotEnds ends(actors.size());
   for (ActorId actor = 0; actor < actors.size(); ++actor) {
     const std::vector<Slot>& slots = at(step.order().ranks, actors[actor].pipeline_rank);
     for (std::size_t i = 0; i < slots.size(); ++i) {
@@ -51,9 +77,11 @@ void lower_actors(StepLowering& step) {
       } else {
         lower_slot(step, sync, actor, slots[i]);
       }
+      ends[actor].resize(i + 1, step.streams(actor).compute);
     }
     sync.update(actor);
   }
+  if (step.scenario().collectives.stage_messages == StageMessages::in_turn) send_in_turn(step, ends);
 }
 
 /// Splitting multiplies tasks.

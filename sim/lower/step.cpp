@@ -136,12 +136,17 @@ void StepLowering::join(ActorId actor) {
   streams.arrival = nothing;
 }
 
-TaskId StepLowering::arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch,
-                             std::uint32_t position, const Tag& tag) {
+std::size_t StepLowering::arrival_index(bool gradient, std::int64_t model_stage, std::int64_t microbatch,
+                                        std::uint32_t position) const {
   const std::int64_t stages = work_.order.model_stages();
   const auto row = static_cast<std::size_t>(
       ((gradient ? stages : 0) + model_stage) * work_.order.microbatches() + microbatch);
-  TaskId& task = arrivals_[row * positions_ + position];
+  return row * positions_ + position;
+}
+
+TaskId StepLowering::arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch,
+                             std::uint32_t position, const Tag& tag) {
+  TaskId& task = arrivals_[arrival_index(gradient, model_stage, microbatch, position)];
   if (task != nothing) return task;
   const std::vector<Place>& chain = work_.order.chains[at(work_.order.chain_of_microbatch, microbatch)];
   const Place& to = at(chain, model_stage);

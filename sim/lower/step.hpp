@@ -67,6 +67,12 @@ class StepLowering {
   TaskId arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch, std::uint32_t position,
                  const Tag& tag);
 
+  /// The same task where it has been made, else nothing.
+  TaskId known_arrival(bool gradient, std::int64_t model_stage, std::int64_t microbatch,
+                       std::uint32_t position) const {
+    return arrivals_[arrival_index(gradient, model_stage, microbatch, position)];
+  }
+
   /// What passes send apart from calls of their layers.
   Patterns& patterns() { return patterns_; }
   const Patterns& patterns() const { return patterns_; }
@@ -82,6 +88,8 @@ class StepLowering {
   TaskId issue(ActorId actor, const HostPath& path, const Tag& tag, TaskId task, TaskId before);
   /// The host issues a call; returns what the call is behind.
   TaskId issue_call(ActorId actor, const Tag& tag);
+  std::size_t arrival_index(bool gradient, std::int64_t model_stage, std::int64_t microbatch,
+                            std::uint32_t position) const;
   /// The actor's next call of a channel: the task that its communicator's members share.
   TaskId next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag);
 

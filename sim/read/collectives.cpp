@@ -109,7 +109,14 @@ void read_behaviour(Reader& reader, Collectives& all) {
                    "is without sequence_parallel: whole, all of it (Megatron-Core), or scattered, its part, "
                    "which the receiving group gathers (Megatron-LM before, Megatron-DeepSpeed; arXiv "
                    "2104.04473)",
-           .fallback = "whole"}));
+           .fallback = "whole"}),
+      choice(
+          &Collectives::stage_messages, stage_message_names,
+          {.name = "stage_messages",
+           .help = "messages between stages: free, each as soon as it can, or in_turn, those of a rank one "
+                   "after the other as its passes come to their sends and receives, on one communicator "
+                   "(torch.distributed.pipelining)",
+           .fallback = "free"}));
 }
 
 bool is_pair(Operation operation) { return operation == Operation::point_to_point; }

@@ -144,6 +144,11 @@ double kernel_time(const Scenario&, const Simulation& run) {
   return to_seconds(at(run.report.kernels, of_class).time) * 1e3;
 }
 
+/// Milliseconds in which a device does nothing but communicate.
+double exposed_communication(const Scenario&, const Simulation& run) {
+  return to_seconds(run.report.breakdown.exposed_communication) * 1e3;
+}
+
 constexpr std::array all{
     Figure{"step", "s", step_time},
     Figure{"step_ms", "ms", step_milliseconds},
@@ -170,6 +175,7 @@ constexpr std::array all{
     Figure{"streaming", "ms", kernel_time<KernelClass::streaming>},
     Figure{"gather_scatter", "ms", kernel_time<KernelClass::gather_scatter>},
     Figure{"loss", "ms", kernel_time<KernelClass::loss>},
+    Figure{"exposed_communication", "ms", exposed_communication},
 };
 
 }  // namespace

@@ -71,6 +71,13 @@ enum class StageSends : std::uint8_t {
 };
 inline constexpr std::string_view stage_sends_names[] = {"whole", "scattered"};
 
+/// In which order messages between stages go.
+enum class StageMessages : std::uint8_t {
+  free,     ///< each as soon as it can
+  in_turn,  ///< those of a rank one after the other, as it comes to their sends and receives
+};
+inline constexpr std::string_view stage_message_names[] = {"free", "in_turn"};
+
 /// The algorithm of each kind of communication.
 struct Collectives {
   std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
@@ -80,6 +87,7 @@ struct Collectives {
   std::int64_t peer_channels = 32;     ///< of single sends, to each peer of the same node
   double slowed_by_compute = 1;        ///< how much longer an exchange takes while its device computes
   StageSends stage_sends = StageSends::whole;
+  StageMessages stage_messages = StageMessages::free;
 };
 
 /// One communication by itself: every `group_size` neighbouring devices form a group, and all groups go at
