@@ -42,8 +42,8 @@ struct Generation {
   Time exchange_setup = {};  ///< of an exchange, beyond the longest way
   Time exchange_ramp = {};   ///< until an exchange is at full speed; it is at half speed before
 };
-/// Hopper's numbers from reduce_share on: four H200 of one node, 1 to 512 MiB, calls in a CUDA graph, no NVLS,
-/// two series (the second is configs/validation/measured.json). Between 256 and 512 MiB, of 370.8 GB/s:
+/// Hopper's numbers from reduce_share on: four H200 of one node, 1 to 512 MiB, calls in a CUDA graph, no
+/// NVLS, two series (the second is configs/validation/measured.json). Between 256 and 512 MiB, of 370.8 GB/s:
 /// all-reduce 355, all-gather 329, reduce-scatter 322, all-to-all 326; what is left of 16 to 512 MiB is 24 to
 /// 36 us of an all-gather, 26 to 45 of an all-reduce, 30 to 33 of an all-to-all, of which 15 us at 1 MiB. Two
 /// of one node reach less (NCCL 2.28, between 256 and 1,024 MiB; configs/validation/software-h200.json,
