@@ -210,7 +210,7 @@ TaskId Units::reduce(ActorId actor, const Holdings& unit, const Tag& tag, std::i
                                  : scenario_.model.layers.size() + static_cast<std::size_t>(tag.chunk > 0);
   const bool adds = state.has_sum[number];
   state.has_sum[number] = true;
-  state.under_way = {{shard_elements(actor, unit), tensors}, tag, adds};
+  state.under_way = {{shard_elements(actor, unit), tensors}, adds};
   return parts;
 }
 
@@ -220,7 +220,7 @@ void Units::finish(ActorId actor) {
   const std::optional<Reduced> reduced = std::exchange(state.under_way, std::nullopt);
   if (!reduced) return;
   const std::vector<Op> ops = gradients_out(reduced->shard, plan_, scenario_.precision, reduced->adds);
-  if (!ops.empty()) copy(actor, ops, reduced->tag, state.last_reduced);
+  if (!ops.empty()) copy(actor, ops, {}, state.last_reduced);
 }
 
 const Communicator& Units::sharers(ActorId actor, bool experts) const {

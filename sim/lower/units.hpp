@@ -42,7 +42,6 @@ class Units {
   /// Gradients of a unit that is being reduced.
   struct Reduced {
     Copied shard;
-    Tag tag;
     bool adds = false;  ///< to the sum of microbatches before
   };
   struct State {

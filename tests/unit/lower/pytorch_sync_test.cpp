@@ -161,7 +161,7 @@ TEST_CASE("The kernels of a step have the bytes of all its copies") {
     }
   }
   CHECK(streamed(run) - streamed(without) == Approx(bytes).epsilon(1e-6));
-  CHECK(to_seconds(time_of_copies(run)) == Approx(to_seconds(taken)).epsilon(0.02));
+  CHECK(to_seconds(time_of_copies(run)) == Approx(to_seconds(taken)).epsilon(0.04));  // slowest devices
 }
 
 TEST_CASE("Buckets and units take the memory that PyTorch's do") {
