@@ -37,18 +37,16 @@ struct Generation {
   double channels = 1;                ///< of NVLS
   double reduce_share = 1;            ///< of NVLink's rate that all-reduces reach on rings in Simple
   double gather_share = 1;            ///< the same of the other operations on rings, and of exchanges
-  double pair_reduce_share = 1, pair_gather_share = 1;  ///< both of groups of two
-  Time ring_setup = {};      ///< of a ring in Simple, beyond the latencies of its hops
-  Time exchange_setup = {};  ///< of an exchange, beyond the longest way
-  Time exchange_ramp = {};   ///< until an exchange is at full speed; it is at half speed before
+  Time ring_setup = {};               ///< of a ring in Simple, beyond the latencies of its hops
+  Time exchange_setup = {};           ///< of an exchange, beyond the longest way
+  Time exchange_ramp = {};            ///< until an exchange is at full speed; it is at half speed before
 };
-/// Hopper's numbers from reduce_share on: four H200 of one node, 1 to 512 MiB, calls in a CUDA graph, no
-/// NVLS, two series (the second is configs/validation/measured.json). Between 256 and 512 MiB, of 370.8 GB/s:
+/// Hopper's last five numbers: four H200 of one node, 1 to 512 MiB, calls in a CUDA graph, no NVLS, two
+/// series (the second is configs/validation/measured.json). Between 256 and 512 MiB, of 370.8 GB/s:
 /// all-reduce 355, all-gather 329, reduce-scatter 322, all-to-all 326; what is left of 16 to 512 MiB is 24 to
-/// 36 us of an all-gather, 26 to 45 of an all-reduce, 30 to 33 of an all-to-all, of which 15 us at 1 MiB. Two
-/// of one node reach less (NCCL 2.28, between 256 and 1,024 MiB; configs/validation/software-h200.json,
-/// "collectives_us"): all-reduce 340, all-gather 285, reduce-scatter 286. NCCL chooses without them, so they
-/// do not take part in the choice; for groups on several nodes they are extrapolated.
+/// 36 us of an all-gather, 26 to 45 of an all-reduce, 30 to 33 of an all-to-all, of which 15 us at 1 MiB.
+/// NCCL chooses without them, so they do not take part in the choice; for groups on several nodes they are
+/// extrapolated.
 constexpr std::string_view generation_names[] = {"ampere", "hopper", "blackwell"};
 constexpr std::array<Generation, 3> generations{
     Generation{.most_polled = {87.7e9, 22.5e9, 19e9}},
@@ -57,8 +55,6 @@ constexpr std::array<Generation, 3> generations{
                .channels = 16,
                .reduce_share = 0.957,
                .gather_share = 0.878,
-               .pair_reduce_share = 0.916,
-               .pair_gather_share = 0.768,
                .ring_setup = 12_us,
                .exchange_setup = 9_us,
                .exchange_ramp = 18_us},
@@ -139,10 +135,7 @@ class Nccl final : public Collective {
     if (chosen == &protocols.back()) {
       const bool sums = request.operation == Operation::all_reduce;
       best.latency += generation_.ring_setup;
-      const bool is_pair = n == 2;
-      const double summed = is_pair ? generation_.pair_reduce_share : generation_.reduce_share;
-      const double gathered = is_pair ? generation_.pair_gather_share : generation_.gather_share;
-      best.nvlink_efficiency = best.efficiency * (sums ? summed : gathered);
+      best.nvlink_efficiency = best.efficiency * (sums ? generation_.reduce_share : generation_.gather_share);
     }
     best.messages = static_cast<std::int64_t>(best.flows.size()) * steps;
     return best;

@@ -251,7 +251,7 @@ class Explorer {
         tables_.traffic().group_size(groups.expert_data[both]) > 1)
       return false;
     const auto all_here = [](const GradientPlan& plan) {
-      return plan.updater != Updater::server && !plan.shards_parameters && plan.copies == SyncCopies::none;
+      return plan.updater != Updater::server && !plan.shards_parameters;
     };
     return all_here(space_.choices.syncs[number].plan) &&
            std::any_of(space_.choices.syncs.begin(),

@@ -14,7 +14,9 @@ std::int64_t sent_elements(const HeldElements& held, const HolderCounts& holders
 
 /// Parameters that are whole while the loss is computed, when activations are at their peak: the ends of the
 /// model, or all that is kept for backward, and the buffer of the layer gathered last.
-std::int64_t gathered_at_loss(const HeldElements& held, const GradientPlan& plan) {
+std::int64_t gathered_at_loss(const HeldElements& held, const HolderCounts& holders,
+                              const GradientPlan& plan) {
+  if (sent_elements(held, holders) == 0) return 0;
   const std::int64_t layers = held.total() - held.ends;
   const std::int64_t layer = std::min(layers, held.largest_layer);
   return held.ends + layer + (plan.keeps == Keeps::pass ? 0 : layers);
@@ -25,7 +27,7 @@ std::int64_t gathered_at_loss(const HeldElements& held, const GradientPlan& plan
 Bytes update_buffers(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                      Bytes gradient) {
   if (plan.copies == SyncCopies::buckets) return gradient * sent_elements(held, holders);
-  if (plan.has_units()) return size_of(Precision::bf16) * gathered_at_loss(held, plan);
+  if (plan.has_units()) return size_of(Precision::bf16) * gathered_at_loss(held, holders, plan);
   const std::int64_t at_once = plan.overlap ? 2 : 1;
   if (plan.shards_parameters) {
     const std::int64_t units = std::min(held.total(), held.largest * at_once);

@@ -65,7 +65,7 @@ TEST_CASE("No plan is listed twice, and candidates are those cut and those ranke
       R"(search.schedule=["1f1b", "sequential", "gpipe", "1f1b", "interleaved", "zb_h1", "zb_h2"])",
       "search.chunks=[1, 2, 2]",
       R"(search.recompute=["none", "latent", "norm+activation", "activation+norm", "full", "full+latent"])",
-      R"(search.gradient_sync=["all_reduce", "zero1", "zero2", "zero3", "fsdp"])",
+      R"(search.gradient_sync=["all_reduce", "zero1", "zero2", "zero3", "fsdp", "ddp", "fsdp2"])",
       R"(search.placement=["tensor+expert+data+pipeline", "expert+tensor+data+pipeline"])"};
   const SearchResult result = found(path, sets, 400);
   std::uint64_t all = result.ranked;
