@@ -25,6 +25,7 @@ class TorchModules final : public Software {
   }
   double working_bytes(const Op& op) const override { return library_->working_bytes(op); }
   bool holds_as_computed() const override { return library_->holds_as_computed(); }
+  bool keeps_gathered() const override { return library_->keeps_gathered(); }
   const SoftwareHabits& habits() const override { return habits_; }
 
  private:

@@ -91,6 +91,7 @@ class Torchtitan final : public Software {
     return whole / static_cast<double>(choices_.loss_chunks);
   }
   bool holds_as_computed() const override { return library_->holds_as_computed(); }
+  bool keeps_gathered() const override { return library_->keeps_gathered(); }
   const SoftwareHabits& habits() const override { return habits_; }
 
  private:
