@@ -63,6 +63,8 @@ struct GradientPlan {
   Bytes bucket_for(std::int64_t ranks, Bytes gradient) const;
   /// Layers are units that are gathered and reduced as one, and so are both ends of the model together.
   bool has_units() const { return copies == SyncCopies::units; }
+  /// Gradients are copied into buckets that are there all the time.
+  bool has_buckets() const { return copies == SyncCopies::buckets || copies == SyncCopies::views; }
   /// Ranks over which a group of that many shards.
   std::int64_t shards_over(std::int64_t ranks) const {
     return shard_ranks > 0 && ranks % shard_ranks == 0 ? shard_ranks : ranks;

@@ -7,7 +7,7 @@
 namespace moesim {
 namespace {
 
-/// Of which others hold the same: DDP's buckets, beside the gradients themselves.
+/// Of which others hold the same: DDP's buckets, which stay, beside gradients or in their place.
 std::int64_t sent_elements(const HeldElements& held, const HolderCounts& holders) {
   return (holders.replicated > 1 ? held.replicated : 0) + (holders.experts > 1 ? held.experts : 0);
 }
@@ -26,7 +26,7 @@ std::int64_t gathered_at_loss(const HeldElements& held, const HolderCounts& hold
 /// reduce-scatter: one at a time, two where the next goes on beside it. A server takes a bucket from each.
 Bytes update_buffers(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                      Bytes gradient) {
-  if (plan.copies == SyncCopies::buckets) return gradient * sent_elements(held, holders);
+  if (plan.has_buckets()) return gradient * sent_elements(held, holders);
   if (plan.has_units()) return size_of(Precision::bf16) * gathered_at_loss(held, holders, plan);
   const std::int64_t at_once = plan.overlap ? 2 : 1;
   if (plan.shards_parameters) {
@@ -83,6 +83,8 @@ HolderCounts holders_of(const Scenario& scenario) {
 
 Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                      const PrecisionPlan& precision) {
+  if (plan.copies == SyncCopies::views)
+    return size_of(precision.gradient) * (held.total() - sent_elements(held, holders));
   const std::int64_t shard = shard_of(held, sharers_of(holders, plan));
   return size_of(plan.has_units() ? plan.shards : precision.gradient) *
          (plan.shards_gradients ? shard : held.total());

@@ -172,7 +172,9 @@ TEST_CASE("Buckets and units take the memory that PyTorch's do") {
   const MemoryReport reduced = memory(R"({"kind": "all_reduce"})");
   const MemoryReport ddp = memory(R"({"kind": "ddp"})"), views = memory(R"({"kind": "ddp", "views": true})");
   CHECK(ddp.buffers == Bytes{4} * held.total());  // as large as the gradients
-  CHECK(views.buffers == reduced.buffers);
+  CHECK(views.buffers == ddp.buffers);  // of which gradients are views
+  CHECK(views.gradients == Bytes{});
+  CHECK(ddp.gradients == reduced.gradients);
   const MemoryReport mixed = memory(R"({"kind": "fsdp2"})");
   const MemoryReport half = memory(R"({"kind": "fsdp2", "shards": "bf16"})");
   const std::int64_t shard = (held.total() + 15) / 16;
