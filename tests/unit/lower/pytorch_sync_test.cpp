@@ -172,7 +172,7 @@ TEST_CASE("Buckets and units take the memory that PyTorch's do") {
   const MemoryReport reduced = memory(R"({"kind": "all_reduce"})");
   const MemoryReport ddp = memory(R"({"kind": "ddp"})"), views = memory(R"({"kind": "ddp", "views": true})");
   CHECK(ddp.buffers == Bytes{4} * held.total());  // as large as the gradients
-  CHECK(views.buffers == ddp.buffers);  // of which gradients are views
+  CHECK(views.buffers == ddp.buffers);            // of which gradients are views
   CHECK(views.gradients == Bytes{});
   CHECK(ddp.gradients == reduced.gradients);
   const MemoryReport mixed = memory(R"({"kind": "fsdp2"})");
@@ -183,4 +183,23 @@ TEST_CASE("Buckets and units take the memory that PyTorch's do") {
   CHECK(mixed.optimizer + mixed.parameters < half.optimizer + half.parameters);  // no masters beside
   const MemoryReport kept = memory(R"({"kind": "fsdp2", "reshard_after_forward": false})");
   CHECK(kept.buffers - mixed.buffers > Bytes{2} * (held.total() / 2));
+}
+
+TEST_CASE("A folded run equals the full run under DDP and FSDP2") {
+  const std::string sync = GENERATE(R"({"kind": "ddp"})", R"({"kind": "fsdp2"})",
+                                    R"({"kind": "fsdp2", "reshard_after_forward": false, "shard_ranks": 8})");
+  const std::string schedule = GENERATE("1f1b", "zb_h1", "dualpipev");
+  CAPTURE(sync, schedule);
+  const auto run = [&](const std::string& resolution) {
+    return simulate(scenario_of({.sync = sync,
+                                 .pipeline = 2,
+                                 .sequences = 32,
+                                 .schedule = R"({"kind": ")" + schedule + R"("})",
+                                 .resolution = resolution}))
+        .report;
+  };
+  const Report folded = run("folded"), full = run("full");
+  CHECK(folded.step_time == full.step_time);
+  CHECK(folded.breakdown.compute == full.breakdown.compute);
+  CHECK(folded.breakdown.exposed_communication == full.breakdown.exposed_communication);
 }
