@@ -104,7 +104,8 @@ PassSeconds PipelineEstimate::synchronised(const Rank& rank, const SyncPlan& syn
     const auto chunks = static_cast<double>(profile_.chunks);
     const std::size_t kind = plan.shards == Precision::fp32 ? 1 : 0;
     gathered.copied = (shared.shard * each.shards_in[kind] + shared.whole * each.gathered_out) / chunks;
-    reduced.copied = (shared.whole * each.gradients_in + shared.shard * each.gradients_out[kind]) / chunks;
+    if (plan.shards_gradients)
+      reduced.copied = (shared.whole * each.gradients_in + shared.shard * each.gradients_out[kind]) / chunks;
   }
   const Sent none;
   return with_sent(rank.passes, plan.keeps == Keeps::step ? none : gathered,
@@ -124,8 +125,14 @@ double PipelineEstimate::sums_at_end(const Rank& rank, const SyncPlan& sync) con
   const double sum = seconds(sync.groups.data[both], rank.held.replicated) +
                      seconds(sync.groups.expert_data[both], rank.held.experts);
   if (plan.copies == SyncCopies::none) return plan.overlap ? std::max(0.0, sum - rank.passes.backward) : sum;
-  const double copied = shared_elements(rank.held, holders(sync)).whole;
   const CopySeconds& each = sync.each.copies;
+  if (plan.has_units()) {
+    const SharedElements shared = shared_elements(rank.held, sharers_of(holders(sync), plan));
+    const std::size_t kind = plan.shards == Precision::fp32 ? 1 : 0;
+    return shared.whole * each.gradients_in + shared.shard * each.gradients_out[kind] +
+           std::max(0.0, sum - rank.passes.backward);
+  }
+  const double copied = shared_elements(rank.held, holders(sync)).whole;
   const double last = seconds(sync.groups.data[both], cost_.embedding.held.total());
   return copied * each.bucket_in + std::max(last, sum - rank.passes.backward) +
          (plan.copies == SyncCopies::buckets ? copied * each.bucket_out : 0);

@@ -5,7 +5,7 @@
 // backward its gradients are copied into one part for each rank, reduced and scattered. With shards over part
 // of the ranks the rest holds the same, and sums are summed over them (HSDP). Psi parameters in m
 // microbatches: each rank of N sends 2 m (N-1)/N Psi parameters, half of that where they are kept from
-// forward to backward, and m (N-1)/N Psi gradients.
+// forward to backward, and m (N-1)/N Psi gradients; either once where it is kept whole over the step.
 #include <array>
 #include <string_view>
 
@@ -15,10 +15,9 @@ namespace moesim {
 namespace {
 
 std::unique_ptr<const GradientSync> make(Reader& reader) {
-  static constexpr std::array<std::string_view, 2> precisions{"bf16", "fp32"};
+  static constexpr std::array<std::string_view, 2> precisions{"bf16", "fp32"}, microbatches{"each", "last"};
   GradientPlan plan;
   plan.updater = Updater::owner;
-  plan.shards_gradients = true;
   plan.shards_parameters = true;
   plan.by_layer = true;
   plan.overlap = true;
@@ -27,7 +26,21 @@ std::unique_ptr<const GradientSync> make(Reader& reader) {
                                      .help = "gathered parameters are freed after a forward and gathered "
                                              "again for its backward; else kept in between",
                                      .fallback = true});
-  plan.keeps = reshards ? Keeps::pass : Keeps::microbatch;
+  const bool reshards_after_backward = reader.flag(
+      {.name = "reshard_after_backward",
+       .help = "and after a backward; else they stay from their first use in a step to its end, as "
+               "in stages of torch.distributed.pipelining",
+       .fallback = true});
+  if (reshards && !reshards_after_backward)
+    reader.fail("reshard_after_backward",
+                "is false, expected true where parameters are freed after a forward");
+  plan.keeps = reshards ? Keeps::pass : reshards_after_backward ? Keeps::microbatch : Keeps::step;
+  plan.shards_gradients =
+      reader.choice({.name = "reduce",
+                     .help = "microbatches after which gradients are reduced: each, or the last, until which "
+                             "they add up whole (set_requires_gradient_sync)",
+                     .fallback = "each"},
+                    microbatches) == 0;
   const std::size_t chosen = reader.choice(
       {.name = "shards",
        .help = "precision of the parameters that are kept, which the optimizer updates: in fp32 "

@@ -63,6 +63,8 @@ struct GradientPlan {
   Bytes bucket_for(std::int64_t ranks, Bytes gradient) const;
   /// Layers are units that are gathered and reduced as one, and so are both ends of the model together.
   bool has_units() const { return copies == SyncCopies::units; }
+  /// Gradients or parameters are shards, of whatever passes of a microbatch need or make.
+  bool shards_passes() const { return shards_gradients || shards_parameters; }
   /// Gradients are copied into buckets that are there all the time.
   bool has_buckets() const { return copies == SyncCopies::buckets || copies == SyncCopies::views; }
   /// Ranks over which a group of that many shards.

@@ -110,7 +110,10 @@ bool Synchronisation::is_last_microbatch(ActorId actor, const Tag& tag) const {
 }
 
 TaskId Synchronisation::produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after) {
-  if (plan_.has_units()) return units_.produced(actor, tag);
+  if (plan_.has_units()) {
+    const bool reduces = plan_.shards_gradients || is_last_microbatch(actor, tag);
+    return reduces ? units_.produced(actor, tag) : nothing;
+  }
   if (plan_.shards_gradients) {
     open(actor, tag, after);
     return send_open(actor, plan_.by_layer && tag.activity != Activity::feed_forward, tag);
@@ -213,7 +216,7 @@ void Synchronisation::update(ActorId actor) {
   prepare_gradients(actor);
   sum_copies(actor);
   if (plan_.overlap || plan_.shards_gradients) {
-    if (!plan_.shards_gradients) send_complete(actor);
+    if (!plan_.shards_gradients && !plan_.has_units()) send_complete(actor);
     if (plan_.copies == SyncCopies::buckets) copy_out(actor);
     step_.streams(actor).arrival = step_.streams(actor).gradient;
     step_.join(actor);

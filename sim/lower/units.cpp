@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include "sim/layer/issue.hpp"
@@ -110,8 +111,11 @@ class UseList {
 }  // namespace
 
 void Units::add_uses(std::int64_t rank, Uses& uses) const {
+  std::set<std::pair<std::int64_t, std::size_t>> kept;  // units, by layer or the first one of their stage
   UseList(step_, rank).visit([&](const Tag& tag, const StageContent& stage, bool is_first) {
-    const bool gathers = is_first && (tag.pass == PassKind::forward || plan_.keeps == Keeps::pass);
+    const bool is_whole = plan_.keeps == Keeps::step && !kept.insert({tag.layer, stage.first_layer}).second;
+    const bool needs = tag.pass == PassKind::forward || plan_.keeps == Keeps::pass;
+    const bool gathers = is_first && needs && !is_whole;
     uses.gathering_of.push_back(gathers ? std::optional(uses.gatherings.size()) : std::nullopt);
     if (!gathers) return;
     uses.gatherings.push_back(

@@ -128,7 +128,7 @@ Fit fits_gradient_sync(const Scenario& scenario) {
     return Misfit("gradient_sync.shard_ranks", "is {}, expected a divisor of the {} ranks that hold the same",
                   shards, holders);
   }
-  if (!scenario.gradient_sync.shards_gradients || !scenario.schedule->is_bidirectional()) return {};
+  if (!scenario.gradient_sync.shards_passes() || !scenario.schedule->is_bidirectional()) return {};
   return Misfit("gradient_sync",
                 "shards gradients or parameters over ranks that hold a stage for opposite directions of the "
                 "schedule, and so would tie their microbatches to each other")

@@ -222,7 +222,7 @@ class Explorer {
     for (std::size_t i = 0; i < space_.choices.syncs.size(); ++i) {
       const GradientPlan& plan = space_.choices.syncs[i].plan;
       const bool to_server = plan.updater == Updater::server;
-      if ((plan.shards_gradients && profile.is_bidirectional) ||
+      if ((plan.shards_passes() && profile.is_bidirectional) ||
           to_server != (scenario().gradient_sync.updater == Updater::server) || !shards_fit(plan, groups)) {
         cut(CutRule::gradient_sync, 1);
         continue;

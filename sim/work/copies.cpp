@@ -102,13 +102,16 @@ class CopyList {
 
   void add_unit(const Copied& whole, std::int64_t shard) {
     const std::int64_t passes = scenario_.microbatches();
-    const std::int64_t gathered = plan_.keeps == Keeps::pass ? 2 * passes : passes;
+    const std::int64_t gathered = plan_.keeps == Keeps::pass         ? 2 * passes
+                                  : plan_.keeps == Keeps::microbatch ? passes
+                                                                     : 1;
+    const std::int64_t reduced = plan_.shards_gradients ? passes : 1;
     copies_.push_back({shards_in(shard, plan_), gathered});
     copies_.push_back({gathered_out(whole.elements), gathered});
-    copies_.push_back({gradients_in(whole.elements, scenario_.precision), passes});
+    copies_.push_back({gradients_in(whole.elements, scenario_.precision), reduced});
     for (const bool adds : {false, true}) {
       for (const Op& op : gradients_out({shard, whole.tensors}, plan_, scenario_.precision, adds))
-        copies_.push_back({op, adds ? passes - 1 : 1});
+        copies_.push_back({op, adds ? reduced - 1 : 1});
     }
   }
 

@@ -85,9 +85,9 @@ Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, cons
                      const PrecisionPlan& precision) {
   if (plan.copies == SyncCopies::views)
     return size_of(precision.gradient) * (held.total() - sent_elements(held, holders));
-  const std::int64_t shard = shard_of(held, sharers_of(holders, plan));
+  if (!plan.shards_gradients) return size_of(precision.gradient) * held.total();
   return size_of(plan.has_units() ? plan.shards : precision.gradient) *
-         (plan.shards_gradients ? shard : held.total());
+         shard_of(held, sharers_of(holders, plan));
 }
 
 UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,

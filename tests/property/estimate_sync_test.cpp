@@ -32,10 +32,13 @@ Estimated estimate_of(const SyncCase& c) {
   return {estimate.seconds(sync), estimate.memory(sync)};
 }
 
-constexpr const char* syncs[] = {R"({"kind": "ddp"})", R"({"kind": "ddp", "views": true})",
+constexpr const char* syncs[] = {R"({"kind": "ddp"})",
+                                 R"({"kind": "ddp", "views": true})",
                                  R"({"kind": "fsdp2"})",
                                  R"({"kind": "fsdp2", "shards": "bf16", "shard_ranks": 8})",
-                                 R"({"kind": "fsdp2", "reshard_after_forward": false})"};
+                                 R"({"kind": "fsdp2", "reshard_after_forward": false})",
+                                 R"({"kind": "fsdp2", "reshard_after_forward": false,
+                                     "reshard_after_backward": false, "reduce": "last"})"};
 
 }  // namespace
 

@@ -86,7 +86,7 @@ TEST_CASE("A bucket of DDP ends with the tensor that fills it, and the first is 
   CHECK(std::ssize(tasks_of(simulate(scenario).graph, Activity::gradient)) == buckets);
 }
 
-TEST_CASE("FSDP2 gathers once or twice a microbatch and reduces each, to the byte") {
+TEST_CASE("FSDP2 gathers once or twice a microbatch and reduces each, or once a step, to the byte") {
   const int pipeline = GENERATE(1, 4);
   const std::string schedule = GENERATE("1f1b", "zb_h1");
   const auto run = [&](const std::string& keys) {
@@ -108,6 +108,11 @@ TEST_CASE("FSDP2 gathers once or twice a microbatch and reduces each, to the byt
     const Report keeps = run(R"(, "reshard_after_forward": false, "ahead": )" + ahead);
     CHECK(bytes_of(keeps, Activity::gradient) == microbatches * gradients);
     CHECK(bytes_of(keeps, Activity::parameter) == microbatches * parameters);
+    const Report whole = run(
+        R"(, "reshard_after_forward": false, "reshard_after_backward": false, "reduce": "last", "ahead": )" +
+        ahead);
+    CHECK(bytes_of(whole, Activity::gradient) == gradients);
+    CHECK(bytes_of(whole, Activity::parameter) == parameters);
   }
 }
 
@@ -142,7 +147,8 @@ TEST_CASE("Units that are gathered ahead come beside compute, and the step takes
 TEST_CASE("The kernels of a step have the bytes of all its copies") {
   const std::string sync = GENERATE(R"({"kind": "ddp"})", R"({"kind": "ddp", "views": true})",
                                     R"({"kind": "fsdp2"})", R"({"kind": "fsdp2", "shards": "bf16"})",
-                                    R"({"kind": "fsdp2", "reshard_after_forward": false, "shard_ranks": 8})");
+                                    R"({"kind": "fsdp2", "reshard_after_forward": false, "shard_ranks": 8})",
+                                    R"({"kind": "fsdp2", "reduce": "last"})");
   const int pipeline = GENERATE(1, 2);
   CAPTURE(sync, pipeline);
   const Scenario scenario = scenario_of({.sync = sync, .pipeline = pipeline});
@@ -183,6 +189,9 @@ TEST_CASE("Buckets and units take the memory that PyTorch's do") {
   CHECK(mixed.optimizer + mixed.parameters < half.optimizer + half.parameters);  // no masters beside
   const MemoryReport kept = memory(R"({"kind": "fsdp2", "reshard_after_forward": false})");
   CHECK(kept.buffers - mixed.buffers > Bytes{2} * (held.total() / 2));
+  const MemoryReport last = memory(R"({"kind": "fsdp2", "reduce": "last"})");
+  CHECK(last.gradients == reduced.gradients);
+  CHECK(mixed.gradients < last.gradients);
 }
 
 TEST_CASE("A folded run equals the full run under DDP and FSDP2") {
