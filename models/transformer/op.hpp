@@ -87,6 +87,25 @@ inline constexpr std::size_t kernel_class_count = 8;
 inline constexpr std::array<std::string_view, kernel_class_count> kernel_class_names{
     "products", "grouped", "attention", "streaming", "gather_scatter", "loss", "update", "host"};
 
+/// How an update goes over the tensors that it changes.
+enum class Walk : std::uint8_t {
+  fused,    ///< one kernel has all of the mathematics, over many tensors
+  lists,    ///< a kernel for each step of the mathematics, over many tensors ("foreach")
+  tensors,  ///< a kernel for each step and each tensor
+};
+
+/// What a kernel of an update does with elements.
+enum class UpdateStep : std::uint8_t {
+  whole,       ///< all of an optimizer's mathematics
+  map,         ///< reads some, writes some
+  widen,       ///< bf16 to fp32
+  scale,       ///< multiplies by a number that lies on the device
+  sum,         ///< adds up squares: of all elements, or of rows
+  sum_rows,    ///< adds up squares of columns, row by row
+  outer,       ///< a matrix out of a row and a column
+  transposed,  ///< reads or writes a matrix the other way
+};
+
 /// How a kernel goes over memory, where it is no fused one: after `start` it takes the longer of its bytes at
 /// `share` of the device's bandwidth and its m x n elements at `per_cycle` on each multiprocessor.
 struct Access {
@@ -121,7 +140,9 @@ struct Op {
   std::int64_t waits = 0;    ///< of the host for the device, after its launches: it reads a result
   double passes = 1;         ///< how often its bytes are moved
   Access access{};
-  double kept = 0;  ///< forward: bytes that fused kernels keep for backward
+  Walk walk = Walk::fused;                     ///< of an update
+  UpdateStep update_step = UpdateStep::whole;  ///< of an update
+  double kept = 0;                             ///< forward: bytes that fused kernels keep for backward
   /// Columns (forward) of the products that eager code makes of a fused one; zeros: it is one there too.
   std::array<std::int64_t, 3> columns{};
   bool adds_atomically = false;  ///< each of its m x n elements to a sum in memory, by itself

@@ -22,12 +22,12 @@ namespace {
 /// Floors from the ground up. A room may include rooms of lower floors and itself.
 const std::map<std::string, int> floors{
     {"models/base", 0},    {"models/config", 1},   {"models/transformer", 2}, {"models/cluster", 2},
-    {"models/routing", 2}, {"models/software", 3}, {"models/cost", 3},        {"sim/schedule", 4},
-    {"sim/graph", 4},      {"sim/collective", 4},  {"sim/gradient", 5},       {"sim/engine", 5},
-    {"sim/scenario", 6},   {"sim/work", 7},        {"sim/read", 8},           {"sim/layer", 8},
-    {"sim/lower", 9},      {"sim/estimate", 9},    {"sim/report", 9},         {"sim/picture", 10},
-    {"sim/write", 10},     {"sim/run", 11},        {"sim/search", 12},        {"sim/sweep", 12},
-    {"tools", 13}};
+    {"models/routing", 2}, {"models/software", 3}, {"models/cost", 3},        {"models/optimizer", 3},
+    {"sim/schedule", 4},   {"sim/graph", 4},       {"sim/collective", 4},     {"sim/gradient", 5},
+    {"sim/engine", 5},     {"sim/scenario", 6},    {"sim/work", 7},           {"sim/read", 8},
+    {"sim/layer", 8},      {"sim/lower", 9},       {"sim/estimate", 9},       {"sim/report", 9},
+    {"sim/picture", 10},   {"sim/write", 10},      {"sim/run", 11},           {"sim/search", 12},
+    {"sim/sweep", 12},     {"tools", 13}};
 
 /// A library and the paths that may include it.
 struct Fence {
@@ -181,6 +181,7 @@ TEST_CASE("Members of a family have unique names, a sentence without period each
   check_register("gradient_sync", gradient_syncs(), tests);
   check_register("collective", collectives(), tests);
   check_register("software", softwares(), tests);
+  check_register("optimizer", optimizers(), tests);
   check_register("cost", costs(), tests);
   check_register("engine", engines(), tests);
   check_register("writer", writers(), tests);
@@ -207,6 +208,7 @@ TEST_CASE("Members of all families are declared alike, and named after their fam
                                                     {"GradientSync", "gradient_sync"},
                                                     {"Collective", "collective"},
                                                     {"Software", "software"},
+                                                    {"Optimizer", "optimizer"},
                                                     {"Cost", "cost"},
                                                     {"Engine", "engine"},
                                                     {"Writer", "writer"}};
