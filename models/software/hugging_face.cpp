@@ -203,9 +203,7 @@ class HuggingFace final : public Software {
       case Module::core:
         return attention(op, kernels);
       case Module::update:
-        k.add(kind::adam, k.elements(), static_cast<double>(op.bytes.count) / k.elements(),
-              KernelClass::update);
-        return;
+        return pytorch::update(op, kernels);
       case Module::norm:
         return is_forward ? norm_forward(k, is_short(op)) : norm_backward(k, is_short(op));
       case Module::rotary:
@@ -267,6 +265,7 @@ class HuggingFace final : public Software {
 
   explicit HuggingFace(const HostTimes& host)
       : habits_{.fusion = {},
+                .casts_in_update = false,
                 .tensor_backward = TensorBackward::in_turn,
                 .recomputes_parts = false,
                 .has_dropout = false,

@@ -45,10 +45,15 @@ inline constexpr Access softmax = of_bytes(2.9), log_softmax = of_bytes(2.1),
 /// Rows added up at their places, `index_put_` after sorting them; an embedding's gradient.
 inline constexpr Access index_put = of_elements(445, 25000), embedding_gradient = of_elements(70);
 inline constexpr Access topk = of_elements(16, 7000);
-/// Gradients of keys and values of heads that share them; fused AdamW with states in fp32.
-inline constexpr Access head_sums = of_bytes(2.45), adam = of_bytes(3.3);
+/// Gradients of keys and values of heads that share them.
+inline constexpr Access head_sums = of_bytes(2.45);
+/// Fused AdamW: bound by elements with states in bf16, by bytes in fp32.
+inline constexpr Access adam{.share = 3.3 / 4.8, .per_cycle = 179 * 0.505 / 132, .start = Time{400'000}};
 
 }  // namespace kind
+
+/// The kernels of one pass of an update.
+void update(const Op& op, std::vector<Op>& kernels);
 
 /// Kernels that stand for one op.
 class Kernels {

@@ -46,6 +46,8 @@ struct SoftwareHabits {
   Fusion fusion;
   bool fused_loss = true;  ///< cross entropy without a copy of the logits in fp32
   UpdatePasses update_passes = UpdatePasses::one;
+  Precision parameters = Precision::bf16;  ///< fp32: they are cast for each use, and need no master weights
+  bool casts_in_update = true;         ///< a fused update reads gradients and writes parameters in any format
   bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
   TensorBackward tensor_backward = TensorBackward::overlapped;
   bool recomputes_parts = true;  ///< else whole layers or nothing
