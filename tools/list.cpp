@@ -41,6 +41,7 @@ std::vector<Family> families() {
           family("routing", "which experts a token goes to", routings()),
           family("skew", "how much more some experts are liked than others", skews()),
           family("gradient_sync", "how gradients become parameters", gradient_syncs()),
+          family("optimizer", "what a new parameter takes", optimizers()),
           family("collective", "how a group communicates", collectives()),
           family("software", "what runs on a device for each op", softwares()),
           family("cost", "the time of one kernel", costs()),

@@ -1,18 +1,52 @@
 #include "sim/estimate/estimate.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
 #include "models/base/at.hpp"
 #include "models/base/error.hpp"
+#include "sim/work/update.hpp"
 
 namespace moesim {
 namespace {
 
 double count(Bytes bytes) { return static_cast<double>(bytes.count); }
 
+/// Seconds an element of an update of so many of them.
+double each_of(std::int64_t elements, const std::vector<Repeated>& ops, const Scenario& scenario) {
+  return to_seconds(sum_of(ops, scenario).timed().time) / static_cast<double>(elements);
+}
+
 }  // namespace
+
+/// Of so many that launches do not count; as if one device had the whole model.
+UpdateSeconds update_seconds(const Scenario& scenario) {
+  constexpr std::int64_t many = 1'000'000'000;
+  std::vector<Weight> weights;
+  HeldElements held;
+  for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
+    for (const Weight& weight : weights_of_rank(scenario, rank)) weights.push_back(weight);
+    held += held_elements(scenario, rank);
+  }
+  const Updated whole = updated_part(held, {}, weights);
+  const auto times = [&](std::int64_t elements) {
+    return static_cast<double>(many) / static_cast<double>(std::max<std::int64_t>(1, elements));
+  };
+  const auto so_many = [](std::int64_t tensors, double factor) {
+    return std::llround(static_cast<double>(tensors) * factor);
+  };
+  const double of_matrices = times(whole.all - whole.rest), of_rest = times(whole.rest);
+  const Updated matrices{.all = many,
+                         .matrices = so_many(whole.matrices, of_matrices),
+                         .weights = weights,
+                         .share = of_matrices};
+  const Updated rest{.all = many, .rest = many, .others = so_many(whole.others, of_rest)};
+  return {each_of(many, gradient_ops(scenario, many), scenario),
+          each_of(many, update_ops(scenario, matrices), scenario),
+          each_of(many, update_ops(scenario, rest), scenario), copy_seconds(scenario)};
+}
 
 StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
                        const std::vector<std::int64_t>& layers_per_stage) {
@@ -227,10 +261,12 @@ double PipelineEstimate::update(const SyncPlan& sync) const {
   double sum = plan.shards_gradients ? 0 : sums_at_end(rank, sync);
   if (plan.has_units()) sum += ends_beside_nothing();
   sum += sum_of_embeddings(sync);
-  const std::int64_t elements = plan.updater == Updater::owner
-                                    ? shard_of(rank.held, sharers_of(holders(sync), plan))
-                                    : rank.held.total();
-  sum += static_cast<double>(elements) * each.updated + static_cast<double>(rank.held.total()) * each.held;
+  const HolderCounts owners =
+      plan.updater == Updater::owner ? sharers_of(holders(sync), plan) : HolderCounts{};
+  const std::int64_t elements = shard_of(rank.held, owners),
+                     rest = shard_of(rank.held.rest, owners.replicated);
+  sum += static_cast<double>(elements - rest) * each.matrices + static_cast<double>(rest) * each.rest +
+         static_cast<double>(rank.held.total()) * each.held;
   const bool comes_back =
       plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.shards_parameters);
   if (comes_back || plan.keeps == Keeps::step) {
@@ -258,10 +294,11 @@ double PipelineEstimate::sum_of_embeddings(const SyncPlan& sync) const {
 /// As memory_of_ranks() counts it.
 double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan,
                                 const HolderCounts& holders) const {
-  const UpdateBytes update = update_bytes(rank.held, holders, plan, scenario_.precision);
-  const double gradients = count(update.gradients);
-  const double computed = scenario_.software->holds_as_computed() ? std::max(rank.activations, gradients)
-                                                                  : rank.activations + gradients;
+  const UpdateBytes update = update_bytes(rank.held, holders, plan, scenario_);
+  const double gradients = count(update.gradients), working = count(update.working);
+  const double computed = scenario_.software->holds_as_computed()
+                              ? std::max(rank.activations, gradients + working)
+                              : std::max(rank.activations, working) + gradients;
   return computed + rank.placeholders + cost_.exchange_buffer + cost_.context_buffer + cost_.send_buffer +
          count(update.total() - update.gradients);
 }

@@ -23,10 +23,12 @@ struct CopySeconds {
   std::array<double, 2> shards_in{};      ///< of shards in bf16, in fp32
   std::array<double, 2> gradients_out{};  ///< the same
 };
+CopySeconds copy_seconds(const Scenario& scenario);
 
-/// Seconds of the update for each gradient that a device has and for each parameter that it updates.
+/// Seconds of the update for each gradient that a device has, and for each parameter that it updates: of
+/// matrices of layers, and the rest.
 struct UpdateSeconds {
-  double held = 0, updated = 0;
+  double held = 0, matrices = 0, rest = 0;
   CopySeconds copies{};
 };
 

@@ -17,13 +17,7 @@ double of_each(const std::vector<Op>& ops, const Scenario& scenario) {
   return to_seconds(time_of(ops, scenario).time) / static_cast<double>(many);
 }
 
-/// The same of a stream that moves that many bytes for each.
-double streaming(double bytes, const Scenario& scenario) {
-  if (bytes == 0) return 0;
-  const Op op =
-      make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, many, 1, bytes, Module::update);
-  return of_each({op}, scenario);
-}
+}  // namespace
 
 CopySeconds copy_seconds(const Scenario& scenario) {
   const PrecisionPlan& precision = scenario.precision;
@@ -39,13 +33,6 @@ CopySeconds copy_seconds(const Scenario& scenario) {
     seconds.gradients_out[kind] = of_each(gradients_out(copied, plan, precision, false), scenario);
   }
   return seconds;
-}
-
-}  // namespace
-
-UpdateSeconds update_seconds(const Scenario& scenario) {
-  const UpdateTraffic traffic = update_traffic(scenario);
-  return {streaming(traffic.held, scenario), streaming(traffic.updated, scenario), copy_seconds(scenario)};
 }
 
 namespace {

@@ -45,6 +45,7 @@ Synchronisation::Synchronisation(StepLowering& step)
   const Order& order = step_.order();
   for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) {
     held_.push_back(holdings(scenario_, static_cast<std::int64_t>(rank)));
+    weights_.push_back(weights_of_rank(scenario_, static_cast<std::int64_t>(rank)));
     std::vector<std::int32_t>& last = last_microbatch_.emplace_back();
     for (const Slot& slot : order.ranks[rank]) {
       const auto chunk = static_cast<std::size_t>(slot.chunk);

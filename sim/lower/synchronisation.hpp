@@ -10,7 +10,7 @@
 #include "models/base/at.hpp"
 #include "sim/lower/step.hpp"
 #include "sim/lower/units.hpp"
-#include "sim/work/holdings.hpp"
+#include "sim/work/update.hpp"
 
 namespace moesim {
 
@@ -80,13 +80,14 @@ class Synchronisation {
   /// The first and the last pipeline rank each have gradients of the embedding, and update a copy of their
   /// own (Megatron-LM, core/distributed/finalize_model_grads.py).
   void sum_embeddings(ActorId actor);
-  const Holdings& held_by(ActorId actor) const {
-    return at(held_, step_.communicators().actors()[actor].pipeline_rank);
+  std::int64_t pipeline_rank_of(ActorId actor) const {
+    return step_.communicators().actors()[actor].pipeline_rank;
   }
+  const Holdings& held_by(ActorId actor) const { return at(held_, pipeline_rank_of(actor)); }
   /// Passes over the gradients that the actor has summed itself.
   void prepare_gradients(ActorId actor);
   void optimize(ActorId actor);
-  void stream(ActorId actor, std::string_view name, std::int64_t elements, double bytes);
+  void run(ActorId actor, const std::vector<Repeated>& ops);
   std::int64_t updated(ActorId actor, bool experts, std::int64_t elements) const;
   Tag tag_of(Activity activity, bool experts, const Tag& pass) const;
 
@@ -96,6 +97,7 @@ class Synchronisation {
   Units units_;
   std::vector<State> states_;                               // by actor
   std::vector<Holdings> held_;                              // by pipeline rank
+  std::vector<std::vector<Weight>> weights_;                // the same
   std::vector<std::vector<std::int32_t>> last_microbatch_;  // by pipeline rank and chunk
 };
 

@@ -3,7 +3,6 @@
 
 #include "sim/lower/servers.hpp"
 #include "sim/lower/synchronisation.hpp"
-#include "sim/work/update_bytes.hpp"
 
 namespace moesim {
 namespace {
@@ -60,26 +59,27 @@ void Synchronisation::sum_embeddings(ActorId actor) {
   step_.join(actor);
 }
 
-void Synchronisation::stream(ActorId actor, std::string_view name, std::int64_t elements, double bytes) {
-  if (elements == 0 || bytes == 0) return;
+void Synchronisation::run(ActorId actor, const std::vector<Repeated>& ops) {
+  if (ops.empty()) return;
   Tag tag;
   tag.activity = Activity::optimizer;
-  tag.pipeline_rank = static_cast<std::int16_t>(step_.communicators().actors()[actor].pipeline_rank);
-  const Op op =
-      make_streaming(OpKind::elementwise, name, OpPass::backward_weight, elements, 1, bytes, Module::update);
-  step_.compute(actor, time_of({op}, scenario_), tag);
+  tag.pipeline_rank = static_cast<std::int16_t>(pipeline_rank_of(actor));
+  step_.compute(actor, sum_of(ops, scenario_).timed(), tag);
   step_.join(actor);
 }
 
 void Synchronisation::prepare_gradients(ActorId actor) {
-  stream(actor, "gradients", held_by(actor).total(), update_traffic(scenario_).held);
+  run(actor, gradient_ops(scenario_, held_by(actor).total()));
 }
 
 void Synchronisation::optimize(ActorId actor) {
   const Holdings& held = held_by(actor);
-  const std::int64_t elements =
-      updated(actor, false, held.replicated()) + updated(actor, true, held.experts());
-  stream(actor, "optimizer", elements, update_traffic(scenario_).updated);
+  Updated part = updated_part(elements_of_layer(held), {}, at(weights_, pipeline_rank_of(actor)));
+  const auto matrices = static_cast<double>(std::max<std::int64_t>(1, part.all - part.rest));
+  part.all = updated(actor, false, held.replicated()) + updated(actor, true, held.experts());
+  part.rest = updated(actor, false, held.rest());
+  part.share = static_cast<double>(part.all - part.rest) / matrices;
+  run(actor, update_ops(scenario_, part));
 }
 
 }  // namespace moesim

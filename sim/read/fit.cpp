@@ -157,6 +157,16 @@ Fit fits_recompute(const Scenario& scenario) {
   return {};
 }
 
+Fit fits_update(const Scenario& scenario) {
+  if (scenario.habits().update_passes == UpdatePasses::one) return {};
+  const UpdatePlan& plan = scenario.update;
+  if (plan.has_master && plan.passes.size() == 1) return {};
+  return Misfit("software.update_passes",
+                "separate passes are those of AdamW or SGD in one fused kernel on fp32 master weights, but "
+                "optimizer is {}",
+                scenario.words.optimizer);
+}
+
 Fit fits_dropout(const Scenario& scenario) {
   if (!scenario.dropout || scenario.habits().has_dropout) return {};
   return Misfit("dropout", "is true, but the models of this software have none");

@@ -28,6 +28,8 @@ Fit fits_multiprocessors(const Scenario& scenario);
 Fit fits_schedule(const Scenario& scenario);
 /// What is computed again must be there to be computed.
 Fit fits_recompute(const Scenario& scenario);
+/// Passes of their own belong to one kernel on master weights.
+Fit fits_update(const Scenario& scenario);
 /// Only software with dropout drops.
 Fit fits_dropout(const Scenario& scenario);
 /// Rows of experts that 64 bits hold with room to add them up.

@@ -157,6 +157,17 @@ void read_software(Reader& reader, Scenario& scenario) {
   scenario.software = make_member(software, softwares(), "software", "ideal");
 }
 
+void read_optimizer(Reader& reader, Scenario& scenario) {
+  Reader part = part_or_empty(reader, "optimizer", "what a new parameter takes");
+  const UpdateForm form{.parameter = scenario.habits().parameters,
+                        .gradient = scenario.precision.gradient,
+                        .moments = scenario.precision.moments,
+                        .casts_inside = scenario.habits().casts_in_update};
+  scenario.update = make_member(part, optimizers(), "optimizer", "adamw")->plan(form);
+  scenario.words.optimizer = words_of(part, "adamw");
+  reader.expect(fits_update, scenario);
+}
+
 /// Details of a step that are keys of the scenario itself.
 void read_details(Reader& reader, Scenario& scenario) {
   read_fields(
@@ -182,6 +193,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
   read_collectives_part(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
   read_software(reader, scenario);
+  read_optimizer(reader, scenario);
   scenario.recompute = read_recompute(reader);
   scenario.words.recompute = recompute_words(reader);
   reader.expect(fits_recompute, scenario);

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "models/base/at.hpp"
 #include "sim/report/block_shares.hpp"
 #include "sim/work/copies.hpp"
-#include "sim/work/holdings.hpp"
-#include "sim/work/update_bytes.hpp"
+#include "sim/work/update.hpp"
 
 namespace moesim {
 namespace {
@@ -31,26 +31,63 @@ void add(const ClassShares& shares, double part, double taken, double devices, S
   }
 }
 
-/// How often the software moves the bytes of an update.
-double passes_of_update(const Scenario& scenario) {
-  std::vector<Op> kernels;
-  scenario.software->add_kernels(
-      make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, 1, 1, 1, Module::update),
-      kernels);
-  return kernels.front().passes;
+/// What a device runs in an update: before gradients are sent, and after.
+struct UpdateParts {
+  ClassShares gradients{}, optimizer{};  // with seconds as times
+};
+
+ClassShares classes_of(const std::vector<Repeated>& ops, const Scenario& scenario) {
+  return sum_of(ops, scenario).classes();
 }
 
-/// By one pass over them, of the mean device of a pipeline rank.
-double update_bytes_moved(const Scenario& scenario, std::int64_t pipeline_rank) {
-  const UpdateTraffic traffic = update_traffic(scenario);
-  const HeldElements held = held_elements(scenario, pipeline_rank);
-  const GradientPlan& plan = scenario.gradient_sync;
-  const std::int64_t updated = plan.updater == Updater::every_rank
-                                   ? held.total()
-                                   : shard_of(held, sharers_of(holders_of(scenario), plan));
-  return traffic.held * static_cast<double>(held.total()) + traffic.updated * static_cast<double>(updated);
+/// Of the mean device of each pipeline rank.
+std::vector<UpdateParts> update_parts(const Scenario& scenario) {
+  const bool is_whole = scenario.gradient_sync.updater == Updater::every_rank;
+  const HolderCounts owners =
+      is_whole ? HolderCounts{} : sharers_of(holders_of(scenario), scenario.gradient_sync);
+  std::vector<UpdateParts> parts;
+  for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
+    const HeldElements held = held_elements(scenario, rank);
+    const std::vector<Weight> weights = weights_of_rank(scenario, rank);
+    parts.push_back({classes_of(gradient_ops(scenario, held.total()), scenario),
+                     classes_of(update_ops(scenario, updated_part(held, owners, weights)), scenario)});
+  }
+  return parts;
 }
 
+/// Time of updates as their kernels divide it; bytes are those of the mean device, whoever updates.
+class UpdateSums {
+ public:
+  explicit UpdateSums(const Scenario& scenario, const TaskGraph& graph)
+      : parts_(update_parts(scenario)), begun_(graph.actor_count) {}
+
+  /// Tasks come in the order in which an actor runs them.
+  void add(const TaskGraph& graph, TaskId task, double taken, Sums& sums) {
+    const ActorId actor = graph.actors[task];
+    const UpdateParts& of_rank = at(parts_, graph.tags[task].pipeline_rank);
+    const bool is_first = !begun_[actor];
+    begun_[actor] = true;
+    const bool has_gradients = at(of_rank.gradients, KernelClass::update).launches > 0;
+    const ClassShares& classes = is_first && has_gradients ? of_rank.gradients : of_rank.optimizer;
+    const ClassShare& kernels = at(classes, KernelClass::update);
+    const double gaps = at(classes, KernelClass::host).time, devices = graph.devices_of(actor);
+    const double gap = std::min(taken, kernels.time > 0 ? gaps : 0);
+    at(sums, KernelClass::host).time += devices * gap;
+    at(sums, KernelClass::update).time += devices * (taken - gap);
+    at(sums, KernelClass::update).launches += devices * kernels.launches;
+  }
+
+  void add_bytes(double devices, Sums& sums) const {
+    for (const UpdateParts& of_rank : parts_) {
+      for (const ClassShares& classes : {of_rank.gradients, of_rank.optimizer})
+        at(sums, KernelClass::update).bytes += devices * at(classes, KernelClass::update).bytes;
+    }
+  }
+
+ private:
+  std::vector<UpdateParts> parts_;
+  std::vector<bool> begun_;  // by actor
+};
 /// Of all copies of a device of a pipeline rank in a step; times are shares.
 ClassShares copy_shares(const Scenario& scenario, std::int64_t pipeline_rank) {
   ClassShares all{};
@@ -71,6 +108,7 @@ ClassShares copy_shares(const Scenario& scenario, std::int64_t pipeline_rank) {
 std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const TaskGraph& graph,
                                                         const Timeline& timeline) {
   Sums sums{};
+  UpdateSums updates(work.scenario, graph);
   double all = 0;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) all += graph.devices_of(actor);
   const std::int64_t ranks = work.scenario.layout.sizes().pipeline;
@@ -88,10 +126,7 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
     const double devices = graph.devices_of(graph.actors[task]);
     const double taken = to_seconds(timeline.ends[task] - timeline.starts[task]);
     if (tag.activity == Activity::optimizer) {
-      const double gap = std::min(taken, to_seconds(work.scenario.cluster->device.launch_overhead));
-      at(sums, KernelClass::host).time += devices * gap;
-      at(sums, KernelClass::update).time += devices * (taken - gap);
-      at(sums, KernelClass::update).launches += devices;
+      updates.add(graph, task, taken, sums);
     } else if (tag.activity == Activity::copy) {
       add(at(copies, tag.pipeline_rank), 0, taken, devices, sums);
     } else {
@@ -101,11 +136,8 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
     }
   }
   const double of_rank = all / static_cast<double>(ranks);
-  const double passes = passes_of_update(work.scenario);
-  for (std::int64_t rank = 0; rank < ranks; ++rank) {
-    at(sums, KernelClass::update).bytes += of_rank * passes * update_bytes_moved(work.scenario, rank);
-    add(at(copies, rank), 1, 0, of_rank, sums);
-  }
+  updates.add_bytes(of_rank, sums);
+  for (std::int64_t rank = 0; rank < ranks; ++rank) add(at(copies, rank), 1, 0, of_rank, sums);
   std::array<KernelReport, kernel_class_count> kernels;
   for (std::size_t i = 0; i < kernel_class_count; ++i)
     kernels[i] = {.time = from_seconds(sums[i].time / all),

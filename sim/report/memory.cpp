@@ -71,7 +71,7 @@ std::vector<MemoryReport> memory_of_ranks(const Work& work) {
   std::vector<MemoryReport> ranks;
   for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
     const UpdateBytes update =
-        update_bytes(held_elements(scenario, rank), holders, scenario.gradient_sync, scenario.precision);
+        update_bytes(held_elements(scenario, rank), holders, scenario.gradient_sync, scenario);
     MemoryReport memory;
     memory.driver = outside.driver;
     memory.channels = outside.channels;
@@ -82,6 +82,9 @@ std::vector<MemoryReport> memory_of_ranks(const Work& work) {
     memory.activations = most.bytes;
     memory.buffers = bytes.exchange + bytes.context + send_buffers(scenario) + update.buffers +
                      placeholders(scenario, rank);
+    const Bytes in_passes = memory.gradients + memory.activations;
+    const Bytes in_update = update.gradients + update.working;
+    if (in_update > in_passes) memory.buffers += in_update - in_passes;
     ranks.push_back(memory);
   }
   return ranks;

@@ -12,6 +12,7 @@
 #include "models/base/spread.hpp"
 #include "models/cluster/cluster.hpp"
 #include "models/cost/cost.hpp"
+#include "models/optimizer/optimizer.hpp"
 #include "models/routing/router.hpp"
 #include "models/software/software.hpp"
 #include "models/transformer/layer_ops.hpp"
@@ -102,7 +103,7 @@ struct OneCommunication {
 /// What a scenario is and has chosen, in words for reports. "interleaved (chunks=2)" is a kind with its keys.
 struct ScenarioWords {
   std::string title;  ///< `about`, and what the command line changed of it
-  std::string schedule, gradient_sync, recompute, collective;  ///< empty where there is none
+  std::string schedule, gradient_sync, optimizer, recompute, collective;  ///< empty where there is none
 };
 
 /// A pipeline without a model: its passes have given durations.
@@ -135,6 +136,7 @@ struct Scenario {
   Collectives collectives;
   PrecisionPlan precision;
   GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank
+  UpdatePlan update;           ///< what a new parameter takes
   Recompute recompute;
   bool dropout = false;  ///< of embedding, attention's weights and each block's result
   std::unique_ptr<const Software> software;

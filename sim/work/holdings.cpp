@@ -1,9 +1,11 @@
 #include "sim/work/holdings.hpp"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
 #include "models/base/at.hpp"
+#include "models/transformer/weights.hpp"
 #include "sim/scenario/layers.hpp"
 #include "sim/schedule/stage.hpp"
 #include "sim/work/expert_loads.hpp"
@@ -17,6 +19,25 @@ std::int64_t final_norms(const Model& model, const Parameters& whole) {
   for (std::size_t layer = 0; layer < model.layers.size(); ++layer)
     norms -= layer_parameters(model, layer).norms;
   return norms;
+}
+
+/// Of a block with so many elements: those that are in no matrix are in vectors.
+HeldTensors tensors_of(const Weights& weights, std::int64_t elements) {
+  HeldTensors held{.rest = weights.vectors};
+  for (const Weight& weight : weights.matrices()) {
+    held.matrices += weight.tensors;
+    held.factors += (weight.rows + weight.columns) * weight.count;
+    held.largest = std::max(held.largest, weight.elements() / weight.tensors);
+    elements -= weight.elements();
+  }
+  held.factors += std::max<std::int64_t>(0, elements);
+  return held;
+}
+
+/// Of a matrix at an end of the model.
+HeldTensors tensors_of_end(const Model& model, std::int64_t elements) {
+  if (elements == 0) return {};
+  return {.rest = 1, .largest = elements, .factors = elements / model.hidden + model.hidden};
 }
 
 /// For each expert, the ranks that hold it, each once, in order.
@@ -51,6 +72,16 @@ std::int64_t Holdings::replicated() const {
 
 Holdings& Holdings::operator+=(const Holdings& more) {
   for (std::size_t part = 0; part < held_part_count; ++part) parts[part] += more.parts[part];
+  tensors += more.tensors;
+  expert_tensors += more.expert_tensors;
+  return *this;
+}
+
+HeldTensors& HeldTensors::operator+=(const HeldTensors& more) {
+  matrices += more.matrices;
+  rest += more.rest;
+  largest = std::max(largest, more.largest);
+  factors += more.factors;
   return *this;
 }
 
@@ -64,19 +95,25 @@ Holdings attention_holdings(const Scenario& scenario, std::int64_t layer) {
   Holdings held;
   held.of(HeldPart::attention) = whole + (parameters.attention - whole) / scenario.layout.sizes().tensor;
   held.of(HeldPart::norm) = parameters.norms;
+  held.tensors =
+      tensors_of(attention_weights(scenario.model, index, scenario.layout.sizes().tensor), held.replicated());
   return held;
 }
 
 Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer) {
   const Sizes& sizes = scenario.layout.sizes();
-  const Parameters parameters = layer_parameters(scenario.model, static_cast<std::size_t>(layer));
+  const auto index = static_cast<std::size_t>(layer);
+  const Parameters parameters = layer_parameters(scenario.model, index);
   Holdings held;
   held.of(HeldPart::router) = parameters.router;
   held.of(HeldPart::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
+  held.tensors = tensors_of(feed_forward_weights(scenario.model, index, sizes.tensor), held.replicated());
   const Layer& shape = at(scenario.model.layers, layer);
   if (shape.is_moe) {
-    held.of(HeldPart::experts) = parameters.experts / (shape.experts.count * sizes.expert_tensor) *
-                                 scenario.slots_per_rank(shape.experts);
+    const std::int64_t slots = scenario.slots_per_rank(shape.experts);
+    held.of(HeldPart::experts) = parameters.experts / (shape.experts.count * sizes.expert_tensor) * slots;
+    held.expert_tensors =
+        tensors_of(expert_weights(scenario.model, index, sizes.expert_tensor, slots), held.experts());
   }
   return held;
 }
@@ -85,6 +122,7 @@ Holdings embedding_holdings(const Scenario& scenario) {
   Holdings held;
   held.of(HeldPart::embedding) =
       model_parameters(scenario.model, true).embedding / scenario.layout.sizes().tensor;
+  held.tensors = tensors_of_end(scenario.model, held.of(HeldPart::embedding));
   return held;
 }
 
@@ -94,7 +132,12 @@ Holdings head_holdings(const Scenario& scenario, bool is_apart) {
   held.of(HeldPart::norm) = final_norms(scenario.model, whole);
   const std::int64_t tensor = scenario.layout.sizes().tensor;
   held.of(HeldPart::embedding) = whole.head / tensor;
-  if (is_apart) held.of(HeldPart::embedding) += embedding_copy(scenario);
+  held.tensors = tensors_of_end(scenario.model, held.of(HeldPart::embedding));
+  const std::int64_t vectors = held.of(HeldPart::norm);
+  if (vectors > 0) held.tensors += {.rest = 1, .largest = vectors, .factors = vectors};
+  if (!is_apart) return held;
+  held.of(HeldPart::embedding) += embedding_copy(scenario);
+  held.tensors += tensors_of_end(scenario.model, embedding_copy(scenario));
   return held;
 }
 
@@ -147,20 +190,6 @@ std::vector<CopySum> copy_sums(const Scenario& scenario, const ExpertLoads* load
   for (const std::int64_t layer : layers_of_rank(scenario, pipeline_rank))
     add_copy_sums(scenario, *loads, layer, sums);
   return sums;
-}
-
-UpdateTraffic update_traffic(const Scenario& scenario) {
-  const auto gradient = static_cast<double>(size_of(scenario.precision.gradient).count);
-  const auto moment = static_cast<double>(size_of(scenario.precision.moments).count);
-  constexpr double fp32 = 4, parameter = 2;
-  const double states = 2 * fp32 + 4 * moment;
-  if (scenario.habits().update_passes == UpdatePasses::one)
-    return {.held = 0, .updated = gradient + states + parameter};
-  const Sizes& sizes = scenario.layout.sizes();
-  const double scaling = sizes.data * sizes.context > 1 ? 2 * gradient : 0;
-  const double cast = gradient < fp32 ? gradient + fp32 : 0;
-  const double norm_and_clip = fp32 + 2 * fp32, adam = fp32 + states, copy = fp32 + parameter;
-  return {.held = 2 * gradient + scaling, .updated = cast + norm_and_clip + adam + copy};
 }
 
 }  // namespace moesim

@@ -21,15 +21,28 @@ inline constexpr std::size_t held_part_count = 6;
 inline constexpr std::array<std::string_view, held_part_count> held_part_names{
     "attention", "router", "feed_forward", "embedding", "norm", "experts"};
 
+/// The tensors that parameters are in.
+struct HeldTensors {
+  std::int64_t matrices = 0, rest = 0;  ///< of layers; norms, biases, embedding and head
+  std::int64_t largest = 0;             ///< elements of the largest
+  std::int64_t factors = 0;             ///< rows and columns of matrices, elements of vectors
+  HeldTensors& operator+=(const HeldTensors& more);
+  friend bool operator==(const HeldTensors&, const HeldTensors&) = default;
+};
+
 /// Parameters on one device, in elements.
 struct Holdings {
   std::array<std::int64_t, held_part_count> parts{};
+  HeldTensors tensors, expert_tensors;
   std::int64_t& of(HeldPart part) { return at(parts, part); }
   std::int64_t of(HeldPart part) const { return at(parts, part); }
   std::int64_t experts() const {
     return of(HeldPart::experts);
   }                                 ///< also held by the expert-data-parallel ranks
   std::int64_t replicated() const;  ///< also held by every data-parallel rank
+  std::int64_t rest() const {
+    return of(HeldPart::embedding) + of(HeldPart::norm);
+  }  ///< of the replicated ones, those that are no matrices of layers
   std::int64_t total() const { return replicated() + experts(); }
   Holdings& operator+=(const Holdings& more);
 };
@@ -66,18 +79,5 @@ struct CopySum {
 /// pipeline rank. Copies on one and the same rank need none.
 std::vector<CopySum> copy_sums(const Scenario& scenario, const ExpertLoads* loads,
                                std::int64_t pipeline_rank);
-
-/// Bytes that an update moves in device memory.
-struct UpdateTraffic {
-  double held = 0;     ///< for each gradient that the device has, before it is sent
-  double updated = 0;  ///< for each parameter that the device updates
-};
-/// Adam (Kingma and Ba, arXiv 1412.6980) reads the gradient, the fp32 master and both moments, and writes
-/// master, moments and the bf16 parameter. Separate passes are those of Megatron-LM (core/distributed/
-/// param_and_grad_buffer.py, core/optimizer/clip_grads.py, distrib_optimizer.py): gradients are set to zero,
-/// read in search of NaN and, with several data-parallel ranks, multiplied by one over their number; those
-/// that the rank updates are cast to fp32, read for the norm and multiplied by the clipping factor; after
-/// Adam the master is read again and written in bf16.
-UpdateTraffic update_traffic(const Scenario& scenario);
 
 }  // namespace moesim

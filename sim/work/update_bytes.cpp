@@ -45,20 +45,45 @@ Bytes update_buffers(const HeldElements& held, const HolderCounts& holders, cons
          buckets(held.experts, holders.experts, holders.experts - 1);
 }
 
+/// Of the part that each of those owners updates.
+Bytes state_bytes(const HeldElements& held, const HolderCounts& owners, const HeldStates& states) {
+  const std::int64_t rest = shard_of(held.rest, owners.replicated);
+  return states.matrices * (shard_of(held, owners) - rest) + states.rest * rest +
+         states.factors * (shard_of(held.tensors.factors, owners.replicated) +
+                           shard_of(held.expert_tensors.factors, owners.experts));
+}
+
+Bytes working_bytes(const HeldElements& held, const HolderCounts& owners, const UpdateWorking& working) {
+  return working.all * shard_of(held, owners) +
+         working.largest * std::max(shard_of(held.tensors.largest, owners.replicated),
+                                    shard_of(held.expert_tensors.largest, owners.experts));
+}
+
+}  // namespace
+
+namespace {
+
+HeldElements elements_of(const Holdings& unit) {
+  return {.replicated = unit.replicated(),
+          .experts = unit.experts(),
+          .largest = unit.total(),
+          .rest = unit.rest(),
+          .tensors = unit.tensors,
+          .expert_tensors = unit.expert_tensors};
+}
+
 }  // namespace
 
 HeldElements elements_of_layer(const Holdings& unit) {
-  return {.replicated = unit.replicated(),
-          .experts = unit.experts(),
-          .largest = unit.total(),
-          .largest_layer = unit.total()};
+  HeldElements held = elements_of(unit);
+  held.largest_layer = unit.total();
+  return held;
 }
 
 HeldElements elements_of_end(const Holdings& unit) {
-  return {.replicated = unit.replicated(),
-          .experts = unit.experts(),
-          .largest = unit.total(),
-          .ends = unit.total()};
+  HeldElements held = elements_of(unit);
+  held.ends = unit.total();
+  return held;
 }
 
 HeldElements held_elements(const Scenario& scenario, std::int64_t pipeline_rank) {
@@ -91,17 +116,20 @@ Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, cons
 }
 
 UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
-                         const PrecisionPlan& precision) {
-  const Bytes gradient = size_of(precision.gradient);
-  const Bytes moments = size_of(precision.moments) * 2;
-  const Bytes state = Bytes{4} + moments;  // fp32 master, two moments
-  const std::int64_t shard = shard_of(held, sharers_of(holders, plan));
-  const Bytes kept = size_of(plan.shards);  // in fp32 they are the optimizer's masters
-  return {.parameters = kept * (plan.shards_parameters ? shard : held.total()),
-          .gradients = gradient_bytes(held, holders, plan, precision),
-          .optimizer = (plan.shards == Precision::fp32 ? moments : state) *
-                       (plan.updater == Updater::owner ? shard : held.total()),
-          .buffers = update_buffers(held, holders, plan, gradient)};
+                         const Scenario& scenario) {
+  const Bytes gradient = size_of(scenario.precision.gradient);
+  const HolderCounts sharers = sharers_of(holders, plan);
+  const HolderCounts owners = plan.updater == Updater::owner ? sharers : HolderCounts{};
+  Bytes states = state_bytes(held, owners, scenario.update.states);
+  // Shards in fp32 are the master weights.
+  if (plan.shards == Precision::fp32 && scenario.update.has_master)
+    states -= size_of(Precision::fp32) * shard_of(held, owners);
+  return {.parameters = plan.shards_parameters ? size_of(plan.shards) * shard_of(held, sharers)
+                                               : size_of(scenario.habits().parameters) * held.total(),
+          .gradients = gradient_bytes(held, holders, plan, scenario.precision),
+          .optimizer = states,
+          .buffers = update_buffers(held, holders, plan, gradient),
+          .working = working_bytes(held, owners, scenario.update.working)};
 }
 
 Bytes exchange_buffer(const Scenario& scenario, std::int64_t rows) {

@@ -21,6 +21,8 @@ struct HeldElements {
   std::int64_t largest = 0;        ///< of the layer, or end of the model, that has most: gathered at a time
   std::int64_t largest_layer = 0;  ///< of the layer that has most
   std::int64_t ends = 0;           ///< of the ends of the model
+  std::int64_t rest = 0;           ///< of the replicated: embedding, head and norms
+  HeldTensors tensors{}, expert_tensors{};
   std::int64_t total() const { return replicated + experts; }
   HeldElements& operator+=(const HeldElements& more) {
     replicated += more.replicated;
@@ -28,6 +30,9 @@ struct HeldElements {
     largest = std::max(largest, more.largest);
     largest_layer = std::max(largest_layer, more.largest_layer);
     ends += more.ends;
+    rest += more.rest;
+    tensors += more.tensors;
+    expert_tensors += more.expert_tensors;
     return *this;
   }
   friend bool operator==(const HeldElements&, const HeldElements&) = default;
@@ -61,6 +66,7 @@ inline std::int64_t shard_of(const HeldElements& held, const HolderCounts& holde
 /// What the update needs from step to step, and on its way.
 struct UpdateBytes {
   Bytes parameters, gradients, optimizer, buffers;
+  Bytes working;  ///< while the optimizer runs and activations are gone
   Bytes total() const { return parameters + gradients + optimizer + buffers; }
 };
 
@@ -68,9 +74,9 @@ struct UpdateBytes {
 Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                      const PrecisionPlan& precision);
 
-/// Of the device that holds most: with a server, the server.
+/// Of the device that holds most: with a server, the server. `plan` may be another than the scenario's.
 UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
-                         const PrecisionPlan& precision);
+                         const Scenario& scenario);
 
 /// Of the exchange of a layer in which a device computes so many rows: those that arrive for local experts,
 /// and as many on their way back.

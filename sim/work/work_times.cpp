@@ -1,6 +1,7 @@
 #include "sim/work/work_times.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "sim/work/share.hpp"
 
@@ -29,6 +30,8 @@ BlockTimes sum(BlockTimes a, const BlockTimes& b) {
   }
   return a;
 }
+
+Time repeated(Time once, double times) { return times == 1 ? once : from_seconds(to_seconds(once) * times); }
 
 /// Whether an op is the next kernel of the same attention core.
 bool continues(const Op& op, const Op& next) {
@@ -90,9 +93,11 @@ std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenari
 
 namespace {
 
-HostPath path_of(const Op& kernel, Time time, const HostTimes& host) {
-  HostPath path = HostPath::of_launches(kernel.kernels, host.of(kernel), time);
-  for (std::int64_t wait = 0; wait < kernel.waits; ++wait) path += HostPath::of_wait(host.wait);
+/// So many times.
+HostPath path_of(const Op& kernel, Time time, double times, const HostTimes& host) {
+  const std::int64_t count = std::max<std::int64_t>(1, std::llround(times));
+  HostPath path = HostPath::of_launches(kernel.kernels * count, host.of(kernel), time * count);
+  for (std::int64_t wait = 0; wait < kernel.waits * count; ++wait) path += HostPath::of_wait(host.wait);
   return path;
 }
 
@@ -103,23 +108,23 @@ void OpSum::begin_block(const Scenario& scenario) {
   if (block.count > 0) path_ += HostPath{.issue = block};
 }
 
-void OpSum::add(const Op& op, const Scenario& scenario) {
+void OpSum::add(const Op& op, const Scenario& scenario, double times) {
   const Device& device = scenario.cluster->device;
   const std::int64_t held = scenario.collectives.communication_sms;
   const HostTimes& host = scenario.habits().host;
   std::vector<Op> kernels;
   scenario.software->add_kernels(op, kernels);
   for (const Op& kernel : kernels) {
-    const Time alone = scenario.cost->time(kernel, device, 0).time;
-    at(parts_, op.part) += alone;
-    const Time gaps = std::min(alone, device.launch_overhead * kernel.kernels);
-    at(classes_, KernelClass::host).time += to_seconds(gaps);
+    const Time once = scenario.cost->time(kernel, device, 0).time;
+    at(parts_, op.part) += repeated(once, times);
+    const Time gaps = std::min(once, device.launch_overhead * kernel.kernels);
+    at(classes_, KernelClass::host).time += times * to_seconds(gaps);
     ClassShare& of_class = at(classes_, kernel.kernel_class);
-    of_class.time += to_seconds(alone - gaps);
-    of_class.bytes += static_cast<double>(kernel.bytes.count) * kernel.passes;
-    of_class.launches += static_cast<double>(kernel.kernels);
-    contended_ += held == 0 ? alone : scenario.cost->time(kernel, device, held).time;
-    if (!host.is_none()) path_ += path_of(kernel, alone, host);
+    of_class.time += times * to_seconds(once - gaps);
+    of_class.bytes += times * static_cast<double>(kernel.bytes.count) * kernel.passes;
+    of_class.launches += times * static_cast<double>(kernel.kernels);
+    contended_ += repeated(held == 0 ? once : scenario.cost->time(kernel, device, held).time, times);
+    if (!host.is_none()) path_ += path_of(kernel, once, times, host);
   }
 }
 

@@ -76,8 +76,10 @@ class OpSum {
  public:
   /// The host launches what follows, beside each kernel of it.
   void begin_block(const Scenario& scenario);
-  void add(const Op& op, const Scenario& scenario);
+  /// So many times.
+  void add(const Op& op, const Scenario& scenario, double times = 1);
   Timed timed() const;
+  const ClassShares& classes() const { return classes_; }  ///< with seconds as times
   /// All of the time is `block`'s where no op takes any.
   PassShares shares(LayerPart block) const;
   OpSum& operator+=(const OpSum& more);

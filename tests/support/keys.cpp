@@ -50,6 +50,7 @@ constexpr Place places[] = {{"", "scenario"},
                             {"software.ops.*", "software_op"},
                             {"software.access.*", "software_access"},
                             {"software", "software", true},
+                            {"optimizer", "optimizer", true},
                             {"cost", "cost", true},
                             {"engine", "engine", true},
                             {"faults", "faults"},
@@ -216,6 +217,7 @@ std::vector<DescribedKeys> described_keys() {
   add_family(all, "gradient_sync", gradient_syncs());
   add_family(all, "collective", collectives());
   add_family(all, "software", softwares());
+  add_family(all, "optimizer", optimizers());
   add_family(all, "cost", costs());
   add_family(all, "engine", engines());
   return all;
