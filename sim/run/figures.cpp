@@ -176,6 +176,7 @@ constexpr std::array all{
     Figure{"gather_scatter", "ms", kernel_time<KernelClass::gather_scatter>},
     Figure{"loss", "ms", kernel_time<KernelClass::loss>},
     Figure{"exposed_communication", "ms", exposed_communication},
+    Figure{"update", "ms", kernel_time<KernelClass::update>},
 };
 
 }  // namespace
