@@ -52,7 +52,7 @@ TEST_CASE("The estimate of DDP and FSDP2 is near what the engine makes of their 
   const Estimated estimated = estimate_of(c);
   // Units are gathered and reduced one by one; the estimate adds them up over a pass, as with zero3.
   const double error = estimated.seconds / to_seconds(report.step_time) - 1;
-  CHECK(std::abs(error) < (scenario_of(c).gradient_sync.has_units() ? 0.22 : 0.05));
+  CHECK(std::abs(error) < (scenario_of(c).gradient_sync.has_units() ? 0.22 : 0.1));
   CHECK(estimated.memory <= static_cast<double>(report.memory_peak().count));
   CHECK(estimated.memory > 0.98 * static_cast<double>(report.memory_peak().count));
 }
