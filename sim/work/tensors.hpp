@@ -18,10 +18,8 @@ struct BlockTensors {
   std::int64_t count() const { return std::ssize(replicated) + std::ssize(experts); }
 };
 
-/// Of one of the blocks of a layer (attention, feed_forward), or of an end of the model (embedding, head), as
-/// Hugging Face's models have them: a tensor for each product (queries, keys and values apart), and for all
-/// experts one of their inputs' products and one of their outputs'. What is left of the block, norms and
-/// biases, stands last, as one. Sums are those of block_holdings.
+/// Of one of the blocks of a layer (attention, feed_forward), or of an end of the model (embedding, head).
+/// Norms and biases stand last. Sums are those of block_holdings.
 BlockTensors block_tensors(const Scenario& scenario, Activity block, std::int64_t layer);
 
 }  // namespace moesim
