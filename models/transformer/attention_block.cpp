@@ -50,6 +50,7 @@ void add_plain_queries(Block& block, const Context& c) {
   block.norm("attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
   Projection qkv = projection(c, "qkv projection", c.tokens, query_key + c.kv_heads * a.value_head_dim,
                               c.hidden, c.recompute.norm);
+  qkv.bias = a.qkv_bias;
   qkv.columns = {c.heads * a.head_dim, c.kv_heads * a.head_dim, c.kv_heads * a.value_head_dim};
   block.project(of_residual(c, qkv));
   if (a.qk_norm) {  // its output is kept as the attention's input
@@ -94,8 +95,13 @@ void add_latent_queries(Block& block, const Context& c) {
       static_cast<double>(4 * a.rope_head_dim + 2 * unrotated + 2 * a.head_dim + 4 * a.value_head_dim);
   const double per_element = moved / static_cast<double>(a.head_dim);
   const auto rotate = [&](OpPass pass) {
-    return make_streaming(OpKind::elementwise, "rotary embedding", pass, c.tokens, c.heads * a.head_dim,
-                          per_element, Module::rotary);
+    Op op = make_streaming(OpKind::elementwise, "rotary embedding", pass, c.tokens, c.heads * a.head_dim,
+                           per_element, Module::rotary);
+    op.heads = c.heads;
+    op.head_dim = a.head_dim;
+    op.value_head_dim = a.value_head_dim;
+    op.k = a.rope_head_dim;  // of head_dim
+    return op;
   };
   block.forward(rotate(OpPass::forward), up_again);
   block.backward(rotate(OpPass::backward_input));
@@ -158,7 +164,9 @@ void add_core(Block& block, const Context& c, const Core& core) {
   const std::int64_t output = c.heads * c.attention.value_head_dim;
   // The output is the next product's input too, and stays bf16 for the core's backward.
   block.keep(held(c.tokens, output));
-  block.project(projection(c, "output projection", c.tokens, c.hidden, output, false));
+  Projection back = projection(c, "output projection", c.tokens, c.hidden, output, false);
+  back.bias = c.attention.output_bias;
+  block.project(back);
   const Dropout dropout = dropout_of(c.share);
   block.stream(OpKind::elementwise, Module::residual, "attention residual", c.residual, c.hidden,
                6 + dropout.forward, 6 + dropout.backward);
@@ -179,13 +187,19 @@ void add_prediction_input(Block& block, const Context& c) {
 /// once and writes it for each destination; backward adds the copies' gradients up again.
 void add_routing(Block& block, const Context& c, const Experts& e) {
   block.serve(LayerPart::router);
-  block.project({.name = "router projection", .rows = c.residual, .width = e.count, .depth = c.hidden});
+  block.project({.name = "router projection",
+                 .rows = c.residual,
+                 .width = e.count,
+                 .depth = c.hidden,
+                 .bias = e.router_bias,
+                 .groups = e.groups});
   const auto route = [&](OpPass pass) {
     // Weight and index of each choice, and in backward the weight's gradient.
     const double choice =
         (pass == OpPass::forward ? 8 : 12) * static_cast<double>(e.top_k) / static_cast<double>(e.count);
     Op op = make_streaming(OpKind::router, "router", pass, c.residual, e.count, 6 + choice, Module::router);
     op.top_k = e.top_k;
+    op.groups = e.groups;
     return op;
   };
   block.forward(route(OpPass::forward));
@@ -203,10 +217,12 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
   Op apart = make_streaming(OpKind::permute, "permute", OpPass::forward, rows, c.hidden,
                             element_bytes(c.share.dispatch) * (1 + summed), Module::permute);
   apart.top_k = e.top_k;
+  apart.rows = rows_of_all(c.share);
   block.forward(std::move(apart));
   Op back = make_streaming(OpKind::unpermute, "permute", OpPass::backward_input, rows, c.hidden,
                            bf16_bytes * (1 + summed), Module::permute);
   back.top_k = e.top_k;
+  back.rows = rows_of_all(c.share);
   block.backward(std::move(back));
 }
 
@@ -219,7 +235,8 @@ AttentionShape core_shape(const Context& c, std::int64_t kv_sequence) {
           .kv_sequence = kv_sequence,
           .head_dim = c.attention.head_dim,
           .value_head_dim = c.attention.value_head_dim,
-          .dropout = c.share.dropout};
+          .dropout = c.share.dropout,
+          .sinks = c.attention.sinks};
 }
 
 }  // namespace

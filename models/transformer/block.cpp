@@ -6,6 +6,13 @@
 #include <utility>
 
 namespace moesim {
+
+std::vector<std::int64_t> rows_of_all(const Share& share) {
+  const std::span<const std::int64_t> rows = share.expert_rows;
+  const bool is_all = std::accumulate(rows.begin(), rows.end(), std::int64_t{0}) == share.dispatched_rows;
+  return is_all ? std::vector<std::int64_t>{rows.begin(), rows.end()} : std::vector<std::int64_t>{};
+}
+
 namespace {
 
 Op cast(OpPass pass, std::int64_t rows, std::int64_t width, double read) {
@@ -74,6 +81,8 @@ void Block::project(const Projection& p) {
   const auto product = [&](OpPass pass, std::int64_t m, std::int64_t n, std::int64_t k) {
     Op op = make_gemm(p.name, pass, m, n, k, p.precision);
     op.columns = p.columns;
+    op.bias = p.bias;
+    op.groups = p.groups;
     return op;
   };
   add_forward_cast(p);
@@ -89,6 +98,7 @@ void Block::project_grouped(const Projection& p, std::span<const std::int64_t> r
   const auto product = [&](OpPass pass, std::int64_t width, std::int64_t depth) {
     Op op = make_grouped_gemm(p.name, pass, {rows.begin(), rows.end()}, width, depth, p.precision);
     op.columns = p.columns;
+    op.bias = p.bias;
     return op;
   };
   add_forward_cast(p);
@@ -111,13 +121,18 @@ void Block::norm(std::string_view name, std::int64_t rows, std::int64_t width, P
        (bf16_bytes + (output == NormOutput::kept ? element_bytes(precision) : 0)));
 }
 
-void Block::activation(Module module, std::int64_t rows, std::int64_t width, bool gated, bool again) {
-  const OpKind kind = gated ? OpKind::swiglu : OpKind::elementwise;
-  const double halves = gated ? 2 : 1;
+void Block::activation(const Activation& a) {
+  const double halves = a.gated ? 2 : 1;
+  const auto over_rows = [&](OpPass pass, double bytes) {
+    Op op = make_streaming(a.gated ? OpKind::swiglu : OpKind::elementwise, "activation", pass, a.rows,
+                           a.width, bytes, a.module);
+    op.rows.assign(a.experts.begin(), a.experts.end());
+    op.bias = a.bias;
+    return op;
+  };
   // Backward reads the gradient and the halves, writes the gradient of the halves.
-  const double forward_bytes = (halves + 1) * bf16_bytes, backward_bytes = (2 * halves + 1) * bf16_bytes;
-  forward(make_streaming(kind, "activation", OpPass::forward, rows, width, forward_bytes, module), again);
-  backward(make_streaming(kind, "activation", OpPass::backward_input, rows, width, backward_bytes, module));
+  forward(over_rows(OpPass::forward, (halves + 1) * bf16_bytes), a.again);
+  backward(over_rows(OpPass::backward_input, (2 * halves + 1) * bf16_bytes));
 }
 
 void Block::stream(OpKind kind, Module module, std::string_view name, std::int64_t rows, std::int64_t width,

@@ -35,6 +35,9 @@ constexpr Dropout dropout_of(const Share& share) {
 /// The largest part of `total` divided over `parts`.
 constexpr std::int64_t part_of(std::int64_t total, std::int64_t parts) { return (total + parts - 1) / parts; }
 
+/// Rows of each local expert, where they are all that the device sends out; else none.
+std::vector<std::int64_t> rows_of_all(const Share& share);
+
 /// Throws std::logic_error for sizes below 1 and layers that are none.
 void check_share(const Share& share);
 void check_share(const Model& model, std::size_t layer, const Share& share);
@@ -56,6 +59,8 @@ struct Projection {
   std::int64_t kept_rows = 0;             ///< of its input, where each rank keeps a part of it; 0: all
   bool input_is_held = false;             ///< by an earlier product, for the weight gradient of both
   std::array<std::int64_t, 3> columns{};  ///< Op::columns
+  bool bias = false;
+  std::int64_t groups = 1;  ///< Op::groups
 };
 
 /// Collects the ops of a block. Ops that move nothing are dropped.
@@ -84,7 +89,13 @@ class Block {
   void norm(std::string_view name, std::int64_t rows, std::int64_t width, Precision precision,
             NormOutput output);
   /// SwiGLU (`gated`) or GELU, fused with bias and routing weights.
-  void activation(Module module, std::int64_t rows, std::int64_t width, bool gated, bool again);
+  struct Activation {
+    Module module = Module::activation;
+    std::int64_t rows = 0, width = 0;
+    bool gated = true, bias = false, again = false;
+    std::span<const std::int64_t> experts{};  ///< rows of each
+  };
+  void activation(const Activation& activation);
   /// An op that only moves memory, with the bytes per element it moves forward and backward.
   void stream(OpKind kind, Module module, std::string_view name, std::int64_t rows, std::int64_t width,
               double forward_bytes, double backward_bytes);

@@ -1,5 +1,6 @@
 // The feed-forward block of a layer: dense, or shared and routed experts on the rows that arrived, and what
 // follows the combine.
+#include <algorithm>
 #include <numeric>
 
 #include "models/transformer/block.hpp"
@@ -19,6 +20,7 @@ struct Pair {
   bool again = false;               ///< first product and activation are recomputed
   std::int64_t kept_rows = 0;       ///< of its input, where each rank keeps a part of it; 0: all
   bool input_is_held = false;       ///< by the router, for its own weight gradient
+  bool bias = false;
 };
 
 /// What the pair keeps besides its input: the activation's input and output.
@@ -44,17 +46,24 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                          .product_again = pair.again,
                          .kept_rows = pair.kept_rows,
                          .input_is_held = pair.input_is_held,
-                         .columns = {pair.gated ? pair.width : 0, pair.gated ? pair.width : 0}};
+                         .columns = {pair.gated ? pair.width : 0, pair.gated ? pair.width : 0},
+                         .bias = pair.bias};
   const Projection second{.name = pair.second,
                           .rows = pair.rows,
                           .width = hidden,
                           .depth = pair.width,
                           .precision = share.gemm,
                           .gradient_quantised = pair.gradient_quantised,
-                          .input_again = activation_again};
+                          .input_again = activation_again,
+                          .bias = pair.bias};
   experts.empty() ? block.project(first) : block.project_grouped(first, experts);
-  block.activation(experts.empty() ? Module::activation : Module::expert_activation, pair.rows, pair.width,
-                   pair.gated, activation_again);
+  block.activation({.module = experts.empty() ? Module::activation : Module::expert_activation,
+                    .rows = pair.rows,
+                    .width = pair.width,
+                    .gated = pair.gated,
+                    .bias = pair.bias,
+                    .again = activation_again,
+                    .experts = experts});
   block.keep(kept_inside(pair, share, recompute));
   experts.empty() ? block.project(second) : block.project_grouped(second, experts);
 }
@@ -110,7 +119,8 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
                     .gated = e.gated,
                     .quantised = share.dispatch == Precision::fp8,
                     .gradient_quantised = share.dispatch == Precision::fp8,
-                    .again = recompute.experts};
+                    .again = recompute.experts,
+                    .bias = e.bias};
   add_pair(block, routed, model.hidden, share, recompute, share.expert_rows);
   if (sorted) add_sort(block, share, rows, model.hidden, false);
 }
@@ -128,12 +138,14 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   Op sum = make_streaming(OpKind::unpermute, "unpermute", OpPass::forward, rows, model.hidden, 2 + 2 * summed,
                           Module::unpermute);
   sum.top_k = e.top_k;
+  sum.rows = rows_of_all(share);
   block.forward(std::move(sum));
   if (!share.fusion.permutation)
     block.keep(static_cast<double>(rows) * (bf16_bytes * static_cast<double>(model.hidden) + 4 + 8));
   Op spread = make_streaming(OpKind::permute, "unpermute", OpPass::backward_input, rows, model.hidden,
                              element_bytes(share.dispatch) * (1 + summed), Module::unpermute);
   spread.top_k = e.top_k;
+  spread.rows = rows_of_all(share);
   block.backward(std::move(spread));
   block.serve(LayerPart::feed_forward);
   if (share.dispatch != Precision::fp8) return;
@@ -149,8 +161,25 @@ void add_dense(Block& block, const Model& model, const FeedForward& f, const Sha
                    .width = part_of(f.width, share.tensor),
                    .gated = f.gated,
                    .input_again = recompute.norm,
-                   .kept_rows = share.kept_rows()};
+                   .kept_rows = share.kept_rows(),
+                   .bias = f.bias};
   add_pair(block, dense, model.hidden, share, recompute, {});
+}
+
+/// Of what runs again: the sum with the residual stream and the last product, or the last sum over experts.
+void mark_last(std::vector<Op>& again) {
+  const auto marks = [&](auto is_wanted) {
+    const auto last = std::find_if(again.rbegin(), again.rend(),
+                                   [&](const Op& op) { return op.pass == OpPass::forward && is_wanted(op); });
+    if (last != again.rend()) last->stops = true;
+    return last != again.rend();
+  };
+  marks([](const Op& op) { return op.module == Module::residual; });
+  const bool is_gated =
+      std::any_of(again.begin(), again.end(), [](const Op& op) { return op.module == Module::shared_gate; });
+  if (is_gated) return;  // the gate keeps what it multiplies
+  if (!marks([](const Op& op) { return op.module == Module::projection; }))
+    marks([](const Op& op) { return op.module == Module::unpermute; });
 }
 
 }  // namespace
@@ -181,7 +210,9 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   block.stream(OpKind::elementwise, Module::residual, "feed-forward residual", rows, model.hidden,
                2 * (added + 2) + dropout.forward, 2 * (gradients + 2) + dropout.backward);
   block.keep(dropout.kept * static_cast<double>(rows) * static_cast<double>(model.hidden));
-  return block.finish(share, recompute.full, 0);
+  BlockOps ops = block.finish(share, recompute.full, 0);
+  if (recompute.full) mark_last(ops.backward_input);
+  return ops;
 }
 
 }  // namespace moesim

@@ -101,6 +101,7 @@ Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision)
   op.window = shape.window;
   op.causal = shape.causal;
   op.dropout = shape.dropout;
+  op.sinks = shape.sinks;
   const bool forward = pass == OpPass::forward;
   const double products = forward ? 2 : 4;
   op.flops = {products * real(shape.batch) * real(shape.heads) * attended_pairs(shape) *

@@ -125,14 +125,20 @@ struct Op {
   std::uint8_t core = 0;                  ///< attention: which of its block's cores the kernel belongs to
   Precision precision = Precision::bf16;  ///< of the operands of a product
   std::int64_t m = 0, n = 0, k = 0;       ///< product: rows, columns, depth; else m rows of n
-  std::vector<std::int64_t> rows;         ///< grouped_gemm: rows (depth, for weight gradients) per expert
-  bool rows_are_depth = false;            ///< grouped weight gradient: each product is n x k over rows[i]
+  /// Rows per expert: of a grouped_gemm (its depth, for weight gradients), of experts' activation, of what
+  /// brings rows to experts and back where all of them are here.
+  std::vector<std::int64_t> rows;
+  bool rows_are_depth = false;  ///< grouped weight gradient: each product is n x k over rows[i]
   std::int64_t batch = 0, heads = 0, kv_heads = 0, sequence = 0, kv_sequence = 0, head_dim = 0,
                value_head_dim = 0;
   std::int64_t window = 0;  ///< attention: 0 is the whole sequence
   bool causal = true;
   bool dropout = false;  ///< attention: of the weights; a fused kernel draws it again in backward
+  bool sinks = false;    ///< attention: each head has one more score, which weighs no value
+  bool bias = false;     ///< product: a number is added to each column; also of the activation between two
+  bool stops = false;    ///< of a layer that is computed again: nothing waits for what it computes last
   std::int64_t top_k = 1;
+  std::int64_t groups = 1;  ///< router and its product: of experts, some of which are chosen first
   Flops flops;  ///< of products, as the mathematics needs them (causal attention counts half the square);
                 ///< else zero
   Bytes bytes;  ///< read and written in device memory, each operand once
@@ -189,6 +195,7 @@ struct AttentionShape {
   std::int64_t window = 0;
   bool causal = true;
   bool dropout = false;
+  bool sinks = false;
 };
 /// Forward: two products (scores, weighted values). Backward: the four of the mathematics, twice the
 /// forward's FLOPs; that fused kernels compute the scores once more (2.5 times, FlashAttention-2, arXiv
