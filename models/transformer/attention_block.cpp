@@ -39,6 +39,7 @@ Projection projection(const Context& c, std::string_view name, std::int64_t rows
 
 /// Of an input that the tensor group gathers: each rank keeps its rows.
 Projection of_residual(const Context& c, Projection projection) {
+  projection.of_norm = true;
   projection.kept_rows = c.share.kept_rows();
   return projection;
 }
@@ -71,8 +72,10 @@ void add_latent_queries(Block& block, const Context& c) {
   Projection query =
       projection(c, "q projection", c.tokens, c.heads * a.head_dim, c.hidden, c.recompute.norm);
   if (a.q_lora_rank > 0) {
-    block.project(
-        projection(c, "q_a down-projection", c.residual, a.q_lora_rank, c.hidden, c.recompute.norm));
+    Projection latent =
+        projection(c, "q_a down-projection", c.residual, a.q_lora_rank, c.hidden, c.recompute.norm);
+    latent.of_norm = true;
+    block.project(latent);
     block.norm("query latent norm", c.residual, a.q_lora_rank, c.share.gemm, norm_output(c));
     query.name = "q_b up-projection";
     query.depth = a.q_lora_rank;
@@ -83,6 +86,7 @@ void add_latent_queries(Block& block, const Context& c) {
                                c.hidden, c.recompute.norm);
   down.shares_input = a.q_lora_rank > 0;
   down.input_is_held = true;
+  down.of_norm = true;
   block.project(down);
   block.norm("kv latent norm", c.residual, a.kv_lora_rank, c.share.gemm, norm_output(c));
   Projection up = projection(c, "kv_b up-projection", c.tokens, c.heads * (unrotated + a.value_head_dim),
@@ -192,6 +196,7 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
                  .width = e.count,
                  .depth = c.hidden,
                  .bias = e.router_bias,
+                 .of_norm = true,
                  .groups = e.groups});
   const auto route = [&](OpPass pass) {
     // Weight and index of each choice, and in backward the weight's gradient.

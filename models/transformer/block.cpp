@@ -82,6 +82,7 @@ void Block::project(const Projection& p) {
     Op op = make_gemm(p.name, pass, m, n, k, p.precision);
     op.columns = p.columns;
     op.bias = p.bias;
+    op.of_norm = p.of_norm;
     op.groups = p.groups;
     return op;
   };

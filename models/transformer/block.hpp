@@ -59,8 +59,8 @@ struct Projection {
   std::int64_t kept_rows = 0;             ///< of its input, where each rank keeps a part of it; 0: all
   bool input_is_held = false;             ///< by an earlier product, for the weight gradient of both
   std::array<std::int64_t, 3> columns{};  ///< Op::columns
-  bool bias = false;
-  std::int64_t groups = 1;  ///< Op::groups
+  bool bias = false, of_norm = false;     ///< as in Op
+  std::int64_t groups = 1;                ///< Op::groups
 };
 
 /// Collects the ops of a block. Ops that move nothing are dropped.

@@ -47,7 +47,8 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                          .kept_rows = pair.kept_rows,
                          .input_is_held = pair.input_is_held,
                          .columns = {pair.gated ? pair.width : 0, pair.gated ? pair.width : 0},
-                         .bias = pair.bias};
+                         .bias = pair.bias,
+                         .of_norm = true};
   const Projection second{.name = pair.second,
                           .rows = pair.rows,
                           .width = hidden,
@@ -96,7 +97,8 @@ void add_shared(Block& block, const Model& model, const Experts& e, const Share&
                  .rows = share.residual_rows(),
                  .width = 1,
                  .depth = model.hidden,
-                 .input_is_held = true});
+                 .input_is_held = true,
+                 .of_norm = true});
   block.stream(OpKind::elementwise, Module::shared_gate, "shared gate", share.residual_rows(), model.hidden,
                4, 6);
   // The gate and what it multiplies are each other's gradients.

@@ -80,7 +80,8 @@ BlockOps lower_head(const Model& model, const Share& share, bool fused_loss) {
                  .rows = share.tokens(),
                  .width = vocabulary,
                  .depth = model.hidden,
-                 .kept_rows = share.kept_rows()});
+                 .kept_rows = share.kept_rows(),
+                 .of_norm = true});
   const Loss& loss = fused_loss ? fused_loss_kernel : separate_loss;
   const auto entropy = [&](OpPass pass, double bytes, std::int64_t kernels) {
     Op op = make_streaming(OpKind::elementwise, "cross entropy", pass, share.tokens(), vocabulary, bytes,

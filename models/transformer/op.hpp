@@ -136,6 +136,7 @@ struct Op {
   bool dropout = false;  ///< attention: of the weights; a fused kernel draws it again in backward
   bool sinks = false;    ///< attention: each head has one more score, which weighs no value
   bool bias = false;     ///< product: a number is added to each column; also of the activation between two
+  bool of_norm = false;  ///< product: its input is a norm's output, not what an attention or activation gave
   bool stops = false;    ///< of a layer that is computed again: nothing waits for what it computes last
   std::int64_t top_k = 1;
   std::int64_t groups = 1;  ///< router and its product: of experts, some of which are chosen first
@@ -150,6 +151,9 @@ struct Op {
   UpdateStep update_step = UpdateStep::whole;  ///< of an update
   double kept = 0;                             ///< forward: bytes that fused kernels keep for backward
   /// Columns (forward) of the products that eager code makes of a fused one; zeros: it is one there too.
+  double kept = 0;  ///< forward: bytes that fused kernels keep for backward
+  /// Columns (forward) of the matrices that a product has side by side; zeros: it has one. Eager code takes
+  /// them one by one, but for those of experts.
   std::array<std::int64_t, 3> columns{};
   bool adds_atomically = false;  ///< each of its m x n elements to a sum in memory, by itself
 };
