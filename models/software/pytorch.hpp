@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "models/transformer/op.hpp"
@@ -35,20 +36,29 @@ inline constexpr Access strided = of_elements(405), broadcast = of_elements(400)
                         silu_of_slice = of_elements(357), silu_backward_of_slice = of_elements(312),
                         row_factor = of_elements(325, 400), from_rows = of_elements(412, 300),
                         masked_rows = of_elements(365), expanded = of_elements(420, 850);
-/// `CatArrayBatchedCopy` of halves.
-inline constexpr Access joined_halves = of_elements(243, 1800), joined = of_bytes(4.25);
+/// Operands of two types: bf16 by fp32, bf16 by a factor in fp32 for each row.
+inline constexpr Access mixed = of_elements(262), mixed_row_factor = of_elements(237);
+/// `CatArrayBatchedCopy` of halves, of whole rows, of rows that end on odd places.
+inline constexpr Access joined_halves = of_elements(243, 1800), joined = of_bytes(4.25),
+                        joined_unaligned = of_elements(169);
 /// Sums of fp32 rows, and of columns.
 inline constexpr Access row_sums = of_bytes(4.3, 7600), short_row_sums = of_bytes(1.9, 2000),
                         column_sums = of_bytes(2.7, 8100), strided_column_sums = of_elements(133);
-inline constexpr Access softmax = of_bytes(2.9), log_softmax = of_bytes(2.1),
+inline constexpr Access softmax = of_bytes(2.9), softmax_unaligned = of_elements(235),
+                        softmax_backward = of_bytes(4.3), softmax_backward_unaligned = of_elements(352),
+                        maximum = of_bytes(2.3), log_softmax = of_bytes(2.1),
                         log_softmax_backward = of_bytes(2.97), sums_of_few_rows = of_bytes(2.75);
 /// Rows added up at their places, `index_put_` after sorting them; an embedding's gradient.
-inline constexpr Access index_put = of_elements(445, 25000), embedding_gradient = of_elements(70);
-inline constexpr Access topk = of_elements(16, 7000);
-/// Gradients of keys and values of heads that share them.
-inline constexpr Access head_sums = of_bytes(2.45);
+inline constexpr Access index_put = of_elements(445, 600), embedding_gradient = of_elements(70);
+/// Rows added up at their places one element at a time, `index_add_`.
+inline constexpr Access index_add = of_elements(126, 1200);
+inline constexpr Access topk = of_elements(16, 7000), counts = of_bytes(1.04, 7000);
+/// Gradients of keys and values of heads that share them; of those that lie head by head.
+inline constexpr Access head_sums = of_bytes(2.45), strided_head_sums = of_elements(219);
 /// Fused AdamW: bound by elements with states in bf16, by bytes in fp32.
 inline constexpr Access adam{.share = 3.3 / 4.8, .per_cycle = 179 * 0.505 / 132, .start = Time{400'000}};
+/// Products in fp32 off the tensor cores: multiplications and additions, of 128 a cycle and multiprocessor.
+inline constexpr Access fp32_product{.share = 0.9, .per_cycle = 80, .start = Time{3'000'000}};
 
 }  // namespace kind
 
@@ -67,8 +77,17 @@ class Kernels {
                KernelClass kernel_class = KernelClass::streaming);
   /// Over all elements of the op.
   Kernels& all(const Access& access, double bytes_each) { return add(access, elements_, bytes_each); }
-  /// So many kernels that have next to nothing to do.
-  Kernels& tiny(std::int64_t count, KernelClass kernel_class = KernelClass::streaming);
+  /// So many kernels that have next to nothing to do, or that take so long whatever they do.
+  Kernels& tiny(std::int64_t count, KernelClass kernel_class = KernelClass::streaming,
+                std::int64_t start_ns = 0);
+  /// The host reads a number.
+  Kernels& read() { return tiny(1, KernelClass::host, 500).waits(1); }
+  /// A kernel that is an op itself.
+  Kernels& op(Op kernel) {
+    kernel.part = op_.part;
+    kernels_.push_back(std::move(kernel));
+    return *this;
+  }
   /// The host waits so many times for what was added last.
   Kernels& waits(std::int64_t count) {
     kernels_.back().waits += count;

@@ -16,8 +16,13 @@ constexpr double softmax_bytes = 4, softmax_backward_bytes = 6, dropout_bytes = 
 // Of one pass of a microbatch on one device: far beyond any model, and a list of as many rows is small.
 constexpr std::int64_t most_products = 1'000'000;
 
-/// One product for each head of each sequence: `rows` x `width` over `depth`.
-Op batched(const Op& attention, std::int64_t rows, std::int64_t width, std::int64_t depth) {
+Op over_scores(const Op& attention, std::int64_t scores, double bytes) {
+  return make_streaming(OpKind::elementwise, attention.name, attention.pass, scores, 1, bytes);
+}
+
+}  // namespace
+
+Op product_of_heads(const Op& attention, std::int64_t rows, std::int64_t width, std::int64_t depth) {
   const std::int64_t copies = product_of({attention.batch, attention.heads});
   if (copies > most_products)
     throw RunError(fmt::format(
@@ -28,12 +33,6 @@ Op batched(const Op& attention, std::int64_t rows, std::int64_t width, std::int6
   op.pass = attention.pass;
   return op;
 }
-
-Op over_scores(const Op& attention, std::int64_t scores, double bytes) {
-  return make_streaming(OpKind::elementwise, attention.name, attention.pass, scores, 1, bytes);
-}
-
-}  // namespace
 
 std::vector<Op> separate_attention(const Op& attention) {
   const std::int64_t queries = attention.sequence;
@@ -46,16 +45,18 @@ std::vector<Op> separate_attention(const Op& attention) {
     if (attention.dropout) kernels.push_back(over_scores(attention, scores, dropout_bytes));
   };
   if (attention.pass == OpPass::forward) {
-    kernels = {batched(attention, queries, keys, head), over_scores(attention, scores, softmax_bytes)};
+    kernels = {product_of_heads(attention, queries, keys, head),
+               over_scores(attention, scores, softmax_bytes)};
     drop();
-    kernels.push_back(batched(attention, queries, value, keys));
+    kernels.push_back(product_of_heads(attention, queries, value, keys));
     return kernels;
   }
-  kernels = {batched(attention, keys, value, queries), batched(attention, queries, keys, value)};
+  kernels = {product_of_heads(attention, keys, value, queries),
+             product_of_heads(attention, queries, keys, value)};
   drop();
   kernels.push_back(over_scores(attention, scores, softmax_backward_bytes));
-  kernels.push_back(batched(attention, queries, head, keys));
-  kernels.push_back(batched(attention, keys, head, queries));
+  kernels.push_back(product_of_heads(attention, queries, head, keys));
+  kernels.push_back(product_of_heads(attention, keys, head, queries));
   return kernels;
 }
 

@@ -100,6 +100,8 @@ void Block::project_grouped(const Projection& p, std::span<const std::int64_t> r
     Op op = make_grouped_gemm(p.name, pass, {rows.begin(), rows.end()}, width, depth, p.precision);
     op.columns = p.columns;
     op.bias = p.bias;
+    op.groups = p.groups;
+    op.top_k = p.top_k;
     return op;
   };
   add_forward_cast(p);

@@ -60,7 +60,7 @@ struct Projection {
   bool input_is_held = false;             ///< by an earlier product, for the weight gradient of both
   std::array<std::int64_t, 3> columns{};  ///< Op::columns
   bool bias = false, of_norm = false;     ///< as in Op
-  std::int64_t groups = 1;                ///< Op::groups
+  std::int64_t groups = 1, top_k = 1;     ///< as in Op
 };
 
 /// Collects the ops of a block. Ops that move nothing are dropped.

@@ -21,6 +21,7 @@ struct Pair {
   std::int64_t kept_rows = 0;       ///< of its input, where each rank keeps a part of it; 0: all
   bool input_is_held = false;       ///< by the router, for its own weight gradient
   bool bias = false;
+  std::int64_t groups = 1, top_k = 1;  ///< of routed experts
 };
 
 /// What the pair keeps besides its input: the activation's input and output.
@@ -48,7 +49,9 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                          .input_is_held = pair.input_is_held,
                          .columns = {pair.gated ? pair.width : 0, pair.gated ? pair.width : 0},
                          .bias = pair.bias,
-                         .of_norm = true};
+                         .of_norm = true,
+                         .groups = pair.groups,
+                         .top_k = pair.top_k};
   const Projection second{.name = pair.second,
                           .rows = pair.rows,
                           .width = hidden,
@@ -56,7 +59,9 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                           .precision = share.gemm,
                           .gradient_quantised = pair.gradient_quantised,
                           .input_again = activation_again,
-                          .bias = pair.bias};
+                          .bias = pair.bias,
+                          .groups = pair.groups,
+                          .top_k = pair.top_k};
   experts.empty() ? block.project(first) : block.project_grouped(first, experts);
   block.activation({.module = experts.empty() ? Module::activation : Module::expert_activation,
                     .rows = pair.rows,
@@ -122,7 +127,9 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
                     .quantised = share.dispatch == Precision::fp8,
                     .gradient_quantised = share.dispatch == Precision::fp8,
                     .again = recompute.experts,
-                    .bias = e.bias};
+                    .bias = e.bias,
+                    .groups = e.groups,
+                    .top_k = e.top_k};
   add_pair(block, routed, model.hidden, share, recompute, share.expert_rows);
   if (sorted) add_sort(block, share, rows, model.hidden, false);
 }
@@ -140,6 +147,7 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   Op sum = make_streaming(OpKind::unpermute, "unpermute", OpPass::forward, rows, model.hidden, 2 + 2 * summed,
                           Module::unpermute);
   sum.top_k = e.top_k;
+  sum.groups = e.groups;
   sum.rows = rows_of_all(share);
   block.forward(std::move(sum));
   if (!share.fusion.permutation)
@@ -147,6 +155,7 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   Op spread = make_streaming(OpKind::permute, "unpermute", OpPass::backward_input, rows, model.hidden,
                              element_bytes(share.dispatch) * (1 + summed), Module::unpermute);
   spread.top_k = e.top_k;
+  spread.groups = e.groups;
   spread.rows = rows_of_all(share);
   block.backward(std::move(spread));
   block.serve(LayerPart::feed_forward);

@@ -149,8 +149,6 @@ struct Op {
   Access access{};
   Walk walk = Walk::fused;                     ///< of an update
   UpdateStep update_step = UpdateStep::whole;  ///< of an update
-  double kept = 0;                             ///< forward: bytes that fused kernels keep for backward
-  /// Columns (forward) of the products that eager code makes of a fused one; zeros: it is one there too.
   double kept = 0;  ///< forward: bytes that fused kernels keep for backward
   /// Columns (forward) of the matrices that a product has side by side; zeros: it has one. Eager code takes
   /// them one by one, but for those of experts.

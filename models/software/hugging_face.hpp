@@ -1,0 +1,69 @@
+// Kernels of Hugging Face transformers in eager PyTorch, part by part of a layer.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "models/software/pytorch.hpp"
+
+namespace moesim::hugging_face {
+
+/// `attn_implementation`.
+enum class AttentionCode : std::uint8_t {
+  sdpa,   ///< torch's fused attention: cuDNN's kernels on Hopper
+  flash,  ///< the library flash-attn, version 2
+  eager,  ///< products and a softmax in fp32, whole squares of scores
+};
+inline constexpr std::string_view attention_names[] = {"sdpa", "flash", "eager"};
+
+/// `experts_implementation`.
+enum class ExpertsCode : std::uint8_t {
+  grouped,     ///< `grouped_mm`: a product for all experts
+  one_by_one,  ///< `eager`: a loop over experts that have tokens
+  batched,     ///< `batched_mm`: a matrix copied for each choice
+};
+inline constexpr std::string_view experts_names[] = {"grouped", "one_by_one", "batched"};
+
+/// Whether a mask of padding is given.
+inline constexpr std::string_view mask_names[] = {"none", "given"};
+
+/// What a model is run with.
+struct Choices {
+  AttentionCode attention = AttentionCode::sdpa;
+  ExpertsCode experts = ExpertsCode::grouped;
+  bool has_mask = false;  ///< of padding, so that nothing is known to be causal
+  bool autocast = false;  ///< parameters in fp32, products in bf16
+};
+
+/// Whether a norm is of the heads of queries and keys: what comes to it is bf16 even under autocast.
+inline bool is_of_heads(const Op& norm) { return norm.n <= 256; }
+
+/// Kernels of what is neither attention nor expert.
+void add_norm(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_products(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_residual(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_activation(const Op& op, pytorch::Kernels& kernels);
+void add_loss(const Op& op, pytorch::Kernels& kernels);
+void add_embedding(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+
+/// Kernels of attention, and what they keep.
+void add_rotary(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_core(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+double kept_by_core(const Op& op, const Choices& choices);
+
+/// Kernels of routing and experts.
+void add_router(const Op& op, pytorch::Kernels& kernels);
+void add_permute(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_experts(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_expert_activation(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_unpermute(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+/// The loop over experts: all of their kernels stand at the first product forward and at the second backward,
+/// those of weight gradients at their own.
+void add_loop(const Op& op, pytorch::Kernels& kernels);
+
+/// Whether a model adds the rows of its experts up in fp32: Mixtral (two experts a token) and DeepSeek
+/// (groups of experts) leave a router's weights in fp32, Qwen and gpt-oss bring them to bf16.
+bool sums_in_fp32(const Op& op);
+
+}  // namespace moesim::hugging_face
