@@ -152,56 +152,46 @@ void heads_product(const Op& op, std::int64_t rows, std::int64_t width, std::int
   k.op(std::move(product));
 }
 
-/// Elements whose bytes 32 bits count: torch cuts what has more in two kernels.
-int halves_of(double elements) { return elements > 1'073'741'823 ? 2 : 1; }
-
-/// A kernel over scores.
-void over(const Access& access, double elements, double bytes, Kernels& k,
-          KernelClass kernel_class = KernelClass::streaming) {
-  const int parts = halves_of(elements);
-  for (int part = 0; part < parts; ++part) k.add(access, elements / parts, bytes, kernel_class);
-}
-
 /// scores times a number, plus the mask, softmax in fp32, back to bf16.
 void eager_softmax(double scores, Kernels& k) {
-  over(kind::one_read, scores, 4, k);
-  over(kind::broadcast, scores, 4, k);
-  over(kind::widened, scores, 6, k);
+  k.split(kind::one_read, scores, 4, 2);
+  k.split(kind::broadcast, scores, 4, 2);
+  k.split(kind::widened, scores, 6, 4);
   k.add(kind::softmax, scores, 8);
-  over(kind::vectorised, scores, 6, k);
+  k.split(kind::vectorised, scores, 6, 4);
 }
 
 void eager_softmax_backward(double scores, Kernels& k) {
-  over(kind::widened, scores, 6, k);
-  over(kind::vectorised, scores, 12, k);
+  k.split(kind::widened, scores, 6, 4);
+  k.split(kind::vectorised, scores, 12, 4);
   k.add(kind::softmax_backward, scores, 12);
-  over(kind::vectorised, scores, 6, k);
-  over(kind::one_read, scores, 4, k);
+  k.split(kind::vectorised, scores, 6, 4);
+  k.split(kind::one_read, scores, 4, 2);
 }
 
 /// With sinks: a column beside the scores, less each row's maximum, softmax in bf16
 /// (models/gpt_oss/modeling_gpt_oss.py: eager_attention_forward).
 void sinks_softmax(double scores, double with_sinks, Kernels& k) {
-  over(kind::one_read, scores, 4, k);
-  over(kind::broadcast, scores, 4, k);
+  k.split(kind::one_read, scores, 4, 2);
+  k.split(kind::broadcast, scores, 4, 2);
   k.add(kind::joined_unaligned, with_sinks, 4);
-  over(kind::maximum, with_sinks, 2, k);
-  over(kind::broadcast, with_sinks, 4, k);
+  k.split(kind::maximum, with_sinks, 2, 2);
+  k.split(kind::broadcast, with_sinks, 4, 2);
   k.add(kind::softmax_unaligned, with_sinks, 4);
 }
 
 void sinks_softmax_backward(double scores, double with_sinks, double rows, Kernels& k) {
-  over(kind::fill, with_sinks, 2, k);
-  over(kind::expanded, scores, 4, k);
-  over(kind::vectorised, with_sinks, 6, k);
+  k.split(kind::fill, with_sinks, 2, 2);
+  k.split(kind::expanded, scores, 4, 2);
+  k.split(kind::vectorised, with_sinks, 6, 2);
   k.add(kind::softmax_backward_unaligned, with_sinks, 6);
-  over(kind::one_read, with_sinks, 4, k);
-  over(kind::row_sums, with_sinks, 2, k);
-  over(kind::fill, with_sinks, 2, k);
-  k.add(kind::copy, with_sinks, 4, gathers).tiny(2, gathers, 12'000);
-  over(kind::vectorised, with_sinks, 6, k);
+  k.split(kind::one_read, with_sinks, 4, 2);
+  k.split(kind::row_sums, with_sinks, 2, 2);
+  k.split(kind::fill, with_sinks, 2, 2);
+  k.tiny(pytorch::parts_of(with_sinks, 2), gathers, 12'600);
+  k.split(kind::vectorised, with_sinks, 6, 2);
   k.add(kind::strided, rows, 2);
-  over(kind::strided, scores, 4, k);
+  k.split(kind::strided, scores, 4, 2);
 }
 
 void eager(const Op& op, Kernels& k) {

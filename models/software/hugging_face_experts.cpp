@@ -44,7 +44,7 @@ void sort(Kernels& k, std::int64_t choices) {
 /// `index_put_` that adds rows to `target` elements set to zero before: places in order, then rows.
 void put(Kernels& k, std::int64_t places, double rows, double target, double bytes) {
   clear(k, target, bytes);
-  k.add(kind::copy, target, 2 * bytes).tiny(places <= most_sorted_at_once ? 4 : 8);
+  k.tiny(places <= most_sorted_at_once ? 5 : 8);
   places <= most_sorted_at_once ? k.tiny(1, gathers, 2'800) : k.tiny(4, gathers, 4'200);
   k.add(kind::index_put, rows, 2 * bytes, gathers);
 }

@@ -106,7 +106,11 @@ double stream_bytes(const Choices& choices) { return choices.autocast ? 4 : 2; }
 void add_norm(const Op& op, const Choices& choices, Kernels& k) {
   const bool is_forward = op.pass == OpPass::forward;
   if (choices.autocast && !is_of_heads(op)) return norm_in_fp32(k, is_forward);
-  is_forward ? norm_forward(k, is_of_heads(op)) : norm_backward(k, is_of_heads(op));
+  if (!is_of_heads(op)) return is_forward ? norm_forward(k, false) : norm_backward(k, false);
+  for (const std::int64_t rows : {op.m / 2, op.m - op.m / 2}) {  // of queries and of keys
+    Kernels heads = k.over(rows, op.n);
+    is_forward ? norm_forward(heads, true) : norm_backward(heads, true);
+  }
 }
 
 /// A product for each of the matrices that fused software has as one; input gradients are added up.
@@ -161,12 +165,13 @@ void add_loss(const Op& op, Kernels& k) {
   constexpr KernelClass cross_entropy = KernelClass::loss;
   const double n = k.elements();
   if (op.pass == OpPass::forward) {
-    k.add(kind::widened, n, 6, cross_entropy).add(kind::log_softmax, n, 8, cross_entropy);
+    k.split(kind::widened, n, 6, 4, cross_entropy).add(kind::log_softmax, n, 8, cross_entropy);
     k.tiny(1, cross_entropy, 16'000).tiny(3);  // its mean; the labels, shifted
     return;
   }
-  k.add(kind::fill_fp32, n, 4, cross_entropy).tiny(1, cross_entropy, 8'500);
-  k.add(kind::log_softmax_backward, n, 12, cross_entropy).add(kind::vectorised, n, 6, cross_entropy);
+  k.split(kind::fill_fp32, n, 4, 4, cross_entropy).tiny(1, cross_entropy, 8'500);
+  k.add(kind::log_softmax_backward, n, 12, cross_entropy);
+  k.split(kind::vectorised, n, 6, 4, cross_entropy);
 }
 
 /// Rows by index, after places, angles and the mask of the whole model; whether the mask is needed at all

@@ -47,7 +47,7 @@ void find_experts(Loop& loop) {
 void find_tokens(Loop& loop, double elements) {
   Kernels& k = loop.k;
   k.tiny(1, KernelClass::streaming, 300).read();
-  k.read().tiny(2, gathers, 700).read().tiny(3, gathers, 1'300);
+  k.read().tiny(1, KernelClass::streaming, 1'200).tiny(1, gathers, 500).read().tiny(3, gathers, 1'200);
   k.add(kind::gather, elements, 4, gathers);
 }
 
@@ -118,13 +118,13 @@ void from_tokens(Loop& loop, double elements) {
     k.add(kind::vectorised, elements, 6).add(kind::broadcast, elements, 4);
     k.add(kind::short_row_sums, elements, 2);
   }
-  k.tiny(10).tiny(1, gathers, 2'800).tiny(1, gathers, 1'400);  // the weight's place
+  k.tiny(8).tiny(1, gathers, 2'800).tiny(1, gathers, 1'400);  // the weight's place
 }
 
 /// Gradients of an expert's rows added to those of all tokens, which each expert sets to zero for itself.
 void to_tokens(Loop& loop, double elements, bool is_first) {
   Kernels& k = loop.k;
-  k.add(kind::fill, loop.all_tokens(), 2).add(kind::copy, loop.all_tokens(), 4).tiny(4);
+  k.add(kind::fill, loop.all_tokens(), 2).tiny(5);
   k.tiny(1, gathers, 2'800).add(kind::index_put, elements, 4, gathers);
   if (!is_first) k.add(kind::vectorised, loop.all_tokens(), 6).tiny(1);
 }

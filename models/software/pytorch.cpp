@@ -4,6 +4,21 @@
 
 namespace moesim::pytorch {
 
+std::int64_t parts_of(double elements, double widest_bytes) {
+  constexpr double most = 2'147'483'647;
+  std::int64_t parts = 1;
+  while ((elements / static_cast<double>(parts) - 1) * widest_bytes + 1 > most) parts *= 2;
+  return parts;
+}
+
+Kernels& Kernels::split(const Access& access, double elements, double bytes_each, double widest_bytes,
+                        KernelClass kernel_class) {
+  const std::int64_t parts = parts_of(elements, widest_bytes);
+  for (std::int64_t part = 0; part < parts; ++part)
+    add(access, elements / static_cast<double>(parts), bytes_each, kernel_class);
+  return *this;
+}
+
 Kernels& Kernels::add(const Access& access, double elements, double bytes_each, KernelClass kernel_class) {
   if (elements <= 0) return *this;
   Op kernel;

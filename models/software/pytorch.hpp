@@ -64,6 +64,9 @@ inline constexpr Access fp32_product{.share = 0.9, .per_cycle = 80, .start = Tim
 
 /// The kernels of one pass of an update.
 void update(const Op& op, std::vector<Op>& kernels);
+/// Kernels that torch cuts one into, so that 32 bits count the bytes of its widest operand
+/// (aten/src/ATen/TensorIterator.cpp: can_use_32bit_indexing).
+std::int64_t parts_of(double elements, double widest_bytes);
 
 /// Kernels that stand for one op.
 class Kernels {
@@ -72,9 +75,18 @@ class Kernels {
       : op_(op), elements_(static_cast<double>(op.m) * static_cast<double>(op.n)), kernels_(kernels) {}
 
   double elements() const { return elements_; }
+  /// The same op's kernels over so many rows and columns of it.
+  Kernels over(std::int64_t rows, std::int64_t columns) const {
+    Kernels part = *this;
+    part.elements_ = static_cast<double>(rows) * static_cast<double>(columns);
+    return part;
+  }
   /// A kernel over `elements` that moves so many bytes for each of them.
   Kernels& add(const Access& access, double elements, double bytes_each,
                KernelClass kernel_class = KernelClass::streaming);
+  /// The same in as many parts as torch cuts it into.
+  Kernels& split(const Access& access, double elements, double bytes_each, double widest_bytes,
+                 KernelClass kernel_class = KernelClass::streaming);
   /// Over all elements of the op.
   Kernels& all(const Access& access, double bytes_each) { return add(access, elements_, bytes_each); }
   /// So many kernels that have next to nothing to do, or that take so long whatever they do.
