@@ -82,10 +82,13 @@ class HuggingFace final : public Software {
         return op.kept + 2 * static_cast<double>(op.m * op.heads) *
                              static_cast<double>(op.k > 0 ? op.head_dim - op.k : 0);
       case Module::activation:
+        return op.kept + kept_by_gates(op, elements);
       case Module::expert_activation:
-        return op.kept + (op.bias ? 8 : op.kind == OpKind::swiglu ? 2 : 0) * elements;
+        return (choices_.autocast ? 2 : 1) * (op.kept + kept_by_gates(op, elements));
+      case Module::experts:
+        return op.kept + kept_by_experts(op, choices_);
       case Module::unpermute:
-        return op.kept + 2 * elements;
+        return op.kept + kept_by_sums(elements);
       case Module::loss:
         return 4 * elements;
       default:
@@ -98,7 +101,10 @@ class HuggingFace final : public Software {
   bool keeps_gathered() const override { return true; }
 
   /// Logits and their copy in fp32 forward; backward the gradients of the log-probabilities and of the copy.
+  /// Of eager attention what is made of the scores on the way; of a picked expert a whole stack.
   double working_bytes(const Op& op) const override {
+    if (op.module == Module::core) return working_bytes_of_core(op, choices_);
+    if (op.module == Module::experts) return working_bytes_of_experts(op, choices_);
     if (op.module != Module::loss) return 0;
     return (op.pass == OpPass::forward ? 6.0 : 8.0) * static_cast<double>(op.m) * static_cast<double>(op.n);
   }
@@ -120,6 +126,17 @@ class HuggingFace final : public Software {
   /// Under autocast its input is in fp32 already, and what reads its output keeps a copy in bf16.
   double kept_by_norm(const Op& op, double elements) const {
     return (choices_.autocast && !is_of_heads(op) ? 6 : 4) * elements + 4 * static_cast<double>(op.m);
+  }
+
+  static double kept_by_gates(const Op& op, double elements) {
+    return (op.bias ? 8 : op.kind == OpKind::swiglu ? 2 : 0) * elements;
+  }
+
+  /// The rows before their weights; one by one the weighted rows too; under autocast these, and what the
+  /// experts read, in fp32.
+  double kept_by_sums(double elements) const {
+    if (choices_.autocast) return 6 * elements;
+    return (choices_.experts == ExpertsCode::one_by_one ? 4 : 2) * elements;
   }
 
   /// A router in fp32 keeps its input so. Under autocast a product keeps its matrix in bf16, and those that

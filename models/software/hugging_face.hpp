@@ -51,6 +51,7 @@ void add_embedding(const Op& op, const Choices& choices, pytorch::Kernels& kerne
 void add_rotary(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 void add_core(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 double kept_by_core(const Op& op, const Choices& choices);
+double working_bytes_of_core(const Op& op, const Choices& choices);
 
 /// Kernels of routing and experts.
 void add_router(const Op& op, pytorch::Kernels& kernels);
@@ -58,6 +59,8 @@ void add_permute(const Op& op, const Choices& choices, pytorch::Kernels& kernels
 void add_experts(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 void add_expert_activation(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 void add_unpermute(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+double kept_by_experts(const Op& op, const Choices& choices);
+double working_bytes_of_experts(const Op& op, const Choices& choices);
 /// The loop over experts: all of their kernels stand at the first product forward and at the second backward,
 /// those of weight gradients at their own.
 void add_loop(const Op& op, pytorch::Kernels& kernels);

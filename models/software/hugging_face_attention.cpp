@@ -253,4 +253,13 @@ double kept_by_core(const Op& op, const Choices& choices) {
   return kept;
 }
 
+/// With sinks, forward: scores, and scores beside sinks less their maximum. Else scores, and a copy of them
+/// in fp32. Backward: gradients before and after softmax, and the product of the latter with its output.
+double working_bytes_of_core(const Op& op, const Choices& choices) {
+  if (!is_eager(op, choices)) return 0;
+  const double scores = of_all_heads(op, op.sequence, 1) * real(keys_of(op));
+  if (op.pass == OpPass::forward) return (op.sinks ? 4 : 6) * scores;
+  return (op.sinks ? 6 : 12) * scores;
+}
+
 }  // namespace moesim::hugging_face

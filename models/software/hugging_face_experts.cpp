@@ -127,6 +127,21 @@ void batched(const Op& op, Kernels& k) {
 
 }  // namespace
 
+/// In batches the copies of matrices.
+double kept_by_experts(const Op& op, const Choices& choices) {
+  if (choices.experts != ExpertsCode::batched) return 0;
+  const std::int64_t choices_made = std::accumulate(op.rows.begin(), op.rows.end(), std::int64_t{0});
+  return 2 * real(choices_made) * real(op.n) * real(op.k);
+}
+
+/// One by one, the gradient of a matrix, the stack of zeros that it is put into, and the stacks that all are
+/// added to: of gates, twice the width, and of what comes back.
+double working_bytes_of_experts(const Op& op, const Choices& choices) {
+  const bool is_of_gates = op.columns[0] > 0 && op.pass == OpPass::backward_weight;
+  if (choices.experts != ExpertsCode::one_by_one || !is_of_gates) return 0;
+  return 2 * real(op.n) * real(op.k) * (2.5 * static_cast<double>(op.rows.size()) + 1);
+}
+
 bool sums_in_fp32(const Op& op) { return op.groups > 1 || op.top_k == 2; }
 
 void add_router(const Op& op, Kernels& k) {
