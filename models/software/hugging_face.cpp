@@ -1,11 +1,12 @@
 // Models of Hugging Face transformers run eagerly in PyTorch: a kernel for each line of the model's code, and
 // autograd's for its backward. Kernels and their order as the code of transformers 5.17 has them and profiles
 // of it show them (configs/validation/software-h200.json).
+#include "models/software/hugging_face.hpp"
+
 #include <memory>
 
 #include "models/config/fields.hpp"
 #include "models/software/host.hpp"
-#include "models/software/hugging_face.hpp"
 #include "models/software/software.hpp"
 
 namespace moesim {

@@ -46,7 +46,7 @@ void put(Kernels& k, std::int64_t places, double rows, double target, double byt
   clear(k, target, bytes);
   k.tiny(places <= most_sorted_at_once ? 5 : 8);
   places <= most_sorted_at_once ? k.tiny(1, gathers, 2'800) : k.tiny(4, gathers, 4'200);
-  k.add(kind::index_put, rows, 2 * bytes, gathers);
+  k.add(bytes > 2 ? kind::index_put_fp32 : kind::index_put, rows, 2 * bytes, gathers);
 }
 
 /// The same where few places take many rows each, one after the other: 846 us for 16,384 rows of 2,880 at 32

@@ -49,7 +49,8 @@ inline constexpr Access softmax = of_bytes(2.9), softmax_unaligned = of_elements
                         maximum = of_bytes(2.3), log_softmax = of_bytes(2.1),
                         log_softmax_backward = of_bytes(2.97), sums_of_few_rows = of_bytes(2.75);
 /// Rows added up at their places, `index_put_` after sorting them; an embedding's gradient.
-inline constexpr Access index_put = of_elements(445, 600), embedding_gradient = of_elements(70);
+inline constexpr Access index_put = of_elements(395, 600), index_put_fp32 = of_elements(332, 600),
+                        embedding_gradient = of_elements(70);
 /// Rows added up at their places one element at a time, `index_add_`.
 inline constexpr Access index_add = of_elements(126, 1200);
 inline constexpr Access topk = of_elements(16, 7000), counts = of_bytes(1.04, 7000);
