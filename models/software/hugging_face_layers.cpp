@@ -4,6 +4,7 @@
 // (aten/src/ATen/autocast_mode.cpp: linear in bf16, weights cast once for a forward pass).
 #include <algorithm>
 
+#include "models/software/apart.hpp"
 #include "models/software/hugging_face.hpp"
 
 namespace moesim::hugging_face {
@@ -40,15 +41,6 @@ void norm_in_fp32(Kernels& k, bool is_forward) {
   k.all(kind::vectorised, 12).all(kind::vectorised, 12).all(kind::row_factor, 8).all(kind::row_sums, 4);
   k.tiny(3).all(kind::from_rows, 4).all(kind::copy, 8).all(kind::one_read, 8).all(kind::vectorised, 12);
   k.all(kind::vectorised, 12);
-}
-
-/// Of a fused product the one with so many of its columns.
-Op part_of(const Op& op, std::int64_t width) {
-  const auto product = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
-    return make_gemm(op.name, op.pass, m, n, k, op.precision);
-  };
-  if (op.pass == OpPass::forward) return product(op.m, width, op.k);
-  return op.pass == OpPass::backward_input ? product(op.m, op.n, width) : product(width, op.n, op.k);
 }
 
 /// In fp32, on the multiprocessors' ordinary units.
@@ -117,18 +109,14 @@ void add_norm(const Op& op, const Choices& choices, Kernels& k) {
 void add_products(const Op& op, const Choices& choices, Kernels& k) {
   if (op.stops) return;
   if (op.groups > 1) return score_in_fp32(op, k);
-  if (op.columns[0] == 0) return one_product(op, choices, k);
-  int sums = -1;
-  for (const std::int64_t width : op.columns) {
-    if (width == 0) continue;
-    Op one = part_of(op, width);
+  const std::vector<Op> products = products_apart(op);
+  for (Op one : products) {
     one.bias = op.bias;
     one.of_norm = op.of_norm;
     one_product(one, choices, k);
-    ++sums;
   }
   if (op.pass != OpPass::backward_input) return;
-  for (int sum = 0; sum < sums; ++sum) k.all(kind::vectorised, 3 * stream_bytes(choices));
+  for (std::size_t sum = 1; sum < products.size(); ++sum) k.all(kind::vectorised, 3 * stream_bytes(choices));
 }
 
 /// One sum for each result that is added forward; backward for each gradient beyond the first, since norms
