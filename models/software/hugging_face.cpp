@@ -63,7 +63,9 @@ class HuggingFace final : public Software {
       case Module::gradients_in:
       case Module::gradients_out:
         return pytorch::add_copies(op, kernels);
-      default:  // shared gates, rows between ranks: as fused kernels
+      case Module::shared_gate:
+        return add_shared_gate(op, k);
+      default:  // rows between ranks: as fused kernels
         kernels.push_back(op);
     }
   }
@@ -115,7 +117,7 @@ class HuggingFace final : public Software {
  private:
   void add_moe(const Op& op, Kernels& k) const {
     if (choices_.experts == ExpertsCode::one_by_one) {
-      if (op.module == Module::experts) add_loop(op, k);
+      if (op.module == Module::experts) add_loop(op, choices_, k);
       return;
     }
     if (op.module == Module::experts) return add_experts(op, choices_, k);

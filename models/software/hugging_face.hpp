@@ -54,6 +54,7 @@ double kept_by_core(const Op& op, const Choices& choices);
 double working_bytes_of_core(const Op& op, const Choices& choices);
 
 /// Kernels of routing and experts.
+void add_shared_gate(const Op& op, pytorch::Kernels& kernels);
 void add_router(const Op& op, pytorch::Kernels& kernels);
 void add_permute(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 void add_experts(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
@@ -63,7 +64,7 @@ double kept_by_experts(const Op& op, const Choices& choices);
 double working_bytes_of_experts(const Op& op, const Choices& choices);
 /// The loop over experts: all of their kernels stand at the first product forward and at the second backward,
 /// those of weight gradients at their own.
-void add_loop(const Op& op, pytorch::Kernels& kernels);
+void add_loop(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 
 /// Whether a model adds the rows of its experts up in fp32: Mixtral (two experts a token) and DeepSeek
 /// (groups of experts) leave a router's weights in fp32, Qwen and gpt-oss bring them to bf16.

@@ -127,6 +127,16 @@ void batched(const Op& op, Kernels& k) {
 
 }  // namespace
 
+/// A sigmoid of one number for each token, and its shared experts' result times that
+/// (models/qwen2_moe/modeling_qwen2_moe.py: Qwen2MoeSparseMoeBlock.forward).
+void add_shared_gate(const Op& op, Kernels& k) {
+  if (op.pass == OpPass::forward) {
+    k.tiny(1).all(kind::broadcast, 4);
+  } else {
+    k.all(kind::broadcast, 4).all(kind::vectorised, 6).all(kind::row_sums, 2).tiny(1);
+  }
+}
+
 /// In batches the copies of matrices.
 double kept_by_experts(const Op& op, const Choices& choices) {
   if (choices.experts != ExpertsCode::batched) return 0;
@@ -139,7 +149,7 @@ double kept_by_experts(const Op& op, const Choices& choices) {
 double working_bytes_of_experts(const Op& op, const Choices& choices) {
   const bool is_of_gates = op.columns[0] > 0 && op.pass == OpPass::backward_weight;
   if (choices.experts != ExpertsCode::one_by_one || !is_of_gates) return 0;
-  return 2 * real(op.n) * real(op.k) * (2.5 * static_cast<double>(op.rows.size()) + 1);
+  return width(choices) * real(op.n) * real(op.k) * (2.5 * static_cast<double>(op.rows.size()) + 1);
 }
 
 bool sums_in_fp32(const Op& op) { return op.groups > 1 || op.top_k == 2; }

@@ -18,19 +18,26 @@ double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// The loop of a layer, from the product that is first in its pass.
 struct Loop {
-  Loop(const Op& first, Kernels& kernels)
+  Loop(const Op& first, const Choices& choices, Kernels& kernels)
       : k(kernels),
         op(first),
+        autocast(choices.autocast),
         tokens(std::accumulate(first.rows.begin(), first.rows.end(), std::int64_t{0}) /
                std::max<std::int64_t>(1, first.top_k)) {}
   /// A product of one expert, n x k over its rows.
   void product(std::int64_t rows, std::int64_t n, std::int64_t depth) {
     k.op(make_gemm(op.name, op.pass, rows, n, depth, op.precision));
   }
+  /// The same forward: under autocast its matrix is cast first.
+  void product_of_rows(std::int64_t rows, std::int64_t n, std::int64_t depth) {
+    if (autocast) k.add(kind::vectorised, real(n) * real(depth), 6);
+    product(rows, n, depth);
+  }
   double all_tokens() const { return real(tokens) * real(op.k); }
 
   Kernels& k;
   const Op& op;
+  bool autocast;
   std::int64_t tokens;
 };
 
@@ -97,11 +104,11 @@ void forward(Loop& loop) {
     const std::int64_t width = loop.op.n / 2;
     find_tokens(loop, real(rows) * real(loop.op.k));
     k.read();
-    loop.product(rows, loop.op.n, loop.op.k);
+    loop.product_of_rows(rows, loop.op.n, loop.op.k);
     if (loop.op.bias) k.read().add(kind::broadcast, real(rows) * real(loop.op.n), 4);
     gate(loop, real(rows) * real(width));
     k.read();
-    loop.product(rows, loop.op.k, width);
+    loop.product_of_rows(rows, loop.op.k, width);
     if (loop.op.bias) k.read().add(kind::broadcast, real(rows) * real(loop.op.k), 4);
     add_to_tokens(loop, real(rows) * real(loop.op.k));
   }
@@ -149,14 +156,16 @@ void backward(Loop& loop) {
 void weights(Loop& loop) {
   Kernels& k = loop.k;
   const double matrix = real(loop.op.n) * real(loop.op.k);
+  const double bytes = loop.autocast ? 4 : 2;
   const double stack = matrix * static_cast<double>(loop.op.rows.size());
   bool is_first = true;
   for (const std::int64_t rows : loop.op.rows) {
     if (rows == 0) continue;
     k.tiny(1);
     loop.product(loop.op.n, loop.op.k, rows);
-    k.add(kind::fill, stack, 2).add(kind::copy, matrix, 4);
-    if (!is_first) k.add(kind::vectorised, stack, 6);
+    if (loop.autocast) k.add(kind::widened, matrix, 6);
+    k.add(loop.autocast ? kind::fill_fp32 : kind::fill, stack, bytes).add(kind::copy, matrix, 2 * bytes);
+    if (!is_first) k.add(kind::vectorised, stack, 3 * bytes);
     if (loop.op.bias) {
       k.tiny(1).add(kind::column_sums, real(rows) * real(loop.op.n), 2).tiny(is_first ? 2 : 3);
     }
@@ -166,8 +175,8 @@ void weights(Loop& loop) {
 
 }  // namespace
 
-void add_loop(const Op& op, Kernels& k) {
-  Loop loop(op, k);
+void add_loop(const Op& op, const Choices& choices, Kernels& k) {
+  Loop loop(op, choices, k);
   const bool is_of_gates = op.columns[0] > 0;
   if (op.pass == OpPass::backward_weight) return weights(loop);
   if (op.pass == OpPass::forward && is_of_gates) return forward(loop);
