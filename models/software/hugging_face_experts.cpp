@@ -106,7 +106,7 @@ void fallback(const Op& op, Kernels& k) {
     if (rows == 0) {
       k.tiny(1);
     } else {
-      k.add(kind::fp32_product, steps, bytes / steps, KernelClass::products);
+      k.add(kind::fp32_product, steps, bytes / steps, KernelClass::products).of({2 * steps});
     }
   }
 }
@@ -115,12 +115,10 @@ void fallback(const Op& op, Kernels& k) {
 void batched(const Op& op, Kernels& k) {
   const std::int64_t choices = std::accumulate(op.rows.begin(), op.rows.end(), std::int64_t{0});
   const double matrices = real(choices) * real(op.n) * real(op.k);
-  Op product =
-      make_grouped_gemm(op.name, op.pass, std::vector<std::int64_t>(static_cast<std::size_t>(choices), 1),
-                        op.n, op.k, op.precision);
-  product.kernel_class = KernelClass::products;
   if (op.pass == OpPass::forward) k.add(kind::gather, matrices, 4, gathers);
-  k.op(std::move(product));
+  k.add(op.pass == OpPass::backward_weight ? kind::outer_products : kind::row_products, matrices, 2,
+        KernelClass::products)
+      .of(op.flops);
   if (op.pass == OpPass::backward_weight)
     put(k, choices, matrices, real(static_cast<std::int64_t>(op.rows.size())) * real(op.n) * real(op.k), 2);
 }

@@ -46,7 +46,8 @@ void norm_in_fp32(Kernels& k, bool is_forward) {
 /// In fp32, on the multiprocessors' ordinary units.
 void in_fp32(const Op& op, Kernels& k) {
   const double steps = static_cast<double>(op.m) * static_cast<double>(op.n) * static_cast<double>(op.k);
-  k.add(kind::fp32_product, steps, 2 * static_cast<double>(op.bytes.count) / steps, KernelClass::products);
+  k.add(kind::fp32_product, steps, 2 * static_cast<double>(op.bytes.count) / steps, KernelClass::products)
+      .of(op.flops);
 }
 
 /// A router that chooses groups of experts first scores in fp32 (models/deepseek_v3:

@@ -58,6 +58,8 @@ inline constexpr Access topk = of_elements(16, 7000), counts = of_bytes(1.04, 70
 inline constexpr Access head_sums = of_bytes(2.45), strided_head_sums = of_elements(219);
 /// Fused AdamW: bound by elements with states in bf16, by bytes in fp32.
 inline constexpr Access adam{.share = 3.3 / 4.8, .per_cycle = 179 * 0.505 / 132, .start = Time{400'000}};
+/// Batched products of single rows with a matrix each, and of rows with rows, which write one.
+inline constexpr Access row_products = of_bytes(4.2, 2000), outer_products = of_bytes(1.97, 2000);
 /// Products in fp32 off the tensor cores: multiplications and additions, of 128 a cycle and multiprocessor.
 inline constexpr Access fp32_product{.share = 0.9, .per_cycle = 80, .start = Time{3'000'000}};
 
@@ -95,6 +97,11 @@ class Kernels {
                 std::int64_t start_ns = 0);
   /// The host reads a number.
   Kernels& read() { return tiny(1, KernelClass::host, 500).waits(1); }
+  /// What was added last is a product with so many FLOPs.
+  Kernels& of(Flops flops) {
+    kernels_.back().flops = flops;
+    return *this;
+  }
   /// A kernel that is an op itself.
   Kernels& op(Op kernel) {
     kernel.part = op_.part;

@@ -268,3 +268,60 @@ TEST_CASE("In batches each choice has a matrix of its own") {
   CHECK(std::all_of(kernels.begin(), kernels.end(),
                     [](const Op& kernel) { return kernel.kernel_class != KernelClass::grouped; }));
 }
+
+TEST_CASE("Whatever is chosen, the kernels of a layer have its FLOPs, pass by pass") {
+  const Model deepseek = model(R"("attention": {"kind": "latent", "heads": 32, "q_lora_rank": 1536,
+      "kv_lora_rank": 512, "nope_head_dim": 128, "rope_head_dim": 64, "value_head_dim": 128},
+      "moe": {"experts": 8, "top_k": 4, "width": 512, "groups": 2, "chosen_groups": 1, "shared_experts": 1,
+              "router_bias": true})");
+  const std::vector<std::int64_t> rows{4096, 0, 2048, 1, 2047, 0, 4096, 4096};
+  const auto flops = [](const std::vector<Op>& ops) {
+    double sum = 0;
+    for (const Op& op : ops) sum += op.flops.count;
+    return sum;
+  };
+  for (const std::string keys : {"", R"(, "experts": "one_by_one")", R"(, "experts": "batched")",
+                                 R"(, "autocast": true)", R"(, "experts": "one_by_one", "autocast": true)",
+                                 R"(, "mask": "given")", R"(, "attention": "flash")"}) {
+    INFO(keys);
+    const std::unique_ptr<const Software> one = software(keys);
+    const LayerOps ops = layer(deepseek, *one, 1, 4096, rows);
+    std::vector<Op> forward = ops.attention.forward, input = ops.attention.backward_input,
+                    weight = ops.attention.backward_weight;
+    forward.insert(forward.end(), ops.feed_forward.forward.begin(), ops.feed_forward.forward.end());
+    input.insert(input.end(), ops.feed_forward.backward_input.begin(), ops.feed_forward.backward_input.end());
+    weight.insert(weight.end(), ops.feed_forward.backward_weight.begin(),
+                  ops.feed_forward.backward_weight.end());
+    CHECK(flops(kernels_of(ops, *one, OpPass::forward)) == Approx(flops(forward)).epsilon(1e-9));
+    CHECK(flops(kernels_of(ops, *one, OpPass::backward_input)) == Approx(flops(input)).epsilon(1e-9));
+    CHECK(flops(kernels_of(ops, *one, OpPass::backward_weight)) == Approx(flops(weight)).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("Kernels whose operands 32 bits do not count are cut in parts") {
+  const std::unique_ptr<const Software> eager = software("");
+  const auto launches = [&](std::int64_t tokens) {
+    Op op = make_streaming(OpKind::elementwise, "loss", OpPass::backward_input, tokens, 128'256, 10,
+                           Module::loss);
+    std::vector<Op> kernels;
+    eager->add_kernels(op, kernels);
+    return kernels.size();
+  };
+  // 4 x 4096: 11 kernels, one of them for its counters.
+  CHECK(launches(4'096) == 4);
+  CHECK(launches(8'192) == 6);
+  CHECK(launches(16'384) == 10);
+}
+
+TEST_CASE("A gate of shared experts is one number a token, which their result is multiplied with") {
+  const std::unique_ptr<const Software> eager = software("");
+  const auto moved = [&](OpPass pass) {
+    const Op gate =
+        make_streaming(OpKind::elementwise, "shared gate", pass, 4096, 2048, 4, Module::shared_gate);
+    std::vector<Op> kernels;
+    eager->add_kernels(gate, kernels);
+    return bytes(kernels, KernelClass::streaming) / (4096.0 * 2048);
+  };
+  CHECK(moved(OpPass::forward) == Approx(4).epsilon(1e-5));
+  CHECK(moved(OpPass::backward_input) == Approx(12).epsilon(1e-5));
+}
