@@ -85,10 +85,21 @@ std::int64_t computed_rows(const Scenario& scenario, std::size_t layer, const Ex
   return dispatched_rows(scenario, layer, loads) * gathered_groups(scenario);
 }
 
+/// Where a rank has every expert once: the loads of the first microbatch.
+std::vector<std::int64_t> rows_of_only_rank(const Scenario& scenario, std::size_t layer,
+                                            const ExpertLoads& loads) {
+  std::vector<std::int64_t> rows =
+      loads.counts(loads.number_of(static_cast<std::int64_t>(layer), 0, 0)).of_experts;
+  for (std::int64_t& of_expert : rows) of_expert *= gathered_groups(scenario);
+  return rows;
+}
+
 std::vector<std::int64_t> expert_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads) {
   const Layer& shape = scenario.model.layers[layer];
   if (!shape.is_moe) return {};
   const std::int64_t local = scenario.slots_per_rank(shape.experts);
+  if (loads != nullptr && scenario.layout.sizes().expert == 1 && local == shape.experts.count)
+    return rows_of_only_rank(scenario, layer, *loads);
   const auto mean = static_cast<double>(computed_rows(scenario, layer, loads));
   const std::int64_t arriving = std::llround(mean * scenario.busiest_over_mean());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(local), arriving / local);
