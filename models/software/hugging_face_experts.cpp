@@ -38,14 +38,14 @@ void masked_copy(Kernels& k, double elements, double bytes) {
 constexpr std::int64_t most_sorted_at_once = 2048;
 
 void sort(Kernels& k, std::int64_t choices) {
-  choices <= most_sorted_at_once ? k.tiny(5, gathers, 5'600) : k.tiny(22, gathers, 1'900);
+  (choices <= most_sorted_at_once ? k.tiny(5, gathers, 5'600) : k.tiny(22, gathers, 1'900)).by_calls(1);
 }
 
 /// `index_put_` that adds rows to `target` elements set to zero before: places in order, then rows.
 void put(Kernels& k, std::int64_t places, double rows, double target, double bytes) {
   clear(k, target, bytes);
-  k.tiny(places <= most_sorted_at_once ? 5 : 8);
-  places <= most_sorted_at_once ? k.tiny(1, gathers, 2'800) : k.tiny(4, gathers, 4'200);
+  k.tiny(places <= most_sorted_at_once ? 5 : 8).by_calls(1);
+  (places <= most_sorted_at_once ? k.tiny(1, gathers, 2'800) : k.tiny(4, gathers, 4'200)).by_calls(0);
   k.add(bytes > 2 ? kind::index_put_fp32 : kind::index_put, rows, 2 * bytes, gathers);
 }
 
@@ -99,7 +99,7 @@ void choose_groups(const Op& op, Kernels& k) {
 /// What one product in fp32 for each expert takes, where grouped_mm has no kernel (torch:
 /// aten/src/ATen/native/cuda/GroupedBlas.cpp, _grouped_mm_fallback): the host reads where experts begin.
 void fallback(const Op& op, Kernels& k) {
-  k.read();
+  k.tiny(1, KernelClass::host, 500).read();
   for (const std::int64_t rows : op.rows) {
     const double steps = real(rows) * real(op.n) * real(op.k);
     const double bytes = 4 * (real(rows) * (real(op.n) + real(op.k)) + real(op.n) * real(op.k));
@@ -187,6 +187,7 @@ void add_experts(const Op& op, const Choices& choices, Kernels& k) {
   if (op.bias && op.pass == OpPass::forward) k.add(kind::gather, outputs, 4, gathers);
   Op product = op;
   product.kernels = 2;  // the shapes, made on the device
+  product.calls = 1;
   k.op(std::move(product));
   if (op.bias && op.pass == OpPass::forward) k.add(kind::vectorised, outputs, 6);
   if (op.bias && op.pass == OpPass::backward_weight) put_at_few(k, rows, experts);

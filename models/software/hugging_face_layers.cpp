@@ -174,7 +174,7 @@ void add_embedding(const Op& op, const Choices& choices, Kernels& k) {
   }
   const double all = static_cast<double>(op.k) * static_cast<double>(op.n);
   choices.autocast ? k.add(kind::fill_fp32, all, 4) : k.add(kind::fill, all, 2);
-  if (op.m > most_unsorted_tokens) k.tiny(28, gathers, 1'700);
+  if (op.m > most_unsorted_tokens) k.tiny(28, gathers, 1'700).by_calls(1);
   k.add(kind::embedding_gradient, k.elements(), 6, gathers);
 }
 

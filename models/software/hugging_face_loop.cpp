@@ -54,7 +54,8 @@ void find_experts(Loop& loop) {
 void find_tokens(Loop& loop, double elements) {
   Kernels& k = loop.k;
   k.tiny(1, KernelClass::streaming, 300).read();
-  k.read().tiny(1, KernelClass::streaming, 1'200).tiny(1, gathers, 500).read().tiny(3, gathers, 1'200);
+  k.read().tiny(1, KernelClass::streaming, 1'200);  // of `where`, which is one call
+  k.tiny(1, gathers, 500).by_calls(0).read().tiny(3, gathers, 1'200).by_calls(0);
   k.add(kind::gather, elements, 4, gathers);
 }
 
@@ -125,14 +126,14 @@ void from_tokens(Loop& loop, double elements) {
     k.add(kind::vectorised, elements, 6).add(kind::broadcast, elements, 4);
     k.add(kind::short_row_sums, elements, 2);
   }
-  k.tiny(8).tiny(1, gathers, 2'800).tiny(1, gathers, 1'400);  // the weight's place
+  k.tiny(8).by_calls(2).tiny(1, gathers, 2'800).by_calls(0).tiny(1, gathers, 1'400);  // the weight's place
 }
 
 /// Gradients of an expert's rows added to those of all tokens, which each expert sets to zero for itself.
 void to_tokens(Loop& loop, double elements, bool is_first) {
   Kernels& k = loop.k;
-  k.add(kind::fill, loop.all_tokens(), 2).tiny(5);
-  k.tiny(1, gathers, 2'800).add(kind::index_put, elements, 4, gathers);
+  k.add(kind::fill, loop.all_tokens(), 2).tiny(5).by_calls(1);
+  k.tiny(1, gathers, 2'800).by_calls(0).add(kind::index_put, elements, 4, gathers);
   if (!is_first) k.add(kind::vectorised, loop.all_tokens(), 6).tiny(1);
 }
 

@@ -15,7 +15,7 @@ Kernels& Kernels::split(const Access& access, double elements, double bytes_each
                         KernelClass kernel_class) {
   const std::int64_t parts = parts_of(elements, widest_bytes);
   for (std::int64_t part = 0; part < parts; ++part)
-    add(access, elements / static_cast<double>(parts), bytes_each, kernel_class);
+    add(access, elements / static_cast<double>(parts), bytes_each, kernel_class).by_calls(part == 0 ? 1 : 0);
   return *this;
 }
 

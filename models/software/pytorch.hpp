@@ -95,8 +95,13 @@ class Kernels {
   /// So many kernels that have next to nothing to do, or that take so long whatever they do.
   Kernels& tiny(std::int64_t count, KernelClass kernel_class = KernelClass::streaming,
                 std::int64_t start_ns = 0);
-  /// The host reads a number.
-  Kernels& read() { return tiny(1, KernelClass::host, 500).waits(1); }
+  /// The host reads a number that what was added last has made: its wait counts, the copy does not.
+  Kernels& read() { return waits(1); }
+  /// The host launches what was added last with so many calls.
+  Kernels& by_calls(std::int64_t count) {
+    kernels_.back().calls = count;
+    return *this;
+  }
   /// What was added last is a product with so many FLOPs.
   Kernels& of(Flops flops) {
     kernels_.back().flops = flops;

@@ -144,12 +144,13 @@ struct Op {
                 ///< else zero
   Bytes bytes;  ///< read and written in device memory, each operand once
   std::int64_t kernels = 1;  ///< launches that it takes
+  std::int64_t calls = -1;   ///< of the host that launch them; below 0: one each
   std::int64_t waits = 0;    ///< of the host for the device, after its launches: it reads a result
   double passes = 1;         ///< how often its bytes are moved
   Access access{};
   Walk walk = Walk::fused;                     ///< of an update
   UpdateStep update_step = UpdateStep::whole;  ///< of an update
-  double kept = 0;  ///< forward: bytes that fused kernels keep for backward
+  double kept = 0;                             ///< forward: bytes that fused kernels keep for backward
   /// Columns (forward) of the matrices that a product has side by side; zeros: it has one. Eager code takes
   /// them one by one, but for those of experts.
   std::array<std::int64_t, 3> columns{};
