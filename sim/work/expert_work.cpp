@@ -55,6 +55,20 @@ const ExpertWorks::Common& ExpertWorks::common_of(Shape& shape, std::size_t laye
   return common;
 }
 
+namespace {
+
+/// The same products with other rows.
+Op with_rows(Op product, std::span<const std::int64_t> rows) {
+  Op made = make_grouped_gemm(product.name, product.pass, {rows.begin(), rows.end()}, product.n, product.k,
+                              product.precision);
+  product.rows = std::move(made.rows);
+  product.flops = made.flops;
+  product.bytes = made.bytes;
+  return product;
+}
+
+}  // namespace
+
 ExpertWork ExpertWorks::make(Shape& shape, std::size_t layer, std::span<const std::int64_t> rows,
                              std::int64_t sent) {
   const Common& common = common_of(shape, layer, rows, sent);
@@ -62,9 +76,7 @@ ExpertWork ExpertWorks::make(Shape& shape, std::size_t layer, std::span<const st
   const std::int64_t all = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
   for (const auto& [pass, op] : shape.products) {
     if (all == 0) break;
-    const Op product =
-        make_grouped_gemm(op.name, op.pass, {rows.begin(), rows.end()}, op.n, op.k, op.precision);
-    passes[pass].add(product, scenario_);
+    passes[pass].add(with_rows(op, rows), scenario_);
   }
   return {.rows = all,
           .times = {.passes = {passes[0].timed(), passes[1].timed(), passes[2].timed()}},
