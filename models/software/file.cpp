@@ -52,6 +52,12 @@ bool is_product(Module module) {
   return module == Module::projection || module == Module::experts || module == Module::core;
 }
 
+/// Whether an op is of an update, but not the kernel that has all of an optimizer's mathematics.
+bool is_beside_fused_update(const Op& op) {
+  return op.module == Module::update &&
+         (op.kind != OpKind::elementwise || op.update_step != UpdateStep::whole);
+}
+
 /// Names of the lists of an op, by OpPass; empty where it has none.
 std::array<std::string_view, 3> lists_of(Module module) {
   if (module == Module::update) return {"", "kernels", ""};
@@ -239,7 +245,7 @@ class File final : public Software {
   /// Ops with one list for their backward have it for both gradients.
   const std::vector<FileKernel>* list_of(const Op& op) const {
     const std::optional<FileOp>& listed = at(ops_, op.module);
-    if (!listed) return nullptr;
+    if (!listed || is_beside_fused_update(op)) return nullptr;
     const std::array<std::string_view, 3> names = lists_of(op.module);
     const bool is_apart = !at(names, op.pass).empty();
     const auto& list = at(listed->passes, is_apart ? op.pass : OpPass::backward_input);

@@ -65,6 +65,19 @@ TEST_CASE("Kernels of a file stand for their op as they are listed") {
   CHECK(software->kept_by(norm(OpPass::forward)) == 10.0 * elements);
 }
 
+TEST_CASE("Kernels of an update stand for its fused kernel, not for passes before and after") {
+  const auto software = described(R"("ops": {"update": {"kernels": [{"bytes": 14, "access": "adam"}]}})");
+  Op op =
+      make_streaming(OpKind::elementwise, "update", OpPass::backward_weight, elements, 1, 30, Module::update);
+  CHECK(kernels_of(*software, op).front().bytes.count == 14 * elements);
+  op.update_step = UpdateStep::scale;
+  CHECK(kernels_of(*software, op).front().bytes == op.bytes);
+  Op product = make_gemm("update", OpPass::forward, 64, 64, 64, Precision::bf16);
+  product.module = Module::update;
+  REQUIRE(kernels_of(*software, product).size() == 1);
+  CHECK(kernels_of(*software, product).front().kind == OpKind::gemm);
+}
+
 TEST_CASE("A kernel of a file goes over the elements of its op, of its tokens, its rows, or one thing") {
   const auto software = described(R"("ops": {"permute": {"forward": [{"bytes": 8},
       {"bytes": 8, "over": "tokens"}, {"bytes": 8, "over": "rows"}, {"bytes": 8, "over": "once"}]}})");
