@@ -27,6 +27,7 @@ struct UpdatePass {
   Walk walk = Walk::fused;
   std::int64_t waits = 0;  ///< of the host, for each tensor
   std::int64_t small = 0;  ///< launches with next to nothing to do, for each tensor
+  bool is_copy = false;    ///< of master weights into parameters, where they are apart
 };
 
 /// Bytes held from step to step beside parameters in bf16 and their gradients.

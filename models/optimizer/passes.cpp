@@ -124,7 +124,10 @@ PlanMaker& PlanMaker::factors(double bytes) {
 }
 
 UpdatePlan PlanMaker::plan() {
-  if (master_ && !casts_inside_) add("parameters in bf16", Over::all, fp32 + bf16);
+  if (master_ && !casts_inside_) {
+    add("parameters in bf16", Over::all, fp32 + bf16);
+    plan_.passes.back().is_copy = true;
+  }
   return std::move(plan_);
 }
 

@@ -15,6 +15,11 @@ bool has_separate_passes(const Scenario& scenario) {
   return scenario.habits().update_passes == UpdatePasses::separate;
 }
 
+/// Shards in fp32 are master weights and parameters in one.
+bool has_parameters_apart(const Scenario& scenario) {
+  return scenario.gradient_sync.shards != Precision::fp32;
+}
+
 double bytes_of_gradient(const Scenario& scenario) {
   return static_cast<double>(size_of(scenario.precision.gradient).count);
 }
@@ -109,7 +114,7 @@ std::vector<Repeated> update_ops(const Scenario& scenario, const Updated& update
   std::vector<Repeated> ops;
   for (const UpdatePass& pass : plan.passes) {
     const auto [elements, tensors] = range_of(pass.over, updated);
-    if (elements == 0) continue;
+    if (elements == 0 || (pass.is_copy && !has_parameters_apart(scenario))) continue;
     Op op = pass_over(pass.name, elements, pass.bytes + separate_bytes(scenario));
     op.walk = pass.walk;
     op.update_step = pass.step;

@@ -62,6 +62,15 @@ TEST_CASE("Separate passes are those of one kernel on master weights") {
   CHECK_NOTHROW(mixtral({separate, "optimizer.moments=bf16"}));
 }
 
+TEST_CASE("Shards in fp32 are master weights that no pass copies") {
+  const auto passes = [](const std::string& shards) {
+    const Scenario scenario =
+        mixtral({"software.kind=hugging_face", "recompute=[]", "gradient_sync.kind=fsdp2", shards});
+    return update_ops(scenario, {.all = 1000, .matrices = 1}).size();
+  };
+  CHECK(passes("gradient_sync.shards=bf16") == passes("gradient_sync.shards=fp32") + 1);
+}
+
 TEST_CASE("Each owner updates its part of the matrices and of the rest") {
   const Scenario scenario = mixtral({"optimizer.kind=muon"});
   const HeldElements held = held_elements(scenario, 0);
