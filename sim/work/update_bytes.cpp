@@ -13,13 +13,11 @@ std::int64_t sent_elements(const HeldElements& held, const HolderCounts& holders
 }
 
 /// Parameters that are whole while the loss is computed, when activations are at their peak: the ends of the
-/// model, or all that is kept for backward, and the buffer of the layer gathered last.
+/// model and the buffer of the layer gathered last, or all that is kept for backward.
 std::int64_t gathered_at_loss(const HeldElements& held, const HolderCounts& holders,
                               const GradientPlan& plan) {
   if (sent_elements(held, holders) == 0) return 0;
-  const std::int64_t layers = held.total() - held.ends;
-  const std::int64_t layer = std::min(layers, held.largest_layer);
-  return held.ends + layer + (plan.keeps == Keeps::pass ? 0 : layers);
+  return plan.keeps == Keeps::pass ? held.ends + held.largest_layer : held.total();
 }
 
 /// Buffers of gradients and parameters on their way. Gathered layers, and gradients that wait for their
