@@ -23,6 +23,7 @@ class HuggingFace final : public Software {
         habits_{.fusion = {},
                 .parameters = choices.autocast ? Precision::fp32 : Precision::bf16,
                 .casts_in_update = false,
+                .adds_gradients = true,
                 .tensor_backward = TensorBackward::in_turn,
                 .recomputes_parts = false,
                 .has_dropout = false,
@@ -56,6 +57,7 @@ class HuggingFace final : public Software {
       case Module::expert_activation:
       case Module::unpermute:
         return add_moe(op, k);
+      case Module::gradient_sums:
       case Module::bucket_in:
       case Module::bucket_out:
       case Module::shards_in:

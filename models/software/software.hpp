@@ -47,7 +47,8 @@ struct SoftwareHabits {
   bool fused_loss = true;  ///< cross entropy without a copy of the logits in fp32
   UpdatePasses update_passes = UpdatePasses::one;
   Precision parameters = Precision::bf16;  ///< fp32: they are cast for each use, and need no master weights
-  bool casts_in_update = true;         ///< a fused update reads gradients and writes parameters in any format
+  bool casts_in_update = true;  ///< a fused update reads gradients and writes parameters in any format
+  bool adds_gradients = false;  ///< of later microbatches, by kernels of their own; else inside products
   bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
   TensorBackward tensor_backward = TensorBackward::overlapped;
   bool recomputes_parts = true;  ///< else whole layers or nothing

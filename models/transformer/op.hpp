@@ -57,6 +57,7 @@ enum class Module : std::uint8_t {
   loss,
   cast,
   update,         ///< of parameters
+  gradient_sums,  ///< gradients of a microbatch added to those before
   bucket_in,      ///< gradients into a bucket that is sent, divided by the ranks
   bucket_out,     ///< their sums back
   shards_in,      ///< shards of parameters into a flat buffer, in the precision in which they are sent
@@ -65,12 +66,15 @@ enum class Module : std::uint8_t {
   gradients_out,  ///< what a rank got of their sums, cast for its shards or added to the sum so far
   other,
 };
-inline constexpr std::size_t module_count = 25;
+inline constexpr std::size_t module_count = 26;
 inline constexpr std::array<std::string_view, module_count> module_names{
-    "projection",        "experts",      "norm",          "rotary", "core",      "residual",    "activation",
-    "expert_activation", "router",       "permute",       "sort",   "unpermute", "shared_gate", "embedding",
-    "dropout",           "loss",         "cast",          "update", "bucket_in", "bucket_out",  "shards_in",
-    "gathered_out",      "gradients_in", "gradients_out", "other"};
+    "projection",    "experts",   "norm",          "rotary",
+    "core",          "residual",  "activation",    "expert_activation",
+    "router",        "permute",   "sort",          "unpermute",
+    "shared_gate",   "embedding", "dropout",       "loss",
+    "cast",          "update",    "gradient_sums", "bucket_in",
+    "bucket_out",    "shards_in", "gathered_out",  "gradients_in",
+    "gradients_out", "other"};
 
 /// Kernels that have a law in common, as profiles tell them apart.
 enum class KernelClass : std::uint8_t {

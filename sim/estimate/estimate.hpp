@@ -19,6 +19,7 @@ struct Estimate {
 
 /// Seconds of copies around what is sent (sim/work/copies.hpp), for each element of what they copy.
 struct CopySeconds {
+  double sums = 0;  ///< of gradients of a microbatch
   double bucket_in = 0, bucket_out = 0, gathered_out = 0, gradients_in = 0;
   std::array<double, 2> shards_in{};      ///< of shards in bf16, in fp32
   std::array<double, 2> gradients_out{};  ///< the same

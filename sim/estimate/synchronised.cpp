@@ -22,7 +22,8 @@ double of_each(const std::vector<Op>& ops, const Scenario& scenario) {
 CopySeconds copy_seconds(const Scenario& scenario) {
   const PrecisionPlan& precision = scenario.precision;
   const Copied copied{.elements = many};
-  CopySeconds seconds{.bucket_in = of_each({bucket_in(copied, precision)}, scenario),
+  CopySeconds seconds{.sums = of_each({gradient_sums(copied, precision)}, scenario),
+                      .bucket_in = of_each({bucket_in(copied, precision)}, scenario),
                       .bucket_out = of_each({bucket_out(copied, precision)}, scenario),
                       .gathered_out = of_each({gathered_out(many)}, scenario),
                       .gradients_in = of_each({gradients_in(many, precision)}, scenario)};
@@ -93,6 +94,13 @@ PassSeconds PipelineEstimate::synchronised(const Rank& rank, const SyncPlan& syn
     gathered.copied = (shared.shard * each.shards_in[kind] + shared.whole * each.gathered_out) / chunks;
     if (plan.shards_gradients)
       reduced.copied = (shared.whole * each.gradients_in + shared.shard * each.gradients_out[kind]) / chunks;
+  }
+  if (scenario_.habits().adds_gradients && !plan.shards_gradients) {
+    const PassCounts& work = profile_.work[static_cast<std::size_t>(&rank - ranks_.data())];
+    const double passes = work.backward + work.backward_weight + work.overlapped;
+    const double sums = static_cast<double>(rank.held.total()) * sync.each.copies.sums;
+    const auto chunks = static_cast<double>(profile_.chunks);
+    reduced.copied += sums / chunks * std::max(0.0, 1 - chunks / std::max(1.0, passes));
   }
   const Sent none;
   return with_sent(rank.passes, plan.keeps == Keeps::step ? none : gathered,

@@ -7,6 +7,8 @@
 
 #include "models/base/at.hpp"
 #include "sim/schedule/stage.hpp"
+#include "sim/work/copies.hpp"
+#include "sim/work/tensors.hpp"
 
 namespace moesim {
 namespace {
@@ -46,11 +48,17 @@ Synchronisation::Synchronisation(StepLowering& step)
   for (std::size_t rank = 0; rank < order.ranks.size(); ++rank) {
     held_.push_back(holdings(scenario_, static_cast<std::int64_t>(rank)));
     weights_.push_back(weights_of_rank(scenario_, static_cast<std::int64_t>(rank)));
+    std::vector<std::int32_t>& first = first_microbatch_.emplace_back();
     std::vector<std::int32_t>& last = last_microbatch_.emplace_back();
     for (const Slot& slot : order.ranks[rank]) {
       const auto chunk = static_cast<std::size_t>(slot.chunk);
-      if (chunk >= last.size()) last.resize(chunk + 1, -1);
-      if (has_weights(slot)) last[chunk] = slot.microbatch;
+      if (chunk >= last.size()) {
+        first.resize(chunk + 1, -1);
+        last.resize(chunk + 1, -1);
+      }
+      if (!has_weights(slot)) continue;
+      if (first[chunk] < 0) first[chunk] = slot.microbatch;
+      last[chunk] = slot.microbatch;
     }
   }
   for (State& state : states_) state.gathered.resize(scenario_.model.layers.size() + 2);
@@ -110,7 +118,21 @@ bool Synchronisation::is_last_microbatch(ActorId actor, const Tag& tag) const {
   return at(last_microbatch_[rank], tag.chunk) == tag.microbatch;
 }
 
+TaskId Synchronisation::add_up(ActorId actor, const Tag& tag) {
+  const auto rank = static_cast<std::size_t>(step_.communicators().actors()[actor].pipeline_rank);
+  if (!adds_gradients(scenario_) || at(first_microbatch_[rank], tag.chunk) == tag.microbatch) return nothing;
+  const BlockTensors tensors = block_tensors(scenario_, tag.activity, tag.layer);
+  const Copied added{block_holdings(scenario_, tag.activity, tag.layer).total(), tensors.count()};
+  return added.elements == 0 ? nothing : copy(actor, gradient_sums(added, scenario_.precision), tag, nothing);
+}
+
 TaskId Synchronisation::produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after) {
+  const TaskId added = add_up(actor, tag);
+  const TaskId sent = send_produced(actor, stage, tag, added == nothing ? after : added);
+  return sent == nothing ? added : sent;
+}
+
+TaskId Synchronisation::send_produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after) {
   if (plan_.has_units()) {
     const bool reduces = plan_.shards_gradients || is_last_microbatch(actor, tag);
     return reduces ? units_.produced(actor, tag) : nothing;

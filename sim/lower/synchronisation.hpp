@@ -55,6 +55,9 @@ class Synchronisation {
 
   /// The groups of replicated parameters, or those of experts.
   const Communicator& group_of(ActorId actor, bool experts) const;
+  /// Gradients of a block to those of the microbatches before; nothing where there are none.
+  TaskId add_up(ActorId actor, const Tag& tag);
+  TaskId send_produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after);
   bool is_last_microbatch(ActorId actor, const Tag& tag) const;
   bool was_gathered(ActorId actor, const Tag& tag);
   /// Gradients of a block into their buckets; nothing where no other rank has the same.
@@ -95,10 +98,10 @@ class Synchronisation {
   const Scenario& scenario_;
   const GradientPlan& plan_;
   Units units_;
-  std::vector<State> states_;                               // by actor
-  std::vector<Holdings> held_;                              // by pipeline rank
-  std::vector<std::vector<Weight>> weights_;                // the same
-  std::vector<std::vector<std::int32_t>> last_microbatch_;  // by pipeline rank and chunk
+  std::vector<State> states_;                                                  // by actor
+  std::vector<Holdings> held_;                                                 // by pipeline rank
+  std::vector<std::vector<Weight>> weights_;                                   // the same
+  std::vector<std::vector<std::int32_t>> first_microbatch_, last_microbatch_;  // by pipeline rank and chunk
 };
 
 }  // namespace moesim

@@ -22,6 +22,10 @@ Op copy(std::string_view name, const Copied& copied, double bytes_each, Module m
 
 }  // namespace
 
+Op gradient_sums(const Copied& added, const PrecisionPlan& precision) {
+  return copy("sums of gradients", added, 3 * bytes_of(precision.gradient), Module::gradient_sums);
+}
+
 Op bucket_in(const Copied& copied, const PrecisionPlan& precision) {
   return copy("gradients to a bucket", copied, 2 * bytes_of(precision.gradient), Module::bucket_in);
 }
@@ -71,6 +75,9 @@ class CopyList {
   void add_block(Activity block, std::int64_t layer) {
     const BlockTensors tensors = block_tensors(scenario_, block, layer);
     const Holdings held = block_holdings(scenario_, block, layer);
+    all_.elements += held.total();
+    all_.tensors += tensors.count();
+    if (plan_.copies == SyncCopies::none) return;
     const HolderCounts& ranks = plan_.has_units() ? sharers_ : holders_;
     if (ranks.replicated > 1) {
       whole_.elements += held.replicated();
@@ -92,7 +99,12 @@ class CopyList {
     plan_.has_units() ? add_unit(whole, shard) : add_buckets(whole);
   }
 
-  std::vector<RepeatedCopy> take() { return std::move(copies_); }
+  /// Sums are those of a rank whose stages all have every microbatch.
+  std::vector<RepeatedCopy> take() {
+    if (adds_gradients(scenario_) && all_.elements > 0)
+      copies_.push_back({gradient_sums(all_, scenario_.precision), scenario_.microbatches() - 1});
+    return std::move(copies_);
+  }
 
  private:
   void add_buckets(const Copied& whole) {
@@ -118,15 +130,20 @@ class CopyList {
   const Scenario& scenario_;
   const GradientPlan& plan_;
   HolderCounts holders_, sharers_;
-  Copied whole_{.tensors = 0};
+  Copied whole_{.tensors = 0}, all_{.tensors = 0};
   std::int64_t shard_ = 0;
   std::vector<RepeatedCopy> copies_;
 };
 
 }  // namespace
 
+bool adds_gradients(const Scenario& scenario) {
+  return scenario.habits().adds_gradients && !scenario.gradient_sync.shards_gradients &&
+         scenario.microbatches() > 1;
+}
+
 std::vector<RepeatedCopy> copies_of_step(const Scenario& scenario, std::int64_t pipeline_rank) {
-  if (scenario.gradient_sync.copies == SyncCopies::none) return {};
+  if (scenario.gradient_sync.copies == SyncCopies::none && !adds_gradients(scenario)) return {};
   CopyList list(scenario);
   for (const HeldStage& stage : stages_of(scenario.chains, pipeline_rank)) {
     for (const std::int64_t layer : layers_of(scenario, stage.stage)) {

@@ -15,6 +15,9 @@ struct Copied {
   std::int64_t elements = 0, tensors = 1;
 };
 
+/// Gradients of a microbatch added to those of the microbatches before.
+Op gradient_sums(const Copied& added, const PrecisionPlan& precision);
+
 /// Gradients into a bucket, divided by the ranks, and their sums back.
 Op bucket_in(const Copied& copied, const PrecisionPlan& precision);
 Op bucket_out(const Copied& copied, const PrecisionPlan& precision);
@@ -27,12 +30,15 @@ Op gradients_in(std::int64_t whole, const PrecisionPlan& precision);
 std::vector<Op> gradients_out(const Copied& shard, const GradientPlan& plan, const PrecisionPlan& precision,
                               bool adds);
 
+/// Whether gradients of later microbatches are added to those before by kernels of their own.
+bool adds_gradients(const Scenario& scenario);
+
 /// A copy that a device makes so many times.
 struct RepeatedCopy {
   Op op;
   std::int64_t times = 1;
 };
-/// All copies of a device of a pipeline rank in a step.
+/// All copies of a device of a pipeline rank in a step, and sums of gradients.
 std::vector<RepeatedCopy> copies_of_step(const Scenario& scenario, std::int64_t pipeline_rank);
 
 }  // namespace moesim
