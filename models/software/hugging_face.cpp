@@ -46,17 +46,10 @@ class HuggingFace final : public Software {
         return add_activation(op, k);
       case Module::residual:
         return add_residual(op, choices_, k);
-      case Module::router:
-        return add_router(op, k);
       case Module::loss:
         return add_loss(op, k);
       case Module::embedding:
         return add_embedding(op, choices_, k);
-      case Module::experts:
-      case Module::permute:
-      case Module::expert_activation:
-      case Module::unpermute:
-        return add_moe(op, k);
       case Module::gradient_sums:
       case Module::bucket_in:
       case Module::bucket_out:
@@ -65,10 +58,8 @@ class HuggingFace final : public Software {
       case Module::gradients_in:
       case Module::gradients_out:
         return pytorch::add_copies(op, kernels);
-      case Module::shared_gate:
-        return add_shared_gate(op, k);
-      default:  // rows between ranks: as fused kernels
-        kernels.push_back(op);
+      default:
+        add_moe(op, k);
     }
   }
 
@@ -118,14 +109,23 @@ class HuggingFace final : public Software {
 
  private:
   void add_moe(const Op& op, Kernels& k) const {
-    if (choices_.experts == ExpertsCode::one_by_one) {
-      if (op.module == Module::experts) add_loop(op, choices_, k);
-      return;
+    const bool is_loop = choices_.experts == ExpertsCode::one_by_one;
+    switch (op.module) {
+      case Module::router:
+        return add_router(op, k);
+      case Module::shared_gate:
+        return add_shared_gate(op, k);
+      case Module::experts:
+        return is_loop ? add_loop(op, choices_, k) : add_experts(op, choices_, k);
+      case Module::permute:
+        return is_loop ? void() : add_permute(op, choices_, k);
+      case Module::unpermute:
+        return is_loop ? void() : add_unpermute(op, choices_, k);
+      case Module::expert_activation:
+        return is_loop ? void() : add_expert_activation(op, choices_, k);
+      default:  // rows between ranks: as fused kernels
+        k.op(op);
     }
-    if (op.module == Module::experts) return add_experts(op, choices_, k);
-    if (op.module == Module::permute) return add_permute(op, choices_, k);
-    if (op.module == Module::unpermute) return add_unpermute(op, choices_, k);
-    add_expert_activation(op, choices_, k);
   }
 
   /// Under autocast its input is in fp32 already, and what reads its output keeps a copy in bf16.
