@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-SECTIONS = ("host", "streams", "products", "attention", "optimizers", "compiled", "stacks", "steps")
+SECTIONS = ("host", "streams", "products", "attention", "optimizers", "compiled", "stacks", "steps", "held_out")
 
 
 def machine():

@@ -121,7 +121,7 @@ def block(value):
 
 
 def compact(section, case, value):
-    if section == "steps":
+    if section in ("steps", "held_out"):
         return step(value)
     if section == "streams":
         return streams(value)

@@ -101,9 +101,10 @@ class Step:
 
     def __call__(self):
         with record_function("whole"):
-            with record_function("@forward"):
-                loss = self.forward()
-            loss.backward()
+            for _ in range(self.case.get("accumulate", 1)):
+                with record_function("@forward"):
+                    loss = self.forward()
+                loss.backward()
             with record_function("@update"):
                 self.update()
 
@@ -146,6 +147,8 @@ def memory(step):
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     result = {"before": torch.cuda.memory_allocated()}
+    for _ in range(step.case.get("accumulate", 1) - 1):
+        step.forward().backward()
     loss = step.forward()
     result["after_forward"] = torch.cuda.memory_allocated()
     result["peak_forward"] = torch.cuda.max_memory_allocated()
@@ -222,7 +225,11 @@ def clean():
 
 
 def measure(write, quick, deadline):
-    for case_, listed in cases():
+    measure_all(cases(), write, quick, deadline)
+
+
+def measure_all(listed_cases, write, quick, deadline):
+    for case_, listed in listed_cases:
         if time.time() > deadline:
             print("steps: no time left for", label(case_), flush=True)
             continue
