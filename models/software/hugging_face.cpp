@@ -27,6 +27,7 @@ class HuggingFace final : public Software {
                 .tensor_backward = TensorBackward::in_turn,
                 .recomputes_parts = false,
                 .has_dropout = false,
+                .workspaces = pytorch::workspaces,
                 .host = host} {}
 
   void add_kernels(const Op& op, std::vector<Op>& kernels) const override {
@@ -96,13 +97,27 @@ class HuggingFace final : public Software {
   /// DTensor gathers an input for its product, which saves it (torch/distributed/tensor/parallel/style.py).
   bool keeps_gathered() const override { return true; }
 
-  /// Logits and their copy in fp32 forward; backward the gradients of the log-probabilities and of the copy.
-  /// Of eager attention what is made of the scores on the way; of a picked expert a whole stack.
+  /// Of a loss logits and their copy in fp32 forward; backward the gradients of the log-probabilities and of
+  /// the copy. Of an activation the gradients of what it returns and of its inputs, of a norm three steps of
+  /// its backward in fp32.
   double working_bytes(const Op& op) const override {
-    if (op.module == Module::core) return working_bytes_of_core(op, choices_);
-    if (op.module == Module::experts) return working_bytes_of_experts(op, choices_);
-    if (op.module != Module::loss) return 0;
-    return (op.pass == OpPass::forward ? 6.0 : 8.0) * static_cast<double>(op.m) * static_cast<double>(op.n);
+    const double elements = static_cast<double>(op.m) * static_cast<double>(op.n);
+    const bool is_forward = op.pass == OpPass::forward;
+    switch (op.module) {
+      case Module::core:
+        return working_bytes_of_core(op, choices_);
+      case Module::experts:
+        return working_bytes_of_experts(op, choices_);
+      case Module::loss:
+        return (is_forward ? 6 : 8) * elements;
+      case Module::activation:
+      case Module::expert_activation:
+        return is_forward ? 0 : (op.kind == OpKind::swiglu ? 6 : 4) * elements;
+      case Module::norm:
+        return is_forward ? 0 : 12 * elements;
+      default:
+        return 0;
+    }
   }
 
   const SoftwareHabits& habits() const override { return habits_; }

@@ -71,6 +71,10 @@ void update(const Op& op, std::vector<Op>& kernels);
 /// (aten/src/ATen/TensorIterator.cpp: can_use_32bit_indexing).
 std::int64_t parts_of(double elements, double widest_bytes);
 
+/// Of cuBLAS on Hopper: 32 MiB for each handle, that of the thread which runs forward and that of autograd's
+/// (aten/src/ATen/cuda/CublasHandlePool.cpp).
+inline constexpr Bytes workspaces{2 * (32 << 20)};
+
 /// Kernels that stand for one op.
 class Kernels {
  public:

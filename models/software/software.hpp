@@ -53,6 +53,7 @@ struct SoftwareHabits {
   TensorBackward tensor_backward = TensorBackward::overlapped;
   bool recomputes_parts = true;  ///< else whole layers or nothing
   bool has_dropout = true;       ///< else its models have none
+  Bytes workspaces{};            ///< of libraries, which an allocator counts
   HostTimes host{};
 };
 

@@ -40,6 +40,8 @@ void Lifetimes::keep_layers() {
     const auto number = static_cast<std::int64_t>(layer);
     layers_[layer][0].gradients = gradients_of(Activity::attention, number);
     layers_[layer][1].gradients = gradients_of(Activity::feed_forward, number);
+    const Bytes units = units_in_backward(number);
+    for (Kept& block : layers_[layer]) block.in_backward += units;
   }
   embedding_ = kept_by_embedding(scenario_);
   embedding_.gradients = gradients_of(Activity::embedding, -1);
@@ -53,6 +55,19 @@ Bytes Lifetimes::gradients_of(Activity block, std::int64_t layer) const {
   const Holdings held = block_holdings(scenario_, block, layer);
   return gradient_bytes(elements_of_layer(held), holders_of(scenario_), scenario_.gradient_sync,
                         scenario_.precision);
+}
+
+/// Units that are whole while the layer runs backward, on the pipeline rank that holds most.
+Bytes Lifetimes::units_in_backward(std::int64_t layer) const {
+  if (!scenario_.software->holds_as_computed()) return {};
+  Holdings unit = attention_holdings(scenario_, layer);
+  unit += feed_forward_holdings(scenario_, layer);
+  HeldElements all;
+  for (std::int64_t rank = 0; rank < scenario_.layout.sizes().pipeline; ++rank) {
+    const HeldElements held = held_elements(scenario_, rank);
+    if (held.total() > all.total()) all = held;
+  }
+  return unit_bytes_in_backward(unit.total(), all, holders_of(scenario_), scenario_.gradient_sync);
 }
 
 /// A pass is played once for each stage, a pair once for each two.

@@ -43,6 +43,12 @@ Bytes update_buffers(const HeldElements& held, const HolderCounts& holders, cons
          buckets(held.experts, holders.experts, holders.experts - 1);
 }
 
+/// The layer gathered next, if there is one, and gradients that are not reduced yet.
+std::int64_t whole_in_backward(std::int64_t layer, const HeldElements& held, const GradientPlan& plan) {
+  const bool gathers = plan.keeps == Keeps::pass && plan.ahead > 0;
+  return layer + (gathers ? std::min(layer, held.total() - held.ends - layer) : 0);
+}
+
 /// Of the part that each of those owners updates.
 Bytes state_bytes(const HeldElements& held, const HolderCounts& owners, const HeldStates& states) {
   const std::int64_t rest = shard_of(held.rest, owners.replicated);
@@ -113,6 +119,12 @@ Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, cons
          shard_of(held, sharers_of(holders, plan));
 }
 
+Bytes unit_bytes_in_backward(std::int64_t layer, const HeldElements& held, const HolderCounts& holders,
+                             const GradientPlan& plan) {
+  if (!plan.has_units() || sent_elements(held, holders) == 0) return {};
+  return size_of(Precision::bf16) * whole_in_backward(layer, held, plan);
+}
+
 UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                          const Scenario& scenario) {
   const Bytes gradient = size_of(scenario.precision.gradient);
@@ -126,7 +138,7 @@ UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, 
                                                : size_of(scenario.habits().parameters) * held.total(),
           .gradients = gradient_bytes(held, holders, plan, scenario.precision),
           .optimizer = states,
-          .buffers = update_buffers(held, holders, plan, gradient),
+          .buffers = update_buffers(held, holders, plan, gradient) + scenario.habits().workspaces,
           .working = working_bytes(held, owners, scenario.update.working)};
 }
 

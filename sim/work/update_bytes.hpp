@@ -74,6 +74,11 @@ struct UpdateBytes {
 Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                      const PrecisionPlan& precision);
 
+/// Of a layer of so many elements that is a unit, while its backward runs, beyond the buffers of
+/// update_bytes(), which are those of the moment of the loss.
+Bytes unit_bytes_in_backward(std::int64_t layer, const HeldElements& held, const HolderCounts& holders,
+                             const GradientPlan& plan);
+
 /// Of the device that holds most: with a server, the server. `plan` may be another than the scenario's.
 UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                          const Scenario& scenario);
