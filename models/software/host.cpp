@@ -17,9 +17,10 @@ constexpr Time graph_launch = 9400_ns, graph_kernel = 228_ns;
 
 HostTimes with_graphs(HostTimes host, CudaGraphs graphs) {
   if (graphs == CudaGraphs::none) return host;
-  if (graphs == CudaGraphs::iteration) return {.start = host.start + graph_launch, .wait = host.wait};
+  if (graphs == CudaGraphs::iteration) return {.start = host.start + graph_launch, .captures = true};
   host.forward = host.backward = graph_kernel;
   host.block = graph_launch;
+  host.captures = true;
   return host;
 }
 

@@ -32,12 +32,15 @@ struct HostTimes {
   Time call{};                           ///< for a communication inside a layer
   Time start{};                          ///< before the first launch of a step
   Time wait{};                           ///< after the device has ended what the host waits for
+  bool captures = false;                 ///< CUDA graphs of blocks or of the iteration
   /// For a launch of a kernel.
   Time of(const Op& kernel) const {
     return kernel.module == Module::update ? update : kernel.pass == OpPass::forward ? forward : backward;
   }
   bool is_none() const {
-    return forward.count + backward.count + update.count + block.count + call.count + start.count == 0;
+    return forward.count + backward.count + update.count + block.count + call.count + start.count +
+               wait.count ==
+           0;
   }
 };
 

@@ -40,7 +40,7 @@ TaskId StepLowering::compute(ActorId actor, const Timed& timed, const Tag& tag, 
   edge(streams.compute, task);
   if (input != streams.compute) edge(input, task);
   edge(arrival, task);
-  return streams.compute = timed.host.is_nothing() ? task : issue(actor, timed.host, tag, task, input);
+  return streams.compute = timed.host.is_nothing() ? task : issue(actor, timed, tag, task, input);
 }
 
 TaskId StepLowering::host_task(ActorId actor, Time time, const Tag& tag, TaskId after) {
@@ -52,7 +52,8 @@ TaskId StepLowering::host_task(ActorId actor, Time time, const Tag& tag, TaskId 
   if (place != host_patterns_.end() && place->first == key) {
     pattern = place->second;
   } else {
-    pattern = builder_.add_pattern({.latency = time}, {}, std::array{actor});
+    const std::array members{actor};
+    pattern = builder_.add_pattern({.latency = time}, {}, std::span(members).first(actor == nothing ? 0 : 1));
     host_patterns_.insert(place, {key, pattern});
   }
   const TaskId task = builder_.add_coflow(pattern, tag);
@@ -61,14 +62,20 @@ TaskId StepLowering::host_task(ActorId actor, Time time, const Tag& tag, TaskId 
 }
 
 /// The device is done when its kernels have run and, with the host in between, the last of them could; the
-/// host goes on at once, or where it waits for the device behind that.
-TaskId StepLowering::issue(ActorId actor, const HostPath& path, const Tag& tag, TaskId task, TaskId before) {
+/// host goes on at once, or where it waits for the device behind that. What waits add comes behind the
+/// task, which may be slowed.
+TaskId StepLowering::issue(ActorId actor, const Timed& timed, const Tag& tag, TaskId task, TaskId before) {
+  const HostPath& path = timed.host;
   Tag of_host = tag;
   of_host.activity = Activity::host;
   TaskId& host = streams_[actor].host;
-  const TaskId last = host_task(actor, path.lag, of_host, host);
-  const TaskId drained = path.drains() ? host_task(actor, path.drain, of_host, before) : nothing;
-  const TaskId stalled = path.drains() ? host_task(actor, path.device, of_host, before) : nothing;
+  const TaskId last = host_task(nothing, path.lag, of_host, host);
+  TaskId drained = nothing, stalled = nothing;
+  if (path.drains()) {
+    stalled = host_task(nothing, std::max(Time{}, path.device - timed.time), of_host, task);
+    drained = path.drain >= timed.time ? host_task(nothing, path.drain - timed.time, of_host, task)
+                                       : host_task(nothing, path.drain, of_host, before);
+  }
   host = both(host_task(actor, path.issue, of_host, host), drained);
   const TaskId done = builder_.add_barrier(of_host);
   for (const TaskId part : {task, last, stalled}) edge(part, done);

@@ -81,11 +81,11 @@ class StepLowering {
   TaskGraph finish();
 
  private:
-  /// A task that ends so long after `after`, on the host of an actor.
+  /// A task that ends so long after `after`, on the host of an actor; or, of none, a delay.
   TaskId host_task(ActorId actor, Time time, const Tag& tag, TaskId after);
   /// The host issues that compute task, which begins behind `before`; returns what the device has then come
   /// to.
-  TaskId issue(ActorId actor, const HostPath& path, const Tag& tag, TaskId task, TaskId before);
+  TaskId issue(ActorId actor, const Timed& timed, const Tag& tag, TaskId task, TaskId before);
   /// The host issues a call; returns what the call is behind.
   TaskId issue_call(ActorId actor, const Tag& tag);
   std::size_t arrival_index(bool gradient, std::int64_t model_stage, std::int64_t microbatch,

@@ -37,12 +37,12 @@ class Synchronisation {
     Tag tag;
     TaskId after;
   };
-  /// What an actor has yet to send, and how far it has come.
   /// Gradients of whole tensors that are sent together, and the task that brings their sum.
   struct Bucket {
     Copied copied{};
     TaskId sum = nothing;
   };
+  /// What an actor has yet to send, and how far it has come.
   struct State {
     std::array<Bytes, 2> open{};  // gradients in the bucket of replicated parameters and in that of experts
     std::array<std::int64_t, 2> open_tensors{};  // the same, where they are tensors

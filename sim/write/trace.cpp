@@ -172,7 +172,7 @@ class TraceWriter {
     if (tag.pass != PassKind::none)
       write("{}\"pass\":\"{}\"", std::exchange(comma, ","), at(pass_names, tag.pass));
     if (tag.overlapped) write("{}\"overlapped\":true", std::exchange(comma, ","));
-    if (graph_.kinds[task] == TaskKind::coflow)
+    if (graph_.kinds[task] == TaskKind::coflow && tag.activity != Activity::host)
       number("bytes", graph_.pattern_table[graph_.patterns[task]].bytes_sent);
   }
 

@@ -1,0 +1,73 @@
+// What a host does to a step, whatever the model.
+#include <fmt/format.h>
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "sim/run/repeat.hpp"
+
+using namespace moesim;
+
+namespace {
+
+const std::string no_host =
+    R"("host_forward": "0 s", "host_backward": "0 s", "host_update": "0 s", "host_call": "0 s", "host_start": "0 s")";
+
+/// Two layers of eight experts on one device, with these keys of its software and of the scenario.
+Report run_with(const std::string& software, const std::vector<std::string>& sets = {}) {
+  RunRequest request{.path = MOESIM_SOURCE "/scenarios/validation/hugging-face-h200.json", .overrides = {}};
+  request.overrides.push_back(parse_override(
+      R"(model={"name": "small", "hidden": 1024, "vocabulary": 8192, "layers": 2, "attention": {"kind": "grouped_query", "heads": 8, "kv_heads": 2}, "moe": {"experts": 8, "top_k": 2, "width": 2048}})"));
+  request.overrides.push_back(parse_override(R"(software={"kind": "hugging_face")" + software + "}"));
+  request.overrides.push_back(parse_override("batch.sequence_length=512"));
+  for (const std::string& set : sets) request.overrides.push_back(parse_override(set));
+  return run(request).simulation.report;
+}
+
+Time step(const std::string& software, const std::vector<std::string>& sets = {}) {
+  return run_with(software, sets).step_time;
+}
+
+}  // namespace
+
+TEST_CASE("A slowed device is waited for as long as it takes, and reads take what they take") {
+  const std::string waits = R"(, "experts": "eager", "host_wait": "1 ms", )" + no_host;
+  const std::string none = R"(, "experts": "eager", "host_wait": "0 s", )" + no_host;
+  const std::vector<std::string> slow{R"(faults.stragglers=[{"device": 0, "slowdown": 2}])"};
+  const Time kernels = step(none), with_waits = step(waits);
+  CHECK(with_waits > kernels + Time{50'000'000'000});
+  CHECK(to_seconds(step(none, slow)) == Approx(to_seconds(kernels * 2)).epsilon(1e-9));
+  // Where a block goes on for long behind its last wait, the host is taken to have that wait as on a device
+  // that nothing slows.
+  CHECK(to_seconds(step(waits, slow)) == Approx(to_seconds(kernels + with_waits)).epsilon(0.003));
+}
+
+TEST_CASE("A slower host never shortens a step, and a fast one leaves the kernels' time") {
+  const Time free = step(", " + no_host + R"(, "host_wait": "0 s")");
+  Time before = free;
+  for (const int us : {1, 5, 20, 80, 320}) {
+    const std::string each =
+        fmt::format(R"(, "host_forward": "{0} us", "host_backward": "{0} us", "host_update": "{0} us")", us);
+    const Time now = step(each);
+    CHECK(now >= before);
+    before = now;
+  }
+  CHECK(before > free * 3);
+  const Report fast = run_with(", " + no_host + R"(, "host_wait": "0 s")");
+  CHECK(fast.breakdown.host == Time{});
+}
+
+TEST_CASE("What the host holds up is what a step is longer by on one device") {
+  const Report held = run_with("");
+  const Time free = step(", " + no_host + R"(, "host_wait": "0 s")");
+  CHECK(held.breakdown.host > Time{});
+  CHECK(held.step_time - held.breakdown.host == free);
+}
+
+TEST_CASE("Graphs of the iteration hold up less than graphs of layers, these less than launches") {
+  const Time none = step(""), layer = step(R"(, "cuda_graphs": "layer")"),
+             iteration = step(R"(, "cuda_graphs": "iteration")");
+  CHECK(iteration < layer);
+  CHECK(layer < none);
+}
