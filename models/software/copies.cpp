@@ -11,7 +11,6 @@ namespace {
 /// (aten/src/ATen/native/cuda/MultiTensorApply.cuh). Casting fp32 to bf16 it moves 3.52 TB/s, and bf16 alone
 /// 700 billion elements a second (configs/validation/software-h200.json, "optimizers": the copy of masters;
 /// kernels of one operand).
-constexpr double elements_of_launch = 320 * 65536;
 constexpr Access multi_tensor{.share = 3.52 / 4.8, .per_cycle = 700 * 0.505 / 132, .start = Time{1'000'000}};
 /// `split_with_sizes_copy`, 3.76 TB/s ("parallel": six calls, 12.7 GB each way in 6.8 ms). `chunk_cat` stays
 /// below it in the same steps, so that it moves at least 1.9.
@@ -32,7 +31,7 @@ class Copies {
   /// Beyond a copy of two bytes to two: first a cast, which writes them.
   void by_multi_tensor() {
     constexpr double copied = 4;
-    const auto launches = static_cast<std::int64_t>(elements_ / elements_of_launch) + 1;
+    const auto launches = (op_.m + most_elements_of_lists - 1) / most_elements_of_lists;
     if (each_ > copied) add(multi_tensor, each_ - copied, launches);
     add(multi_tensor, copied, launches);
   }

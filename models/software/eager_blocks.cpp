@@ -38,16 +38,13 @@ Access norm_weights(const Op& op) {
   return access;
 }
 
-/// Of the heads of queries and keys: their gradient is no sum with a residual's.
-bool is_of_heads(const Op& op) { return op.n <= 256; }
-
 void add_norm(Kernels& k, const Op& op) {
   if (op.pass == OpPass::forward) {
     k.all(norm, 4);
     return;
   }
   k.all(norm_input, 6).all(norm_weights(op), 4);
-  if (!is_of_heads(op)) k.all(kind::vectorised, 6);
+  if (op.norm_of == NormOf::stream) k.all(kind::vectorised, 6);
 }
 
 /// To fp32, times cos + i sin, back to bf16, for queries and for keys: two halves stand for them.

@@ -20,15 +20,17 @@ void norm_forward(Kernels& k, bool is_short) {
   k.tiny(2).all(kind::row_factor, 8).all(kind::vectorised, 6).all(kind::broadcast, 4);
 }
 
-/// Gradients of each of these, the weight's as a sum of columns, and the sum with the residual's gradient.
-/// Norms of heads work on transposed gradients.
-void norm_backward(Kernels& k, bool is_short) {
-  k.all(kind::broadcast, 4).all(kind::vectorised, 6);
-  k.all(is_short ? kind::strided_column_sums : kind::column_sums, 2).tiny(1);
-  k.all(kind::widened, 6).all(kind::vectorised, 12).all(kind::vectorised, 12).all(kind::row_factor, 8);
-  k.all(is_short ? kind::short_row_sums : kind::row_sums, 4).tiny(3).all(kind::from_rows, 4);
+/// Gradients of each of these, the weight's as a sum of columns, and of one in the residual stream the sum
+/// with the gradient that comes by it. Gradients of heads are transposed.
+void norm_backward(Kernels& k, NormOf of) {
+  const bool is_of_heads = of == NormOf::heads;
+  const Access& product = is_of_heads ? kind::strided : kind::vectorised;
+  k.all(kind::broadcast, 4).all(product, 6);
+  k.all(is_of_heads ? kind::strided_column_sums : kind::column_sums, 2).tiny(1);
+  k.all(kind::widened, 6).all(product, 12).all(product, 12).all(kind::row_factor, 8);
+  k.all(is_of_heads ? kind::short_row_sums : kind::row_sums, 4).tiny(3).all(kind::from_rows, 4);
   k.all(kind::copy, 8).all(kind::one_read, 8).all(kind::vectorised, 12).all(kind::vectorised, 6);
-  k.all(kind::vectorised, 6);
+  if (of == NormOf::stream) k.all(kind::vectorised, 6);
 }
 
 /// Everything is in fp32, so nothing is cast.
@@ -98,11 +100,12 @@ double stream_bytes(const Choices& choices) { return choices.autocast ? 4 : 2; }
 
 void add_norm(const Op& op, const Choices& choices, Kernels& k) {
   const bool is_forward = op.pass == OpPass::forward;
-  if (choices.autocast && !is_of_heads(op)) return norm_in_fp32(k, is_forward);
-  if (!is_of_heads(op)) return is_forward ? norm_forward(k, false) : norm_backward(k, false);
+  const bool is_of_heads = op.norm_of == NormOf::heads;
+  if (choices.autocast && !is_of_heads) return norm_in_fp32(k, is_forward);
+  if (!is_of_heads) return is_forward ? norm_forward(k, false) : norm_backward(k, op.norm_of);
   for (const std::int64_t rows : {op.m / 2, op.m - op.m / 2}) {  // of queries and of keys
     Kernels heads = k.over(rows, op.n);
-    is_forward ? norm_forward(heads, true) : norm_backward(heads, true);
+    is_forward ? norm_forward(heads, true) : norm_backward(heads, op.norm_of);
   }
 }
 

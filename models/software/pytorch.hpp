@@ -71,6 +71,9 @@ void update(const Op& op, std::vector<Op>& kernels);
 /// (aten/src/ATen/TensorIterator.cpp: can_use_32bit_indexing).
 std::int64_t parts_of(double elements, double widest_bytes);
 
+/// Of a launch over lists of tensors: 320 chunks of 65,536 (aten/src/ATen/native/cuda/MultiTensorApply.cuh).
+inline constexpr std::int64_t most_elements_of_lists = 320 * 65'536;
+
 /// Of cuBLAS on Hopper: 32 MiB for each handle, that of the thread which runs forward and that of autograd's
 /// (aten/src/ATen/cuda/CublasHandlePool.cpp).
 inline constexpr Bytes workspaces{2 * (32 << 20)};

@@ -20,9 +20,6 @@ constexpr Access scaled = kind::of_elements(375), norm = kind::of_bytes(4.4, 420
 
 }  // namespace law
 
-/// Of a launch over lists.
-constexpr std::int64_t most_elements = 320 * 65'536;
-
 Access access_of(const Op& op) {
   if (op.update_step == UpdateStep::whole && op.walk == Walk::fused) return kind::adam;
   if (op.walk != Walk::tensors) return law::listed;
@@ -52,7 +49,7 @@ void update(const Op& op, std::vector<Op>& kernels) {
   Op kernel = op;
   kernel.access = access_of(op);
   if (op.walk != Walk::tensors)
-    kernel.kernels = std::max<std::int64_t>(1, (op.m + most_elements - 1) / most_elements);
+    kernel.kernels = std::max<std::int64_t>(1, (op.m + most_elements_of_lists - 1) / most_elements_of_lists);
   kernels.push_back(std::move(kernel));
 }
 

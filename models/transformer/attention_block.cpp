@@ -56,7 +56,7 @@ void add_plain_queries(Block& block, const Context& c) {
   block.project(of_residual(c, qkv));
   if (a.qk_norm) {  // its output is kept as the attention's input
     block.norm("query and key norm", c.tokens * (c.heads + c.kv_heads), a.head_dim, Precision::bf16,
-               NormOutput::again_elsewhere);
+               NormOutput::again_elsewhere, NormOf::heads);
   }
   block.stream(OpKind::elementwise, Module::rotary, "rotary embedding", c.tokens, query_key, 4, 4);
   block.keep(held(c.tokens, query_key + c.kv_heads * a.value_head_dim));
@@ -76,7 +76,7 @@ void add_latent_queries(Block& block, const Context& c) {
         projection(c, "q_a down-projection", c.residual, a.q_lora_rank, c.hidden, c.recompute.norm);
     latent.of_norm = true;
     block.project(latent);
-    block.norm("query latent norm", c.residual, a.q_lora_rank, c.share.gemm, norm_output(c));
+    block.norm("query latent norm", c.residual, a.q_lora_rank, c.share.gemm, norm_output(c), NormOf::latent);
     query.name = "q_b up-projection";
     query.depth = a.q_lora_rank;
   }
@@ -88,7 +88,7 @@ void add_latent_queries(Block& block, const Context& c) {
   down.input_is_held = true;
   down.of_norm = true;
   block.project(down);
-  block.norm("kv latent norm", c.residual, a.kv_lora_rank, c.share.gemm, norm_output(c));
+  block.norm("kv latent norm", c.residual, a.kv_lora_rank, c.share.gemm, norm_output(c), NormOf::latent);
   Projection up = projection(c, "kv_b up-projection", c.tokens, c.heads * (unrotated + a.value_head_dim),
                              a.kv_lora_rank, c.recompute.norm);
   up.product_again = up_again;

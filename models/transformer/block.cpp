@@ -114,12 +114,15 @@ void Block::project_grouped(const Projection& p, std::span<const std::int64_t> r
 }
 
 void Block::norm(std::string_view name, std::int64_t rows, std::int64_t width, Precision precision,
-                 NormOutput output) {
-  forward(make_streaming(OpKind::rms_norm, name, OpPass::forward, rows, width, 2 * bf16_bytes, Module::norm),
-          output == NormOutput::again);
+                 NormOutput output, NormOf of) {
+  const auto pass = [&](OpPass which, double bytes) {
+    Op op = make_streaming(OpKind::rms_norm, name, which, rows, width, bytes, Module::norm);
+    op.norm_of = of;
+    return op;
+  };
+  forward(pass(OpPass::forward, 2 * bf16_bytes), output == NormOutput::again);
   // Reads the gradient and the input, writes the input's gradient; the weight's gradient is a rest of it.
-  backward(make_streaming(OpKind::rms_norm, name, OpPass::backward_input, rows, width, 3 * bf16_bytes,
-                          Module::norm));
+  backward(pass(OpPass::backward_input, 3 * bf16_bytes));
   keep(static_cast<double>(rows) * static_cast<double>(width) *
        (bf16_bytes + (output == NormOutput::kept ? element_bytes(precision) : 0)));
 }

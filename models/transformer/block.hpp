@@ -87,7 +87,7 @@ class Block {
   void project_grouped(const Projection& projection, std::span<const std::int64_t> rows);
   /// A norm that keeps its input (bf16), and its output in `precision` unless that is recomputed.
   void norm(std::string_view name, std::int64_t rows, std::int64_t width, Precision precision,
-            NormOutput output);
+            NormOutput output, NormOf of = NormOf::stream);
   /// SwiGLU (`gated`) or GELU, fused with bias and routing weights.
   struct Activation {
     Module module = Module::activation;

@@ -74,7 +74,8 @@ BlockOps lower_head(const Model& model, const Share& share, bool fused_loss) {
   check_share(share);
   const std::int64_t vocabulary = part_of(model.vocabulary, share.tensor);
   Block block;
-  block.norm("final norm", share.residual_rows(), model.hidden, Precision::bf16, NormOutput::kept);
+  block.norm("final norm", share.residual_rows(), model.hidden, Precision::bf16, NormOutput::kept,
+             NormOf::last);
   // The head stays bf16 (DeepSeek-V3, section 3.3.1).
   block.project({.name = "head projection",
                  .rows = share.tokens(),

@@ -118,6 +118,10 @@ struct Access {
   Time start;
 };
 
+/// What a norm is of: what goes on beside it in the residual stream, heads of queries and keys, a latent, or
+/// the last layer's result, which goes nowhere else.
+enum class NormOf : std::uint8_t { stream, heads, latent, last };
+
 /// One operation. Fields that a kind does not use stay at their default.
 struct Op {
   OpKind kind = OpKind::gemm;
@@ -125,6 +129,7 @@ struct Op {
   OpPass pass = OpPass::forward;
   LayerPart part = LayerPart::attention;
   Module module = Module::other;
+  NormOf norm_of = NormOf::stream;
   KernelClass kernel_class = KernelClass::streaming;
   std::uint8_t core = 0;                  ///< attention: which of its block's cores the kernel belongs to
   Precision precision = Precision::bf16;  ///< of the operands of a product

@@ -210,7 +210,7 @@ double PipelineEstimate::seconds_of_pairs(std::size_t rank) {
 double PipelineEstimate::slowest(const SyncPlan& sync, PassSeconds& mean) const {
   double slowest = 0;
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
-    const PassSeconds passes = synchronised(ranks_[r], sync);
+    const PassSeconds passes = synchronised(r, sync);
     slowest = std::max(slowest, total(profile_.work[r], passes));
     mean += passes;
   }

@@ -89,7 +89,7 @@ class PipelineEstimate {
   PassSeconds passes_of(std::size_t rank) const;
   double least_of_pairs(std::size_t rank) const;
   double seconds_of_pairs(std::size_t rank);
-  PassSeconds synchronised(const Rank& rank, const SyncPlan& sync) const;
+  PassSeconds synchronised(std::size_t rank, const SyncPlan& sync) const;
   double slowest(const SyncPlan& sync, PassSeconds& mean) const;
   double beyond_slowest(const PassSeconds& mean) const;
   double update(const SyncPlan& sync) const;

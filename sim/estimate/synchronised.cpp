@@ -81,7 +81,8 @@ SharedElements shared_elements(const HeldElements& held, const HolderCounts& sha
 }  // namespace
 
 /// The passes of the mean chunk of a rank.
-PassSeconds PipelineEstimate::synchronised(const Rank& rank, const SyncPlan& sync) const {
+PassSeconds PipelineEstimate::synchronised(std::size_t number, const SyncPlan& sync) const {
+  const Rank& rank = ranks_[number];
   const GradientPlan& plan = sync.plan;
   Sent gathered, reduced;
   if (plan.shards_parameters) gathered.sent = rank.gathered;
@@ -96,7 +97,7 @@ PassSeconds PipelineEstimate::synchronised(const Rank& rank, const SyncPlan& syn
       reduced.copied = (shared.whole * each.gradients_in + shared.shard * each.gradients_out[kind]) / chunks;
   }
   if (scenario_.habits().adds_gradients && !plan.shards_gradients) {
-    const PassCounts& work = profile_.work[static_cast<std::size_t>(&rank - ranks_.data())];
+    const PassCounts& work = profile_.work[number];
     const double passes = work.backward + work.backward_weight + work.overlapped;
     const double sums = static_cast<double>(rank.held.total()) * sync.each.copies.sums;
     const auto chunks = static_cast<double>(profile_.chunks);

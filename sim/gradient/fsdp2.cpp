@@ -14,14 +14,8 @@
 namespace moesim {
 namespace {
 
-std::unique_ptr<const GradientSync> make(Reader& reader) {
-  static constexpr std::array<std::string_view, 2> precisions{"bf16", "fp32"}, microbatches{"each", "last"};
-  GradientPlan plan;
-  plan.updater = Updater::owner;
-  plan.shards_parameters = true;
-  plan.by_layer = true;
-  plan.overlap = true;
-  plan.copies = SyncCopies::units;
+/// How long gathered parameters stay.
+Keeps read_keeps(Reader& reader) {
   const bool reshards = reader.flag({.name = "reshard_after_forward",
                                      .help = "gathered parameters are freed after a forward and gathered "
                                              "again for its backward; else kept in between",
@@ -34,7 +28,18 @@ std::unique_ptr<const GradientSync> make(Reader& reader) {
   if (reshards && !reshards_after_backward)
     reader.fail("reshard_after_backward",
                 "is false, expected true where parameters are freed after a forward");
-  plan.keeps = reshards ? Keeps::pass : reshards_after_backward ? Keeps::microbatch : Keeps::step;
+  return reshards ? Keeps::pass : reshards_after_backward ? Keeps::microbatch : Keeps::step;
+}
+
+std::unique_ptr<const GradientSync> make(Reader& reader) {
+  static constexpr std::array<std::string_view, 2> precisions{"bf16", "fp32"}, microbatches{"each", "last"};
+  GradientPlan plan;
+  plan.updater = Updater::owner;
+  plan.shards_parameters = true;
+  plan.by_layer = true;
+  plan.overlap = true;
+  plan.copies = SyncCopies::units;
+  plan.keeps = read_keeps(reader);
   plan.shards_gradients =
       reader.choice({.name = "reduce",
                      .help = "microbatches after which gradients are reduced: each, or the last, until which "
