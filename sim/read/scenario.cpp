@@ -159,8 +159,10 @@ void read_software(Reader& reader, Scenario& scenario) {
 
 void read_optimizer(Reader& reader, Scenario& scenario) {
   Reader part = part_or_empty(reader, "optimizer", "what a new parameter takes");
-  const UpdateForm form{.parameter = scenario.habits().parameters,
-                        .gradient = scenario.precision.gradient,
+  // Gradients get the format of the shards that they are of (torch/distributed/fsdp, FSDPParamGroup).
+  const bool has_wide_shards = scenario.gradient_sync.shards == Precision::fp32;
+  const UpdateForm form{.parameter = has_wide_shards ? Precision::fp32 : scenario.habits().parameters,
+                        .gradient = has_wide_shards ? Precision::fp32 : scenario.precision.gradient,
                         .moments = scenario.precision.moments,
                         .casts_inside = scenario.habits().casts_in_update};
   scenario.update = make_member(part, optimizers(), "optimizer", "adamw")->plan(form);

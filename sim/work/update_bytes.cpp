@@ -63,10 +63,6 @@ Bytes working_bytes(const HeldElements& held, const HolderCounts& owners, const 
                                     shard_of(held.expert_tensors.largest, owners.experts));
 }
 
-}  // namespace
-
-namespace {
-
 HeldElements elements_of(const Holdings& unit) {
   return {.replicated = unit.replicated(),
           .experts = unit.experts(),
