@@ -136,7 +136,7 @@ FileKernel read_kernel(Reader& reader, const Accesses& own) {
   const std::string access =
       reader.text({.name = "access",
                    .help = "how it goes over memory: fused, as fused kernels do; a name in \"access\" of the "
-                           "software; or one of PyTorch's kernels (docs/devices.md)",
+                           "software; or one of PyTorch's kernels (docs/extending.md)",
                    .fallback = std::string(fused)});
   if (!reader.is_describing()) kernel.access = find_access(reader, access, own);
   return kernel;

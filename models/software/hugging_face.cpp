@@ -124,7 +124,7 @@ class HuggingFace final : public Software {
 
  private:
   void add_moe(const Op& op, Kernels& k) const {
-    const bool is_loop = choices_.experts == ExpertsCode::one_by_one;
+    const bool is_loop = choices_.experts == ExpertsCode::eager;
     switch (op.module) {
       case Module::router:
         return add_router(op, k);
@@ -145,7 +145,8 @@ class HuggingFace final : public Software {
 
   /// Under autocast its input is in fp32 already, and what reads its output keeps a copy in bf16.
   double kept_by_norm(const Op& op, double elements) const {
-    return (choices_.autocast && !is_of_heads(op) ? 6 : 4) * elements + 4 * static_cast<double>(op.m);
+    return (choices_.autocast && op.norm_of != NormOf::heads ? 6 : 4) * elements +
+           4 * static_cast<double>(op.m);
   }
 
   static double kept_by_gates(const Op& op, double elements) {
@@ -156,7 +157,7 @@ class HuggingFace final : public Software {
   /// experts read, in fp32.
   double kept_by_sums(double elements) const {
     if (choices_.autocast) return 6 * elements;
-    return (choices_.experts == ExpertsCode::one_by_one ? 4 : 2) * elements;
+    return (choices_.experts == ExpertsCode::eager ? 4 : 2) * elements;
   }
 
   /// A router in fp32 keeps its input so. Under autocast a product keeps its matrix in bf16, and those that
@@ -175,9 +176,9 @@ class HuggingFace final : public Software {
   SoftwareHabits habits_;
 };
 
-/// Medians of some 40 steps of nine models on the hosts of two H200 (configs/validation/software-h200.json,
-/// "host_ms" over launches: forward 28 to 76 us, backward 18 to 40), and what reading one number takes there.
-/// The same code runs up to twice as fast on one day as on another.
+/// Medians of 59 steps of nine models on the hosts of H200 (configs/validation/software-h200.json, "host_ms"
+/// over launches), and what reading one number takes there. The same code runs up to twice as fast in one
+/// process as in the next.
 constexpr HostTimes usual_host{
     .forward = 45_us, .backward = 30_us, .update = 15_us, .call = 100_us, .start = 100_us, .wait = 16_us};
 
@@ -191,13 +192,13 @@ Choices read_choices(Reader& reader) {
            .help = "torch's fused kernels (sdpa), those of the library flash-attn, or products and a softmax "
                    "over whole squares of scores (eager); models with sinks run the last whatever this is",
            .fallback = "sdpa"}),
-      choice(
-          &Choices::experts, experts_names,
-          {.name = "experts",
-           .help = "grouped products, a loop over the experts that have tokens (the library's \"eager\": the "
-                   "host reads five numbers for each, and backward adds whole stacks of gradients up), or a "
-                   "matrix copied for each choice (batched)",
-           .fallback = "grouped"}),
+      choice(&Choices::experts, experts_names,
+             {.name = "experts",
+              .help = "one product for all experts (grouped_mm), a loop over those that have tokens (eager: "
+                      "the host "
+                      "reads five numbers for each, and backward adds whole stacks of gradients up), or a "
+                      "matrix copied for each choice (batched_mm)",
+              .fallback = "grouped_mm"}),
       choice(&Choices::has_mask, mask_names,
              {.name = "mask",
               .help = "whether sequences are padded, so that sdpa is given a mask and computes whole squares",
@@ -212,7 +213,12 @@ Choices read_choices(Reader& reader) {
 
 std::unique_ptr<const Software> make(Reader& reader) {
   const Choices choices = read_choices(reader);
-  return std::make_unique<HuggingFace>(choices, read_host(reader, usual_host));
+  const HostTimes host = read_host(reader, usual_host);
+  if (choices.experts == ExpertsCode::eager && host.captures)
+    reader.fail("cuda_graphs",
+                "captures no experts one by one, whose tokens the host counts: expected none, or "
+                "experts grouped_mm");
+  return std::make_unique<HuggingFace>(choices, host);
 }
 
 }  // namespace

@@ -19,11 +19,11 @@ inline constexpr std::string_view attention_names[] = {"sdpa", "flash", "eager"}
 
 /// `experts_implementation`.
 enum class ExpertsCode : std::uint8_t {
-  grouped,     ///< `grouped_mm`: a product for all experts
-  one_by_one,  ///< `eager`: a loop over experts that have tokens
-  batched,     ///< `batched_mm`: a matrix copied for each choice
+  grouped_mm,  ///< a product for all experts
+  eager,       ///< a loop over experts that have tokens
+  batched_mm,  ///< a matrix copied for each choice
 };
-inline constexpr std::string_view experts_names[] = {"grouped", "one_by_one", "batched"};
+inline constexpr std::string_view experts_names[] = {"grouped_mm", "eager", "batched_mm"};
 
 /// Whether a mask of padding is given.
 inline constexpr std::string_view mask_names[] = {"none", "given"};
@@ -31,13 +31,10 @@ inline constexpr std::string_view mask_names[] = {"none", "given"};
 /// What a model is run with.
 struct Choices {
   AttentionCode attention = AttentionCode::sdpa;
-  ExpertsCode experts = ExpertsCode::grouped;
+  ExpertsCode experts = ExpertsCode::grouped_mm;
   bool has_mask = false;  ///< of padding, so that nothing is known to be causal
   bool autocast = false;  ///< parameters in fp32, products in bf16
 };
-
-/// Whether a norm is of the heads of queries and keys: what comes to it is bf16 even under autocast.
-inline bool is_of_heads(const Op& norm) { return norm.n <= 256; }
 
 /// Kernels of what is neither attention nor expert.
 void add_norm(const Op& op, const Choices& choices, pytorch::Kernels& kernels);

@@ -137,7 +137,7 @@ void add_shared_gate(const Op& op, Kernels& k) {
 
 /// In batches the copies of matrices.
 double kept_by_experts(const Op& op, const Choices& choices) {
-  if (choices.experts != ExpertsCode::batched) return 0;
+  if (choices.experts != ExpertsCode::batched_mm) return 0;
   const std::int64_t choices_made = std::accumulate(op.rows.begin(), op.rows.end(), std::int64_t{0});
   return 2 * real(choices_made) * real(op.n) * real(op.k);
 }
@@ -146,7 +146,7 @@ double kept_by_experts(const Op& op, const Choices& choices) {
 /// added to: of gates, twice the width, and of what comes back.
 double working_bytes_of_experts(const Op& op, const Choices& choices) {
   const bool is_of_gates = op.columns[0] > 0 && op.pass == OpPass::backward_weight;
-  if (choices.experts != ExpertsCode::one_by_one || !is_of_gates) return 0;
+  if (choices.experts != ExpertsCode::eager || !is_of_gates) return 0;
   return width(choices) * real(op.n) * real(op.k) * (2.5 * static_cast<double>(op.rows.size()) + 1);
 }
 
@@ -180,7 +180,7 @@ void add_permute(const Op& op, const Choices& choices, Kernels& k) {
 
 void add_experts(const Op& op, const Choices& choices, Kernels& k) {
   if (choices.autocast) return fallback(op, k);
-  if (choices.experts == ExpertsCode::batched) return batched(op, k);
+  if (choices.experts == ExpertsCode::batched_mm) return batched(op, k);
   const auto experts = static_cast<std::int64_t>(op.rows.size());
   const std::int64_t rows = std::accumulate(op.rows.begin(), op.rows.end(), std::int64_t{0});
   const double outputs = real(rows) * real(op.n);

@@ -66,7 +66,9 @@ std::string breakdown(const Report& report) {
   if (report.breakdown.host.count > 0) row("host_s", report.breakdown.host);
   if (report.breakdown.host / report.step_time > worth_a_hint)
     text +=
-        "  The device waits for launches: larger microbatches, fewer kernels or software.cuda_graphs help.\n";
+        "  The device waits for the host: larger microbatches, fewer kernels and results to read, or CUDA "
+        "graphs "
+        "help.\n";
   if (report.pipeline_ranks.empty()) return text;
   text += "\nPasses, with the exchanges that they wait for\n";
   if (report.passes.overlapped.count > 0) row("passes_s.overlapped", report.passes.overlapped);

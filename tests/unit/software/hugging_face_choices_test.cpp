@@ -96,7 +96,7 @@ const std::string eight_experts = grouped_query + R"(, "moe": {"experts": 8, "to
 
 // Mixtral, 1 x 2048, experts eager: 83 waits in two layers of eight experts and one before them.
 TEST_CASE("One by one, the host waits once a layer and five times for each expert that has tokens") {
-  const std::unique_ptr<const Software> eager = software(R"(, "experts": "one_by_one")");
+  const std::unique_ptr<const Software> eager = software(R"(, "experts": "eager")");
   const auto waits_for = [&](const std::vector<std::int64_t>& rows) {
     return waits(kernels_of(layer(model(eight_experts), *eager, 1, 2048, rows), *eager, OpPass::forward));
   };
@@ -108,7 +108,7 @@ TEST_CASE("One by one, the host waits once a layer and five times for each exper
 
 // Twenty in the profile, five of which are copies to the host, which its waits stand for.
 TEST_CASE("One by one, a forward takes fifteen launches for each expert") {
-  const std::unique_ptr<const Software> eager = software(R"(, "experts": "one_by_one")");
+  const std::unique_ptr<const Software> eager = software(R"(, "experts": "eager")");
   const auto launches = [&](const std::vector<std::int64_t>& rows) {
     std::int64_t sum = 0;
     const LayerOps ops = layer(model(eight_experts), *eager, 1, 2048, rows);
@@ -119,7 +119,7 @@ TEST_CASE("One by one, a forward takes fifteen launches for each expert") {
 }
 
 TEST_CASE("Backward of a picked matrix fills a whole stack for each expert, and adds all of them up") {
-  const std::unique_ptr<const Software> eager = software(R"(, "experts": "one_by_one")");
+  const std::unique_ptr<const Software> eager = software(R"(, "experts": "eager")");
   const LayerOps ops = layer(model(eight_experts), *eager, 1, 2048, std::vector<std::int64_t>(8, 512));
   const std::vector<Op> kernels = kernels_of(ops, *eager, OpPass::backward_weight);
   constexpr double matrices = 3.0 * 4096 * 14336, stacks = 8 * matrices;
@@ -261,7 +261,7 @@ TEST_CASE("Experts with biases cut their gates, and add them up where few places
 }
 
 TEST_CASE("In batches each choice has a matrix of its own") {
-  const std::unique_ptr<const Software> eager = software(R"(, "experts": "batched")");
+  const std::unique_ptr<const Software> eager = software(R"(, "experts": "batched_mm")");
   const LayerOps ops = layer(model(eight_experts), *eager, 1, 32, std::vector<std::int64_t>(8, 8));
   const std::vector<Op> kernels = kernels_of(ops, *eager, OpPass::forward, Module::experts);
   CHECK(bytes(kernels_of(ops, *eager, OpPass::forward), KernelClass::gather_scatter) >
@@ -281,8 +281,8 @@ TEST_CASE("Whatever is chosen, the kernels of a layer have its FLOPs, pass by pa
     for (const Op& op : ops) sum += op.flops.count;
     return sum;
   };
-  for (const std::string keys : {"", R"(, "experts": "one_by_one")", R"(, "experts": "batched")",
-                                 R"(, "autocast": true)", R"(, "experts": "one_by_one", "autocast": true)",
+  for (const std::string keys : {"", R"(, "experts": "eager")", R"(, "experts": "batched_mm")",
+                                 R"(, "autocast": true)", R"(, "experts": "eager", "autocast": true)",
                                  R"(, "mask": "given")", R"(, "attention": "flash")"}) {
     INFO(keys);
     const std::unique_ptr<const Software> one = software(keys);
