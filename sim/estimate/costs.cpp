@@ -27,6 +27,8 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   held += more.held;
   gathered += more.gathered;
   scattered += more.scattered;
+  if (more.in_backward > 0) in_backward = more.in_backward;
+  head_in_backward += more.head_in_backward;
   placeholders = std::max(placeholders, more.placeholders);
   head_placeholders += more.head_placeholders;
   return *this;
@@ -138,6 +140,8 @@ CostTables::BlockCost CostTables::cost_of(const BlockOps& ops) const {
   cost.context_buffer = count(context_buffer(scenario_, ops.forward));
   cost.activations = count(ops.activations);
   cost.for_weight = count(ops.for_weight);
+  cost.again = count(ops.again);
+  cost.in_backward = count(ops.in_backward);
   if (scenario_.habits().placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
   return cost;
 }
@@ -273,6 +277,7 @@ LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const
                          .programs = &programs});
   cost.activations = attention.activations + feed_forward.activations;
   cost.for_weight = attention.for_weight + feed_forward.for_weight;
+  cost.in_backward = attention.again + feed_forward.again + feed_forward.in_backward;
   add_held(held_[shape], cost);
   std::vector<WeightShape> weights = attention.weights;
   weights.insert(weights.end(), feed_forward.weights.begin(), feed_forward.weights.end());
@@ -291,6 +296,7 @@ void CostTables::add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost
   };
   cost.embedding = end(blocks[0], known.embedding);
   LayerCost head = end(blocks[1], known.head);
+  head.head_in_backward = blocks[1].in_backward;
   head.head_placeholders = count(placeholder_bytes(blocks[1].weights));
   add_held(held_[embedding_number()], cost.embedding);
   for (const bool is_apart : {false, true}) {

@@ -31,8 +31,11 @@ struct LayerCost {
   double for_weight = 0;               ///< bytes kept from the input gradient to the weight gradient
   HeldElements held{};                 ///< parameters
   double gathered = 0, scattered = 0;  ///< seconds to gather its parameters, to reduce its gradients
-  double placeholders = 0;             ///< bytes that stand for gradients, of the layer that has most of them
-  double head_placeholders = 0;        ///< of the head, beside those
+  /// Of software that holds memory as it is computed, when a backward begins: of the last layer what is
+  /// computed again and what its kernels hold, and of the head the latter.
+  double in_backward = 0, head_in_backward = 0;
+  double placeholders = 0;       ///< bytes that stand for gradients, of the layer that has most of them
+  double head_placeholders = 0;  ///< of the head, beside those
 
   LayerCost& operator+=(const LayerCost& more);
   /// On the fastest rank.
@@ -106,6 +109,7 @@ class CostTables {
     BlockTimes times;
     std::array<std::vector<Piece>, 3> pieces;
     double activations = 0, for_weight = 0, context_buffer = 0, exchange_buffer = 0;
+    double again = 0, in_backward = 0;
     std::vector<WeightShape> weights;  ///< for which placeholders stand
     Kept kept() const { return {from_bytes(activations), from_bytes(for_weight)}; }
   };

@@ -91,6 +91,18 @@ double most_alive(CostTables* tables, const PipelineProfile& profile, std::size_
   return most;
 }
 
+/// What more is held when a backward begins, which what is alive is at its most before: with the head's, or
+/// with the last layer's once the head's activations are gone. Of a rank with one stage; else nothing is
+/// counted.
+double rise_of_backward(const PipelineProfile& profile, std::size_t rank, const StageCosts& stages,
+                        double head_activations) {
+  const std::span<const std::size_t> held = profile.stages_of(rank);
+  if (held.size() != 1) return 0;
+  const LayerCost& stage = stages.costs[held.front()];
+  if (!stages.contents[held.front()].has_head) return stage.in_backward;
+  return std::max(stage.head_in_backward, stage.in_backward - head_activations);
+}
+
 /// Seconds at a pace between two.
 double between(Time least, Time most, double share) {
   return to_seconds(least) + (to_seconds(most) - to_seconds(least)) * share;
@@ -121,7 +133,8 @@ PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cos
     }
     for (const std::size_t stage : profile.stages_of(r))
       rank.placeholders += stages_.costs[stage].head_placeholders;
-    rank.activations = most_alive(nullptr, profile, r, stages_);
+    rank.activations = most_alive(nullptr, profile, r, stages_) +
+                       rise_of_backward(profile, r, stages_, cost.heads.front().activations);
   }
 }
 
@@ -129,7 +142,8 @@ void PipelineEstimate::count_rises() {
   if (rises_counted_) return;
   rises_counted_ = true;
   for (std::size_t rank = 0; rank < ranks_.size(); ++rank)
-    ranks_[rank].activations = most_alive(&tables_, profile_, rank, stages_);
+    ranks_[rank].activations = most_alive(&tables_, profile_, rank, stages_) +
+                               rise_of_backward(profile_, rank, stages_, cost_.heads.front().activations);
 }
 
 void PipelineEstimate::time_passes() {

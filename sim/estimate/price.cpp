@@ -31,7 +31,7 @@ ActPrice Prices::of(const Act& act, const PricedPlace& place, const DivisionGrou
   ActPrice price;
   if (act.kind == ActKind::compute) {
     const Timed timed = timed_of(act, place.times);
-    price.time = timed.in_a_row();
+    price.time = std::max(timed.time, timed.host.device);
     price.slowdown = static_cast<float>(timed.slowdown);
   } else if (act.kind == ActKind::call) {
     const CallTime time = call(act, place, groups);
@@ -111,6 +111,22 @@ WorkSeconds& WorkSeconds::operator+=(const WorkSeconds& more) {
   return *this;
 }
 
+/// Of many such passes in a row the mean, by the clocks of device and host; none where no host has a part. A
+/// call runs when the host has come to it; what goes beside the main lane does not count.
+Time Prices::cycle(std::span<const Act> acts, std::span<const ActPrice> prices,
+                   const PricedPlace& place) const {
+  const HostTimes& host = scenario_.habits().host;
+  if (host.is_none()) return {};
+  HostPath path;
+  for (std::size_t i = 0; i < acts.size(); ++i) {
+    if (acts[i].kind == ActKind::compute) path += timed_of(acts[i], place.times).host;
+    if (acts[i].kind != ActKind::call) continue;
+    const Time time = acts[i].lane == main_lane ? prices[i].alone() : Time{};
+    path += HostPath::of_launches(1, host.call, time);
+  }
+  return path.cycle();
+}
+
 AloneTimes Prices::alone(const Programs& programs, const PricedPlace& place, const DivisionGroups& groups,
                          const Paces& paces) {
   AloneTimes times;
@@ -120,6 +136,8 @@ AloneTimes Prices::alone(const Programs& programs, const PricedPlace& place, con
     for (const Act& act : acts) prices_.push_back(of(act, place, groups));
     times.passes[0][pass] = alone(acts, prices_, paces.least);
     times.passes[1][pass] = paces.are_one() ? times.passes[0][pass] : alone(acts, prices_, paces.most);
+    const Time least = cycle(acts, prices_, place);
+    for (PassTimes& passes : times.passes) passes[pass] = std::max(passes[pass], least);
     if (pass == static_cast<std::size_t>(Pass::forward))
       add(prices_, times.work.forward, times.work.forward_sent);
     if (pass == static_cast<std::size_t>(Pass::backward))

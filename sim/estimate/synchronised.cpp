@@ -96,10 +96,14 @@ PassSeconds PipelineEstimate::synchronised(std::size_t number, const SyncPlan& s
     if (plan.shards_gradients)
       reduced.copied = (shared.whole * each.gradients_in + shared.shard * each.gradients_out[kind]) / chunks;
   }
-  if (scenario_.habits().adds_gradients && !plan.shards_gradients) {
+  if (scenario_.habits().adds_gradients) {
     const PassCounts& work = profile_.work[number];
     const double passes = work.backward + work.backward_weight + work.overlapped;
-    const double sums = static_cast<double>(rank.held.total()) * sync.each.copies.sums;
+    const HolderCounts ranks = holders(sync);
+    const bool shards = plan.shards_gradients;
+    const std::int64_t added = (shards && ranks.replicated > 1 ? 0 : rank.held.replicated) +
+                               (shards && ranks.experts > 1 ? 0 : rank.held.experts);
+    const double sums = static_cast<double>(added) * sync.each.copies.sums;
     const auto chunks = static_cast<double>(profile_.chunks);
     reduced.copied += sums / chunks * std::max(0.0, 1 - chunks / std::max(1.0, passes));
   }
