@@ -40,6 +40,7 @@ TaskId StepLowering::compute(ActorId actor, const Timed& timed, const Tag& tag, 
   edge(streams.compute, task);
   if (input != streams.compute) edge(input, task);
   edge(arrival, task);
+  if (timed.host.is_nothing()) edge(streams.host, task);
   return streams.compute = timed.host.is_nothing() ? task : issue(actor, timed, tag, task, input);
 }
 
@@ -69,7 +70,7 @@ TaskId StepLowering::issue(ActorId actor, const Timed& timed, const Tag& tag, Ta
   Tag of_host = tag;
   of_host.activity = Activity::host;
   TaskId& host = streams_[actor].host;
-  const TaskId last = host_task(nothing, path.lag, of_host, host);
+  const TaskId last = path.lag < Time{} ? nothing : host_task(nothing, path.lag, of_host, host);
   TaskId drained = nothing, stalled = nothing;
   if (path.drains()) {
     stalled = host_task(nothing, std::max(Time{}, path.device - timed.time), of_host, task);

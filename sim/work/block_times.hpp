@@ -15,8 +15,6 @@ struct Timed {
   Time time;
   double slowdown = 1;
   HostPath host{};  ///< nothing where no host holds anything up
-  /// What each of many in a row takes.
-  Time in_a_row() const { return std::max(time, host.cycle()); }
 };
 
 /// One block in the passes of OpPass.

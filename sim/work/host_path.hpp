@@ -19,7 +19,8 @@ struct HostPath {
   Time drain = never;  ///< device to host: where the host waits for the device
   Time issue{};        ///< host to host
 
-  bool is_nothing() const { return device.count == 0 && issue.count == 0 && lag < Time{}; }
+  /// Whether the host has no part in it.
+  bool is_nothing() const { return issue.count == 0 && lag < Time{} && !drains(); }
   bool drains() const { return drain >= Time{}; }
   /// So many launches alike, each issued in `host`; together they run for `kernels`.
   static HostPath of_launches(std::int64_t count, Time host, Time kernels) {

@@ -97,6 +97,7 @@ namespace {
 HostPath path_of(const Op& kernel, Time time, double times, const HostTimes& host) {
   const std::int64_t count = std::max<std::int64_t>(1, std::llround(times));
   const Time each = kernel.calls < 0 ? host.of(kernel) : host.of(kernel) * kernel.calls / kernel.kernels;
+  if (each.count == 0 && kernel.waits == 0) return {.device = time * count};
   HostPath path = HostPath::of_launches(kernel.kernels * count, each, time * count);
   for (std::int64_t wait = 0; wait < kernel.waits * count; ++wait) path += HostPath::of_wait(host.wait);
   return path;
