@@ -87,8 +87,8 @@ Access read_access(Reader& reader) {
 }
 
 Access find_access(const Reader& reader, const std::string& name, const Accesses& own) {
-  if (name == fused) return {};
   if (const auto found = own.find(name); found != own.end()) return found->second;
+  if (name == fused) return {};
   if (const std::optional<Access> found = pytorch::access_named(name)) return *found;
   std::vector<std::string> known{std::string(fused)};
   for (const auto& [one, access] : own) known.push_back(one);

@@ -120,9 +120,13 @@ bool Synchronisation::is_last_microbatch(ActorId actor, const Tag& tag) const {
 
 TaskId Synchronisation::add_up(ActorId actor, const Tag& tag) {
   const auto rank = static_cast<std::size_t>(step_.communicators().actors()[actor].pipeline_rank);
-  if (!adds_gradients(scenario_) || at(first_microbatch_[rank], tag.chunk) == tag.microbatch) return nothing;
-  const BlockTensors tensors = block_tensors(scenario_, tag.activity, tag.layer);
-  const Copied added{block_holdings(scenario_, tag.activity, tag.layer).total(), tensors.count()};
+  if (at(first_microbatch_[rank], tag.chunk) == tag.microbatch) return nothing;
+  Copied added{.tensors = 0};
+  for (const bool experts : {false, true}) {
+    if (!adds_gradients(scenario_, group_of(actor, experts).group_size())) continue;
+    added.elements += of_scope(block_holdings(scenario_, tag.activity, tag.layer), experts);
+    added.tensors += std::ssize(block_tensors(scenario_, tag.activity, tag.layer).of(experts));
+  }
   return added.elements == 0 ? nothing : copy(actor, gradient_sums(added, scenario_.precision), tag, nothing);
 }
 

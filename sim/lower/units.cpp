@@ -144,6 +144,10 @@ void Units::issue(ActorId actor, std::size_t last) {
   const Uses& uses = uses_of(actor);
   while (state.gathered.size() <= last && state.gathered.size() < uses.gatherings.size()) {
     const auto& [tag, unit] = uses.gatherings[state.gathered.size()];
+    if (shared_elements(actor, unit) == 0) {
+      state.gathered.push_back(nothing);
+      continue;
+    }
     const TaskId copied = copy(actor, {shards_in(shard_elements(actor, unit), plan_)}, tag, nothing);
     TaskId gathered = copied;
     for (const bool experts : {false, true}) {

@@ -75,8 +75,13 @@ class CopyList {
   void add_block(Activity block, std::int64_t layer) {
     const BlockTensors tensors = block_tensors(scenario_, block, layer);
     const Holdings held = block_holdings(scenario_, block, layer);
-    all_.elements += held.total();
-    all_.tensors += tensors.count();
+    const auto add_up = [&](std::int64_t ranks, std::int64_t elements, std::int64_t count) {
+      if (!adds_gradients(scenario_, ranks)) return;
+      all_.elements += elements;
+      all_.tensors += count;
+    };
+    add_up(holders_.replicated, held.replicated(), std::ssize(tensors.replicated));
+    add_up(holders_.experts, held.experts(), std::ssize(tensors.experts));
     if (plan_.copies == SyncCopies::none) return;
     const HolderCounts& ranks = plan_.has_units() ? sharers_ : holders_;
     if (ranks.replicated > 1) {
@@ -101,7 +106,7 @@ class CopyList {
 
   /// Sums are those of a rank whose stages all have every microbatch.
   std::vector<RepeatedCopy> take() {
-    if (adds_gradients(scenario_) && all_.elements > 0)
+    if (all_.elements > 0)
       copies_.push_back({gradient_sums(all_, scenario_.precision), scenario_.microbatches() - 1});
     return std::move(copies_);
   }
@@ -137,13 +142,13 @@ class CopyList {
 
 }  // namespace
 
-bool adds_gradients(const Scenario& scenario) {
-  return scenario.habits().adds_gradients && !scenario.gradient_sync.shards_gradients &&
-         scenario.microbatches() > 1;
+bool adds_gradients(const Scenario& scenario, std::int64_t ranks) {
+  return scenario.habits().adds_gradients && scenario.microbatches() > 1 &&
+         (!scenario.gradient_sync.shards_gradients || ranks == 1);
 }
 
 std::vector<RepeatedCopy> copies_of_step(const Scenario& scenario, std::int64_t pipeline_rank) {
-  if (scenario.gradient_sync.copies == SyncCopies::none && !adds_gradients(scenario)) return {};
+  if (scenario.gradient_sync.copies == SyncCopies::none && !scenario.habits().adds_gradients) return {};
   CopyList list(scenario);
   for (const HeldStage& stage : stages_of(scenario.chains, pipeline_rank)) {
     for (const std::int64_t layer : layers_of(scenario, stage.stage)) {

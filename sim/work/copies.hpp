@@ -30,8 +30,9 @@ Op gradients_in(std::int64_t whole, const PrecisionPlan& precision);
 std::vector<Op> gradients_out(const Copied& shard, const GradientPlan& plan, const PrecisionPlan& precision,
                               bool adds);
 
-/// Whether gradients of later microbatches are added to those before by kernels of their own.
-bool adds_gradients(const Scenario& scenario);
+/// Whether gradients of later microbatches that so many ranks share are added to those before by kernels of
+/// their own, whole: those that are sharded after each microbatch are added up as shards.
+bool adds_gradients(const Scenario& scenario, std::int64_t ranks);
 
 /// A copy that a device makes so many times.
 struct RepeatedCopy {
