@@ -62,6 +62,29 @@ void add_plain_queries(Block& block, const Context& c) {
   block.keep(held(c.tokens, query_key + c.kv_heads * a.value_head_dim));
 }
 
+/// Rotates the query's part in place, and writes whole keys, from their part per head and the shared rotary
+/// part, and values, which the projection left between the keys.
+void add_latent_rotary(Block& block, const Context& c) {
+  const Attention& a = c.attention;
+  const bool up_again = c.recompute.latent;
+  const std::int64_t unrotated = a.head_dim - a.rope_head_dim;
+  const double moved =
+      static_cast<double>(4 * a.rope_head_dim + 2 * unrotated + 2 * a.head_dim + 4 * a.value_head_dim);
+  const double per_element = moved / static_cast<double>(a.head_dim);
+  const auto rotate = [&](OpPass pass) {
+    Op op = make_streaming(OpKind::elementwise, "rotary embedding", pass, c.tokens, c.heads * a.head_dim,
+                           per_element, Module::rotary);
+    op.heads = c.heads;
+    op.head_dim = a.head_dim;
+    op.value_head_dim = a.value_head_dim;
+    op.k = a.rope_head_dim;  // of head_dim
+    return op;
+  };
+  block.forward(rotate(OpPass::forward), up_again);
+  block.backward(rotate(OpPass::backward_input));
+  if (!up_again) block.keep(held(c.tokens, c.heads * (2 * a.head_dim + a.value_head_dim)));
+}
+
 /// MLA as it trains (arXiv 2405.04434, section 2.1): latents down, norms, keys and values up again.
 /// Down-projections are not divided over heads but over rows, as Megatron-LM's with sequence parallelism.
 void add_latent_queries(Block& block, const Context& c) {
@@ -93,23 +116,7 @@ void add_latent_queries(Block& block, const Context& c) {
                              a.kv_lora_rank, c.recompute.norm);
   up.product_again = up_again;
   block.project(of_residual(c, up));
-  // Rotates the query's part in place, and writes whole keys, from their part per head and the shared rotary
-  // part, and values, which the projection left between the keys.
-  const double moved =
-      static_cast<double>(4 * a.rope_head_dim + 2 * unrotated + 2 * a.head_dim + 4 * a.value_head_dim);
-  const double per_element = moved / static_cast<double>(a.head_dim);
-  const auto rotate = [&](OpPass pass) {
-    Op op = make_streaming(OpKind::elementwise, "rotary embedding", pass, c.tokens, c.heads * a.head_dim,
-                           per_element, Module::rotary);
-    op.heads = c.heads;
-    op.head_dim = a.head_dim;
-    op.value_head_dim = a.value_head_dim;
-    op.k = a.rope_head_dim;  // of head_dim
-    return op;
-  };
-  block.forward(rotate(OpPass::forward), up_again);
-  block.backward(rotate(OpPass::backward_input));
-  if (!up_again) block.keep(held(c.tokens, c.heads * (2 * a.head_dim + a.value_head_dim)));
+  add_latent_rotary(block, c);
 }
 
 /// Queries from the decoder, keys and values from the encoder's output, which the stack keeps once for all
@@ -187,8 +194,26 @@ void add_prediction_input(Block& block, const Context& c) {
                                 2 * c.hidden, c.recompute.norm)));
 }
 
-/// Gates stay bf16 (DeepSeek-V3, section 3.3.1); scores are kept in fp32. The permutation reads a row
-/// once and writes it for each destination; backward adds the copies' gradients up again.
+/// So many rows to the order of their destinations: each is read once and written for each of them; backward
+/// adds the copies' gradients up again.
+void add_permutation(Block& block, const Context& c, const Experts& e, std::int64_t rows) {
+  const double summed = static_cast<double>(c.residual) / static_cast<double>(rows);
+  block.serve(LayerPart::dispatch);
+  Op apart = make_streaming(OpKind::permute, "permute", OpPass::forward, rows, c.hidden,
+                            element_bytes(c.share.dispatch) * (1 + summed), Module::permute);
+  apart.top_k = e.top_k;
+  apart.groups = e.groups;
+  apart.rows = rows_of_all(c.share);
+  block.forward(std::move(apart));
+  Op back = make_streaming(OpKind::unpermute, "permute", OpPass::backward_input, rows, c.hidden,
+                           bf16_bytes * (1 + summed), Module::permute);
+  back.top_k = e.top_k;
+  back.groups = e.groups;
+  back.rows = rows_of_all(c.share);
+  block.backward(std::move(back));
+}
+
+/// Gates stay bf16 (DeepSeek-V3, section 3.3.1); scores are kept in fp32.
 void add_routing(Block& block, const Context& c, const Experts& e) {
   block.serve(LayerPart::router);
   block.project({.name = "router projection",
@@ -217,20 +242,7 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
     block.forward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::forward, c.residual, c.hidden,
                                  bf16_bytes + fp8_bytes, Module::cast));
   }
-  const double summed = static_cast<double>(c.residual) / static_cast<double>(rows);
-  block.serve(LayerPart::dispatch);
-  Op apart = make_streaming(OpKind::permute, "permute", OpPass::forward, rows, c.hidden,
-                            element_bytes(c.share.dispatch) * (1 + summed), Module::permute);
-  apart.top_k = e.top_k;
-  apart.groups = e.groups;
-  apart.rows = rows_of_all(c.share);
-  block.forward(std::move(apart));
-  Op back = make_streaming(OpKind::unpermute, "permute", OpPass::backward_input, rows, c.hidden,
-                           bf16_bytes * (1 + summed), Module::permute);
-  back.top_k = e.top_k;
-  back.groups = e.groups;
-  back.rows = rows_of_all(c.share);
-  block.backward(std::move(back));
+  add_permutation(block, c, e, rows);
 }
 
 /// A core before it is divided over context ranks.

@@ -234,7 +234,8 @@ TEST_CASE("Where a host launches the kernels the estimate of a stage is near the
   }
   CHECK(tried > 200);
   CHECK(held_up > 20);
-  // Each layer is estimated as one of many alike: what the host is ahead of a layer is not carried to the next.
+  // Each layer is estimated as one of many alike: what the host is ahead of a layer is not carried to the
+  // next.
   CHECK(sum / static_cast<double>(tried) < 0.04);
   CHECK(worst < 0.25);
 }

@@ -281,9 +281,9 @@ TEST_CASE("Whatever is chosen, the kernels of a layer have its FLOPs, pass by pa
     for (const Op& op : ops) sum += op.flops.count;
     return sum;
   };
-  for (const std::string keys : {"", R"(, "experts": "eager")", R"(, "experts": "batched_mm")",
-                                 R"(, "autocast": true)", R"(, "experts": "eager", "autocast": true)",
-                                 R"(, "mask": "given")", R"(, "attention": "flash")"}) {
+  for (const std::string keys :
+       {"", R"(, "experts": "eager")", R"(, "experts": "batched_mm")", R"(, "autocast": true)",
+        R"(, "experts": "eager", "autocast": true)", R"(, "mask": "given")", R"(, "attention": "flash")"}) {
     INFO(keys);
     const std::unique_ptr<const Software> one = software(keys);
     const LayerOps ops = layer(deepseek, *one, 1, 4096, rows);
