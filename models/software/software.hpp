@@ -30,6 +30,7 @@ struct HostTimes {
   Time forward{}, backward{}, update{};  ///< for a launch of each pass
   Time block{};                          ///< for the kernels of a block together, beside those
   Time call{};                           ///< for a communication inside a layer
+  Time unit{};                           ///< for a unit of FSDP2 in a pass, beside its launches
   Time start{};                          ///< before the first launch of a step
   Time wait{};                           ///< after the device has ended what the host waits for
   bool captures = false;                 ///< CUDA graphs of blocks or of the iteration
@@ -38,8 +39,8 @@ struct HostTimes {
     return kernel.module == Module::update ? update : kernel.pass == OpPass::forward ? forward : backward;
   }
   bool is_none() const {
-    return forward.count + backward.count + update.count + block.count + call.count + start.count +
-               wait.count ==
+    return forward.count + backward.count + update.count + block.count + call.count + unit.count +
+               start.count + wait.count ==
            0;
   }
 };

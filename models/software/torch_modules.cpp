@@ -36,8 +36,13 @@ class TorchModules final : public Software {
 
 /// Medians of six blocks (configs/validation/software-h200.json, "compiled", eager): the host's time over
 /// launches is 21 to 42 us forward and 28 to 42 us backward. The rest is as in models of Hugging Face.
-constexpr HostTimes usual_host{
-    .forward = 25_us, .backward = 35_us, .update = 15_us, .call = 100_us, .start = 100_us, .wait = 16_us};
+constexpr HostTimes usual_host{.forward = 25_us,
+                               .backward = 35_us,
+                               .update = 15_us,
+                               .call = 100_us,
+                               .unit = 1900_us,
+                               .start = 100_us,
+                               .wait = 16_us};
 
 std::unique_ptr<const Software> make(Reader& reader) {
   const bool repeats = reader.flag(pytorch::repeats_keys_key);

@@ -111,8 +111,13 @@ class Torchtitan final : public Software {
 /// Medians of six compiled blocks (configs/validation/software-h200.json, "compiled"): the host's time over
 /// launches is 22 to 57 us forward and 26 to 70 us backward; dispatching one compiled graph costs as much as
 /// many launches.
-constexpr HostTimes usual_host{
-    .forward = 30_us, .backward = 38_us, .update = 15_us, .call = 100_us, .start = 100_us, .wait = 16_us};
+constexpr HostTimes usual_host{.forward = 30_us,
+                               .backward = 38_us,
+                               .update = 15_us,
+                               .call = 100_us,
+                               .unit = 1900_us,
+                               .start = 100_us,
+                               .wait = 16_us};
 
 std::unique_ptr<const Software> make(Reader& reader) {
   Choices choices;

@@ -83,6 +83,14 @@ TaskId StepLowering::issue(ActorId actor, const Timed& timed, const Tag& tag, Ta
   return done;
 }
 
+void StepLowering::busy_host(ActorId actor, Time time, const Tag& tag) {
+  if (time.count == 0) return;
+  Tag of_host = tag;
+  of_host.activity = Activity::host;
+  TaskId& host = streams_[actor].host;
+  host = host_task(actor, time, of_host, host);
+}
+
 TaskId StepLowering::issue_call(ActorId actor, const Tag& tag) {
   const Time time = scenario().habits().host.call;
   if (time.count == 0) return nothing;

@@ -129,6 +129,7 @@ TaskId Units::gather(ActorId actor) {
   const Uses& uses = uses_of(actor);
   const std::optional<std::size_t> number = uses.gathering_of[state.use++];
   if (!number || shared_elements(actor, uses.gatherings[*number].unit) == 0) return nothing;
+  step_.busy_host(actor, step_.scenario().habits().host.unit, uses.gatherings[*number].tag);
   const std::size_t ahead = *number + static_cast<std::size_t>(plan_.ahead);
   const bool is_forward = uses.gatherings[*number].tag.pass == PassKind::forward;
   issue(actor, is_forward ? ahead : *number);

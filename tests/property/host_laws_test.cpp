@@ -12,7 +12,7 @@ using namespace moesim;
 namespace {
 
 const std::string no_host =
-    R"("host_forward": "0 s", "host_backward": "0 s", "host_update": "0 s", "host_call": "0 s", "host_start": "0 s")";
+    R"("host_forward": "0 s", "host_backward": "0 s", "host_update": "0 s", "host_call": "0 s", "host_unit": "0 s", "host_start": "0 s")";
 
 /// Two layers of eight experts on one device, with these keys of its software and of the scenario.
 Report run_with(const std::string& software, const std::vector<std::string>& sets = {}) {
