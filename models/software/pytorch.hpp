@@ -72,11 +72,11 @@ void update(const Op& op, std::vector<Op>& kernels);
 std::int64_t parts_of(double elements, double widest_bytes);
 
 /// Of a launch over lists of tensors: 320 chunks of 65,536 (aten/src/ATen/native/cuda/MultiTensorApply.cuh).
-inline constexpr std::int64_t most_elements_of_lists = 320 * 65'536;
+inline constexpr std::int64_t most_elements_of_lists = std::int64_t{320} * 65'536;
 
 /// Of cuBLAS on Hopper: 32 MiB for each handle, that of the thread which runs forward and that of autograd's
 /// (aten/src/ATen/cuda/CublasHandlePool.cpp).
-inline constexpr Bytes workspaces{2 * (32 << 20)};
+inline constexpr Bytes workspaces{std::int64_t{64} << 20};
 
 /// Kernels that stand for one op.
 class Kernels {
