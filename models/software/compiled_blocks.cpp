@@ -18,15 +18,9 @@ constexpr Access reduction_backward = kind::of_elements(190, 300);
 /// Of the loss: 719 and 663 us for 5.3e8 logits, 383 and 493 for 2.6e8, in rows of 128,256 and of 32,000
 /// (configs/validation/software-h200.json, "compiled": "loss, ...").
 constexpr Access loss = kind::of_elements(705), loss_backward = kind::of_elements(640);
-/// Products of complex numbers, which Inductor leaves to PyTorch; see eager_blocks.cpp.
-constexpr Access complex_product = kind::of_bytes(3.6);
 /// Rows by index, with the norm or the weights computed anew; gathered, scattered, and both.
 constexpr Access gather_scaled = kind::of_elements(762, 500), gather = kind::of_bytes(5.4, 500),
                  scatter = kind::of_elements(1031, 500), scatter_scaled = kind::of_elements(541, 500);
-
-constexpr Access few(std::int64_t start_ns) {
-  return {.share = 1, .per_cycle = 0, .start = Time{start_ns * 1000}};
-}
 
 void add_norm(Kernels& k, const Op& op, std::vector<Op>& kernels) {
   if (op.pass == OpPass::forward) {
@@ -42,15 +36,16 @@ double fused_bytes(const Op& op) {
   return static_cast<double>(op.bytes.count) / (static_cast<double>(op.m) * static_cast<double>(op.n));
 }
 
-/// Queries and keys: to fp32, products, back.
+/// Queries and keys: to fp32, products of complex numbers, which Inductor leaves to PyTorch, back.
 void add_rotary(Kernels& k, const Op& op) {
   if (!is_plain_rotary(op)) {
     k.all(pointwise, fused_bytes(op));
     return;
   }
   const double part = k.elements() / 2;
-  if (op.pass != OpPass::forward) k.add(few(2700), 1, 4);
-  for (int i = 0; i < 2; ++i) k.add(pointwise, part, 6).add(complex_product, part, 8).add(pointwise, part, 6);
+  if (op.pass != OpPass::forward) k.add(kind::few(2700), 1, 4);
+  for (int i = 0; i < 2; ++i)
+    k.add(pointwise, part, 6).add(kind::complex_product, part, 8).add(pointwise, part, 6);
 }
 
 void add_core(const Op& op, const BlockChoices& choices, const Software& library, std::vector<Op>& kernels) {
@@ -93,17 +88,17 @@ void add_residual(Kernels& k, const Op& op) {
 void add_router(Kernels& k, const Op& op) {
   if (op.pass == OpPass::forward) {
     k.all(pointwise, 6).add(kind::topk, k.elements(), 4, gathers);
-    k.add(few(5000), 1, 4, gathers).tiny(2);
+    k.add(kind::few(5000), 1, 4, gathers).tiny(2);
     return;
   }
-  k.add(few(3500), 1, 4, gathers).add(few(2500), 1, 4).all(pointwise, 6);
+  k.add(kind::few(3500), 1, 4, gathers).add(kind::few(2500), 1, 4).all(pointwise, 6);
 }
 
 void add_permute(Kernels& k, const Op& op, std::vector<Op>& kernels) {
   const double n = k.elements();
   if (op.pass == OpPass::forward) {
     add_argsort(op, static_cast<double>(op.m), kernels);
-    k.add(few(1600), 1, 4, gathers).add(gather_scaled, n, 4, gathers);
+    k.add(kind::few(1600), 1, 4, gathers).add(gather_scaled, n, 4, gathers);
     return;
   }
   k.add(pointwise, token_elements(op), 4, gathers).add(scatter_scaled, n, 8, gathers).tiny(1);

@@ -15,19 +15,12 @@ constexpr KernelClass gathers = KernelClass::gather_scatter;
 constexpr Access norm = kind::of_bytes(3.68, 2700);
 /// layer_norm_grad_input_kernel_vectorized.
 constexpr Access norm_input = kind::of_bytes(2.9, 1500);
-/// A product of complex numbers in fp32 with a factor for each position.
-constexpr Access complex_product = kind::of_bytes(3.6);
 /// Sums over the heads that share a key, by element of the sum.
 constexpr Access repeat_sums = kind::of_elements(240, 2000);
 /// torch.gather of whole rows that are read several times: from the cache.
 constexpr Access gather_again = kind::of_bytes(5.1, 600);
 /// scatter_add_ of rows: an atomic addition each.
 constexpr Access scatter_add = kind::of_elements(262, 2000);
-/// Kernels of a few numbers, whose start is all of them: histc, a copy of indices, a scatter of choices.
-constexpr Access few(std::int64_t start_ns) {
-  return {.share = 1, .per_cycle = 0, .start = Time{start_ns * 1000}};
-}
-
 /// GammaBetaBackwardCUDAKernelTemplate: a block for 32 columns goes down all rows, 4,096 of them in 19.9 us
 /// (blocks of 2,048 columns, of which the device holds all at once).
 Access norm_weights(const Op& op) {
@@ -52,8 +45,8 @@ void add_rotary(Kernels& k, const Op& op) {
   const double part = k.elements() / 2;
   for (int i = 0; i < 2; ++i) {
     k.add(kind::widened, part, 6);
-    if (op.pass != OpPass::forward) k.add(few(2400), 1, 4);
-    k.add(complex_product, part, 8).add(kind::vectorised, part, 6);
+    if (op.pass != OpPass::forward) k.add(kind::few(2400), 1, 4);
+    k.add(kind::complex_product, part, 8).add(kind::vectorised, part, 6);
   }
 }
 
@@ -102,10 +95,10 @@ void add_experts(const Op& op, bool sums_gradients, std::vector<Op>& kernels) {
 void add_router(Kernels& k, const Op& op) {
   if (op.pass == OpPass::forward) {
     k.all(kind::widened, 6).all(kind::softmax, 8).add(kind::topk, k.elements(), 4, gathers);
-    k.add(few(5000), 1, 4, gathers).tiny(3).tiny(2, gathers);
+    k.add(kind::few(5000), 1, 4, gathers).tiny(3).tiny(2, gathers);
     return;
   }
-  k.add(kind::fill_fp32, k.elements(), 4).add(few(8000), 1, 4, gathers).tiny(2);
+  k.add(kind::fill_fp32, k.elements(), 4).add(kind::few(8000), 1, 4, gathers).tiny(2);
   k.all(kind::softmax, 12).all(kind::vectorised, 6);
 }
 
@@ -114,13 +107,13 @@ void add_permute(Kernels& k, const Op& op, std::vector<Op>& kernels) {
   const double n = k.elements(), tokens = token_elements(op), rows = static_cast<double>(op.m);
   if (op.pass == OpPass::forward) {
     add_argsort(op, rows, kernels);
-    k.add(few(4200), 1, 4, gathers).add(gather_again, n, 4, gathers);
+    k.add(kind::few(4200), 1, 4, gathers).add(gather_again, n, 4, gathers);
     k.all(kind::widened, 6).all(kind::row_factor, 8).all(kind::vectorised, 6);
     return;
   }
   k.all(kind::widened, 6).all(kind::row_factor, 8).all(kind::vectorised, 12).all(kind::row_sums, 4);
   k.all(kind::vectorised, 6).add(kind::fill, tokens, 2).add(scatter_add, n, 6, gathers);
-  k.add(few(32000), 1, 4, gathers).tiny(12, gathers);  // of weights by index: sorted and added up
+  k.add(kind::few(32000), 1, 4, gathers).tiny(12, gathers);  // of weights by index: sorted and added up
 }
 
 void add_unpermute(Kernels& k, const Op& op) {
@@ -136,11 +129,6 @@ void add_unpermute(Kernels& k, const Op& op) {
 
 bool is_plain_rotary(const Op& op) {
   return static_cast<double>(op.bytes.count) <= 4.5 * static_cast<double>(op.m) * static_cast<double>(op.n);
-}
-
-double token_elements(const Op& op) {
-  return static_cast<double>(op.m) * static_cast<double>(op.n) /
-         static_cast<double>(std::max<std::int64_t>(1, op.top_k));
 }
 
 Op core_of(const Op& op, const BlockChoices& choices) {

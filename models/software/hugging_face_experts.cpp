@@ -15,11 +15,6 @@ constexpr KernelClass gathers = KernelClass::gather_scatter;
 
 double real(std::int64_t count) { return static_cast<double>(count); }
 
-/// Of rows that each token has for its experts.
-double token_elements(const Op& op) {
-  return real(op.m) * real(op.n) / real(std::max<std::int64_t>(1, op.top_k));
-}
-
 /// Bytes of an element: what autocast gives to experts is in fp32, and stays that.
 double width(const Choices& choices) { return choices.autocast ? 4 : 2; }
 
@@ -174,8 +169,8 @@ void add_permute(const Op& op, const Choices& choices, Kernels& k) {
   }
   masked_copy(k, n, bytes);
   put(k, op.m, real(op.m), real(op.m), bytes);  // of the routing weights
-  put(k, op.m, n, token_elements(op), bytes);
-  k.add(kind::vectorised, token_elements(op), 3 * bytes);
+  put(k, op.m, n, pytorch::token_elements(op), bytes);
+  k.add(kind::vectorised, pytorch::token_elements(op), 3 * bytes);
 }
 
 void add_experts(const Op& op, const Choices& choices, Kernels& k) {
@@ -211,7 +206,7 @@ void add_expert_activation(const Op& op, const Choices& choices, Kernels& k) {
 
 /// The mask behind the product, routing weights, rows back to their tokens, and their sum.
 void add_unpermute(const Op& op, const Choices& choices, Kernels& k) {
-  const double n = k.elements(), tokens = token_elements(op);
+  const double n = k.elements(), tokens = pytorch::token_elements(op);
   const bool is_wide = sums_in_fp32(op) || choices.autocast;
   const double bytes = is_wide ? 4 : 2, held = width(choices);
   if (op.pass == OpPass::forward) {

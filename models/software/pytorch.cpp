@@ -1,8 +1,14 @@
 #include "models/software/pytorch.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace moesim::pytorch {
+
+double token_elements(const Op& op) {
+  return static_cast<double>(op.m) * static_cast<double>(op.n) /
+         static_cast<double>(std::max<std::int64_t>(1, op.top_k));
+}
 
 std::int64_t parts_of(double elements, double widest_bytes) {
   constexpr double most = 2'147'483'647;

@@ -63,10 +63,20 @@ inline constexpr Access row_products = of_bytes(4.2, 2000), outer_products = of_
 /// Products in fp32 off the tensor cores: multiplications and additions, of 128 a cycle and multiprocessor.
 inline constexpr Access fp32_product{.share = 0.9, .per_cycle = 80, .start = Time{3'000'000}};
 
+/// A product of complex numbers in fp32 with a factor for each position.
+inline constexpr Access complex_product = of_bytes(3.6);
+/// Kernels of a few numbers, whose start is all of them: histc, a copy of indices, a scatter of choices.
+constexpr Access few(std::int64_t start_ns) {
+  return {.share = 1, .per_cycle = 0, .start = Time{start_ns * 1000}};
+}
+
 }  // namespace kind
 
 /// The kernels of one pass of an update.
 void update(const Op& op, std::vector<Op>& kernels);
+/// Elements of the tokens that an op's rows are of.
+double token_elements(const Op& op);
+
 /// Kernels that torch cuts one into, so that 32 bits count the bytes of its widest operand
 /// (aten/src/ATen/TensorIterator.cpp: can_use_32bit_indexing).
 std::int64_t parts_of(double elements, double widest_bytes);

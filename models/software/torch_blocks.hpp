@@ -38,9 +38,6 @@ double kept_by_compiled_blocks(const Op& op, const BlockChoices& choices, const 
 /// Of an attention: bytes that repeated keys and values hold more than those that heads share.
 double kept_by_repeats(const Op& op, const BlockChoices& choices);
 
-/// Elements of the tokens that an op's rows are of.
-double token_elements(const Op& op);
-
 /// Whether a rotary embedding turns all that it moves. Latent attention's turns a part, and lays out keys and
 /// values.
 bool is_plain_rotary(const Op& op);
