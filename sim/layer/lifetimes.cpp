@@ -15,12 +15,6 @@ Bytes change_by(Pass pass, const Kept& kept) {
   return Bytes{} - kept.for_backward;
 }
 
-namespace {
-
-bool has_weights(Pass pass) { return pass == Pass::backward || pass == Pass::backward_weight; }
-
-}  // namespace
-
 Swing swing_by(const KeptChange& change, const Kept& kept) {
   if (change.again) return {kept.again, kept.again};
   Bytes end = change_by(change.pass, kept);

@@ -5,7 +5,6 @@
 
 #include "sim/lower/synchronisation.hpp"
 #include "sim/work/tensors.hpp"
-#include "sim/work/work_times.hpp"
 
 namespace moesim {
 namespace {
@@ -16,13 +15,6 @@ constexpr Bytes first_bucket{1 << 20};
 
 }  // namespace
 
-TaskId Synchronisation::copy(ActorId actor, const Op& op, Tag tag, TaskId input) {
-  tag.activity = Activity::copy;
-  tag.overlapped = false;
-  tag.pipeline_rank = static_cast<std::int16_t>(step_.communicators().actors()[actor].pipeline_rank);
-  return step_.compute(actor, time_of({op}, scenario_), tag, input);
-}
-
 TaskId Synchronisation::copy_in(ActorId actor, const Tag& tag) {
   const BlockTensors tensors = block_tensors(scenario_, tag.activity, tag.layer);
   Copied copied{.tensors = 0};
@@ -31,7 +23,7 @@ TaskId Synchronisation::copy_in(ActorId actor, const Tag& tag) {
     for (const std::int64_t elements : tensors.of(experts)) copied.elements += elements;
     copied.tensors += std::ssize(tensors.of(experts));
   }
-  return copied.elements == 0 ? nothing : copy(actor, bucket_in(copied, scenario_.precision), tag, nothing);
+  return copied.elements == 0 ? nothing : step_.copy(actor, {bucket_in(copied, scenario_.precision)}, tag);
 }
 
 void Synchronisation::add_tensors(ActorId actor, const Complete& complete) {
@@ -61,7 +53,7 @@ void Synchronisation::send_tensors(ActorId actor, bool experts) {
 
 void Synchronisation::copy_out(ActorId actor) {
   for (const Bucket& bucket : states_[actor].sent)
-    copy(actor, bucket_out(bucket.copied, scenario_.precision), {}, bucket.sum);
+    step_.copy(actor, {bucket_out(bucket.copied, scenario_.precision)}, {}, bucket.sum);
 }
 
 }  // namespace moesim

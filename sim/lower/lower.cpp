@@ -67,6 +67,7 @@ void send_in_turn(StepLowering& step, const SlotEnds& ends) {
 void lower_actors(StepLowering& step) {
   Synchronisation sync(step);
   const std::vector<ActorPlace>& actors = step.communicators().actors();
+  const bool in_turn = step.scenario().collectives.stage_messages == StageMessages::in_turn;
   SlotEnds ends(actors.size());
   for (ActorId actor = 0; actor < actors.size(); ++actor) {
     const std::vector<Slot>& slots = at(step.order().ranks, actors[actor].pipeline_rank);
@@ -77,11 +78,11 @@ void lower_actors(StepLowering& step) {
       } else {
         lower_slot(step, sync, actor, slots[i]);
       }
-      ends[actor].resize(i + 1, step.streams(actor).compute);
+      if (in_turn) ends[actor].resize(i + 1, step.streams(actor).compute);
     }
     sync.update(actor);
   }
-  if (step.scenario().collectives.stage_messages == StageMessages::in_turn) send_in_turn(step, ends);
+  if (in_turn) send_in_turn(step, ends);
 }
 
 /// Splitting multiplies tasks.

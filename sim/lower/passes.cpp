@@ -15,8 +15,6 @@ PassKind kind_of(OpPass pass) {
                                           : PassKind::backward_weight;
 }
 
-bool has_weights(Pass pass) { return pass == Pass::backward || pass == Pass::backward_weight; }
-
 /// One pass of one actor: its place in the model and the tags of its tasks.
 class PassLowering {
  public:

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "models/base/at.hpp"
+#include "sim/work/work_times.hpp"
 
 namespace moesim {
 
@@ -93,11 +94,15 @@ void StepLowering::busy_host(ActorId actor, Time time, const Tag& tag) {
 
 TaskId StepLowering::issue_call(ActorId actor, const Tag& tag) {
   const Time time = scenario().habits().host.call;
-  if (time.count == 0) return nothing;
-  Tag of_host = tag;
-  of_host.activity = Activity::host;
-  TaskId& host = streams_[actor].host;
-  return host = host_task(actor, time, of_host, host);
+  busy_host(actor, time, tag);
+  return time.count == 0 ? nothing : streams_[actor].host;
+}
+
+TaskId StepLowering::copy(ActorId actor, const std::vector<Op>& ops, Tag tag, TaskId input) {
+  tag.activity = Activity::copy;
+  tag.overlapped = false;
+  tag.pipeline_rank = static_cast<std::int16_t>(communicators_.actors()[actor].pipeline_rank);
+  return compute(actor, time_of(ops, scenario()), tag, input);
 }
 
 TaskId StepLowering::next_call(ActorId actor, Scope scope, Channel channel, PatternId pattern,

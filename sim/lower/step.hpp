@@ -56,6 +56,8 @@ class StepLowering {
   /// The same on a channel beside the communication stream: nothing waits for it but who asks for it.
   TaskId call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag,
                      TaskId input);
+  /// Copies around gradients and parameters on their way, behind `input`, in the name of that pass.
+  TaskId copy(ActorId actor, const std::vector<Op>& ops, Tag tag, TaskId input = nothing);
   /// The host of an actor is busy for so long before it issues anything else.
   void busy_host(ActorId actor, Time time, const Tag& tag);
   /// One task that ends when both have ended; either may be nothing.

@@ -13,17 +13,13 @@
 namespace moesim {
 namespace {
 
-bool has_weights(const Slot& slot) {
-  return slot.pass == Pass::backward || slot.pass == Pass::backward_weight;
-}
-
 /// Stages of a pipeline rank in the order in which their last weight gradients come.
 std::vector<std::int64_t> stages_by_end(const Order& order, std::int64_t rank) {
   std::vector<std::int64_t> stages;
   const std::vector<Slot>& slots = at(order.ranks, rank);
   for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {
     const auto stage = static_cast<std::int64_t>(stage_of(order, rank, *slot));
-    if (has_weights(*slot) && std::find(stages.begin(), stages.end(), stage) == stages.end())
+    if (has_weights(slot->pass) && std::find(stages.begin(), stages.end(), stage) == stages.end())
       stages.push_back(stage);
   }
   std::reverse(stages.begin(), stages.end());
@@ -56,7 +52,7 @@ Synchronisation::Synchronisation(StepLowering& step)
         first.resize(chunk + 1, -1);
         last.resize(chunk + 1, -1);
       }
-      if (!has_weights(slot)) continue;
+      if (!has_weights(slot.pass)) continue;
       if (first[chunk] < 0) first[chunk] = slot.microbatch;
       last[chunk] = slot.microbatch;
     }
@@ -127,7 +123,7 @@ TaskId Synchronisation::add_up(ActorId actor, const Tag& tag) {
     added.elements += of_scope(block_holdings(scenario_, tag.activity, tag.layer), experts);
     added.tensors += std::ssize(block_tensors(scenario_, tag.activity, tag.layer).of(experts));
   }
-  return added.elements == 0 ? nothing : copy(actor, gradient_sums(added, scenario_.precision), tag, nothing);
+  return added.elements == 0 ? nothing : step_.copy(actor, {gradient_sums(added, scenario_.precision)}, tag);
 }
 
 TaskId Synchronisation::produced(ActorId actor, std::int64_t stage, const Tag& tag, TaskId after) {

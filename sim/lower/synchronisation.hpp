@@ -67,7 +67,6 @@ class Synchronisation {
   void send_tensors(ActorId actor, bool experts);
   /// The sums of all buckets back into gradients.
   void copy_out(ActorId actor);
-  TaskId copy(ActorId actor, const Op& op, Tag tag, TaskId input);
   void open(ActorId actor, const Tag& tag, TaskId after);
   /// Sends buckets that are full, or with `all` what is open.
   TaskId send_open(ActorId actor, bool all, const Tag& tag);

@@ -9,7 +9,6 @@
 #include "sim/schedule/stage.hpp"
 #include "sim/work/tensors.hpp"
 #include "sim/work/update_bytes.hpp"
-#include "sim/work/work_times.hpp"
 
 namespace moesim {
 namespace {
@@ -149,7 +148,7 @@ void Units::issue(ActorId actor, std::size_t last) {
       state.gathered.push_back(nothing);
       continue;
     }
-    const TaskId copied = copy(actor, {shards_in(shard_elements(actor, unit), plan_)}, tag, nothing);
+    const TaskId copied = step_.copy(actor, {shards_in(shard_elements(actor, unit), plan_)}, tag, nothing);
     TaskId gathered = copied;
     for (const bool experts : {false, true}) {
       const Bytes bytes = size_of(Precision::bf16) * of_scope(unit, experts);
@@ -166,7 +165,8 @@ void Units::issue(ActorId actor, std::size_t last) {
 
 TaskId Units::whole(ActorId actor, std::size_t gathering) {
   const auto& [tag, unit] = uses_of(actor).gatherings[gathering];
-  return copy(actor, {gathered_out(shared_elements(actor, unit))}, tag, states_[actor].gathered[gathering]);
+  return step_.copy(actor, {gathered_out(shared_elements(actor, unit))}, tag,
+                    states_[actor].gathered[gathering]);
 }
 
 TaskId Units::produced(ActorId actor, const Tag& tag) {
@@ -198,7 +198,8 @@ TaskId Units::reduce(ActorId actor, const Holdings& unit, const Tag& tag, std::i
   if (elements == 0) return nothing;
   finish(actor);
   State& state = states_[actor];
-  const TaskId parts = copy(actor, {gradients_in(elements, scenario_.precision)}, tag, state.last_reduced);
+  const TaskId parts =
+      step_.copy(actor, {gradients_in(elements, scenario_.precision)}, tag, state.last_reduced);
   for (const bool experts : {false, true}) {
     const Bytes bytes = size_of(scenario_.precision.gradient) * of_scope(unit, experts);
     if (bytes.count == 0 || sharers(actor, experts).group_size() == 1) continue;
@@ -229,7 +230,7 @@ void Units::finish(ActorId actor) {
   const std::optional<Reduced> reduced = std::exchange(state.under_way, std::nullopt);
   if (!reduced) return;
   const std::vector<Op> ops = gradients_out(reduced->shard, plan_, scenario_.precision, reduced->adds);
-  if (!ops.empty()) copy(actor, ops, {}, state.last_reduced);
+  if (!ops.empty()) step_.copy(actor, ops, {}, state.last_reduced);
 }
 
 const Communicator& Units::sharers(ActorId actor, bool experts) const {
@@ -260,14 +261,6 @@ std::int64_t Units::shard_elements(ActorId actor, const Holdings& unit) const {
     elements += ranks > 1 ? shard_of(of_scope(unit, experts), ranks) : 0;
   }
   return elements;
-}
-
-TaskId Units::copy(ActorId actor, const std::vector<Op>& ops, const Tag& tag, TaskId input) {
-  Tag copied = tag;
-  copied.activity = Activity::copy;
-  copied.overlapped = false;
-  copied.pipeline_rank = static_cast<std::int16_t>(step_.communicators().actors()[actor].pipeline_rank);
-  return step_.compute(actor, time_of(ops, scenario_), copied, input);
 }
 
 }  // namespace moesim

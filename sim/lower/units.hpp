@@ -64,7 +64,6 @@ class Units {
   /// Elements that are gathered and reduced, and this device's shards of them.
   std::int64_t shared_elements(ActorId actor, const Holdings& unit) const;
   std::int64_t shard_elements(ActorId actor, const Holdings& unit) const;
-  TaskId copy(ActorId actor, const std::vector<Op>& ops, const Tag& tag, TaskId input);
   const Uses& uses_of(ActorId actor) const {
     return at(uses_, step_.communicators().actors()[actor].pipeline_rank);
   }

@@ -13,8 +13,6 @@
 namespace moesim {
 namespace {
 
-bool has_weights(Pass pass) { return pass == Pass::backward || pass == Pass::backward_weight; }
-
 Kept with_gradients(Kept kept, bool begin) {
   if (!begin) kept.gradients = {};
   return kept;

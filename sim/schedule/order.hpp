@@ -16,6 +16,8 @@ enum class Pass : std::uint8_t {
   backward_weight,  ///< W: the weight gradient, which nobody waits for
 };
 inline constexpr std::string_view pass_letters[] = {"F", "BW", "B", "W"};
+/// Whether a pass computes weight gradients.
+constexpr bool has_weights(Pass pass) { return pass == Pass::backward || pass == Pass::backward_weight; }
 
 /// One entry of a rank's order.
 struct Slot {
