@@ -4,6 +4,8 @@
 #include <limits>
 #include <vector>
 
+#include "late.hpp"
+
 #ifdef MEASURE_CUDNN
 #include "cudnn_graph.hpp"
 #endif
@@ -14,7 +16,7 @@ namespace measure {
 struct Attention::Plan {};
 AttentionLibrary::AttentionLibrary(cudaStream_t stream) : stream_(stream) {}
 AttentionLibrary::~AttentionLibrary() = default;
-bool AttentionLibrary::is_built_in() { return false; }
+std::string why_no_cudnn() { return "built without it"; }
 long AttentionLibrary::version() { return 0; }
 Attention::Attention(const AttentionLibrary&, const Shape&) { throw NotOffered("built without cuDNN"); }
 Attention::~Attention() = default;
@@ -218,8 +220,9 @@ AttentionLibrary::AttentionLibrary(cudaStream_t stream) : stream_(stream) {
 AttentionLibrary::~AttentionLibrary() {
   static_cast<void>(cudnnDestroy(static_cast<cudnnHandle_t>(handle_)));
 }
-bool AttentionLibrary::is_built_in() { return true; }
-long AttentionLibrary::version() { return static_cast<long>(cudnnGetVersion()); }
+long AttentionLibrary::version() {
+  return why_no_cudnn().empty() ? static_cast<long>(cudnnGetVersion()) : 0;
+}
 
 Attention::Attention(const AttentionLibrary& library, const Shape& shape) {
   std::string reasons;

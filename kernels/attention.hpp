@@ -1,4 +1,4 @@
-// Fused attention of cuDNN, through its graph interface. Without cuDNN nothing is offered.
+// Fused attention of cuDNN, through its graph interface. Without cuDNN (late.hpp) nothing is offered.
 #pragma once
 
 #include <memory>
@@ -22,7 +22,6 @@ class AttentionLibrary {
   ~AttentionLibrary();
   AttentionLibrary(const AttentionLibrary&) = delete;
   AttentionLibrary& operator=(const AttentionLibrary&) = delete;
-  static bool is_built_in();
   static long version();  ///< 0 without cuDNN
 
  private:

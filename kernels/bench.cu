@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "late.hpp"
 #include "pieces.hpp"
 #include "streaming.hpp"
 
@@ -47,10 +48,10 @@ Bench::Bench(const DeviceFacts& facts, const Patience& patience, bool quick)
   check(cudaMemsetAsync(outputs_.get(), 0, outputs_.size(), stream()), "cudaMemsetAsync");
   fill_fp8(fp8_.get(), fp8_.size(), 3, stream());
   check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
-  if (AttentionLibrary::is_built_in())
+  if (const std::string why = why_no_cudnn(); why.empty())
     attention_ = std::make_unique<AttentionLibrary>(stream());
   else
-    note("attention is not measured: built without cuDNN");
+    note("attention: not measured, there is no cuDNN (" + why + ")");
 }
 
 void Bench::note(const std::string& text) {

@@ -1,15 +1,16 @@
 #include <cuda_fp8.h>
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <cstdio>
 
 #include "device.hpp"
+#include "library.hpp"
 
 namespace measure {
 namespace {
 
 constexpr std::size_t alignment = 512;
+constexpr const char* management_library = "libnvidia-ml.so.1";
 
 __device__ std::uint32_t mixed(std::uint64_t x) {  // finalizer of splitmix64
   x += 0x9e3779b97f4a7c15ull;
@@ -50,34 +51,23 @@ std::string hexadecimal(const cudaUUID_t& uuid) {
 
 /// The few functions of the management library that are used, found at run time: nodes without it still
 /// measure.
-struct Clocks::Library {
+struct Clocks::Management {
   using Device = void*;
-  void* handle = nullptr;
+  Library library{management_library};
   Device device = nullptr;
   int (*clock)(Device, int, unsigned*) = nullptr;
   int (*power)(Device, unsigned*) = nullptr;
-  int (*driver)(char*, unsigned) = nullptr;
 
-  explicit Library(int index) {
-    handle = dlopen("libnvidia-ml.so.1", RTLD_NOW);
-    if (handle == nullptr) return;
-    const auto start = find<int (*)()>("nvmlInit_v2");
-    const auto by_bus = find<int (*)(const char*, Device*)>("nvmlDeviceGetHandleByPciBusId_v2");
+  explicit Management(int index) {
+    const auto start = library.find<int()>("nvmlInit_v2");
+    const auto by_bus = library.find<int(const char*, Device*)>("nvmlDeviceGetHandleByPciBusId_v2");
     char bus[32] = {};
     if (start == nullptr || by_bus == nullptr || start() != 0 ||
         cudaDeviceGetPCIBusId(bus, sizeof bus, index) != cudaSuccess)
       return;
     if (by_bus(bus, &device) != 0) device = nullptr;
-    clock = find<decltype(clock)>("nvmlDeviceGetClockInfo");
-    power = find<decltype(power)>("nvmlDeviceGetPowerUsage");
-    driver = find<decltype(driver)>("nvmlSystemGetDriverVersion");
-  }
-  ~Library() {
-    if (handle != nullptr) dlclose(handle);
-  }
-  template <class Function>
-  Function find(const char* name) const {
-    return reinterpret_cast<Function>(dlsym(handle, name));
+    clock = library.find<int(Device, int, unsigned*)>("nvmlDeviceGetClockInfo");
+    power = library.find<int(Device, unsigned*)>("nvmlDeviceGetPowerUsage");
   }
   double read(int which) const {
     unsigned mhz = 0;
@@ -85,14 +75,14 @@ struct Clocks::Library {
   }
 };
 
-Clocks::Clocks(int device) : library_(std::make_unique<Library>(device)) {}
+Clocks::Clocks(int device) : management_(std::make_unique<Management>(device)) {}
 Clocks::~Clocks() = default;
-double Clocks::multiprocessor_mhz() const { return library_->read(1); }
-double Clocks::memory_mhz() const { return library_->read(2); }
+double Clocks::multiprocessor_mhz() const { return management_->read(1); }
+double Clocks::memory_mhz() const { return management_->read(2); }
 double Clocks::watts() const {
   unsigned milliwatts = 0;
-  const bool known = library_->device != nullptr && library_->power != nullptr &&
-                     library_->power(library_->device, &milliwatts) == 0;
+  const bool known = management_->device != nullptr && management_->power != nullptr &&
+                     management_->power(management_->device, &milliwatts) == 0;
   return known ? milliwatts / 1000.0 : 0;
 }
 
@@ -118,15 +108,12 @@ DeviceFacts facts_of(int device) {
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   check(cudaRuntimeGetVersion(&facts.runtime), "cudaRuntimeGetVersion");
   facts.driver = "CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10);
-  if (void* library = dlopen("libnvidia-ml.so.1", RTLD_NOW)) {
-    const auto start = reinterpret_cast<int (*)()>(dlsym(library, "nvmlInit_v2"));
-    const auto version =
-        reinterpret_cast<int (*)(char*, unsigned)>(dlsym(library, "nvmlSystemGetDriverVersion"));
-    char text[96] = {};
-    if (start != nullptr && version != nullptr && start() == 0 && version(text, sizeof text) == 0)
-      facts.driver = text;
-    dlclose(library);
-  }
+  const Library library(management_library);
+  const auto start = library.find<int()>("nvmlInit_v2");
+  const auto version = library.find<int(char*, unsigned)>("nvmlSystemGetDriverVersion");
+  char text[96] = {};
+  if (start != nullptr && version != nullptr && start() == 0 && version(text, sizeof text) == 0)
+    facts.driver = text;
   return facts;
 }
 

@@ -38,8 +38,8 @@ class Clocks {
   double watts() const;
 
  private:
-  struct Library;
-  std::unique_ptr<Library> library_;
+  struct Management;
+  std::unique_ptr<Management> management_;
 };
 
 /// Device memory, freed with the object.

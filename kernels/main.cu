@@ -5,6 +5,7 @@
 #include "bench.hpp"
 #include "block.hpp"
 #include "grid.hpp"
+#include "late.hpp"
 #include "options.hpp"
 #include "peers.hpp"
 #include "progress.hpp"
@@ -164,8 +165,16 @@ std::string measure_all(const Options& options, const Processes& processes, int 
   return text + "\n]}\n";
 }
 
+/// What was built in but has no library here.
+void say_missing() {
+  for (const auto& [what, why] :
+       {std::pair{"attention", why_no_cudnn()}, {"NCCL's collectives", why_no_nccl()}})
+    if (!why.empty()) std::fprintf(stderr, "note: %s cannot be measured: %s\n", what, why.c_str());
+}
+
 int run(int count, char** words) {
   const Options options = parse(count, words);
+  const Processes processes(options.mpi);
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
     if (!options.child) std::fputs("error: there is no GPU that CUDA can use on this machine\n", stderr);
@@ -174,13 +183,12 @@ int run(int count, char** words) {
   if (options.device >= devices)
     throw WrongInput("--device: is " + std::to_string(options.device) + ", expected 0 to " +
                      std::to_string(devices - 1));
-  if (options.mpi && !knows_mpi()) throw WrongInput("--mpi: this program was built without MPI");
   watch_interrupts();
+  if (!options.child && processes.rank() == 0) say_missing();
   if (options.test) {
     check(cudaSetDevice(options.device), "cudaSetDevice");
     return self_test(options.only == "own") ? good : failed;
   }
-  const Processes processes(options.mpi);
   try {
     const std::string text = measure_all(options, processes, devices);
     if (processes.rank() == 0) write(options.out, text);
@@ -204,6 +212,9 @@ int main(int count, char** words) {
   } catch (const measure::WrongInput& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     return measure::wrong_input;
+  } catch (const measure::Missing& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return measure::missing;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     return measure::failed;

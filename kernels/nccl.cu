@@ -1,4 +1,5 @@
 // NCCL's collectives by size, and under MPI messages between each pair of processes.
+#include "late.hpp"
 #include "peers.hpp"
 
 #ifdef MEASURE_NCCL
@@ -132,6 +133,7 @@ void measure_nccl(const Team& team, PeerTimes& times, bool quick) {
 }
 
 long nccl_version() {
+  if (!why_no_nccl().empty()) return 0;
   int version = 0;
   check(ncclGetVersion(&version), "ncclGetVersion");
   return version;
@@ -139,6 +141,7 @@ long nccl_version() {
 
 #else
 
+std::string why_no_nccl() { return "built without it"; }
 void measure_nccl(const Team&, PeerTimes&, bool) {}
 long nccl_version() { return 0; }
 

@@ -18,6 +18,11 @@ struct WrongInput : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// This machine lacks what was asked for.
+struct Missing : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// Throws WrongInput; prints the usage and ends where that is asked for.
 Options parse(int count, char** words);
 

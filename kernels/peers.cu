@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "late.hpp"
+
 namespace measure {
 
 PeerTimes measure_peers(const Processes& processes, bool quick) {
@@ -24,13 +26,13 @@ PeerTimes measure_peers(const Processes& processes, bool quick) {
     measure_links(team, times);
     measure_exchange(team, times, quick);
   }
-  if (nccl_version() > 0) {
+  if (const std::string why = why_no_nccl(); why.empty()) {
     measure_nccl(team, times, quick);
     const char* multicast = std::getenv("NCCL_NVLS_ENABLE");
     if (multicast != nullptr && multicast[0] == '0')
       times.notes.push_back("NCCL over NVLink multicast: not measured, NCCL_NVLS_ENABLE is 0");
   } else {
-    times.notes.push_back("collectives of NCCL: not measured, built without it");
+    times.notes.push_back("collectives of NCCL: not measured, there is no NCCL (" + why + ")");
   }
   return times;
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "attention.hpp"
+#include "late.hpp"
 #include "selftest_support.hpp"
 
 namespace measure::selftest {
@@ -56,7 +57,7 @@ AttentionReference attention_reference(const Shape& s, const Numbers& q, const N
 }  // namespace
 
 void test_attention() {
-  if (!AttentionLibrary::is_built_in()) return;
+  if (!why_no_cudnn().empty()) return;
   const AttentionLibrary library(stream());
   struct Case {
     Int heads, kv_heads, size, value;
