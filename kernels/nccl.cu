@@ -1,4 +1,7 @@
-// NCCL's collectives by size, and under MPI messages between each pair of processes.
+// NCCL's collectives by size and number of ranks, and under MPI messages between each pair of processes.
+#include <algorithm>
+#include <cstdlib>
+
 #include "late.hpp"
 #include "peers.hpp"
 
@@ -17,17 +20,18 @@ void check(ncclResult_t status, const char* call,
   if (status != ncclSuccess) throw DeviceError(failure(call, ncclGetErrorString(status), where));
 }
 
-/// A communicator of all ranks of a team.
+/// A communicator of the first ranks of a team; the others do nothing.
 class Communicator {
  public:
-  explicit Communicator(const Team& team) : team_(team), comms_(team.own().size()) {
+  Communicator(const Team& team, int ranks) : team_(team), ranks_(ranks) {
     ncclUniqueId id{};
     if (team.processes().rank() == 0) check(ncclGetUniqueId(&id), "ncclGetUniqueId");
     team.processes().share(&id, sizeof id);
+    for (const Rank& rank : team.own()) comms_.resize(comms_.size() + (rank.number < ranks ? 1 : 0));
     check(ncclGroupStart(), "ncclGroupStart");
     for (std::size_t r = 0; r < comms_.size(); ++r) {
       measure::check(cudaSetDevice(team.own()[r].device), "cudaSetDevice");
-      check(ncclCommInitRank(&comms_[r], team.ranks(), id, team.own()[r].number), "ncclCommInitRank");
+      check(ncclCommInitRank(&comms_[r], ranks, id, team.own()[r].number), "ncclCommInitRank");
     }
     check(ncclGroupEnd(), "ncclGroupEnd");
   }
@@ -46,13 +50,16 @@ class Communicator {
   void collective(std::size_t r, const std::string& name, std::size_t bytes) const;
 
   const Team& team_;
-  std::vector<ncclComm_t> comms_;
+  int ranks_;
+  std::vector<ncclComm_t> comms_;  // of this process's own first ranks
 };
 
 void Communicator::collective(std::size_t r, const std::string& name, std::size_t bytes) const {
   const Rank& rank = team_.own()[r];
-  const int ranks = team_.ranks();
-  const std::size_t part = bytes / static_cast<std::size_t>(ranks), elements = bytes / 2, share = part / 2;
+  constexpr std::size_t aligned = 16;  // NCCL has slower ways for other addresses
+  const std::size_t part =
+      std::max(bytes / static_cast<std::size_t>(ranks_) / aligned, std::size_t{1}) * aligned;
+  const std::size_t elements = bytes / 2, share = part / 2;
   const void* in = rank.in.get();
   void* out = rank.out.get();
   const ncclComm_t comm = comms_[r];
@@ -63,7 +70,7 @@ void Communicator::collective(std::size_t r, const std::string& name, std::size_
   if (name == "reduce_scatter")
     return check(ncclReduceScatter(in, out, share, ncclBfloat16, ncclSum, comm, rank.stream),
                  "ncclReduceScatter");
-  for (int peer = 0; peer < ranks; ++peer) {
+  for (int peer = 0; peer < ranks_; ++peer) {
     const std::size_t offset = static_cast<std::size_t>(peer) * part;
     check(ncclSend(rank.in.get<char>() + offset, part, ncclInt8, peer, comm, rank.stream), "ncclSend");
     check(ncclRecv(rank.out.get<char>() + offset, part, ncclInt8, peer, comm, rank.stream), "ncclRecv");
@@ -71,6 +78,7 @@ void Communicator::collective(std::size_t r, const std::string& name, std::size_
 }
 
 void Communicator::run(const std::string& name, std::size_t bytes) const {
+  if (name == "point_to_point") return exchange(0, 1, bytes, false);
   check(ncclGroupStart(), "ncclGroupStart");
   for (std::size_t r = 0; r < comms_.size(); ++r) collective(r, name, bytes);
   check(ncclGroupEnd(), "ncclGroupEnd");
@@ -116,20 +124,57 @@ void measure_messages(const Team& team, const Communicator& all, PeerTimes& time
   }
 }
 
+/// Sizes of a rank's whole buffer: the powers of two that the team's buffers hold, from the largest, which
+/// also wakes the clocks. Odd powers judge what is made of the even ones.
+std::vector<int> powers(const Team& team, bool quick) {
+  constexpr int least = 10;
+  std::vector<int> all;
+  for (int power = 62; power >= least; --power)
+    if (std::size_t{1} << power <= team.bytes() && (!quick || power % 4 == 0)) all.push_back(power);
+  return all;
+}
+
+/// Whether NCCL is free to use NVLink multicast.
+bool may_use_switch() {
+  const char* value = std::getenv("NCCL_NVLS_ENABLE");
+  return value == nullptr || value[0] != '0';
+}
+
+/// 2, 4, 8, ... ranks, and all of them.
+std::vector<int> group_sizes(int ranks) {
+  std::vector<int> sizes;
+  for (int size = 2; size < ranks; size *= 2) sizes.push_back(size);
+  sizes.push_back(ranks);
+  return sizes;
+}
+
+void measure_group(const Team& team, int ranks, const std::vector<int>& sizes, PeerTimes& times) {
+  const Communicator group(team, ranks);
+  const auto& processes = team.processes();
+  const int nodes = processes.count() > 1 ? processes.node_of(ranks - 1) + 1 : 1;
+  for (const char* name : {"all_to_all", "all_reduce", "all_gather", "reduce_scatter", "point_to_point"}) {
+    if (ranks > 2 && std::string(name) == "point_to_point") continue;  // the same two as in the group of two
+    for (const int power : sizes) {
+      const std::size_t bytes = std::size_t{1} << power;
+      times.collectives.push_back({.collective = name,
+                                   .library = "nccl",
+                                   .ranks = ranks,
+                                   .nodes = nodes,
+                                   .bytes = bytes,
+                                   .seconds = team.time([&] { group.run(name, bytes); }),
+                                   .held_out = power % 2 != 0,
+                                   .nvls = may_use_switch()});
+    }
+  }
+}
+
 }  // namespace
 
 void measure_nccl(const Team& team, PeerTimes& times, bool quick) {
-  const Communicator all(team);
-  if (team.processes().count() > 1) measure_messages(team, all, times);
-  for (const char* name : {"all_to_all", "all_reduce", "all_gather", "reduce_scatter"})
-    for (std::size_t bytes = std::size_t{1} << (quick ? 16 : 14); bytes <= team.bytes();
-         bytes *= quick ? 16 : 4)
-      times.collectives.push_back({.collective = name,
-                                   .library = "nccl",
-                                   .ranks = team.ranks(),
-                                   .nodes = team.processes().nodes(),
-                                   .bytes = bytes,
-                                   .seconds = team.time([&] { all.run(name, bytes); })});
+  if (team.processes().count() > 1) measure_messages(team, Communicator(team, team.ranks()), times);
+  for (const int ranks : group_sizes(team.ranks())) measure_group(team, ranks, powers(team, quick), times);
+  if (!may_use_switch())
+    times.notes.push_back("NCCL over NVLink multicast: not measured, NCCL_NVLS_ENABLE is 0");
 }
 
 long nccl_version() {

@@ -1,7 +1,5 @@
 #include "peers.hpp"
 
-#include <cstdlib>
-
 #include "late.hpp"
 
 namespace measure {
@@ -19,21 +17,17 @@ PeerTimes measure_peers(const Processes& processes, bool quick) {
   if (devices > 1 && processes.rank_in_node() >= devices)
     throw DeviceError("of the processes on a node there are more than its " + std::to_string(devices) +
                       " GPUs");
-  const Team team(processes, std::size_t{quick ? 64u : 256u} << 20);
+  const Team team(processes, std::size_t{quick ? 64u : 1024u} << 20);
   if (several) {
     times.notes.push_back("own dispatch and combine: not measured, they need all GPUs in one process");
   } else {
     measure_links(team, times);
     measure_exchange(team, times, quick);
   }
-  if (const std::string why = why_no_nccl(); why.empty()) {
+  if (const std::string why = why_no_nccl(); why.empty())
     measure_nccl(team, times, quick);
-    const char* multicast = std::getenv("NCCL_NVLS_ENABLE");
-    if (multicast != nullptr && multicast[0] == '0')
-      times.notes.push_back("NCCL over NVLink multicast: not measured, NCCL_NVLS_ENABLE is 0");
-  } else {
+  else
     times.notes.push_back("collectives of NCCL: not measured, there is no NCCL (" + why + ")");
-  }
   return times;
 }
 

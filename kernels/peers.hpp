@@ -22,8 +22,11 @@ struct Link {
 struct CollectiveTime {
   std::string collective, library;
   int ranks = 0, nodes = 1;
-  std::size_t bytes = 0;  ///< of one rank's whole buffer; of an own exchange, of the rows that a rank sends
+  std::size_t bytes = 0;  ///< of one rank's whole buffer; of an own exchange, of the rows that a rank sends;
+                          ///< of point_to_point, the message
   double seconds = 0;
+  bool held_out = false;  ///< judges what is made of the others
+  bool nvls = false;      ///< NCCL was free to reduce in NVSwitch (NVLink multicast)
 };
 
 struct PeerTimes {

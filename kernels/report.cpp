@@ -95,7 +95,9 @@ std::string link_line(const Link& l) {
 std::string collective_line(const CollectiveTime& c) {
   return "{\"collective\": " + quoted(c.collective) + ", \"library\": " + quoted(c.library) +
          ", \"ranks\": " + std::to_string(c.ranks) + ", \"nodes\": " + std::to_string(c.nodes) +
-         ", \"bytes\": " + std::to_string(c.bytes) + ", \"time_s\": " + number(c.seconds) + "}";
+         ", \"bytes\": " + std::to_string(c.bytes) + ", \"time_s\": " + number(c.seconds) +
+         (c.library == "nccl" ? std::string(", \"nvls\": ") + (c.nvls ? "true" : "false") : "") +
+         (c.held_out ? ", \"held_out\": true}" : "}");
 }
 
 }  // namespace measure

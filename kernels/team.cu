@@ -94,7 +94,7 @@ double Team::time(const std::function<void()>& round, bool at_once) const {
   round();  // loads code, makes connections
   finish();
   const double alone = sample(round, 2, at_once);
-  const int count = static_cast<int>(std::clamp(3e-3 / alone, 2.0, 20.0));
+  const int count = static_cast<int>(std::clamp(3e-3 / alone, 2.0, 100.0));
   std::vector<double> times;
   for (int i = 0; i < 7; ++i) times.push_back(sample(round, count, at_once));
   std::nth_element(times.begin(), times.begin() + 3, times.end());
