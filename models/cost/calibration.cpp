@@ -78,17 +78,6 @@ SurfacePoint streaming_place(const Op& op) {
   return {log2_of(op.m), log2_of(op.n), 2 * std::log2(std::max(1e-3, bytes))};
 }
 
-Errors read_errors(Reader reader) {
-  Errors errors;
-  errors.shapes =
-      static_cast<std::size_t>(reader.integer({.name = "shapes", .help = "number of shapes", .at_least = 0}));
-  errors.median = reader.number({.name = "median", .help = "relative error", .at_least = 0.0});
-  errors.p90 = reader.number({.name = "p90", .help = "relative error", .at_least = 0.0});
-  errors.worst = reader.number({.name = "worst", .help = "relative error", .at_least = 0.0});
-  reader.finish();
-  return errors;
-}
-
 Family read_family(Reader& reader) {
   Family family;
   family.kind = static_cast<OpKind>(reader.choice({.name = "kind", .help = "of op"}, op_kind_names));
@@ -133,11 +122,6 @@ FamilyFit read_fit(Reader& reader, const Device& device) {
 
 std::string number(double value) { return fmt::format("{:.6g}", value); }
 
-std::string write(const Errors& e) {
-  return fmt::format(R"({{"shapes": {}, "median": {:.4f}, "p90": {:.4f}, "worst": {:.4f}}})", e.shapes,
-                     e.median, e.p90, e.worst);
-}
-
 std::string write(const SurfaceShape& s) {
   return fmt::format(
       R"("slow_length": {}, "slow_deviation": {}, "fast_length": {}, "fast_deviation": {}, "noise": {})",
@@ -151,7 +135,7 @@ std::string write(const OwnFit& own) {
   std::string numbers;
   for (const auto& [key, value] : kernel.members) numbers += fmt::format("\"{}\": {}, ", key, print(value));
   return fmt::format(R"("own": {{{}{}, "physical": {}, "left_out": {}}}, )", numbers, write(own.shape),
-                     write(own.physical), write(own.left_out));
+                     write_errors(own.physical), write_errors(own.left_out));
 }
 
 std::string write(const FamilyFit& f) {
@@ -159,8 +143,8 @@ std::string write(const FamilyFit& f) {
   return fmt::format(
       R"({{"kind": "{}", "pass": "{}", "precision": "{}", {}, {}"physical": {}, "left_out": {}, "held_out": {}}})",
       at(op_kind_names, f.family.kind), at(passes, f.family.pass), at(precision_names, f.family.precision),
-      write(f.shape), f.own ? write(*f.own) : std::string(), write(f.physical), write(f.left_out),
-      write(f.held_out));
+      write(f.shape), f.own ? write(*f.own) : std::string(), write_errors(f.physical),
+      write_errors(f.left_out), write_errors(f.held_out));
 }
 
 template <class T, class Write>
@@ -248,6 +232,22 @@ Errors errors_of(std::vector<double> logarithms) {
   return errors;
 }
 
+Errors read_errors(Reader reader) {
+  Errors errors;
+  errors.shapes =
+      static_cast<std::size_t>(reader.integer({.name = "shapes", .help = "number of shapes", .at_least = 0}));
+  errors.median = reader.number({.name = "median", .help = "relative error", .at_least = 0.0});
+  errors.p90 = reader.number({.name = "p90", .help = "relative error", .at_least = 0.0});
+  errors.worst = reader.number({.name = "worst", .help = "relative error", .at_least = 0.0});
+  reader.finish();
+  return errors;
+}
+
+std::string write_errors(const Errors& e) {
+  return fmt::format(R"({{"shapes": {}, "median": {:.4f}, "p90": {:.4f}, "worst": {:.4f}}})", e.shapes,
+                     e.median, e.p90, e.worst);
+}
+
 Measured read_measured(Reader& reader) {
   Measured measured;
   measured.op = simplified(read_ops(reader).front());
@@ -302,7 +302,7 @@ std::string write_calibration(const Calibration& c) {
       "\"held_out\": {},\n  \"measurements\": {},\n"
       "  \"also_measured\": {}\n}}\n",
       calibration_schema, print(c.about, whole), print(c.device_file, whole), described,
-      lines(c.families, [](const FamilyFit& f) { return write(f); }), write(c.held_out),
+      lines(c.families, [](const FamilyFit& f) { return write(f); }), write_errors(c.held_out),
       lines(c.grid, [](const Measured& m) { return print(m.line, whole); }), print(c.rest, whole));
 }
 

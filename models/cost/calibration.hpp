@@ -55,6 +55,8 @@ struct Errors {
 };
 /// Of logarithms of predicted over measured.
 Errors errors_of(std::vector<double> logarithms);
+Errors read_errors(Reader reader);
+std::string write_errors(const Errors& errors);
 
 /// The own kernel for grouped products (models/cost/grouped_kernel.hpp), fitted apart from the libraries.
 struct OwnFit {

@@ -1,14 +1,21 @@
 // What NCCL would choose: rings in one of its three protocols, or, inside a node whose NVSwitch can, a
 // reduction in the switch (NVLS); an all-to-all as sends to all at once. The choice is the least predicted
 // time, as NCCL's own; latencies and efficiencies are those that its source gives (NVIDIA/nccl,
-// src/graph/tuning.cc, version 2.27), but for what was measured on NVLink.
+// src/graph/tuning.cc, version 2.27), but for what was measured on NVLink: by these numbers, or by a table
+// of the machine at hand.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "models/base/at.hpp"
+#include "models/base/error.hpp"
 #include "sim/collective/link_loads.hpp"
+#include "sim/collective/measured.hpp"
 #include "sim/collective/ring.hpp"
 #include "sim/collective/settings.hpp"
 
@@ -79,89 +86,128 @@ double pipeline_stretch(double bytes, double concurrent) {
   return (chunks + 2) / chunks;
 }
 
+/// How a communication goes: when its bytes begin to flow, and which shares of the links' rates they reach.
+struct Pace {
+  Time latency;
+  double share = 1, nvlink_share = 1;
+};
+
 class Nccl final : public Collective {
  public:
-  Nccl(const CollectiveSettings& settings, const Generation& generation, bool uses_switch)
-      : settings_(settings), generation_(generation), uses_switch_(uses_switch) {}
+  Nccl(const CollectiveSettings& settings, const Generation& generation, bool uses_switch,
+       std::optional<MeasuredCollectives> table)
+      : settings_(settings), generation_(generation), uses_switch_(uses_switch), table_(std::move(table)) {}
 
   Traffic plan(const Request& request, const Fabric& fabric) const override {
-    if (request.operation == Operation::all_to_all) return exchange(request, fabric);
-    if (request.operation != Operation::all_reduce && request.operation != Operation::reduce_scatter &&
-        request.operation != Operation::all_gather) {
+    const bool sends = request.operation == Operation::all_to_all;
+    if (!sends && request.operation != Operation::all_reduce &&
+        request.operation != Operation::reduce_scatter && request.operation != Operation::all_gather) {
       refuse("nccl", request.operation, "all_reduce, reduce_scatter, all_gather and all_to_all");
     }
-    Traffic best = rings(request, fabric);
-    const bool in_a_node = nodes_of(request.group, fabric) == 1;
-    if (request.operation == Operation::all_reduce && in_a_node && uses_switch_ && request.group.size() > 2) {
-      Traffic other = in_switch(request, fabric);
-      if (time_of(other, fabric) < time_of(best, fabric)) best = std::move(other);
-    }
+    Traffic best = sends ? exchange(request, fabric) : rings(request, fabric);
+    const bool in_a_node = nodes_of(request.group, fabric) == 1 && request.group.size() > 1;
+    if (in_a_node && takes_switch(request, best, fabric))
+      best = in_switch(request, fabric);
+    else if (in_a_node && table_)
+      take_measured(best, request, fabric);
     best.latency += settings_.startup;
     best.efficiency *= settings_.efficiency;
-    best.nvlink_efficiency *= settings_.efficiency;  // 0: as on other links
+    best.nvlink_efficiency *= settings_.efficiency;
     return best;
   }
 
  private:
+  /// As NCCL predicts it for its choice: without what it does not know of NVLink.
   static double time_of(const Traffic& traffic, const Fabric& fabric) {
     return to_seconds(traffic.latency) + alone(traffic.flows, fabric) / traffic.efficiency;
   }
 
-  /// Rings in the protocol that ends first.
-  Traffic rings(const Request& request, const Fabric& fabric) const {
-    const auto n = static_cast<std::int64_t>(request.group.size());
-    const std::int64_t nodes = nodes_of(request.group, fabric);
-    const std::int64_t rounds = request.operation == Operation::all_reduce ? 2 : 1;
-    const std::int64_t steps = rounds * (n - 1);
+  /// Rings in the protocol that ends first: `sent` bytes over each link, which takes `seconds` at full rate.
+  Pace ring_pace(Operation operation, std::int64_t ranks, std::int64_t nodes, double sent,
+                 double seconds) const {
+    const std::int64_t rounds = operation == Operation::all_reduce ? 2 : 1;
+    const std::int64_t steps = rounds * (ranks - 1);
     const std::int64_t between = nodes > 1 ? std::min(steps, rounds * nodes) : 0;
-    const double bytes = static_cast<double>(request.bytes.count) * static_cast<double>(steps) /
-                         static_cast<double>(std::max<std::int64_t>(1, n));
-    Traffic best{
-        .flows = ring_flows(request.group, bytes, fabric), .latency = {}, .efficiency = 1, .messages = 0};
-    const double seconds = std::max(alone(best.flows, fabric), 1e-12);
+    Pace best;
     double least = INFINITY;
     const Protocol* chosen = nullptr;
     for (const Protocol& protocol : protocols) {
       const double polled = at(generation_.most_polled, std::min<std::int64_t>(nodes, 3) - 1);
       const double share =
-          protocol.is_capped ? std::min(protocol.share, polled / (bytes / seconds)) : protocol.share;
+          protocol.is_capped ? std::min(protocol.share, polled / (sent / seconds)) : protocol.share;
       const Time latency = protocol.base + protocol.inside * (steps - between) + protocol.between * between;
       if (to_seconds(latency) + seconds / share >= least) continue;
       least = to_seconds(latency) + seconds / share;
       chosen = &protocol;
-      best.latency = latency;
-      best.efficiency = share;
+      best = {.latency = latency, .share = share, .nvlink_share = share};
     }
     if (chosen == &protocols.back()) {
-      const bool sums = request.operation == Operation::all_reduce;
       best.latency += generation_.ring_setup;
-      best.nvlink_efficiency = best.efficiency * (sums ? generation_.reduce_share : generation_.gather_share);
+      best.nvlink_share *= ring_share(operation, ranks);
     }
-    best.messages = static_cast<std::int64_t>(best.flows.size()) * steps;
     return best;
+  }
+
+  /// Of NVLink's rate that rings in Simple reach.
+  double ring_share(Operation operation, std::int64_t /*ranks*/) const {
+    return operation == Operation::all_reduce ? generation_.reduce_share : generation_.gather_share;
+  }
+
+  /// An exchange: after the longest way in the group, what a rank sends takes `seconds` on its own link.
+  Pace exchange_pace(Time longest, double seconds) const {
+    const Time ramp = std::min(generation_.exchange_ramp, from_seconds(seconds));
+    return {.latency = longest + generation_.exchange_setup + ramp, .nvlink_share = generation_.gather_share};
+  }
+
+  Traffic rings(const Request& request, const Fabric& fabric) const {
+    const auto n = static_cast<std::int64_t>(request.group.size());
+    const double bytes = static_cast<double>(request.bytes.count) * sent_share(request.operation, n);
+    Traffic traffic{
+        .flows = ring_flows(request.group, bytes, fabric), .latency = {}, .efficiency = 1, .messages = 0};
+    const double seconds = std::max(alone(traffic.flows, fabric), 1e-12);
+    pass_at(traffic, ring_pace(request.operation, n, nodes_of(request.group, fabric), bytes, seconds));
+    const std::int64_t rounds = request.operation == Operation::all_reduce ? 2 : 1;
+    traffic.messages = static_cast<std::int64_t>(traffic.flows.size()) * rounds * (n - 1);
+    return traffic;
   }
 
   /// Each rank sends to all others at once.
   Traffic exchange(const Request& request, const Fabric& fabric) const {
     Traffic traffic = sends_to_all(request, fabric);
-    const Time ramp =
-        std::min(generation_.exchange_ramp, from_seconds(mean_seconds(request, traffic, fabric)));
-    traffic.latency += settings_.startup + generation_.exchange_setup + ramp;
-    traffic.efficiency = settings_.efficiency;
-    traffic.nvlink_efficiency = settings_.efficiency * generation_.gather_share;
+    double seconds = 0;
+    if (request.group.size() > 1)
+      seconds = sent_by_a_rank(request, traffic) / first_link(request.group, fabric).rate.count;
+    pass_at(traffic, exchange_pace(traffic.latency, seconds));
     return traffic;
   }
 
-  /// What a rank sends on average, over the first link on its way.
-  static double mean_seconds(const Request& request, const Traffic& traffic, const Fabric& fabric) {
-    if (request.group.size() < 2) return 0;
+  static void pass_at(Traffic& traffic, const Pace& pace) {
+    traffic.latency = pace.latency;
+    traffic.efficiency = pace.share;
+    traffic.nvlink_efficiency = pace.nvlink_share;
+  }
+
+  /// On average.
+  static double sent_by_a_rank(const Request& request, const Traffic& traffic) {
     double bytes = 0;
     for (const Flow& flow : traffic.flows) bytes += flow.bytes;
     for (const Exchange& exchange : traffic.exchanges)
       bytes += exchange.bytes * static_cast<double>(exchange.flow_count());
+    return bytes / static_cast<double>(request.group.size());
+  }
+
+  /// On the way from the first rank to the second.
+  static const Link& first_link(std::span<const DeviceId> group, const Fabric& fabric) {
     std::vector<LinkId> route;
-    fabric.route(request.group[0], request.group[1], route);
-    return bytes / static_cast<double>(request.group.size()) / fabric.link(route.front()).rate.count;
+    fabric.route(group[0], group[1], route);
+    return fabric.link(route.front());
+  }
+
+  /// A table that was measured with NVLS holds what came of that choice.
+  bool takes_switch(const Request& request, const Traffic& rings, const Fabric& fabric) const {
+    if (request.operation != Operation::all_reduce || !uses_switch_ || request.group.size() < 3) return false;
+    if (table_ && table_->has_nvls && table_->has(request.operation)) return false;
+    return time_of(in_switch(request, fabric), fabric) < time_of(rings, fabric);
   }
 
   /// Each rank's buffer goes up once to be reduced and its reduced shard once to be spread; down comes its
@@ -180,9 +226,35 @@ class Nccl final : public Collective {
     return traffic;
   }
 
+  /// Inside a node traffic of an operation that was measured takes, alone, the time that was measured.
+  void take_measured(Traffic& traffic, const Request& request, const Fabric& fabric) const {
+    const Link& link = first_link(request.group, fabric);
+    if (link.link_class != LinkClass::nvlink) {
+      throw InputError("collectives",
+                       fmt::format("'table' was measured over NVLink, and devices of a node are joined by {}",
+                                   at(link_class_names, link.link_class)));
+    }
+    const auto ranks = static_cast<std::int64_t>(request.group.size());
+    const double bytes = sent_by_a_rank(request, traffic) / sent_share(request.operation, ranks);
+    const auto law = [&](std::int64_t count, double size) {
+      const double sent = size * sent_share(request.operation, count);
+      const double seconds = sent / table_->link_rate.count;
+      const Pace pace = request.operation == Operation::all_to_all
+                            ? exchange_pace(longest_latency(request.group, fabric), seconds)
+                            : ring_pace(request.operation, count, 1, sent, seconds);
+      return Passage{.startup = to_seconds(pace.latency), .seconds = seconds / pace.nvlink_share};
+    };
+    if (const std::optional<Passage> found = table_->passage(request.operation, ranks, bytes, law)) {
+      const double share =
+          bytes * sent_share(request.operation, ranks) / table_->link_rate.count / found->seconds;
+      pass_at(traffic, {from_seconds(found->startup), share, share});
+    }
+  }
+
   CollectiveSettings settings_;
   const Generation& generation_;
   bool uses_switch_;
+  std::optional<MeasuredCollectives> table_;
 };
 
 std::unique_ptr<const Collective> make(Reader& reader) {
@@ -193,8 +265,14 @@ std::unique_ptr<const Collective> make(Reader& reader) {
       reader.flag({.name = "nvls",
                    .help = "all-reduces may run in NVSwitch where it can (NCCL_NVLS_ENABLE)",
                    .fallback = true});
+  std::optional<MeasuredCollectives> table;
+  if (std::optional<Reader> part = reader.optional_part(
+          "table",
+          "times of collectives inside a node that moesim calibrate --collectives wrote: they hold "
+          "there instead of the generation's numbers"))
+    table = read_measured_collectives(*part);
   return std::make_unique<Nccl>(settings, generations[generation],
-                                may_use_switch && generations[generation].switch_share > 0);
+                                may_use_switch && generations[generation].switch_share > 0, std::move(table));
 }
 
 }  // namespace

@@ -91,6 +91,9 @@ bool is_idle(const Base& base, const std::string& key) {
   });
 }
 
+/// Of a file of measurements, which is data.
+bool is_in_table(const std::string& key) { return matches("*.table.*", key); }
+
 /// A part, whose keys are tried one by one, or free text about one.
 bool is_part(const Declaration& key) {
   return key.type == "an object or a file name" || key.type == "a list of objects" || key.type == "any";
@@ -148,7 +151,7 @@ std::vector<Declaration> keys_to_try(const Base& base, const ReadScenario& read)
   std::vector<Declaration> keys;
   std::set<std::string> seen;
   for (const Declaration& key : read.keys) {
-    if (is_part(key) || key.name.starts_with("cost.table.") || !is_tried(base, key.name)) continue;
+    if (is_part(key) || is_in_table(key.name) || !is_tried(base, key.name)) continue;
     if (seen.insert(key.name).second) keys.push_back(key);
   }
   return keys;
@@ -223,7 +226,7 @@ TEST_CASE("Every key that is listed is tried in a scenario, and every key that i
     CAPTURE(base.name);
     const ReadScenario read = read_keys(base.path, base.sets);
     for (const Declaration& key : read.keys) {
-      if (key.name.starts_with("cost.table.") || chooses_member(read, key)) continue;
+      if (is_in_table(key.name) || chooses_member(read, key)) continue;
       const std::string listing = listing_of(all, read, key.name);
       if (!is_part(key) && !all.contains(listing))
         FAIL_CHECK(key.name << " is read, but `moesim describe` does not list '" << listing << "'");
@@ -249,7 +252,7 @@ TEST_CASE("A default that is written out, and words about a part, change nothing
     sets.push_back(parse_override("sources=nobody reads this"));
     for (const Declaration& key : read.keys) {
       const bool is_given = value_at(read.document, key.name) != nullptr || key.name == "about";
-      if (is_given || key.fallback.empty() || is_part(key) || key.name.starts_with("cost.table.")) continue;
+      if (is_given || key.fallback.empty() || is_part(key) || is_in_table(key.name)) continue;
       if (!is_idle(base, "default " + key.name))
         sets.push_back({key.name, parse_json(key.fallback, "default")});
     }
