@@ -15,6 +15,7 @@
 #include "models/cost/fit.hpp"
 #include "models/cost/op_line.hpp"
 #include "models/cost/relative_times.hpp"
+#include "tools/calibrate_collectives.hpp"
 #include "tools/command.hpp"
 #include "tools/measuring.hpp"
 
@@ -24,7 +25,7 @@ namespace {
 namespace files = std::filesystem;
 
 struct CalibrateOptions {
-  std::string out = "-", device = "0", measurements, base, calibration, keep, program;
+  std::string out = "-", device = "0", measurements, base, calibration, keep, program, collectives, cluster;
   bool quick = false, check = false, quiet = false;
 };
 
@@ -54,11 +55,13 @@ void measure(const CalibrateOptions& options, const std::string& out) {
 }
 
 CommandFiles files_of(const CalibrateOptions& options) {
-  return {.inputs = {{"--measurements", options.measurements},
-                     {"--base", options.base},
-                     {"--calibration", options.calibration},
-                     {"--program", options.program}},
-          .outputs = {{"--keep", options.keep}, {"--out", options.out}}};
+  return {
+      .inputs = {{"--measurements", options.measurements},
+                 {"--base", options.base},
+                 {"--calibration", options.calibration},
+                 {"--cluster", options.cluster},
+                 {"--program", options.program}},
+      .outputs = {{"--keep", options.keep}, {"--collectives", options.collectives}, {"--out", options.out}}};
 }
 
 /// The device file whose name is the longest part of what the driver calls the device.
@@ -188,6 +191,14 @@ void fit(const CalibrateOptions& options, const Value& measured) {
   write_file(options.out, write_calibration(calibrations.front()));
 }
 
+/// Whether ops were measured: `--only links` of moesim-measure leaves them out.
+bool has_ops(const Value& measured) {
+  const Value* devices = measured.find("devices");
+  const Value* ops =
+      devices == nullptr || devices->items.empty() ? nullptr : devices->items.front().find("measurements");
+  return ops != nullptr && !ops->items.empty();
+}
+
 void calibrate(const CalibrateOptions& options) {
   check_outputs(files_of(options));
   const Temporary temporary;
@@ -195,7 +206,16 @@ void calibrate(const CalibrateOptions& options) {
   if (options.measurements.empty()) measure(options, path);
   if (!options.keep.empty()) write_file(options.keep, read_file(path));
   const Value measured = load_document(path);
-  options.check ? check(options, measured) : fit(options, measured);
+  if (options.check) return check(options, measured);
+  if (!options.collectives.empty()) {
+    const CollectivesFile file = collectives_file(measured, options.cluster);
+    if (!options.quiet) fmt::print(stderr, "{}", file.table);
+    write_file(options.collectives, file.text);
+  } else if (has_collectives(measured) && !options.quiet) {
+    fmt::print(stderr,
+               "collectives were measured: --collectives FILE writes what a scenario reads of them\n");
+  }
+  if (has_ops(measured) || options.collectives.empty()) fit(options, measured);
 }
 
 }  // namespace
@@ -216,6 +236,10 @@ void add_calibrate_command(CLI::App& app) {
   command->add_option("--keep", options->keep, "also keep the measurements in this file");
   command->add_option("--base", options->base,
                       "device file with the data sheet's numbers (default: by name)");
+  command->add_option("--collectives", options->collectives,
+                      "also write times of collectives to this file, for a scenario's collectives");
+  command->add_option("--cluster", options->cluster,
+                      "cluster file with the links that were measured (default: by the device's name)");
   command->add_flag("--check", options->check, "whole blocks, predicted against measured");
   command->add_option("--calibration", options->calibration, "what --check predicts from");
   command->add_flag("--quiet", options->quiet, "nothing on standard error but errors");
