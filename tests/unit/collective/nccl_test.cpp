@@ -50,7 +50,7 @@ double seconds(const Traffic& traffic, const Cluster& on) {
 
 TEST_CASE("NCCL sends a small buffer round the ring in the protocol of least latency") {
   const Traffic small = plan(*collective(hopper), cluster("h100-8"), 8, 1024);
-  CHECK(small.latency == 6600_ns + 14 * 600_ns);
+  CHECK(small.latency == 5200_ns + 14 * 850_ns);
   CHECK(sent_by_first(small) == Approx(1024 * 2 * 7.0 / 8));
 }
 
@@ -71,10 +71,10 @@ TEST_CASE("NCCL has no reduction in the switch on Ampere, across nodes and for t
   CHECK(ampere.latency == 8400_ns + 14 * 3400_ns);
   CHECK(ampere.efficiency == 1);
   const Traffic gather = plan(*collective(hopper), cluster("h100-8"), 8, 1LL << 30, Operation::all_gather);
-  CHECK(gather.latency == 8400_ns + 7 * 3400_ns + 12_us);
+  CHECK(gather.latency == 12_us + 7 * 3400_ns);
   // Two nodes: of 30 hops, two rounds of two leave a node.
   const Traffic far = plan(*collective(hopper), cluster("h100-64"), 16, 1LL << 30);
-  CHECK(far.latency == 8400_ns + 26 * 3400_ns + 4 * 14_us + 12_us);
+  CHECK(far.latency == 12_us + 26 * 3400_ns + 4 * 14_us);
 }
 
 TEST_CASE("NCCL takes no less time for a larger buffer, whatever it chooses") {
@@ -95,7 +95,8 @@ TEST_CASE("NCCL's algorithms do no sends from one to another") {
 
 // Four H200 of one node, NCCL in a CUDA graph without NVLS: MiB of the buffer, us of all-gather,
 // reduce-scatter and all-to-all.
-TEST_CASE("NCCL on NVLink takes what was measured on four H200, within 25 % up to 16 MiB and 10 % beyond") {
+TEST_CASE(
+    "NCCL on NVLink takes what PyTorch measured on four H200, within 20 % up to 16 MiB and 7 % beyond") {
   struct Measured {
     std::int64_t mebibytes;
     double gather, scatter, exchange;
@@ -119,7 +120,7 @@ TEST_CASE("NCCL on NVLink takes what was measured on four H200, within 25 % up t
                             Measured{16, 66.1, 61.3, 71.4}, Measured{64, 191.8, 192.3, 192.9},
                             Measured{256, 665.0, 675.5, 656.7}, Measured{512, 1276.1, 1298.9, 1285.5}}) {
     INFO(m.mebibytes << " MiB");
-    const double within = m.mebibytes > 16 ? 0.10 : 0.25;
+    const double within = m.mebibytes > 16 ? 0.07 : 0.20;
     const std::int64_t bytes = m.mebibytes << 20;
     CHECK(microseconds(Operation::all_gather, bytes) == Approx(m.gather).epsilon(within));
     CHECK(microseconds(Operation::reduce_scatter, bytes) == Approx(m.scatter).epsilon(within));
