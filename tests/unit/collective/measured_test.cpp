@@ -190,6 +190,24 @@ TEST_CASE("Times that fall with size are evened out, and sizes held out judge th
   CHECK(write_measured_collectives(again) == write_measured_collectives(curves));
 }
 
+TEST_CASE("The table of two and four H200 is what their lines give, and holds on half of them within 22 %") {
+  const std::string folder = MOESIM_SOURCE "/configs/calibration/";
+  const Value lines = load_document(folder + "measurements-collectives-h200.json");
+  Reader device(lines.find("devices")->items.front(), "");
+  const std::string fit = write_measured_collectives(fit_collectives(device, Rate{370.8e9}));
+  const Value document = load_document(folder + "collectives-h200.json");
+  Reader reader(document, "");
+  const MeasuredCollectives table = read_measured_collectives(reader);
+  CHECK(write_measured_collectives(table) == fit);
+  REQUIRE(table.curves.size() == 8);
+  for (const TimeCurve& curve : table.curves) {
+    CAPTURE(curve.operation, curve.ranks);
+    CHECK(curve.held_out.shapes == (curve.ranks == 2 ? 10 : 0));
+    CHECK(curve.held_out.median < 0.03);
+    CHECK(curve.held_out.worst < 0.22);
+  }
+}
+
 TEST_CASE("A table that is none, or that no link allows, is refused by its key") {
   CHECK_THAT(problem(R"({"schema": "moesim.calibration/1"})"), Contains("expected 'moesim.collectives/1'"));
   CHECK_THAT(problem(table("")), Contains("curves: is missing or empty"));
