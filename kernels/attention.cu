@@ -41,7 +41,11 @@ struct Attention::Plan {
   float scale = 1, one = 1, lowest = -std::numeric_limits<float>::infinity();
   // Numbers of the tensors in memory.
   Int q = 0, k = 0, v = 0, o = 0, statistics = 0, dq = 0, dk = 0, dv = 0, d_o = 0, sums = 0, dq_sum = 0;
-  Int scale_id = 0, one_id = 0, lowest_id = 0;
+  Int scale_id = 0, one_id = 0, window_id = 0;
+  std::vector<Int> lowest_ids;
+  bool real_window = false;  ///< whether the window is told as fp32: versions of the library differ in it
+  std::int32_t window = 0;
+  float window_as_real = 0;
 
   Four size(Int heads, Int width) const { return {shape.batch, heads, shape.sequence, width}; }
   Four scores() const { return {shape.batch, shape.heads, shape.sequence, shape.sequence}; }
@@ -54,20 +58,39 @@ struct Attention::Plan {
     graph.point(CUDNN_POINTWISE_MUL, product, &by, scaled);
     return scaled;
   }
-  const Tensor& masked(const Tensor& x) {
-    if (!shape.causal) return x;
-    const Tensor& row = graph.between(scores(), CUDNN_DATA_INT32);
-    graph.point(CUDNN_POINTWISE_GEN_INDEX, x, nullptr, row, CUDNN_DATA_INT32, nullptr, 2);
-    const Tensor& col = graph.between(scores(), CUDNN_DATA_INT32);
-    graph.point(CUDNN_POINTWISE_GEN_INDEX, x, nullptr, col, CUDNN_DATA_INT32, nullptr, 3);
+  /// Where `upper` of a row or column is below `lower`, the least score instead.
+  const Tensor& where(cudnnPointwiseMode_t holds, const Tensor& upper, const Tensor& lower, const Tensor& x) {
     const Tensor& seen = graph.between(scores(), CUDNN_DATA_BOOLEAN);
-    graph.point(CUDNN_POINTWISE_CMP_GE, row, &col, seen, CUDNN_DATA_BOOLEAN);
+    graph.point(holds, upper, &lower, seen, CUDNN_DATA_BOOLEAN);
     const Tensor& low = graph.scalar();
-    lowest_id = low.id;
+    lowest_ids.push_back(low.id);
     const Tensor& result = graph.between(scores());
     graph.point(CUDNN_POINTWISE_BINARY_SELECT, x, &low, result, CUDNN_DATA_FLOAT, &seen);
     return result;
   }
+  const Tensor& index(const Tensor& x, Int axis) {
+    const Tensor& place = graph.between(scores(), CUDNN_DATA_INT32);
+    graph.point(CUDNN_POINTWISE_GEN_INDEX, x, nullptr, place, CUDNN_DATA_INT32, nullptr, axis);
+    return place;
+  }
+  const Tensor& causal(const Tensor& x) {
+    if (!shape.causal) return x;
+    const Tensor& row = index(x, 2);
+    return where(CUDNN_POINTWISE_CMP_GE, row, index(x, 3), x);
+  }
+  /// A query sees keys whose place plus the window is beyond its own.
+  const Tensor& windowed(const Tensor& x) {
+    if (shape.window <= 0) return x;
+    const Tensor& row = index(x, 2);
+    const Tensor& column = index(x, 3);
+    const cudnnDataType_t type = real_window ? CUDNN_DATA_FLOAT : CUDNN_DATA_INT32;
+    const Tensor& length = graph.scalar(type);
+    window_id = length.id;
+    const Tensor& end = graph.between(scores(), type);
+    graph.point(CUDNN_POINTWISE_ADD, column, &length, end, type, nullptr, 3);
+    return where(CUDNN_POINTWISE_CMP_GT, end, row, x);
+  }
+  const Tensor& masked(const Tensor& x) { return windowed(causal(x)); }
   void build_forward();
   /// `wide`: whether what stands between products is declared as fp32: versions of the library differ in what
   /// they recognise.
@@ -226,21 +249,30 @@ long AttentionLibrary::version() {
 
 Attention::Attention(const AttentionLibrary& library, const Shape& shape) {
   std::string reasons;
-  for (const auto& [wide_gradient, wide_keys] :
-       {std::pair(true, true), {true, false}, {false, false}, {false, true}}) {
+  const bool backward = shape.pass != "forward";
+  for (int variant = 0; variant < 8; ++variant) {
+    // What the library may recognise: three choices, of which the last two are those of backward.
+    const bool real_window = variant >= 4, wide_gradient = variant % 4 < 2,
+               wide_keys = variant % 4 == 0 || variant % 4 == 3;
+    if (!backward && variant % 4 != 0) continue;
+    if (shape.window == 0 && real_window) continue;
     plan_ = std::make_unique<Plan>();
     plan_->handle = static_cast<cudnnHandle_t>(library.handle_);
     plan_->stream = library.stream_;
     plan_->shape = shape;
+    plan_->real_window = real_window;
+    plan_->window = static_cast<std::int32_t>(shape.window);
+    plan_->window_as_real = static_cast<float>(shape.window);
     plan_->scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
     try {
-      shape.pass == "forward" ? plan_->build_forward() : plan_->build_backward(wide_gradient, wide_keys);
+      backward ? plan_->build_backward(wide_gradient, wide_keys) : plan_->build_forward();
       plan_->choose();
       return;
-    } catch (const NotOffered& error) {
+    } catch (const OutOfMemory&) {
+      throw;
+    } catch (const DeviceError& error) {
       reasons = error.what();
     }
-    if (shape.pass == "forward") break;
   }
   throw NotOffered(reasons);
 }
@@ -254,7 +286,8 @@ void Attention::run(const AttentionTensors& t) const {
     ids.push_back(id);
     data.push_back(pointer);
   };
-  if (p.shape.causal) add(p.lowest_id, &p.lowest);
+  for (const Int id : p.lowest_ids) add(id, &p.lowest);
+  if (p.shape.window > 0) add(p.window_id, p.real_window ? static_cast<void*>(&p.window_as_real) : &p.window);
   if (p.shape.pass != "forward") {
     add(p.d_o, t.d_o), add(p.dq, t.dq), add(p.dk, t.dk), add(p.dv, t.dv), add(p.one_id, &p.one);
     add(p.sums, p.row_sums.get()), add(p.dq_sum, p.dq_sums.get());

@@ -65,16 +65,14 @@ void Bench::add(const Shape& shape, const Timing& timing, const std::string& met
 void Bench::measure(const Shape& shape, bool held_out) {
   const std::size_t before = records_.size();
   try {
-    if (shape.op == "gemm")
-      run_gemm(shape, 0, false);
-    else if (shape.op == "grouped_gemm")
-      run_grouped(shape, 0);
-    else if (shape.op == "attention")
-      run_attention(shape);
-    else if (shape.op == "copy")
+    if (shape.op == "grouped_gemm") {
+      run_grouped(shape);
+    } else if (shape.op == "copy") {
       run_copy(shape);
-    else
-      run_streaming(shape);
+    } else if (shape.op != "attention" || attention_) {
+      const Prepared way = prepared(shape);
+      add(shape, sampler_.time(way.call), way.method);
+    }
   } catch (const OutOfMemory& error) {
     note("left out, device memory is too small: " + keys_of(shape));
   } catch (const NotOffered& error) {
@@ -83,33 +81,12 @@ void Bench::measure(const Shape& shape, bool held_out) {
   for (std::size_t i = before; i < records_.size(); ++i) records_[i].held_out = held_out;
 }
 
-void Bench::measure_contention(const Shape& shape, int multiprocessors, bool told) {
-  const std::size_t before = records_.size();
-  try {
-    if (!holder_ && multiprocessors > 0) holder_.emplace();
-    shape.op == "gemm" ? run_gemm(shape, multiprocessors, told) : run_grouped(shape, multiprocessors);
-  } catch (const OutOfMemory&) {
-    note("contention is left out, device memory is too small");
-  }
-  for (std::size_t i = before; i < records_.size(); ++i) {
-    records_[i].communication_sms = multiprocessors;
-    records_[i].told = told;
-  }
-}
-
-Timing Bench::timed(const std::function<void(int)>& call, int held) {
-  if (held <= 0) return sampler_.time(call);
-  return sampler_.time(
-      call, [this, held] { holder_->start(held, stream()); }, [this] { holder_->stop(stream()); });
-}
-
-void Bench::run_gemm(const Shape& shape, int held, bool told) {
-  const Product product(libraries_, shape, told ? facts_.multiprocessors - held : 0);
+Prepared Bench::prepared_gemm(const Shape& shape) const {
+  const auto product = std::make_shared<const Product>(libraries_, shape);
   const bool fp8 = shape.precision == "fp8";
-  const Rotation in(fp8 ? fp8_ : inputs_, facts_.cache, {product.a_bytes(), product.b_bytes()});
-  const Rotation out(outputs_, facts_.cache, {product.c_bytes()});
-  const Timing timing = timed([&](int i) { product.run(in.at(i, 0), in.at(i, 1), out.at(i, 0)); }, held);
-  add(shape, timing, "cublaslt");
+  const Rotation in(fp8 ? fp8_ : inputs_, facts_.cache, {product->a_bytes(), product->b_bytes()});
+  const Rotation out(outputs_, facts_.cache, {product->c_bytes()});
+  return {[=](int i) { product->run(in.at(i, 0), in.at(i, 1), out.at(i, 0)); }, "cublaslt"};
 }
 
 /// One way of computing a grouped product, with operands for successive calls.
@@ -134,33 +111,44 @@ struct Bench::Grouped {
   int slots;
 };
 
-void Bench::run_grouped(const Shape& shape, int held) {
-  struct Contender {
-    std::unique_ptr<Grouped> grouped;
+/// The best of the libraries' ways and the own kernel, at a glance.
+struct Bench::Contenders {
+  struct One {
+    std::shared_ptr<Grouped> grouped;
     GroupedMethod method{};
     double rough = 0;  ///< seconds at a glance
     Timing timing;
   };
-  Contender own, library;
+  One own, library;
+  bool own_leads() const { return own.grouped && (!library.grouped || own.rough < library.rough); }
+};
+
+Bench::Contenders Bench::contenders(const Shape& shape) {
+  Contenders both;
   std::string refusals;
   for (const GroupedMethod method : grouped_methods) {
     try {
-      auto grouped = std::make_unique<Grouped>(*this, shape, method);
+      auto grouped = std::make_shared<Grouped>(*this, shape, method);
       const double seconds = sampler_.glance([&](int i) { grouped->run(i); });
-      Contender& best = method == GroupedMethod::own ? own : library;
+      Contenders::One& best = method == GroupedMethod::own ? both.own : both.library;
       if (best.grouped && seconds >= best.rough) continue;
       best = {.grouped = std::move(grouped), .method = method, .rough = seconds, .timing = {}};
     } catch (const NotOffered& error) {
       refusals += (refusals.empty() ? "" : "; ") + std::string(error.what());
     }
   }
-  if (!own.grouped && !library.grouped) throw NotOffered(refusals);
-  const bool own_leads = own.grouped && (!library.grouped || own.rough < library.rough);
-  Contender &first = own_leads ? own : library, &second = own_leads ? library : own;
-  first.timing = timed([&](int i) { first.grouped->run(i); }, held);
+  if (!both.own.grouped && !both.library.grouped) throw NotOffered(refusals);
+  return both;
+}
+
+void Bench::run_grouped(const Shape& shape) {
+  Contenders both = contenders(shape);
+  Contenders::One &own = both.own, &library = both.library;
+  Contenders::One &first = both.own_leads() ? own : library, &second = both.own_leads() ? library : own;
+  first.timing = sampler_.time([&](int i) { first.grouped->run(i); });
   // A glance is up to 28 % off on a device that is not warm: within that, both are timed.
   const double lead = second.rough / first.rough;
-  const bool rough = held > 0 || lead > 1.3;
+  const bool rough = lead > 1.3;
   if (second.grouped && !rough) second.timing = sampler_.time_warm([&](int i) { second.grouped->run(i); });
   if (second.grouped && rough) second.timing.seconds = first.timing.seconds * lead;
   const bool turned = second.grouped && second.timing.seconds < first.timing.seconds;
@@ -170,9 +158,9 @@ void Bench::run_grouped(const Shape& shape, int held) {
   records_.back().slower_is_rough = second.grouped && rough;
 }
 
-void Bench::run_attention(const Shape& s) {
-  if (!attention_) return;
-  const Attention attention(*attention_, s);
+Prepared Bench::prepared_attention(const Shape& s) const {
+  if (!attention_) throw NotOffered("built without cuDNN");
+  const auto attention = std::make_shared<const Attention>(*attention_, s);
   const std::size_t rows = size(s.batch * s.sequence);
   const std::size_t q = rows * size(s.heads * s.head_dim) * 2, k = rows * size(s.kv_heads * s.head_dim) * 2;
   const std::size_t v = rows * size(s.kv_heads * s.value_head_dim) * 2,
@@ -181,18 +169,24 @@ void Bench::run_attention(const Shape& s) {
   const Rotation in(inputs_, facts_.cache, {q, k, v, o, o});
   const Rotation out(outputs_, facts_.cache, {o, statistics, q, k, v});
   const bool backward = s.pass != "forward";
-  const auto call = [&](int i) {
+  const auto call = [=](int i) {
     AttentionTensors t{in.at(i, 0), in.at(i, 1), in.at(i, 2), backward ? in.at(i, 3) : out.at(i, 0),
                        out.at(i, 1)};
     t.d_o = in.at(i, 4), t.dq = out.at(i, 2), t.dk = out.at(i, 3), t.dv = out.at(i, 4);
-    attention.run(t);
+    attention->run(t);
   };
-  add(s, sampler_.time(call), "cudnn");
+  return {call, "cudnn"};
+}
+
+Prepared Bench::prepared_copy(const Shape& s) const {
+  const Rotation in(inputs_, facts_.cache, {size(s.bytes)}), out(outputs_, facts_.cache, {size(s.bytes)});
+  return {[=, this, bytes = size(s.bytes)](int i) { copy(in.at(i, 0), out.at(i, 0), bytes, stream()); },
+          "own"};
 }
 
 void Bench::run_copy(const Shape& s) {
   const Rotation in(inputs_, facts_.cache, {size(s.bytes)}), out(outputs_, facts_.cache, {size(s.bytes)});
-  const Timing own = sampler_.time([&](int i) { copy(in.at(i, 0), out.at(i, 0), size(s.bytes), stream()); });
+  const Timing own = sampler_.time(prepared_copy(s).call);
   const Timing library = sampler_.time([&](int i) {
     check(cudaMemcpyAsync(out.at(i, 0), in.at(i, 0), size(s.bytes), cudaMemcpyDeviceToDevice, stream()),
           "cudaMemcpyAsync");
@@ -200,13 +194,23 @@ void Bench::run_copy(const Shape& s) {
   own.seconds <= library.seconds ? add(s, own, "own") : add(s, library, "cudaMemcpyAsync");
 }
 
-void Bench::run_streaming(const Shape& shape) {
-  const Streaming streaming(shape, {.inputs = inputs_,
-                                    .weights = weights_,
-                                    .outputs = outputs_,
-                                    .cache = facts_.cache,
-                                    .stream = stream()});
-  add(shape, sampler_.time([&](int call) { streaming.run(call); }), "own");
+Prepared Bench::prepared_streaming(const Shape& shape) const {
+  const auto streaming = std::make_shared<const Streaming>(shape, StreamingMemory{.inputs = inputs_,
+                                                                                  .weights = weights_,
+                                                                                  .outputs = outputs_,
+                                                                                  .cache = facts_.cache,
+                                                                                  .stream = stream()});
+  return {[=](int i) { streaming->run(i); }, "own"};
+}
+
+Prepared Bench::prepared(const Shape& shape) {
+  if (shape.op == "gemm") return prepared_gemm(shape);
+  if (shape.op == "attention") return prepared_attention(shape);
+  if (shape.op == "copy") return prepared_copy(shape);
+  if (shape.op != "grouped_gemm") return prepared_streaming(shape);
+  const Contenders both = contenders(shape);
+  const Contenders::One& best = both.own_leads() ? both.own : both.library;
+  return {[grouped = best.grouped](int i) { grouped->run(i); }, name_of(best.method)};
 }
 
 }  // namespace measure

@@ -3,13 +3,11 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "attention.hpp"
 #include "grouped.hpp"
-#include "hold.hpp"
 #include "sampler.hpp"
 
 namespace measure {
@@ -19,11 +17,15 @@ struct Record {
   Shape shape;
   Timing timing;
   std::string method;                           ///< which library or kernel was fastest
-  int communication_sms = -1;                   ///< multiprocessors held meanwhile; -1: not asked
-  bool told = false;                            ///< whether the library was told how many are left
   double library_seconds = 0, own_seconds = 0;  ///< grouped products: the best of each; 0: not offered
   bool slower_is_rough = false;                 ///< the slower of the two was looked at in passing only
   bool held_out = false;                        ///< off the grid: for judging the fit, never for fitting
+};
+
+/// One way of computing a shape: `call(i)` launches call number i in the bench's stream.
+struct Prepared {
+  std::function<void(int)> call;
+  std::string method;
 };
 
 /// Everything on one device that measurements share.
@@ -32,8 +34,9 @@ class Bench {
   Bench(const DeviceFacts& facts, const Patience& patience, bool quick);
   /// One record a shape; nothing where the shape does not fit or no library offers it: then a note says so.
   void measure(const Shape& shape, bool held_out = false);
-  /// Products while multiprocessors are held.
-  void measure_contention(const Shape& shape, int multiprocessors, bool told);
+  /// The fastest way of computing a shape, with operands that leave the cache between calls. Throws
+  /// OutOfMemory and NotOffered. Lives no longer than the bench.
+  Prepared prepared(const Shape& shape);
   const std::vector<Record>& records() const { return records_; }
   const std::vector<std::string>& notes() const { return notes_; }
   void note(const std::string& text);
@@ -52,13 +55,15 @@ class Bench {
     cudaStream_t raw{};
   };
   void add(const Shape& shape, const Timing& timing, const std::string& method);
-  void run_gemm(const Shape& shape, int held, bool told);
+  Prepared prepared_gemm(const Shape& shape) const;
   struct Grouped;
-  void run_grouped(const Shape& shape, int held);
-  void run_attention(const Shape& shape);
-  void run_streaming(const Shape& shape);
+  struct Contenders;
+  Contenders contenders(const Shape& shape);
+  void run_grouped(const Shape& shape);
+  Prepared prepared_attention(const Shape& shape) const;
+  Prepared prepared_streaming(const Shape& shape) const;
+  Prepared prepared_copy(const Shape& shape) const;
   void run_copy(const Shape& shape);
-  Timing timed(const std::function<void(int)>& call, int held);
 
   DeviceFacts facts_;
   bool quick_;
@@ -68,7 +73,6 @@ class Bench {
   Libraries libraries_;
   std::unique_ptr<AttentionLibrary> attention_;
   Buffer inputs_, weights_, outputs_, fp8_;
-  std::optional<Holder> holder_;  ///< made when first needed
   std::vector<Record> records_;
   std::vector<std::string> notes_;
 };

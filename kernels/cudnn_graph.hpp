@@ -76,7 +76,9 @@ class Graph {
   Tensor& memory(cudnnDataType_t type, const Four& size, const Four& stride) {
     return add(type, size, stride, false, false);
   }
-  Tensor& scalar() { return add(CUDNN_DATA_FLOAT, {1, 1, 1, 1}, {1, 1, 1, 1}, false, true); }
+  Tensor& scalar(cudnnDataType_t type = CUDNN_DATA_FLOAT) {
+    return add(type, {1, 1, 1, 1}, {1, 1, 1, 1}, false, true);
+  }
   Tensor& between(const Four& size, cudnnDataType_t type = CUDNN_DATA_FLOAT) {
     return add(type, size, packed(size), true, false);
   }

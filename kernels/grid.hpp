@@ -22,7 +22,9 @@ std::vector<Section> held_out();
 /// Every so many-th shape, for a quick look.
 std::vector<Section> thinned(const std::vector<Section>& sections, std::size_t step);
 
-/// What is measured while multiprocessors are held.
-std::vector<Shape> contention_shapes();
+/// What is measured beside communication: products, grouped products, attention, what streams.
+std::vector<Shape> contention_shapes(bool quick);
+/// On how many multiprocessors own kernels communicate meanwhile.
+std::vector<int> contention_counts(bool quick);
 
 }  // namespace measure

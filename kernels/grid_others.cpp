@@ -12,8 +12,17 @@ struct Heads {
 };
 constexpr Heads head_shapes[] = {{32, 8, 128, 128}, {32, 4, 128, 128},    {64, 8, 128, 128},
                                  {64, 64, 64, 64},  {128, 128, 192, 128}, {16, 16, 192, 128}};
+/// Of long sequences: so few that a call ends before the clock falls.
+constexpr Heads few_heads[] = {{1, 1, 128, 128}, {2, 2, 64, 64}, {1, 1, 192, 128}};
+/// Windows of known models: gpt-oss (arXiv 2508.10925), Mistral (2310.06825), Gemma 3 (2503.19786).
+struct Windowed {
+  Heads heads;
+  Int window;
+};
+constexpr Windowed windowed_shapes[] = {
+    {{64, 8, 64, 64}, 128}, {{32, 8, 128, 128}, 4096}, {{32, 16, 128, 128}, 1024}};
 
-Shape attention_of(bool backward, Int batch, const Heads& h, Int sequence, bool causal) {
+Shape attention_of(bool backward, Int batch, const Heads& h, Int sequence, bool causal, Int window = 0) {
   return {.op = "attention",
           .pass = backward ? "backward_input" : "forward",
           .batch = batch,
@@ -22,7 +31,8 @@ Shape attention_of(bool backward, Int batch, const Heads& h, Int sequence, bool 
           .sequence = sequence,
           .head_dim = h.size,
           .value_head_dim = h.value,
-          .causal = causal};
+          .causal = causal,
+          .window = window};
 }
 
 }  // namespace
@@ -31,13 +41,20 @@ std::vector<Shape> attention() {
   std::vector<Shape> shapes;
   for (const bool backward : {false, true}) {
     for (const Heads& heads : head_shapes) {
-      for (Int sequence = 512; sequence <= 16384; sequence *= 2)
+      // Of heads that differ in their number alone, every other length.
+      const bool sparse = heads.size == 128 && heads.heads / heads.kv_heads == 8;
+      const Int longest = heads.heads > 32 ? 16384 : 32768;
+      for (Int sequence = 512; sequence <= longest; sequence *= sparse ? 4 : 2)
         shapes.push_back(attention_of(backward, 1, heads, sequence, true));
       shapes.push_back(attention_of(backward, 4, heads, 1024, true));
       shapes.push_back(attention_of(backward, 2, heads, 4096, true));
       shapes.push_back(attention_of(backward, 1, heads, 2048, false));
       shapes.push_back(attention_of(backward, 1, heads, 8192, false));
     }
+    for (const Heads& heads : few_heads) shapes.push_back(attention_of(backward, 1, heads, 131072, true));
+    for (const Windowed& windowed : windowed_shapes)
+      for (const Int sequence : {2048, 8192, 32768, 131072})
+        shapes.push_back(attention_of(backward, 1, windowed.heads, sequence, true, windowed.window));
   }
   return shapes;
 }
@@ -49,8 +66,13 @@ std::vector<Shape> scattered_attention(std::size_t count, std::uint32_t seed) {
     Heads heads = draw.one_of(head_shapes);
     const Int divisor = heads.heads == heads.kv_heads ? draw.spread(1, 8) : 1;
     heads.heads /= divisor, heads.kv_heads = std::max<Int>(1, heads.kv_heads / divisor);
-    shapes.push_back(attention_of(draw.unit() < 0.5, draw.spread(1, 6), heads, draw.spread(512, 8192, 128),
-                                  draw.unit() < 0.75));
+    const bool backward = draw.unit() < 0.5;
+    const Int batch = draw.spread(1, 6), sequence = draw.spread(512, 8192, 128);
+    const bool causal = draw.unit() < 0.75;
+    // Some have a window, drawn after all else.
+    const bool has_window = causal && draw.unit() < 0.2;
+    shapes.push_back(
+        attention_of(backward, batch, heads, sequence, causal, has_window ? draw.spread(128, 4096, 64) : 0));
   }
   return shapes;
 }

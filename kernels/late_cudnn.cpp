@@ -1,5 +1,7 @@
 // The functions of cuDNN that are used here, passed on to the library that the machine has: the program is
 // built with cuDNN's headers alone.
+#include <cstdint>
+
 #include <cudnn.h>
 
 #include "late.hpp"

@@ -27,8 +27,10 @@ ncclResult_t ncclGetVersion(int* version) {
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   return nccl().get<decltype(ncclGetUniqueId)>("ncclGetUniqueId")(id);
 }
-ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank) {
-  return nccl().get<decltype(ncclCommInitRank)>("ncclCommInitRank")(comm, ranks, id, rank);
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank,
+                                    ncclConfig_t* config) {
+  return nccl().get<decltype(ncclCommInitRankConfig)>("ncclCommInitRankConfig")(comm, ranks, id, rank,
+                                                                                config);
 }
 ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   return nccl().get<decltype(ncclCommDestroy)>("ncclCommDestroy")(comm);

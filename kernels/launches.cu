@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "bench.hpp"
+#include "hold.hpp"
 
 namespace measure {
 

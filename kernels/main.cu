@@ -4,6 +4,7 @@
 
 #include "bench.hpp"
 #include "block.hpp"
+#include "contention.hpp"
 #include "grid.hpp"
 #include "late.hpp"
 #include "options.hpp"
@@ -17,27 +18,29 @@ namespace {
 
 enum ExitCode { good = 0, failed = 1, wrong_input = 2, missing = 3, stopped = 130 };
 
-/// What is measured of one device: its sections, and what holds multiprocessors meanwhile.
+/// The sections that are measured of one device.
 struct Plan {
   std::vector<Section> sections, judging;
-  std::vector<Shape> contended = contention_shapes();
-  std::vector<int> held{0, 4, 8, 12, 16, 20, 24, 32, 48, 64};
+};
+
+/// What is measured between devices, which stands with the first.
+struct Between {
+  PeerTimes peers;
+  std::vector<Beside> contention;
 };
 
 Plan plan_of(const Options& options) {
   Plan plan{.sections = grid(), .judging = held_out()};
   if (options.quick) {
     plan.sections = thinned(plan.sections, 10), plan.judging = thinned(plan.judging, 10);
-    plan.held = {0, 8, 20, 48};
   }
   const auto is_left = [&](const Section& section) { return !holds(section.name, options.only); };
   std::erase_if(plan.sections, is_left), std::erase_if(plan.judging, is_left);
-  if (!holds("contention", options.only)) plan.contended.clear();
   return plan;
 }
 
 void measure_plan(Bench& bench, const Plan& plan) {
-  std::size_t total = plan.contended.size() * plan.held.size();
+  std::size_t total = 0;
   for (const std::vector<Section>* all : {&plan.sections, &plan.judging})
     for (const Section& section : *all) total += section.shapes.size();
   Progress progress(total);
@@ -47,14 +50,6 @@ void measure_plan(Bench& bench, const Plan& plan) {
       for (const Shape& shape : section.shapes) bench.measure(shape, all == &plan.judging), progress.step();
     }
   }
-  if (!plan.contended.empty()) progress.section("contention");
-  for (const Shape& shape : plan.contended) {
-    for (const int count : plan.held) {
-      bench.measure_contention(shape, count, false);
-      if (count > 0 && shape.op == "gemm") bench.measure_contention(shape, count, true);
-      progress.step();
-    }
-  }
   progress.finish();
 }
 
@@ -62,15 +57,14 @@ std::string records_text(const Bench& bench) {
   double best_rate = 0;
   for (const Record& r : bench.records())
     best_rate = std::max(best_rate, r.shape.precision == "fp8" ? 0 : flops_of(r.shape) / r.timing.seconds);
-  std::vector<std::string> measured, contention;
+  std::vector<std::string> lines;
   for (const Record& r : bench.records())
-    (r.communication_sms >= 0 ? contention : measured)
-        .push_back(line_of(r, best_rate, bench.facts().memory_bandwidth));
-  return list("measurements", measured) + ",\n" + list("contention", contention) + ",\n";
+    lines.push_back(line_of(r, best_rate, bench.facts().memory_bandwidth));
+  return list("measurements", lines) + ",\n";
 }
 
 /// All sections of one device as members of a JSON object.
-std::string measure_grid(Bench& bench, const Options& options) {
+std::string measure_grid(Bench& bench, const Options& options, const std::vector<Beside>& between) {
   std::string text;
   if (holds("launches", options.only)) {
     const LaunchTimes launches = measure_launches(bench.sampler());
@@ -79,6 +73,12 @@ std::string measure_grid(Bench& bench, const Options& options) {
   }
   measure_plan(bench, plan_of(options));
   text += records_text(bench);
+  std::vector<std::string> contention;
+  if (holds("contention", options.only))
+    for (const Beside& beside : measure_contention(bench, options.quick))
+      contention.push_back(beside_line(beside));
+  for (const Beside& beside : between) contention.push_back(beside_line(beside));
+  text += list("contention", contention) + ",\n";
   if (!holds("host copies", options.only)) return text;
   std::vector<std::string> lines;
   for (const HostCopy& c : measure_host_copies(bench.stream(), options.quick))
@@ -110,7 +110,8 @@ std::string measure_blocks(Bench& bench, const Options& options) {
   return list("blocks", lines) + ",\n";
 }
 
-std::string measure_device(int device, const Options& options, const PeerTimes& peers) {
+std::string measure_device(int device, const Options& options, const Between& between) {
+  const PeerTimes& peers = between.peers;
   check(cudaSetDevice(device), "cudaSetDevice");
   const DeviceFacts facts = facts_of(device);
   Patience patience;
@@ -118,7 +119,8 @@ std::string measure_device(int device, const Options& options, const PeerTimes& 
     patience = {.warm_seconds = 0.008, .sample_seconds = 0.002, .least_seconds = 0.012, .most_seconds = 0.04};
   Bench bench(facts, patience, options.quick || options.check);
   const std::string started = now();
-  std::string text = options.check ? measure_blocks(bench, options) : measure_grid(bench, options);
+  std::string text =
+      options.check ? measure_blocks(bench, options) : measure_grid(bench, options, between.contention);
   std::vector<std::string> links, collectives, notes;
   for (const Link& link : peers.links) links.push_back(link_line(link));
   for (const CollectiveTime& time : peers.collectives) collectives.push_back(collective_line(time));
@@ -153,14 +155,16 @@ std::string measure_all(const Options& options, const Processes& processes, int 
                                  : options.quick ? "\"quick\""
                                                  : "\"full\"") +
                      ",\n \"devices\": [\n";
-  PeerTimes peers;
+  Between between;
   if (!options.check && holds("links and collectives", options.only))
-    peers = measure_peers(processes, options.quick);
+    between.peers = measure_peers(processes, options.quick);
+  if (!options.check && holds("contention", options.only))
+    between.contention = measure_contention_between(processes, options.quick, between.peers.notes);
   if (processes.rank() > 0) return {};
   for (int device = 0; device < devices; ++device) {
     if (!options.all && device != options.device) continue;
-    text += (text.back() == '}' ? ",\n" : "") + measure_device(device, options, peers);
-    peers = {};
+    text += (text.back() == '}' ? ",\n" : "") + measure_device(device, options, between);
+    between = {};
   }
   return text + "\n]}\n";
 }

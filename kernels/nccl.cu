@@ -1,4 +1,6 @@
 // NCCL's collectives by size and number of ranks, and under MPI messages between each pair of processes.
+#include "nccl.hpp"
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -20,10 +22,13 @@ void check(ncclResult_t status, const char* call,
   if (status != ncclSuccess) throw DeviceError(failure(call, ncclGetErrorString(status), where));
 }
 
-/// A communicator of the first ranks of a team; the others do nothing.
+/// A communicator of the first ranks of a team; the others do nothing. `blocks` above 0: its kernels have so
+/// many.
 class Communicator {
  public:
-  Communicator(const Team& team, int ranks) : team_(team), ranks_(ranks) {
+  Communicator(const Team& team, int ranks, int blocks = 0) : team_(team), ranks_(ranks) {
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    if (blocks > 0) config.minCTAs = config.maxCTAs = blocks;
     ncclUniqueId id{};
     if (team.processes().rank() == 0) check(ncclGetUniqueId(&id), "ncclGetUniqueId");
     team.processes().share(&id, sizeof id);
@@ -31,7 +36,8 @@ class Communicator {
     check(ncclGroupStart(), "ncclGroupStart");
     for (std::size_t r = 0; r < comms_.size(); ++r) {
       measure::check(cudaSetDevice(team.own()[r].device), "cudaSetDevice");
-      check(ncclCommInitRank(&comms_[r], ranks, id, team.own()[r].number), "ncclCommInitRank");
+      check(ncclCommInitRankConfig(&comms_[r], ranks, id, team.own()[r].number, &config),
+            "ncclCommInitRankConfig");
     }
     check(ncclGroupEnd(), "ncclGroupEnd");
   }
@@ -184,9 +190,24 @@ long nccl_version() {
   return version;
 }
 
+struct Collectives::Kept : Communicator {
+  using Communicator::Communicator;
+};
+
+Collectives::Collectives(const Team& team, int blocks) {
+  if (const std::string why = why_no_nccl(); !why.empty()) throw NotOffered("NCCL: " + why);
+  kept_ = std::make_unique<Kept>(team, team.ranks(), blocks);
+}
+Collectives::~Collectives() = default;
+void Collectives::run(const std::string& name, std::size_t bytes) const { kept_->run(name, bytes); }
+
 #else
 
 std::string why_no_nccl() { return "built without it"; }
+struct Collectives::Kept {};
+Collectives::Collectives(const Team&, int) { throw NotOffered("built without NCCL"); }
+Collectives::~Collectives() = default;
+void Collectives::run(const std::string&, std::size_t) const {}
 void measure_nccl(const Team&, PeerTimes&, bool) {}
 long nccl_version() { return 0; }
 

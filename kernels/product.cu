@@ -48,7 +48,7 @@ Libraries::~Libraries() {
   static_cast<void>(cublasLtDestroy(lt_));
 }
 
-Product::Product(const Libraries& libraries, const Shape& s, int sm_target) : libraries_(libraries) {
+Product::Product(const Libraries& libraries, const Shape& s) : libraries_(libraries) {
   const bool fp8 = s.precision == "fp8";
   const bool weight = s.pass == "backward_weight";
   const ProductLayout layout = layout_of(s);
@@ -59,8 +59,6 @@ Product::Product(const Libraries& libraries, const Shape& s, int sm_target) : li
   // As training does it: sums of the forward pass in the matrix unit, those of gradients in fp32 registers.
   if (fp8)
     set(operation_, CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<std::int8_t>(s.pass == "forward" ? 1 : 0));
-  if (sm_target > 0)
-    set(operation_, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, static_cast<std::int32_t>(sm_target));
   left_ = make_layout(in, layout.left_rows, layout.left_columns);
   right_ = make_layout(in, layout.right_rows, layout.right_columns);
   out_ = make_layout(out, layout.rows, layout.columns);

@@ -50,9 +50,8 @@ ProductLayout layout_of(const Shape& shape);
 /// fp8 takes both operands with depth innermost, one scale a tensor.
 class Product {
  public:
-  /// Throws NotOffered where the library has no kernel. `sm_target` above 0 tells it how many multiprocessors
-  /// it may use.
-  Product(const Libraries& libraries, const Shape& shape, int sm_target = 0);
+  /// Throws NotOffered where the library has no kernel.
+  Product(const Libraries& libraries, const Shape& shape);
   ~Product();
   Product(const Product&) = delete;
   Product& operator=(const Product&) = delete;

@@ -37,10 +37,20 @@ std::string line_of(const Record& record, double best_rate, double bandwidth) {
   if (record.library_seconds > 0) text += ", \"library_time_s\": " + number(record.library_seconds);
   if (record.own_seconds > 0) text += ", \"own_time_s\": " + number(record.own_seconds);
   if (record.slower_is_rough) text += ", \"slower_is_rough\": true";
-  if (record.communication_sms >= 0)
-    text += ", \"communication_sms\": " + std::to_string(record.communication_sms) +
-            (record.told ? ", \"told\": true" : "");
   return text + (record.held_out ? ", \"held_out\": true}" : "}");
+}
+
+std::string beside_line(const Beside& b) {
+  std::string text = "{" + keys_of(b.shape) + ", " + timing_keys(b.timing) +
+                     ", \"alone_s\": " + number(b.alone_seconds) + ", \"method\": " + quoted(b.method) +
+                     ", \"communication\": " + quoted(b.communication) +
+                     ", \"communication_sms\": " + std::to_string(b.communication_sms);
+  if (b.bytes == 0)
+    return text + ", \"rate\": " + number(b.rate) + ", \"alone_rate\": " + number(b.alone_rate) + "}";
+  return text + ", \"urgent\": " + (b.urgent ? "true" : "false") +
+         ", \"communication_bytes\": " + std::to_string(b.bytes) +
+         ", \"round_s\": " + number(b.round_seconds) +
+         ", \"alone_round_s\": " + number(b.alone_round_seconds) + "}";
 }
 
 std::string list(const std::string& name, const std::vector<std::string>& lines) {

@@ -6,6 +6,7 @@
 
 #include "bench.hpp"
 #include "block.hpp"
+#include "contention.hpp"
 #include "peers.hpp"
 
 namespace measure {
@@ -21,6 +22,7 @@ std::string now();
 std::string facts_lines(const DeviceFacts& facts, const Clocks& clocks);
 /// `best_rate` in operations and `bandwidth` in bytes a second: what the shares are shares of.
 std::string line_of(const Record& record, double best_rate, double bandwidth);
+std::string beside_line(const Beside& beside);
 std::string block_line(const BlockTime& block);
 std::string link_line(const Link& link);
 std::string collective_line(const CollectiveTime& time);

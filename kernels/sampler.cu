@@ -62,10 +62,8 @@ Sampler::~Sampler() {
   static_cast<void>(cudaEventDestroy(stop_));
 }
 
-double Sampler::sample(const std::function<void(int)>& call, int calls, double wait_seconds,
-                       const std::function<void()>& before, const std::function<void()>& after) {
+double Sampler::sample(const std::function<void(int)>& call, int calls, double wait_seconds) {
   check_interrupt();
-  if (before) before();
   if (wait_seconds > 0) {
     wait_for<<<1, 1, 0, stream_>>>(static_cast<std::uint64_t>(wait_seconds * 1e9));
     check_launch("wait_for");
@@ -73,7 +71,6 @@ double Sampler::sample(const std::function<void(int)>& call, int calls, double w
   check(cudaEventRecord(start_, stream_), "cudaEventRecord");
   for (int i = 0; i < calls; ++i) call(calls_++);
   check(cudaEventRecord(stop_, stream_), "cudaEventRecord");
-  if (after) after();
   check(cudaEventSynchronize(stop_), "cudaEventSynchronize");
   float milliseconds = 0;
   check(cudaEventElapsedTime(&milliseconds, start_, stop_), "cudaEventElapsedTime");
@@ -91,28 +88,24 @@ double Sampler::launch_cost(const std::function<void(int)>& call) {
 }
 
 double Sampler::glance(const std::function<void(int)>& call) {
-  sample(call, 1, 0, {}, {});
+  sample(call, 1, 0);
   const double host = launch_cost(call);
-  const double alone = sample(call, 2, 2.6 * host, {}, {});
+  const double alone = sample(call, 2, 2.6 * host);
   const int calls = static_cast<int>(std::clamp(0.002 / std::max(alone, host), 1.0, 50.0));
   std::vector<double> samples;
-  for (int i = 0; i < 3; ++i) samples.push_back(sample(call, calls, 1.3 * calls * host, {}, {}));
+  for (int i = 0; i < 3; ++i) samples.push_back(sample(call, calls, 1.3 * calls * host));
   return median(samples);
 }
 
-Timing Sampler::time(const std::function<void(int)>& call, const std::function<void()>& before,
-                     const std::function<void()>& after) {
-  return time(call, before, after, 1);
-}
+Timing Sampler::time(const std::function<void(int)>& call) { return time(call, 1); }
 
-Timing Sampler::time_warm(const std::function<void(int)>& call) { return time(call, {}, {}, 0.1); }
+Timing Sampler::time_warm(const std::function<void(int)>& call) { return time(call, 0.1); }
 
-Timing Sampler::time(const std::function<void(int)>& call, const std::function<void()>& before,
-                     const std::function<void()>& after, double warm_up) {
+Timing Sampler::time(const std::function<void(int)>& call, double warm_up) {
   calls_ = 0;
-  sample(call, 1, 0, {}, {});  // loads code, which waits for the device: before anything holds it
-  sample(call, 1, 1e-5, {}, {});
-  const double alone = sample(call, 2, 1e-3, before, after);
+  sample(call, 1, 0);  // loads code
+  sample(call, 1, 1e-5);
+  const double alone = sample(call, 2, 1e-3);
   const double host = launch_cost(call);
   // The queue of launches holds about a thousand; a launch costs the host some 3 us.
   const double queued = std::max(1.0, 800 * 3e-6 / host);
@@ -121,15 +114,18 @@ Timing Sampler::time(const std::function<void(int)>& call, const std::function<v
   // A call of many launches may begin with its quickest: then the host must be ahead by the whole call.
   const double behind = host > 5e-5 ? host : std::max(0.0, host - alone / 1.3);
   const double wait = 2e-5 + 1.3 * calls * behind;
+  // Calls of a quarter of all sampling have warmed up by now.
   const double warm_seconds =
-      warm_up * patience_.warm_seconds * (alone > patience_.heavy_call ? patience_.heavy_factor : 1);
+      alone > patience_.most_seconds / 4
+          ? 0
+          : warm_up * patience_.warm_seconds * (alone > patience_.heavy_call ? patience_.heavy_factor : 1);
   const auto warm = Clock::now();
-  while (since(warm) < warm_seconds) sample(call, calls, 0, before, after);
+  while (since(warm) < warm_seconds) sample(call, calls, 0);
   std::vector<double> samples;
   const auto begin = Clock::now();
   double centre = 0, noise = 0;
   while (true) {
-    samples.push_back(sample(call, calls, wait, before, after));
+    samples.push_back(sample(call, calls, wait));
     const double elapsed = since(begin);
     if (samples.size() < 3 || (elapsed < patience_.least_seconds && samples.size() < 40)) continue;
     centre = median(samples);

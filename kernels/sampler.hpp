@@ -45,9 +45,8 @@ class Sampler {
   Sampler(const Sampler&) = delete;
   Sampler& operator=(const Sampler&) = delete;
 
-  /// `call(i)` launches call number i. `before` and `after`, where given, surround the calls of each sample.
-  Timing time(const std::function<void(int)>& call, const std::function<void()>& before = {},
-              const std::function<void()>& after = {});
+  /// `call(i)` launches call number i.
+  Timing time(const std::function<void(int)>& call);
   /// The same where the last measurement left the device warm.
   Timing time_warm(const std::function<void(int)>& call);
   /// A rough time, to choose between ways of doing the same.
@@ -57,10 +56,8 @@ class Sampler {
 
  private:
   /// `warm_up`: what share of the usual warm-up.
-  Timing time(const std::function<void(int)>& call, const std::function<void()>& before,
-              const std::function<void()>& after, double warm_up);
-  double sample(const std::function<void(int)>& call, int calls, double wait_seconds,
-                const std::function<void()>& before, const std::function<void()>& after);
+  Timing time(const std::function<void(int)>& call, double warm_up);
+  double sample(const std::function<void(int)>& call, int calls, double wait_seconds);
   /// Seconds that the host takes to launch one call.
   double launch_cost(const std::function<void(int)>& call);
 

@@ -24,18 +24,20 @@ AttentionReference attention_reference(const Shape& s, const Numbers& q, const N
     for (Int i = 0; i < n; ++i) {
       const double* qi = &q[size((i * s.heads + h) * d)];
       const double* goi = &d_o[size((i * s.heads + h) * e)];
-      const Int seen = s.causal ? i + 1 : n;
+      const Int first = s.window > 0 ? std::max<Int>(0, i - s.window + 1) : 0;
+      const Int seen = (s.causal ? i + 1 : n) - first;
       Numbers p(size(seen)), dp(size(seen));
       double most = -1e300, total = 0, sum = 0;
       for (Int j = 0; j < seen; ++j) {
-        for (Int l = 0; l < d; ++l) p[size(j)] += qi[l] * k[size((j * s.kv_heads + g) * d + l)] * scale;
+        for (Int l = 0; l < d; ++l)
+          p[size(j)] += qi[l] * k[size(((first + j) * s.kv_heads + g) * d + l)] * scale;
         most = std::max(most, p[size(j)]);
       }
       for (double& value : p) total += value = std::exp(value - most);
       for (Int j = 0; j < seen; ++j) {
         p[size(j)] /= total;
         for (Int l = 0; l < e; ++l) {
-          const std::size_t at = size((j * s.kv_heads + g) * e + l);
+          const std::size_t at = size(((first + j) * s.kv_heads + g) * e + l);
           r.o[size((i * s.heads + h) * e + l)] += p[size(j)] * v[at];
           r.dv[at] += p[size(j)] * goi[l];
           dp[size(j)] += goi[l] * v[at];
@@ -45,8 +47,8 @@ AttentionReference attention_reference(const Shape& s, const Numbers& q, const N
       for (Int j = 0; j < seen; ++j) {
         const double ds = p[size(j)] * (dp[size(j)] - sum) * scale;
         for (Int l = 0; l < d; ++l) {
-          r.dq[size((i * s.heads + h) * d + l)] += ds * k[size((j * s.kv_heads + g) * d + l)];
-          r.dk[size((j * s.kv_heads + g) * d + l)] += ds * qi[l];
+          r.dq[size((i * s.heads + h) * d + l)] += ds * k[size(((first + j) * s.kv_heads + g) * d + l)];
+          r.dk[size(((first + j) * s.kv_heads + g) * d + l)] += ds * qi[l];
         }
       }
     }
@@ -62,8 +64,10 @@ void test_attention() {
   struct Case {
     Int heads, kv_heads, size, value;
     bool causal;
+    Int window = 0;
   };
-  for (const Case& c : {Case{4, 2, 128, 128, true}, Case{4, 4, 64, 64, false}, Case{4, 4, 192, 128, true}}) {
+  for (const Case& c : {Case{4, 2, 128, 128, true}, Case{4, 4, 64, 64, false}, Case{4, 4, 192, 128, true},
+                        Case{4, 2, 128, 128, true, 100}, Case{8, 1, 64, 64, true, 32}}) {
     Shape s{.op = "attention",
             .batch = 1,
             .heads = c.heads,
@@ -71,8 +75,10 @@ void test_attention() {
             .sequence = 256,
             .head_dim = c.size,
             .value_head_dim = c.value,
-            .causal = c.causal};
-    const std::string name = "attention of " + std::to_string(c.size) + (c.causal ? ", causal" : "");
+            .causal = c.causal,
+            .window = c.window};
+    const std::string name = "attention of " + std::to_string(c.size) + (c.causal ? ", causal" : "") +
+                             (c.window > 0 ? ", window of " + std::to_string(c.window) : "");
     const Random q = random(s.sequence * s.heads * c.size), k = random(s.sequence * s.kv_heads * c.size);
     const Random v = random(s.sequence * s.kv_heads * c.value), d_o = random(s.sequence * s.heads * c.value);
     const AttentionReference expected = attention_reference(s, q.host, k.host, v.host, d_o.host);

@@ -27,6 +27,14 @@ double attention_bytes(const Shape& s) {
   return s.pass == "forward" ? operands + 4 * queries : 2 * operands + 12 * queries;
 }
 
+/// Scores of one head: half the square, or of each query as many as its window holds.
+double scores_of(const Shape& s) {
+  const double sequence = real(s.sequence);
+  if (s.window <= 0 || s.window >= s.sequence) return sequence * sequence * (s.causal ? 0.5 : 1);
+  const double window = real(s.window);
+  return window * (sequence - window) + 0.5 * window * window;
+}
+
 std::string field(const char* name, Int value) {
   return value == 0 ? std::string() : ", \"" + std::string(name) + "\": " + std::to_string(value);
 }
@@ -37,8 +45,7 @@ double flops_of(const Shape& s) {
   if (s.op == "gemm") return 2 * real(s.m) * real(s.n) * real(s.k);
   if (s.op == "grouped_gemm") return 2 * real(total(s.rows)) * real(s.n) * real(s.k);
   if (s.op != "attention") return 0;
-  const double pairs = real(s.sequence) * real(s.sequence) * (s.causal ? 0.5 : 1);
-  return (s.pass == "forward" ? 2 : 4) * real(s.batch * s.heads) * pairs *
+  return (s.pass == "forward" ? 2 : 4) * real(s.batch * s.heads) * scores_of(s) *
          real(s.head_dim + s.value_head_dim);
 }
 
@@ -70,6 +77,7 @@ std::string keys_of(const Shape& s) {
   text += field("batch", s.batch) + field("heads", s.heads) + field("kv_heads", s.kv_heads) +
           field("sequence", s.sequence) + field("head_dim", s.head_dim) +
           field("value_head_dim", s.value_head_dim);
+  text += field("window", s.window);
   if (s.op == "attention") text += s.causal ? ", \"causal\": true" : ", \"causal\": false";
   if (s.op == "router")
     return text + field("tokens", s.row_count) + field("experts", s.experts) + field("top_k", s.top_k);

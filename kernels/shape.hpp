@@ -21,6 +21,7 @@ struct Shape {
   std::vector<Int> rows{};  ///< grouped products: rows of each expert
   Int batch = 0, heads = 0, kv_heads = 0, sequence = 0, head_dim = 0, value_head_dim = 0;
   bool causal = true;
+  Int window = 0;              ///< attention: keys that a causal query sees, its own the last; 0: all before
   Int row_count = 0;           ///< what streams: rows
   Int width = 0;               ///< and elements of one row
   Int experts = 0, top_k = 0;  ///< router, unpermute

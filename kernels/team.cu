@@ -8,21 +8,13 @@
 namespace measure {
 namespace {
 
-constexpr std::uint64_t longest = 2'000'000'000;  // nanoseconds: a gate that nobody opens opens by itself
-
-__global__ void wait_at_gate(volatile const int* gate) {
-  std::uint64_t start = 0, now = 0;
-  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(start));
-  do {
-    __nanosleep(100);
-    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
-  } while (*gate == 0 && now - start < longest);
-}
-
-Rank made(int number, int device, std::size_t bytes) {
+Rank made(int number, int device, std::size_t bytes, bool urgent) {
   check(cudaSetDevice(device), "cudaSetDevice");
   Rank rank{.number = number, .device = device, .in = Buffer(bytes), .out = Buffer(bytes)};
-  check(cudaStreamCreateWithFlags(&rank.stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  int least = 0, greatest = 0;
+  check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
+  check(cudaStreamCreateWithPriority(&rank.stream, cudaStreamNonBlocking, urgent ? greatest : least),
+        "cudaStreamCreateWithPriority");
   check(cudaEventCreate(&rank.begin), "cudaEventCreate");
   check(cudaEventCreate(&rank.end), "cudaEventCreate");
   fill_bf16(rank.in.get(), bytes / 2, static_cast<std::uint64_t>(number + 1), rank.stream);
@@ -31,17 +23,15 @@ Rank made(int number, int device, std::size_t bytes) {
 
 }  // namespace
 
-Team::Team(const Processes& processes, std::size_t bytes) : processes_(processes) {
+Team::Team(const Processes& processes, std::size_t bytes, bool urgent) : processes_(processes) {
   int devices = 0;
   check(cudaGetDevice(&device_), "cudaGetDevice");
   check(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
   if (processes.count() > 1)
-    own_.push_back(made(processes.rank(), processes.rank_in_node() % devices, bytes));
+    own_.push_back(made(processes.rank(), processes.rank_in_node() % devices, bytes, urgent));
   else
-    for (int device = 0; device < devices; ++device) own_.push_back(made(device, device, bytes));
+    for (int device = 0; device < devices; ++device) own_.push_back(made(device, device, bytes, urgent));
   ranks_ = processes.count() > 1 ? processes.count() : devices;
-  check(cudaHostAlloc(reinterpret_cast<void**>(&gate_), sizeof *gate_, cudaHostAllocPortable),
-        "cudaHostAlloc");
   finish();
 }
 
@@ -52,7 +42,6 @@ Team::~Team() {
     static_cast<void>(cudaEventDestroy(rank.begin));
     static_cast<void>(cudaEventDestroy(rank.end));
   }
-  static_cast<void>(cudaFreeHost(gate_));
   static_cast<void>(cudaSetDevice(device_));
 }
 
@@ -65,12 +54,10 @@ void Team::finish() const {
 
 double Team::sample(const std::function<void()>& round, int count, bool at_once) const {
   check_interrupt();
-  volatile int* gate = gate_;
-  *gate = at_once ? 1 : 0;
+  at_once ? gate_.open() : gate_.close();
   for (const Rank& rank : own_) {
     check(cudaSetDevice(rank.device), "cudaSetDevice");
-    wait_at_gate<<<1, 1, 0, rank.stream>>>(gate_);
-    check_launch("wait_at_gate");
+    gate_.hold(rank.stream);
     check(cudaEventRecord(rank.begin, rank.stream), "cudaEventRecord");
   }
   for (int i = 0; i < count; ++i) round();
@@ -79,7 +66,7 @@ double Team::sample(const std::function<void()>& round, int count, bool at_once)
     check(cudaEventRecord(rank.end, rank.stream), "cudaEventRecord");
   }
   processes_.wait();
-  *gate = 1;
+  gate_.open();
   finish();
   double slowest = 0;
   for (const Rank& rank : own_) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "device.hpp"
+#include "gate.hpp"
 #include "processes.hpp"
 
 namespace measure {
@@ -19,7 +20,8 @@ struct Rank {
 
 class Team {
  public:
-  Team(const Processes& processes, std::size_t bytes);
+  /// `urgent`: its streams go before others of their devices.
+  Team(const Processes& processes, std::size_t bytes, bool urgent = false);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -40,7 +42,7 @@ class Team {
   const Processes& processes_;
   std::vector<Rank> own_;
   int ranks_ = 0, device_ = 0;  ///< device_: what was current before
-  int* gate_ = nullptr;         ///< in the host's memory; devices wait until it is not 0
+  Gate gate_;
 };
 
 }  // namespace measure
