@@ -57,14 +57,15 @@ SurfacePoint grouped_place(const Op& op, const Cost& physical, const Device& dev
           3 * std::log2(apart / seconds(op, physical, device))};
 }
 
-/// Head sizes and masks are few: they stand far apart.
+/// Head sizes and masks are few: they stand far apart. A window that holds the sequence is none.
 SurfacePoint attention_place(const Op& op) {
+  const std::int64_t seen = op.window > 0 ? std::min(op.window, op.sequence) : op.sequence;
   const std::int64_t value = op.value_head_dim > 0 ? op.value_head_dim : op.head_dim;
   return {log2_of(product_of({op.batch, op.heads})),
           log2_of(op.sequence),
           3 * log2_of(op.head_dim),
           3 * log2_of(value),
-          op.causal ? 2.0 : 0.0,
+          op.causal ? 2.0 + 0.5 * (log2_of(op.sequence) - log2_of(seen)) : 0.0,
           0.5 * (log2_of(op.heads) - log2_of(op.kv_heads))};
 }
 

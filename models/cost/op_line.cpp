@@ -1,5 +1,7 @@
 #include "models/cost/op_line.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <numeric>
 
@@ -88,6 +90,13 @@ Op read_attention(Reader& reader, bool backward) {
                                          .at_most = largest});
   shape.causal =
       reader.flag({.name = "causal", .help = "whether a token sees those before it alone", .fallback = true});
+  shape.window = reader.integer({.name = "window",
+                                 .help = "keys that a causal query sees, its own the last; 0: all before it",
+                                 .fallback = 0,
+                                 .at_least = 0,
+                                 .at_most = longest_sequence});
+  if (shape.window > 0 && !shape.causal && !reader.is_describing())
+    reader.fail("window", fmt::format("is {}, expected 0 where causal is false", shape.window));
   return make_attention(backward ? OpPass::backward_input : OpPass::forward, shape, read_precision(reader));
 }
 
