@@ -50,10 +50,10 @@ def traffic_time(d, size, kernels=1):
 
 
 def interference(d, held):
-    """Linear between the points of the curve, constant beyond the last."""
+    """Linear between the points of the curve of products, constant beyond the last."""
     before, factor = 0, 1.0
-    for point in d["contention"]:
-        sms, slowdown = point["communication_sms"], point["slowdown"]
+    for point in d["contention"].get("products", []):
+        sms, slowdown = point["communication_sms"], point["compute"]
         if held <= sms:
             return factor + (slowdown - factor) * (held - before) / (sms - before)
         before, factor = sms, slowdown
@@ -208,7 +208,7 @@ def fit(h200, h800, table):
         descend("attention " + direction, table["h200 attention " + direction],
                 [(pass_, key) for key in ("efficiency", "giga_scores_per_second", "tile_overhead", "kernel_overhead")], limits)
     descend("DeepGEMM", table["h800 DeepGEMM"], [(deep, key) for key in keys[:-1]], limits)
-    descend("interference", table["h200 GEMM while SMs are held"], [(point, "slowdown") for point in h200["contention"]])
+    descend("interference", table["h200 GEMM while SMs are held"], [(point, "compute") for point in h200["contention"]["products"]])
 
 
 def main():

@@ -175,30 +175,6 @@ void read_fused_attention(Reader reader, Device& device) {
   reader.finish();
 }
 
-/// A point of the curve that comes after `before`.
-ContentionPoint read_contention_point(Reader& reader, const ContentionPoint& before,
-                                      std::int64_t multiprocessors) {
-  ContentionPoint point;
-  point.communication_sms = reader.integer({.name = "communication_sms",
-                                            .help = "multiprocessors held",
-                                            .at_least = before.communication_sms + 1,
-                                            .at_most = multiprocessors - 1});
-  point.slowdown = reader.number({.name = "slowdown",
-                                  .help = "time over that on as many free multiprocessors",
-                                  .at_least = before.slowdown});
-  reader.finish();
-  return point;
-}
-
-std::vector<ContentionPoint> read_contention(Reader& reader, std::int64_t multiprocessors) {
-  std::vector<ContentionPoint> curve;
-  for (Reader& item : reader.items(
-           "contention", "interference of communication with matrix kernels, by multiprocessors held"))
-    curve.push_back(
-        read_contention_point(item, curve.empty() ? ContentionPoint{} : curve.back(), multiprocessors));
-  return curve;
-}
-
 }  // namespace
 
 void read_product(Reader& reader, GemmBehaviour& gemm) {
@@ -223,14 +199,7 @@ void write_fitted(Value& file, const Device& device) {
     fused.score_rate /= 1e9;
     write_fitted(*file.find("attention")->find(backward ? "backward" : "forward"), fused, attention_keys());
   }
-  if (device.contention.empty()) return;
-  Value curve = empty_list();
-  for (const ContentionPoint& point : device.contention) {
-    Value& item = curve.items.emplace_back(empty_object());
-    item.set("communication_sms", value_of(point.communication_sms));
-    item.set("slowdown", fitted_value(point.slowdown));
-  }
-  file.set("contention", std::move(curve));
+  write_contention(file, device.contention);
 }
 
 Device read_device(Reader& reader) {
@@ -265,8 +234,10 @@ std::vector<DevicePart> describe_device() {
   });
   describe("attention_pass", "\"forward\" or \"backward\" in \"attention\" of a device",
            [](Reader reader) { static_cast<void>(read_attention(std::move(reader))); });
-  describe("contention_point", "one of \"contention\" in a device, by rising communication_sms",
-           [](Reader reader) { static_cast<void>(read_contention_point(reader, {}, 100'000)); });
+  describe("contention", "\"contention\" of a device",
+           [](Reader reader) { describe_contention(std::move(reader)); });
+  describe("contention_point", "one of a curve in \"contention\" of a device, by rising communication_sms",
+           [](Reader reader) { describe_contention_point(std::move(reader)); });
   return parts;
 }
 
@@ -293,18 +264,18 @@ std::vector<std::string_view> differing_physics(const Device& a, const Device& b
   return keys;
 }
 
-double interference(const Device& device, std::int64_t communication_sms) {
-  ContentionPoint before{};
-  if (communication_sms <= 0) return 1;
-  for (const ContentionPoint& point : device.contention) {
-    if (communication_sms <= point.communication_sms) {
-      const double part = static_cast<double>(communication_sms - before.communication_sms) /
-                          static_cast<double>(point.communication_sms - before.communication_sms);
-      return before.slowdown + part * (point.slowdown - before.slowdown);
-    }
-    before = point;
-  }
-  return before.slowdown;
+double interference(const Device& device, Beside beside, std::int64_t communication_sms) {
+  return at_held(at(device.contention, beside), communication_sms).compute;
+}
+
+double communication_slowdown(const Device& device, Beside beside, std::int64_t communication_sms) {
+  return at_held(at(device.contention, beside), communication_sms).communication;
+}
+
+bool slows_communication(const Device& device, std::int64_t communication_sms) {
+  return std::any_of(device.contention.begin(), device.contention.end(), [&](const ContentionCurve& curve) {
+    return at_held(curve, communication_sms).communication > 1;
+  });
 }
 
 double contention(const Device& device, std::int64_t communication_sms) {
@@ -313,7 +284,7 @@ double contention(const Device& device, std::int64_t communication_sms) {
   const double share = static_cast<double>(device.multiprocessors) / static_cast<double>(left);
   const GemmBehaviour& gemm = device.gemm_in(Precision::bf16);
   const double power = std::max(1.0, gemm.efficiency / gemm.sustained);
-  return std::max(power, share * interference(device, communication_sms)) / power;
+  return std::max(power, share * interference(device, Beside::products, communication_sms)) / power;
 }
 
 }  // namespace moesim

@@ -10,6 +10,7 @@
 #include "models/base/at.hpp"
 #include "models/base/precision.hpp"
 #include "models/base/units.hpp"
+#include "models/cluster/contention.hpp"
 #include "models/config/reader.hpp"
 #include "models/config/value.hpp"
 
@@ -46,14 +47,6 @@ struct AttentionBehaviour {
   friend bool operator==(const AttentionBehaviour&, const AttentionBehaviour&) = default;
 };
 
-/// A point of the interference curve: with this many multiprocessors held by communication, matrix kernels on
-/// the others take `slowdown` times as long as on as many free ones.
-struct ContentionPoint {
-  std::int64_t communication_sms = 0;
-  double slowdown = 1;
-  friend bool operator==(const ContentionPoint&, const ContentionPoint&) = default;
-};
-
 /// A device as its file gives it. Every number there has a source.
 struct Device {
   std::string name;
@@ -74,8 +67,7 @@ struct Device {
   std::int64_t attention_tile_rows = 128;  ///< queries of one tile of attention
   AttentionBehaviour attention_forward;
   AttentionBehaviour attention_backward;
-  std::vector<ContentionPoint>
-      contention;  ///< interference, rising in communication_sms; linear between points
+  Contention contention;  ///< how compute and communication slow each other, by what computes
 
   const GemmBehaviour& gemm_in(Precision precision) const { return at(gemm, precision); }
 };
@@ -101,10 +93,16 @@ std::vector<DevicePart> describe_device();
 /// are called, hold or differ among themselves.
 std::vector<std::string_view> differing_physics(const Device& a, const Device& b);
 
-/// What communication on `communication_sms` multiprocessors does to matrix kernels on the others, beyond
-/// having taken them: at least 1. Linear between the points of the curve, constant beyond the last; 1 without
-/// a curve.
-double interference(const Device& device, std::int64_t communication_sms);
+/// What communication on `communication_sms` multiprocessors does to kernels of a class on the others, beyond
+/// having taken them: at least 1.
+double interference(const Device& device, Beside beside, std::int64_t communication_sms);
+
+/// How much longer communication on `communication_sms` multiprocessors takes beside kernels of a class: at
+/// least 1.
+double communication_slowdown(const Device& device, Beside beside, std::int64_t communication_sms);
+
+/// Whether there is a class of kernels beside which communication on so many takes longer.
+bool slows_communication(const Device& device, std::int64_t communication_sms);
 
 /// How much longer a large bf16 product takes while communication holds `communication_sms` multiprocessors:
 /// at least 1. The share of multiprocessors left, times the interference, as far as the power limit had not

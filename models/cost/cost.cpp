@@ -11,6 +11,19 @@ constinit const Entry<Cost>* const members[] = {&roofline_cost, &calibrated_cost
 
 }  // namespace
 
+Beside beside_of(const Op& op) {
+  switch (op.kind) {
+    case OpKind::gemm:
+      return Beside::products;
+    case OpKind::grouped_gemm:
+      return Beside::grouped;
+    case OpKind::attention:
+      return Beside::attention;
+    default:
+      return Beside::streaming;
+  }
+}
+
 Register<Cost> costs() { return members; }
 
 }  // namespace moesim

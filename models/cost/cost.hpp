@@ -24,6 +24,9 @@ struct OpTime {
   bool extrapolated = false;  ///< the shape is far from everything that the model was fitted on
 };
 
+/// What communication meets beside an op of this kind.
+Beside beside_of(const Op& op);
+
 /// A cost model. A family.
 class Cost {
  public:

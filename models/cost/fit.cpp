@@ -33,8 +33,8 @@ void say_sources(Value& file, const std::string& date) {
 struct Raw {
   std::string name;
   std::int64_t multiprocessors = 0;
-  std::vector<Measured> grid, held;
-  std::vector<std::int64_t> held_sms;
+  std::vector<Measured> grid;
+  std::vector<MeasuredBeside> beside;
   double launch_seconds = 0;
   Value about, rest;
 };
@@ -44,6 +44,35 @@ void check_schema(Reader& reader) {
   if (schema != measurements_schema)
     reader.fail("schema", fmt::format("is '{}', expected '{}', which moesim-measure writes", schema,
                                       measurements_schema));
+}
+
+/// Nothing for what no curve is fitted to: where the library was told, as older files have it, and where
+/// communication took as many multiprocessors as it liked.
+std::optional<MeasuredBeside> read_beside(Reader& item) {
+  MeasuredBeside one;
+  one.communication_sms = item.integer({.name = "communication_sms", .help = "held", .at_least = 0});
+  const bool told = item.flag({.name = "told", .help = "whether the library knew", .fallback = false});
+  const auto number = [&](const char* name, const char* help) {
+    return item.number({.name = name, .help = help, .fallback = 0.0, .at_least = 0.0});
+  };
+  one.alone_seconds = number("alone_s", "of one call beside nothing");
+  const double rate = number("rate", "bytes a second that own communication moves"),
+               alone_rate = number("alone_rate", "the same beside nothing"),
+               round = number("round_s", "of one collective"),
+               alone_round = number("alone_round_s", "the same beside nothing");
+  if (rate > 0 && alone_rate > 0) one.communication = alone_rate / rate;
+  if (round > 0 && alone_round > 0) one.communication = round / alone_round;
+  one.between_devices = item.text({.name = "communication",
+                                   .help = "within the memory of the device, to a peer, or a collective",
+                                   .fallback = "memory"}) != "memory";
+  for (const char* name : {"urgent", "communication_bytes"})
+    static_cast<void>(item.raw(name, "how the communication was run"));
+  const Measured measured = read_measured(item);
+  item.finish();
+  one.op = measured.op;
+  one.seconds = measured.seconds;
+  if (told || one.communication_sms == 0) return std::nullopt;
+  return one;
 }
 
 Raw read_device_part(Reader& reader) {
@@ -61,15 +90,8 @@ Raw read_device_part(Reader& reader) {
     raw.grid.push_back(read_measured(item));
     item.finish();
   }
-  for (Reader& item : reader.items("contention", "products while multiprocessors are held")) {
-    const std::int64_t sms = item.integer({.name = "communication_sms", .help = "held", .at_least = 0});
-    const bool told = item.flag({.name = "told", .help = "whether the library knew", .fallback = false});
-    Measured measured = read_measured(item);
-    item.finish();
-    if (told) continue;
-    raw.held.push_back(std::move(measured));
-    raw.held_sms.push_back(sms);
-  }
+  for (Reader& item : reader.items("contention", "ops beside communication"))
+    if (const std::optional<MeasuredBeside> one = read_beside(item)) raw.beside.push_back(*one);
   if (const std::optional<Reader> launches =
           reader.optional_part("launches", "seconds between empty kernels")) {
     if (const Value* value = launches->value().find("stream_s")) raw.launch_seconds = value->number;
@@ -120,7 +142,7 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   Device& device = calibration.device;
   check_device(devices[index], raw, device);
   const std::unique_ptr<const Cost> physical = make_roofline();
-  device.contention.clear();
+  device.contention = {};
   if (raw.launch_seconds > 0) {
     const double floor = std::min(to_seconds(device.kernel_floor), raw.launch_seconds / 2);
     device.launch_overhead = from_seconds(raw.launch_seconds - floor);
@@ -130,7 +152,7 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   for (const Family& family : families_in(raw.grid))
     calibration.families.push_back(fit_family(family, *physical, device, raw.grid, judged));
   calibration.held_out = errors_of(judged);
-  fit_contention(*physical, device, raw.held, raw.held_sms);
+  fit_contention(*physical, device, std::move(raw.beside));
   calibration.device_file = base;
   write_fitted(calibration.device_file, device);
   const Value* finished = raw.about.find("finished");

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
+#include <map>
+#include <utility>
 
 #include "models/base/at.hpp"
 #include "models/cost/descent.hpp"
@@ -11,8 +15,8 @@ namespace {
 
 using Rows = std::vector<const Measured*>;
 
-double logarithm(const Cost& cost, const Device& device, const Measured& measured, std::int64_t sms = 0) {
-  return std::log(to_seconds(cost.time(measured.op, device, sms).time) / measured.seconds);
+double logarithm(const Cost& cost, const Device& device, const Measured& measured) {
+  return std::log(to_seconds(cost.time(measured.op, device, 0).time) / measured.seconds);
 }
 
 void fit_to(const Cost& cost, const Device& device, const Rows& rows, std::vector<Parameter>& parameters) {
@@ -81,30 +85,60 @@ void fit_physics(const Cost& cost, Device& device, const std::vector<Measured>& 
   fit_attention(cost, device, grid);
 }
 
-void fit_contention(const Cost& cost, Device& device, const std::vector<Measured>& held,
-                    const std::vector<std::int64_t>& sms) {
-  device.contention.clear();
-  std::vector<std::int64_t> counts(sms);
-  std::sort(counts.begin(), counts.end());
-  counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
-  std::vector<ContentionPoint> curve;
-  int hundredths = 100;  // of the slowdown, which grows with the count
-  for (const std::int64_t count : counts) {
-    if (count <= 0 || count >= device.multiprocessors) continue;
-    double best = 1e30;
-    for (int tried = hundredths; tried <= 300; ++tried) {
-      device.contention = {{count, tried / 100.0}};
-      double sum = 0;
-      for (std::size_t i = 0; i < held.size(); ++i)
-        if (sms[i] == count) sum += std::abs(logarithm(cost, device, held[i], count));
-      if (sum < best - 1e-9) {
-        best = sum;
-        hundredths = tried;
-      }
-    }
-    curve.push_back({count, hundredths / 100.0});
+namespace {
+
+/// Of the values, that in the middle.
+double middle(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// The slowdown, at least that before, with which ops on the fitted device take what they took: what they
+/// take over what they take alone, where that is known.
+double fitted_slowdown(const Cost& cost, Device& device, Beside beside, double before,
+                       const std::vector<MeasuredBeside>& measured) {
+  const std::int64_t count = measured.front().communication_sms;
+  const auto seconds = [&](const MeasuredBeside& one, std::int64_t sms) {
+    return to_seconds(cost.time(one.op, device, sms).time);
+  };
+  std::vector<double> targets;
+  for (const MeasuredBeside& one : measured)
+    targets.push_back(one.alone_seconds > 0 ? seconds(one, 0) * one.seconds / one.alone_seconds
+                                            : one.seconds);
+  constexpr int most_hundredths = 500;
+  int hundredths = static_cast<int>(std::lround(100 * before));
+  double best = std::numeric_limits<double>::infinity();
+  for (int tried = hundredths; tried <= most_hundredths; ++tried) {
+    at(device.contention, beside) = {{count, tried / 100.0, 1}};
+    double sum = 0;
+    for (std::size_t i = 0; i < measured.size(); ++i)
+      sum += std::abs(std::log(seconds(measured[i], count) / targets[i]));
+    if (sum < best - 1e-9) best = sum, hundredths = tried;
   }
-  device.contention = curve;
+  return hundredths / 100.0;
+}
+
+}  // namespace
+
+void fit_contention(const Cost& cost, Device& device, std::vector<MeasuredBeside> measured) {
+  const auto is_between = [](const MeasuredBeside& one) { return one.between_devices; };
+  if (std::any_of(measured.begin(), measured.end(), is_between))
+    std::erase_if(measured, std::not_fn(is_between));
+  std::map<std::pair<Beside, std::int64_t>, std::vector<MeasuredBeside>> by_count;
+  for (const MeasuredBeside& one : measured)
+    if (one.communication_sms > 0 && one.communication_sms < device.multiprocessors)
+      by_count[{beside_of(one.op), one.communication_sms}].push_back(one);
+  Contention curves;
+  for (const auto& [key, all] : by_count) {
+    const auto& [beside, count] = key;
+    ContentionCurve& curve = at(curves, beside);
+    const double before = curve.empty() ? 1 : curve.back().compute;
+    std::vector<double> slowed;
+    for (const MeasuredBeside& one : all) slowed.push_back(one.communication);
+    curve.push_back(
+        {count, fitted_slowdown(cost, device, beside, before, all), std::max(1.0, middle(slowed))});
+  }
+  device.contention = curves;
 }
 
 }  // namespace moesim

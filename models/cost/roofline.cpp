@@ -31,9 +31,9 @@ struct SmShare {
   double interference = 1;
 };
 
-SmShare share_of(const Device& device, std::int64_t communication_sms) {
+SmShare share_of(const Op& op, const Device& device, std::int64_t communication_sms) {
   return {std::max<std::int64_t>(1, device.multiprocessors - std::max<std::int64_t>(0, communication_sms)),
-          interference(device, communication_sms)};
+          interference(device, beside_of(op), communication_sms)};
 }
 
 const GemmBehaviour& behaviour(const Device& device, Precision precision) {
@@ -190,14 +190,16 @@ Bounds attention(const Op& op, const Device& device, const SmShare& share) {
   const double left = real(share.multiprocessors);
   const double compute =
       copies * work.tiles <= left ? longest : std::max(longest, total / left + longest / 2);
-  return {compute, traffic(device, op), launches(op, device) + to_seconds(fused.kernel_overhead), 0};
+  return {compute * share.interference, traffic(device, op),
+          launches(op, device) + to_seconds(fused.kernel_overhead), 0};
 }
 
 /// Rate of atomic additions: 98 and 128 billion a second, index_add_ of 8,192 x 4,096 and 24,640 x 5,120
 /// elements in bf16 on an H200 (PyTorch 2.11); with the sums set to zero and the rows scaled before.
-Bounds added_atomically(const Op& op, const Device& device) {
+Bounds added_atomically(const Op& op, const Device& device, const SmShare& share) {
   constexpr double additions_per_second = 115e9;
-  return {real(op.m) * real(op.n) / additions_per_second, traffic(device, op), 3 * launches(op, device), 1};
+  return {real(op.m) * real(op.n) / additions_per_second, traffic(device, op) * share.interference,
+          3 * launches(op, device), 1};
 }
 
 /// Device::cycle 0 is not known: bytes alone count.
@@ -207,21 +209,21 @@ Bounds by_access(const Op& op, const Device& device, const SmShare& share) {
   const bool counts = access.per_cycle > 0 && device.cycle.count > 0;
   const double kernels = real(std::max<std::int64_t>(1, op.kernels));
   return {counts ? real(op.m) * real(op.n) / rate : 0,
-          real(op.bytes.count) / (device.memory_bandwidth.count * access.share),
+          share.interference * real(op.bytes.count) / (device.memory_bandwidth.count * access.share),
           launches(op, device) + kernels * to_seconds(access.start), 0};
 }
 
 Bounds streaming(const Op& op, const Device& device, const SmShare& share) {
   if (op.bytes.count <= 0) return {};
-  if (op.adds_atomically) return added_atomically(op, device);
+  if (op.adds_atomically) return added_atomically(op, device, share);
   if (op.access.share > 0) return by_access(op, device, share);
-  return {0, traffic(device, op) * op.passes, launches(op, device), 0};
+  return {0, traffic(device, op) * op.passes * share.interference, launches(op, device), 0};
 }
 
 class Roofline final : public Cost {
  public:
   OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const override {
-    const SmShare share = share_of(device, communication_sms);
+    const SmShare share = share_of(op, device, communication_sms);
     switch (op.kind) {
       case OpKind::gemm:
       case OpKind::grouped_gemm:

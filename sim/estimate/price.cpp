@@ -20,9 +20,9 @@ CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGr
   CallTime time = traffic_.operation(set, act.operation, collective_of(scenario_.collectives, act.activity),
                                      static_cast<double>(sent.bytes.count));
   time.latency *= static_cast<double>(sent.rounds);
-  time.bytes *= static_cast<double>(sent.rounds);
-  if (of_experts) time.bytes *= traffic_.busiest(scenario_.layout.sizes().expert);
-  time.group = time.bytes;
+  const double busiest = of_experts ? traffic_.busiest(scenario_.layout.sizes().expert) : 1;
+  time.bytes *= static_cast<double>(sent.rounds) * busiest;
+  time.group *= static_cast<double>(sent.rounds) * busiest;
   time.sent *= static_cast<double>(sent.rounds) * (is_ring ? 2 : 1);  // both of a pair count as ranks
   return time;
 }
@@ -40,8 +40,8 @@ ActPrice Prices::of(const Act& act, const PricedPlace& place, const DivisionGrou
     price.time = rounded(RealTime{time.latency});
     price.bytes = time.bytes;
     price.sent = time.sent;
-    const double slowed = is_exchange(act.activity) ? scenario_.collectives.slowed_by_compute : 1;
-    price.slowed = std::max(time.bytes, time.group * slowed);
+    const double key = is_exchange(act.activity) ? scenario_.collectives.slowed_by_compute : 1;
+    price.slowed = std::max(time.bytes, time.group * std::max(key, communication_slowdown(place.times)));
   }
   return price;
 }

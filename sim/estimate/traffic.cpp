@@ -32,7 +32,12 @@ bool grows_evenly(const Traffic& little, const Traffic& much) {
 }  // namespace
 
 TrafficTimes::TrafficTimes(const Scenario& scenario, Sizing sizing)
-    : scenario_(scenario), sizing_(sizing), loads_(scenario.fabric()), reaches_(scenario) {}
+    : scenario_(scenario),
+      compute_slows_(scenario.collectives.slowed_by_compute > 1 ||
+                     slows_communication(scenario.cluster->device, scenario.collectives.communication_sms)),
+      sizing_(sizing),
+      loads_(scenario.fabric()),
+      reaches_(scenario) {}
 
 double TrafficTimes::busiest(std::int64_t ranks) {
   const double spread = scenario_.routing_spread;
@@ -70,7 +75,7 @@ CallTime TrafficTimes::operation(GroupSet number, Operation operation, const Col
   Set& set = sets_[number];
   if (set.size == 1 || bytes <= 0) return {};
   if (sizing_ == Sizing::exact)
-    return alone(requests_of(set, operation, static_cast<std::int64_t>(bytes)), collective, false);
+    return alone(requests_of(set, operation, static_cast<std::int64_t>(bytes)), collective, compute_slows_);
   Curve& known = curve(set, operation, collective);
   if (known.grows_evenly) return grown(known.always, bytes / some_bytes);
   std::size_t power = 1;
@@ -92,7 +97,7 @@ TrafficTimes::Curve& TrafficTimes::curve(Set& set, Operation operation, const Co
   fresh.grows_evenly = grows_evenly(planned(1), planned(std::int64_t{1} << 40));
   if (fresh.grows_evenly)
     fresh.always =
-        alone(requests_of(set, operation, static_cast<std::int64_t>(some_bytes)), collective, false);
+        alone(requests_of(set, operation, static_cast<std::int64_t>(some_bytes)), collective, compute_slows_);
   return set.curves.emplace_back(fresh);
 }
 
@@ -107,7 +112,8 @@ std::vector<Request> TrafficTimes::requests_of(const Set& set, Operation operati
 const CallTime& TrafficTimes::at_power(const Set& set, Curve& curve, std::size_t power) {
   std::optional<CallTime>& known = curve.known[power];
   if (!known)
-    known = alone(requests_of(set, curve.operation, std::int64_t{1} << power), *curve.collective, false);
+    known =
+        alone(requests_of(set, curve.operation, std::int64_t{1} << power), *curve.collective, compute_slows_);
   return *known;
 }
 
@@ -147,8 +153,7 @@ Traffic TrafficTimes::planned(const Set& set, const Exchange& exchange, double r
 const CallTime& TrafficTimes::exchange_of(const Set& set, Exchange& exchange, double rows) {
   const auto known = exchange.known.find(rows);
   if (known != exchange.known.end()) return known->second;
-  const bool wants_groups = scenario_.collectives.slowed_by_compute > 1;
-  const CallTime one = alone(requests_of(set, exchange, rows), collective_of(exchange), wants_groups);
+  const CallTime one = alone(requests_of(set, exchange, rows), collective_of(exchange), compute_slows_);
   return exchange.known.emplace(rows, one).first->second;
 }
 

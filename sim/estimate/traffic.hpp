@@ -85,6 +85,7 @@ class TrafficTimes {
   CallTime alone(const std::vector<Request>& requests, const Collective& collective, bool wants_groups);
 
   const Scenario& scenario_;
+  bool compute_slows_;  ///< whether a communication is longer beside compute: then of each group alone, too
   Sizing sizing_;
   struct Busiest {
     double spread = 0;

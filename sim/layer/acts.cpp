@@ -23,7 +23,7 @@ Timed timed_of(const Act& act, const LayerTimes& times) {
   const Timed& block = at(piece.blocks, act.first_block);
   HostPath host;
   for (std::int16_t i = 0; i < act.blocks; ++i) host += block.host;
-  return {block.time * act.blocks, block.slowdown, host};
+  return {block.time * act.blocks, block.slowdown, block.communication, host};
 }
 
 CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,

@@ -16,6 +16,7 @@ Patterns::Patterns(const Work& work, const ExpertLoads* loads, const Communicato
       scenario_(work.scenario),
       loads_(loads),
       communicators_(communicators),
+      beside_compute_(work.times ? work.times->communication_slowdown() : 1),
       builder_(builder),
       maker_(scenario_.fabric(), {scenario_.engine->flows(), scenario_.engine->shares_links()}),
       cached_(communicators.count()),
@@ -139,7 +140,7 @@ PatternId Patterns::make_exchange(const Communicator& communicator, std::size_t 
   }
   const Activity activity = outward ? Activity::dispatch : Activity::combine;
   Interplay in_the_way = interplay();
-  in_the_way.slowed_by_compute = scenario_.collectives.slowed_by_compute;
+  in_the_way.slowed_by_compute = std::max(beside_compute_, scenario_.collectives.slowed_by_compute);
   in_the_way.busiest = rows == nullptr ? scenario_.busiest_over_mean() : 1.0;
   in_the_way.returns = rows != nullptr && !outward;
   return maker_.make(builder_, collective_of(scenario_.collectives, activity), of_groups,

@@ -58,15 +58,16 @@ class Patterns {
   PatternId ring(ActorId actor, const Collective& collective, const CallBytes& bytes);
   std::vector<Call> calls(const Communicator& communicator, const Request& prototype) const;
   const Collective& sums_in_place() const;
-  /// Of a communication that no compute slows.
   Interplay interplay() const {
-    return {.holds_multiprocessors = scenario_.collectives.communication_sms > 0};
+    return {.holds_multiprocessors = scenario_.collectives.communication_sms > 0,
+            .slowed_by_compute = beside_compute_};
   }
 
   const Work& work_;
   const Scenario& scenario_;
   const ExpertLoads* loads_;
   const Communicators& communicators_;
+  double beside_compute_ = 1;  ///< how much longer communication takes beside compute of the device
   GraphBuilder& builder_;
   PatternMaker maker_;
   std::vector<PatternId> sends_;

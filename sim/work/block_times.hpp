@@ -10,10 +10,11 @@
 
 namespace moesim {
 
-/// A compute time: alone, and how much longer while communication holds multiprocessors.
+/// A compute time: alone, how much longer while communication holds multiprocessors, and how much longer that
+/// communication takes meanwhile.
 struct Timed {
   Time time;
-  double slowdown = 1;
+  double slowdown = 1, communication = 1;
   HostPath host{};  ///< nothing where no host holds anything up
 };
 

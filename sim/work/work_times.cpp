@@ -23,8 +23,11 @@ BlockTimes sum(BlockTimes a, const BlockTimes& b) {
     const Timed& more = b.passes[pass];
     if (more.time.count == 0) continue;
     Timed& timed = a.passes[pass];
-    const double contended = to_seconds(timed.time) * timed.slowdown + to_seconds(more.time) * more.slowdown;
+    const double own = to_seconds(timed.time), others = to_seconds(more.time);
+    const double contended = own * timed.slowdown + others * more.slowdown;
+    const double lost = own * (timed.communication - 1) + others * (more.communication - 1);
     timed.time += more.time;
+    timed.communication = 1 + lost / to_seconds(timed.time);
     timed.host += more.host;
     timed.slowdown = std::max(1.0, contended / to_seconds(timed.time));
   }
@@ -47,7 +50,7 @@ std::vector<Timed> ring_blocks(const std::vector<Op>& kernels, const Timed& whol
     return blocks;
   }
   blocks.assign(static_cast<std::size_t>(count),
-                {whole.time / count, whole.slowdown, whole.host.part_of(count)});
+                {whole.time / count, whole.slowdown, whole.communication, whole.host.part_of(count)});
   blocks.back().time = whole.time - whole.time / count * (count - 1);
   return blocks;
 }
@@ -125,6 +128,8 @@ void OpSum::add(const Op& op, const Scenario& scenario, double times) {
     of_class.time += times * to_seconds(once - gaps);
     of_class.bytes += times * static_cast<double>(kernel.bytes.count) * kernel.passes;
     of_class.launches += times * static_cast<double>(kernel.kernels);
+    const double slowed = communication_slowdown(device, beside_of(kernel), held);
+    lost_ += times * to_seconds(once - gaps) * (slowed - 1);
     contended_ += repeated(held == 0 ? once : scenario.cost->time(kernel, device, held).time, times);
     if (!host.is_none()) path_ += path_of(kernel, once, times, host);
   }
@@ -132,7 +137,11 @@ void OpSum::add(const Op& op, const Scenario& scenario, double times) {
 
 Timed OpSum::timed() const {
   const Time time = alone();
-  return {.time = time, .slowdown = time.count == 0 ? 1.0 : std::max(1.0, contended_ / time), .host = path_};
+  if (time.count == 0) return {.time = time, .host = path_};
+  return {.time = time,
+          .slowdown = std::max(1.0, contended_ / time),
+          .communication = 1 + lost_ / to_seconds(time),
+          .host = path_};
 }
 
 PassShares OpSum::shares(LayerPart block) const {
@@ -148,6 +157,7 @@ PassShares OpSum::shares(LayerPart block) const {
 OpSum& OpSum::operator+=(const OpSum& more) {
   for (std::size_t part = 0; part < layer_part_count; ++part) parts_[part] += more.parts_[part];
   contended_ += more.contended_;
+  lost_ += more.lost_;
   path_ += more.path_;
   for (std::size_t i = 0; i < kernel_class_count; ++i) {
     classes_[i].time += more.classes_[i].time;
@@ -223,6 +233,40 @@ WorkTimes::WorkTimes(const Scenario& scenario, const ExpertLoads* loads)
     for (std::size_t pass = 0; pass < head.size(); ++pass) (head[pass] += own[pass]) += embedding[pass];
   }
   head_shares_ = shares_of(head, LayerPart::attention);
+}
+
+namespace {
+
+/// Seconds of blocks, and what communication beside them all that time would take beyond its time alone.
+struct Slowing {
+  double time = 0, lost = 0;
+  void add(const BlockTimes& block) {
+    for (const Timed& timed : block.passes) {
+      time += to_seconds(timed.time);
+      lost += to_seconds(timed.time) * (timed.communication - 1);
+    }
+  }
+  double mean() const { return time == 0 ? 1 : 1 + lost / time; }
+};
+
+}  // namespace
+
+double communication_slowdown(const LayerTimes& layer) {
+  Slowing all;
+  all.add(layer.attention);
+  all.add(layer.feed_forward);
+  return all.mean();
+}
+
+double WorkTimes::communication_slowdown() const {
+  Slowing all;
+  all.add(embedding_);
+  all.add(head_);
+  for (const std::size_t shape : shape_of_layer_) {
+    all.add(shapes_[shape].attention);
+    all.add(shapes_[shape].feed_forward);
+  }
+  return all.mean();
 }
 
 Time WorkTimes::of_model(OpPass pass) const {

@@ -42,6 +42,9 @@ struct LayerTimes {
   std::array<std::vector<Piece>, 3> pieces{};
 };
 
+/// How much longer communication takes beside what the device computes, the mean over a layer's time.
+double communication_slowdown(const LayerTimes& layer);
+
 /// What a layer's two blocks are made of.
 struct LayerShares {
   BlockShares attention, feed_forward;
@@ -61,6 +64,8 @@ class WorkTimes {
 
   /// One microbatch through the whole model in one pass, on one device of each stage, alone.
   Time of_model(OpPass pass) const;
+  /// How much longer communication takes beside it, the mean over that time in all passes.
+  double communication_slowdown() const;
 
  private:
   std::vector<LayerTimes> shapes_;
@@ -89,8 +94,9 @@ class OpSum {
 
   std::array<Time, layer_part_count> parts_{};  // alone
   Time contended_;                              // while communication holds its multiprocessors
-  HostPath path_{};                             // nothing without a host
-  ClassShares classes_{};                       // with seconds as times
+  double lost_ = 0;        // seconds by which communication beside it takes longer than alone
+  HostPath path_{};        // nothing without a host
+  ClassShares classes_{};  // with seconds as times
 };
 
 /// Time of a list of ops one after the other.

@@ -149,16 +149,22 @@ std::string draw_sync(RandomStream& random) {
   return "{" + keys + "}";
 }
 
+/// Communication and compute slow each other, in each class of kernels by another factor.
+constexpr const char* device = R"({"extends": "configs/devices/h100.json", "contention": {
+    "products": [{"communication_sms": 4, "compute": 1.58, "communication": 1.1}],
+    "attention": [{"communication_sms": 16, "compute": 1.2, "communication": 1.4}],
+    "streaming": [{"communication_sms": 8, "compute": 1.3, "communication": 1.8}]}})";
+
 }  // namespace
 
 std::string Drawn::text() const {
   return fmt::format(
-      R"({{"model": {}, "cluster": {{"name": "drawn", "device": "configs/devices/h100.json", "devices": {},
+      R"({{"model": {}, "cluster": {{"name": "drawn", "device": {}, "devices": {},
           "topology": {}}},
         "batch": {}, "parallelism": {}, "schedule": {}, "gradient_sync": {}, "collectives": {}, "routing": {},
         "engine": {}, "faults": {}, "resolution": "{}"}})",
-      model, devices, topology, batch, parallelism, schedule, gradient_sync, collectives, routing, engine,
-      faults, resolution);
+      model, device, devices, topology, batch, parallelism, schedule, gradient_sync, collectives, routing,
+      engine, faults, resolution);
 }
 
 Drawn draw(RandomStream random) {

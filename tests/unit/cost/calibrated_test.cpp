@@ -93,7 +93,7 @@ Device slower() {
   gemm.sustained = 0.6;
   device.memory_efficiency = 0.7;
   device.attention_forward.efficiency = 0.7;
-  device.contention.clear();
+  device.contention = {};
   return device;
 }
 

@@ -1,9 +1,11 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/cluster/device.hpp"
 #include "models/config/document.hpp"
+#include "models/config/values.hpp"
 #include "tests/support/devices.hpp"
 
 using namespace moesim;
@@ -58,22 +60,58 @@ TEST_CASE("A wrong device file is answered with path, value and what was expecte
             "attention.forward.efficency: unknown key (known: efficiency, giga_scores_per_second, "
             "kernel_overhead, "
             "tile_overhead; did you mean 'efficiency'?)");
-  const std::string curve = R"(contention=[{"communication_sms": 4, "slowdown": 1.5}, )";
-  CHECK(problem(curve + R"({"communication_sms": 3, "slowdown": 1.6}])") ==
-        set + "contention.1.communication_sms: is 3, expected 5 to 131");
-  CHECK(problem(curve + R"({"communication_sms": 8, "slowdown": 1.4}])") ==
-        set + "contention.1.slowdown: is 1.4, expected at least 1.5");
+  const std::string curve = R"(contention={"streaming": [{"communication_sms": 4, "compute": 1.5}, )";
+  CHECK(problem(curve + R"({"communication_sms": 3, "compute": 1.6}]})") ==
+        set + "contention.streaming.1.communication_sms: is 3, expected 5 to 131");
+  CHECK(problem(curve + R"({"communication_sms": 8, "compute": 1.4}]})") ==
+        set + "contention.streaming.1.compute: is 1.4, expected at least 1.5");
+  CHECK(problem(curve + R"({"communication_sms": 8, "compute": 1.6, "communication": 0.9}]})") ==
+        set + "contention.streaming.1.communication: is 0.9, expected at least 1");
+  CHECK(problem(R"(contention={"norms": []})") ==
+        set + "contention.norms: unknown key (known: products, grouped, attention, streaming)");
+  CHECK(problem(R"(contention=[{"communication_sms": 4, "slowdown": 0.5}])") ==
+        set + "contention.0.slowdown: is 0.5, expected at least 1");
 }
 
-TEST_CASE("Interference is linear between the points of the curve and constant beyond the last") {
+TEST_CASE("A list of slowdowns is the curve of products and of grouped products, and of no others") {
+  const Device device = testing::device(
+      "h200.json", {parse_override(R"(contention=[{"communication_sms": 20, "slowdown": 1.4}])")});
+  CHECK(interference(device, Beside::products, 10) == Approx(1.2));
+  CHECK(interference(device, Beside::grouped, 20) == Approx(1.4));
+  CHECK(interference(device, Beside::attention, 20) == 1);
+  CHECK(interference(device, Beside::streaming, 20) == 1);
+  for (const Beside beside : {Beside::products, Beside::streaming})
+    CHECK(communication_slowdown(device, beside, 20) == 1);
+}
+
+TEST_CASE("What a device file has of contention is what it is written with") {
+  Device device = testing::device("h200.json");
+  at(device.contention, Beside::streaming) = {{8, 1.25, 1.5}, {20, 1.75, 2}};
+  Value file = empty_object();
+  write_contention(file, device.contention);
+  Reader reader(file, "");
+  CHECK(read_contention(reader, device.multiprocessors) == device.contention);
+}
+
+TEST_CASE("Both slowdowns are linear between the points of a curve and constant beyond the last") {
   Device device;
   device.multiprocessors = 100;
-  device.contention = {{10, 1.2}, {20, 1.6}};
-  CHECK(interference(device, 0) == 1);
-  CHECK(interference(device, 5) == Approx(1.1));
-  CHECK(interference(device, 10) == Approx(1.2));
-  CHECK(interference(device, 15) == Approx(1.4));
-  CHECK(interference(device, 50) == Approx(1.6));
+  at(device.contention, Beside::attention) = {{10, 1.2, 1}, {20, 1.6, 3}};
+  const auto compute = [&](std::int64_t sms) { return interference(device, Beside::attention, sms); };
+  const auto communication = [&](std::int64_t sms) {
+    return communication_slowdown(device, Beside::attention, sms);
+  };
+  CHECK(compute(0) == 1);
+  CHECK(compute(5) == Approx(1.1));
+  CHECK(compute(10) == Approx(1.2));
+  CHECK(compute(15) == Approx(1.4));
+  CHECK(compute(50) == Approx(1.6));
+  CHECK(communication(0) == 1);
+  CHECK(communication(10) == 1);
+  CHECK(communication(15) == Approx(2));
+  CHECK(communication(50) == Approx(3));
+  CHECK(slows_communication(device, 15));
+  CHECK(!slows_communication(device, 10));
 }
 
 TEST_CASE(
@@ -82,7 +120,7 @@ TEST_CASE(
   device.multiprocessors = 100;
   CHECK(contention(device, 0) == 1);
   CHECK(contention(device, 20) == Approx(1.25));
-  device.contention = {{20, 1.2}};
+  at(device.contention, Beside::products) = {{20, 1.2}};
   CHECK(contention(device, 20) == Approx(1.5));
   device.gemm[static_cast<std::size_t>(Precision::bf16)].sustained = 0.8;
   CHECK(contention(device, 20) == Approx(1.5 * 0.8));

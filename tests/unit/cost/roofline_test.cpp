@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <numeric>
 
+#include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/config/document.hpp"
 #include "models/cost/cost.hpp"
@@ -95,13 +97,30 @@ TEST_CASE("With multiprocessors held by communication the same tiles need more w
   CHECK(time(gemm(1280, 128, 1000), plain(), 5) == 2 * Time{32'768'000});
 }
 
-TEST_CASE("Interference lengthens the waves and not the traffic") {
+TEST_CASE("Interference lengthens the waves of its class and not their traffic") {
   Device held = plain();
-  held.contention = {{1, 1.5}};
+  at(held.contention, Beside::products) = {{1, 1.5}};
   CHECK(time(gemm(1152, 128, 1000), held, 1) == scaled(32'768_ns, 1.5));
   Op copy = op_of(OpKind::copy);
   copy.bytes = {1'000'000};
   CHECK(time(copy, held, 1) == time(copy, held, 0));
+}
+
+TEST_CASE("Each class of kernels is slowed by its own curve alone") {
+  const Device free = plain();
+  Op copy = op_of(OpKind::copy);
+  copy.bytes = {1'000'000};
+  const std::array<Op, beside_count> ops{gemm(1152, 128, 1000), grouped({640, 512}, 128, 1000),
+                                         attention(1, 4, 512), copy};
+  for (std::size_t slowed = 0; slowed < beside_count; ++slowed) {
+    Device held = free;
+    held.contention[slowed] = {{1, 1.5}};
+    for (std::size_t i = 0; i < beside_count; ++i) {
+      CAPTURE(beside_names[slowed], beside_names[i]);
+      CHECK((time(ops[i], held, 1) > time(ops[i], free, 1)) == (i == slowed));
+      CHECK(time(ops[i], held, 0) == time(ops[i], free, 0));
+    }
+  }
 }
 
 TEST_CASE("The power limit holds a product at its own rate, however few multiprocessors do the work") {
