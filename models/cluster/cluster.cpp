@@ -22,7 +22,7 @@ Cluster read_cluster(Reader& reader) {
   device_part.finish();
   const std::int64_t devices =
       reader.integer({.name = "devices", .help = "number of devices", .at_least = 1, .at_most = 1'048'576});
-  Reader topology_part = reader.part("topology", "how the devices are wired");
+  Reader topology_part = reader.part("topology", "how the devices are wired", member_names(topologies()));
   std::unique_ptr<const Topology> topology = make_member(topology_part, topologies(), "topology");
   reader.finish();
   return {.name = name,

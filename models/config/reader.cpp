@@ -306,7 +306,8 @@ std::size_t Reader::choice(const Key<std::string>& key, std::span<const std::str
                              near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
 }
 
-std::optional<Reader> Reader::optional_part(std::string_view name, std::string_view help) {
+std::optional<Reader> Reader::optional_part(std::string_view name, std::string_view help,
+                                            std::span<const std::string_view> kinds) {
   const Value* given = take(name);
   declare(name, help, "an object or a file name", "", "", false);
   if (given == nullptr) return std::nullopt;
@@ -317,7 +318,10 @@ std::optional<Reader> Reader::optional_part(std::string_view name, std::string_v
   try {
     file = find_beside(given->text, given->origin);
   } catch (const InputError&) {
-    fail(name, fmt::format("'{}' is no file here or in a folder above, nor an object", given->text));
+    const std::vector<std::string> known(kinds.begin(), kinds.end());
+    const std::string near = nearest_name(given->text, known);
+    fail(name, fmt::format("'{}' is no file here or in a folder above, nor an object", given->text),
+         near.empty() ? "" : fmt::format("did you mean {}.kind={}?", dotted(path_, name), near));
   }
   auto opened = std::make_unique<Value>(load_document(file));
   Reader reader = of_part(*opened, "", name);
@@ -325,7 +329,7 @@ std::optional<Reader> Reader::optional_part(std::string_view name, std::string_v
   return reader;
 }
 
-Reader Reader::part(std::string_view name, std::string_view help) {
+Reader Reader::part(std::string_view name, std::string_view help, std::span<const std::string_view> kinds) {
   if (declarations_ != nullptr) {
     declare(name, help, "an object or a file name", "", "", true);
     Reader nested;
@@ -333,7 +337,7 @@ Reader Reader::part(std::string_view name, std::string_view help) {
     nested.declarations_ = nested.discarded_.get();
     return nested;
   }
-  std::optional<Reader> reader = optional_part(name, help);
+  std::optional<Reader> reader = optional_part(name, help, kinds);
   if (!reader) fail(name, fmt::format("is missing, expected an object or a file name ({})", help));
   return std::move(*reader);
 }

@@ -65,9 +65,11 @@ class Reader {
   /// Whether the key is given (a described reader has none).
   bool has(std::string_view name) const;
   /// A part: an object in place, or the name of a JSON file that holds it. Must be given.
-  Reader part(std::string_view name, std::string_view help);
+  Reader part(std::string_view name, std::string_view help, std::span<const std::string_view> kinds = {});
   /// The same, or nothing where it is not given.
-  std::optional<Reader> optional_part(std::string_view name, std::string_view help);
+  /// Of a family with these kinds, a kind in the place of an object is an error that says how to give it.
+  std::optional<Reader> optional_part(std::string_view name, std::string_view help,
+                                      std::span<const std::string_view> kinds = {});
   /// The objects of a list; empty where it is not given.
   std::vector<Reader> items(std::string_view name, std::string_view help);
   /// Leaves a key to someone else: declared and counted as read, not looked at. Null where it is not given.

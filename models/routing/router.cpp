@@ -47,7 +47,8 @@ void read_draws(Reader& reader, Router& router) {
                      .fallback = 0.0,
                      .at_least = 0.0,
                      .at_most = 1.0});
-  std::optional<Reader> part = reader.optional_part("skew", "how much more popular some experts are");
+  std::optional<Reader> part =
+      reader.optional_part("skew", "how much more popular some experts are", member_names(skews()));
   if (!part && router.balance > 0 && !reader.is_describing())
     reader.fail("balance", fmt::format("is {}, but no skew is given that it takes away", router.balance));
   if (part) {

@@ -60,7 +60,7 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Gra
       {&Collectives::pipeline,
        {"pipeline", "activations from stage to stage", "pairwise", Operation::point_to_point}}};
   for (const auto& [member, way] : ways) {
-    Reader chosen = part_or_empty(reader, way.name, way.help);
+    Reader chosen = part_or_empty(reader, way.name, way.help, member_names(collectives()));
     all.*member = make_collective(reader, chosen, way, fabric);
   }
 }
@@ -164,7 +164,7 @@ OneCommunication read_communication(Reader reader, const Fabric& fabric, std::st
                                              .at_least = 0});
   if (communication.group_size == 0) communication.group_size = devices;
   const Way way{"collective", "the algorithm", usual_of(operation), operation};
-  Reader chosen = part_or_empty(reader, way.name, way.help);
+  Reader chosen = part_or_empty(reader, way.name, way.help, member_names(collectives()));
   communication.collective = make_collective(reader, chosen, way, fabric);
   words = words_of(chosen, way.usual);
   reader.finish();

@@ -158,8 +158,9 @@ PassDurations read_fixed_cost(Reader reader) {
   return pass;
 }
 
-Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help) {
-  std::optional<Reader> part = reader.optional_part(name, help);
+Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help,
+                     std::span<const std::string_view> kinds) {
+  std::optional<Reader> part = reader.optional_part(name, help, kinds);
   return part ? std::move(*part) : Reader(no_keys(), std::string(name));
 }
 

@@ -1,6 +1,7 @@
 // The parts of a scenario that are no family: each reads its keys, and knows no other part.
 #pragma once
 
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -54,7 +55,8 @@ OneCommunication read_communication(Reader reader, const Fabric& fabric, std::st
 /// Reads the scenario's own key "recompute".
 Recompute read_recompute(Reader& reader);
 
-/// The part of that name, or one without keys where it is not given.
-Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help);
+/// The part of that name, or one without keys where it is not given; of a family with its kinds.
+Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help,
+                     std::span<const std::string_view> kinds = {});
 
 }  // namespace moesim

@@ -25,7 +25,8 @@ void read_about(Reader& reader, Scenario& scenario) {
 }
 
 void read_schedule(Reader& reader, Scenario& scenario) {
-  Reader schedule = part_or_empty(reader, "schedule", "the order of passes on each pipeline rank");
+  Reader schedule = part_or_empty(reader, "schedule", "the order of passes on each pipeline rank",
+                                  member_names(schedules()));
   scenario.schedule = make_member(schedule, schedules(), "pipeline schedule", "1f1b");
   scenario.words.schedule = words_of(schedule, "1f1b");
 }
@@ -37,7 +38,7 @@ void place_stages(const Reader& reader, Scenario& scenario) {
 }
 
 void read_routing(Reader& reader, Scenario& scenario) {
-  Reader part = part_or_empty(reader, "routing", "which experts a token goes to");
+  Reader part = part_or_empty(reader, "routing", "which experts a token goes to", member_names(routings()));
   const ExpertChoices choices = read_expert_choices(part);
   scenario.placement = choices.placement;
   scenario.redundant_experts = choices.redundant;
@@ -48,7 +49,8 @@ void read_routing(Reader& reader, Scenario& scenario) {
 }
 
 void read_gradient_sync(Reader& reader, Scenario& scenario) {
-  Reader part = part_or_empty(reader, "gradient_sync", "how gradients become parameters");
+  Reader part = part_or_empty(reader, "gradient_sync", "how gradients become parameters",
+                              member_names(gradient_syncs()));
   scenario.gradient_sync = make_member(part, gradient_syncs(), "gradient_sync", "zero1")->plan();
   scenario.words.gradient_sync = words_of(part, "zero1");
   reader.expect(fits_gradient_sync, scenario);
@@ -62,7 +64,7 @@ void read_collectives_part(Reader& reader, Scenario& scenario) {
 }
 
 void read_engine(Reader& reader, Scenario& scenario) {
-  Reader engine = part_or_empty(reader, "engine", "who shares what, when");
+  Reader engine = part_or_empty(reader, "engine", "who shares what, when", member_names(engines()));
   const Entry<Engine>& entry = choose_member(engine, engines(), "engine", "fluid");
   scenario.engine = entry.make(engine);
   scenario.engine_name = entry.name;
@@ -153,12 +155,13 @@ void say_moved(const Reader& reader) {
 }
 
 void read_software(Reader& reader, Scenario& scenario) {
-  Reader software = part_or_empty(reader, "software", "what runs on the devices for each op");
+  Reader software =
+      part_or_empty(reader, "software", "what runs on the devices for each op", member_names(softwares()));
   scenario.software = make_member(software, softwares(), "software", "ideal");
 }
 
 void read_optimizer(Reader& reader, Scenario& scenario) {
-  Reader part = part_or_empty(reader, "optimizer", "what a new parameter takes");
+  Reader part = part_or_empty(reader, "optimizer", "what a new parameter takes", member_names(optimizers()));
   // Gradients get the format of the shards that they are of (torch/distributed/fsdp, FSDPParamGroup).
   const bool has_wide_shards = scenario.gradient_sync.shards == Precision::fp32;
   const UpdateForm form{.parameter = has_wide_shards ? Precision::fp32 : scenario.habits().parameters,
@@ -201,7 +204,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
   reader.expect(fits_recompute, scenario);
   read_details(reader, scenario);
   reader.expect(fits_dropout, scenario);
-  Reader cost = part_or_empty(reader, "cost", "the time of one op");
+  Reader cost = part_or_empty(reader, "cost", "the time of one op", member_names(costs()));
   scenario.cost = make_member(cost, costs(), "cost model", "roofline");
   read_engine(reader, scenario);
   read_fields(reader, scenario,

@@ -139,6 +139,18 @@ TEST_CASE("A file that is missing, a folder, empty or no JSON is named with its 
 TEST_CASE("A part that leads to no file is named with the key that leads there") {
   CHECK(refusal_of({"model=nofile.json"}) ==
         "error: --set: model: 'nofile.json' is no file here or in a folder above, nor an object\n");
+  CHECK(refusal_of({"software=hugging_fce"}) ==
+        "error: --set: software: 'hugging_fce' is no file here or in a folder above, nor an object\n"
+        "hint: did you mean software.kind=hugging_face?\n");
+  CHECK(refusal_of({"collectives.gradients=ring"})
+            .ends_with("hint: did you mean collectives.gradients.kind=ring?\n"));
+  CHECK(refusal_of({"routing.skew=zipf"}).ends_with("hint: did you mean routing.skew.kind=zipf?\n"));
+  CHECK(
+      refusal_of({"cluster.topology=torus"}).ends_with("hint: did you mean cluster.topology.kind=torus?\n"));
+  for (const std::string set : {"schedule=1f1b", "routing=top_k", "gradient_sync=zero2", "optimizer=muon",
+                                "cost=calibrated", "engine=fluid"})
+    CHECK(refusal_of({set}).ends_with(fmt::format(
+        "hint: did you mean {}.kind={}?\n", set.substr(0, set.find('=')), set.substr(set.find('=') + 1))));
   CHECK(refusal_of({"model=3"}) == "error: --set: model: 3 is neither an object nor a file name\n");
   CHECK(refusal({"run", "configs/models/tiny.json"})
             .starts_with("error: configs/models/tiny.json: model: is missing"));
