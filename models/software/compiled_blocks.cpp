@@ -9,18 +9,21 @@ namespace {
 constexpr KernelClass gathers = KernelClass::gather_scatter;
 
 /// triton_poi: what is pointwise, however much of it.
-constexpr Access pointwise = kind::of_bytes(4.3, 500);
+constexpr Access pointwise = kind::of_bytes("pointwise", 4.3, 500);
 /// triton_red: an RMSNorm, with the sum before it; rows of 2,048 and of 4,096 alike.
-constexpr Access reduction = kind::of_elements(680, 300);
+constexpr Access reduction = kind::of_elements("reduction", 680, 300);
 /// Its backward with the weight's gradient and all sums of gradients before it: 88 us for 2^24 elements, 43
 /// and 45 for 2^23.
-constexpr Access reduction_backward = kind::of_elements(190, 300);
+constexpr Access reduction_backward = kind::of_elements("reduction_backward", 190, 300);
 /// Of the loss: 719 and 663 us for 5.3e8 logits, 383 and 493 for 2.6e8, in rows of 128,256 and of 32,000
 /// (configs/validation/software-h200.json, "compiled": "loss, ...").
-constexpr Access loss = kind::of_elements(705), loss_backward = kind::of_elements(640);
+constexpr Access loss = kind::of_elements("loss", 705),
+                 loss_backward = kind::of_elements("loss_backward", 640);
 /// Rows by index, with the norm or the weights computed anew; gathered, scattered, and both.
-constexpr Access gather_scaled = kind::of_elements(762, 500), gather = kind::of_bytes(5.4, 500),
-                 scatter = kind::of_elements(1031, 500), scatter_scaled = kind::of_elements(541, 500);
+constexpr Access gather_scaled = kind::of_elements("gather_scaled", 762, 500),
+                 gather = kind::of_bytes("gather", 5.4, 500),
+                 scatter = kind::of_elements("scatter", 1031, 500),
+                 scatter_scaled = kind::of_elements("scatter_scaled", 541, 500);
 
 void add_norm(Kernels& k, const Op& op, std::vector<Op>& kernels) {
   if (op.pass == OpPass::forward) {

@@ -11,11 +11,12 @@ namespace {
 /// (aten/src/ATen/native/cuda/MultiTensorApply.cuh). Casting fp32 to bf16 it moves 3.52 TB/s, and bf16 alone
 /// 700 billion elements a second (configs/validation/software-h200.json, "optimizers": the copy of masters;
 /// kernels of one operand).
-constexpr Access multi_tensor{.share = 3.52 / 4.8, .per_cycle = 700 * 0.505 / 132, .start = Time{1'000'000}};
+constexpr Access multi_tensor{
+    .share = 3.52 / 4.8, .per_cycle = 700 * 0.505 / 132, .start = Time{1'000'000}, .name = "multi_tensor"};
 /// `split_with_sizes_copy`, 3.76 TB/s ("parallel": six calls, 12.7 GB each way in 6.8 ms). `chunk_cat` stays
 /// below it in the same steps, so that it moves at least 1.9.
-constexpr Access split{.share = 3.76 / 4.8, .per_cycle = 0, .start = Time{1'000'000}};
-constexpr Access chunk_cat{.share = 1.9 / 4.8, .per_cycle = 0, .start = Time{1'000'000}};
+constexpr Access split{.share = 3.76 / 4.8, .start = Time{1'000'000}, .name = "split"};
+constexpr Access chunk_cat{.share = 1.9 / 4.8, .start = Time{1'000'000}, .name = "chunk_cat"};
 
 class Copies {
  public:

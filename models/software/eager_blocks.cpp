@@ -12,21 +12,21 @@ constexpr KernelClass gathers = KernelClass::gather_scatter;
 
 // Laws of kernels that only such blocks have; the same measurements as those of pytorch.hpp.
 /// vectorized_layer_norm_kernel: 2^22 to 2^30 elements in rows of 4,096, within 8 %.
-constexpr Access norm = kind::of_bytes(3.68, 2700);
+constexpr Access norm = kind::of_bytes("norm", 3.68, 2700);
 /// layer_norm_grad_input_kernel_vectorized.
-constexpr Access norm_input = kind::of_bytes(2.9, 1500);
+constexpr Access norm_input = kind::of_bytes("norm_input", 2.9, 1500);
 /// Sums over the heads that share a key, by element of the sum.
-constexpr Access repeat_sums = kind::of_elements(240, 2000);
+constexpr Access repeat_sums = kind::of_elements("repeat_sums", 240, 2000);
 /// torch.gather of whole rows that are read several times: from the cache.
-constexpr Access gather_again = kind::of_bytes(5.1, 600);
+constexpr Access gather_again = kind::of_bytes("gather_again", 5.1, 600);
 /// scatter_add_ of rows: an atomic addition each.
-constexpr Access scatter_add = kind::of_elements(262, 2000);
+constexpr Access scatter_add = kind::of_elements("scatter_add", 262, 2000);
 /// GammaBetaBackwardCUDAKernelTemplate: a block for 32 columns goes down all rows, 4,096 of them in 19.9 us
 /// (blocks of 2,048 columns, of which the device holds all at once).
 Access norm_weights(const Op& op) {
   constexpr double rows_per_us = 206;
   const double columns = std::min<double>(static_cast<double>(op.n), 132 * 32);
-  Access access = kind::of_elements(rows_per_us * columns / 1e3, 1000);
+  Access access = kind::of_elements("norm_weights", rows_per_us * columns / 1e3, 1000);
   access.share = 3.2 / 4.8;
   return access;
 }
@@ -154,7 +154,7 @@ Op core_of(const Op& op, const BlockChoices& choices) {
 
 void add_argsort(const Op& op, double numbers, std::vector<Op>& kernels) {
   constexpr std::int64_t launches = 24;  // with copies, indices and zeros before each pass
-  Kernels(op, kernels).add(kind::of_elements(11.5, 61'000 / launches), numbers, 64, gathers);
+  Kernels(op, kernels).add(kind::of_elements("argsort", 11.5, 61'000 / launches), numbers, 64, gathers);
   kernels.back().kernels = launches;
 }
 

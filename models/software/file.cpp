@@ -32,6 +32,7 @@ constexpr std::string_view fused = "fused";
 
 struct FileKernel {
   std::optional<KernelClass> kernel_class;  ///< none: the op's
+  std::string name;                         ///< of its access
   Over over = Over::elements;
   double times = 1;
   double bytes = 0;  ///< for each of what it goes over; 0: as many as the op moves
@@ -88,7 +89,7 @@ Access read_access(Reader& reader) {
 
 Access find_access(const Reader& reader, const std::string& name, const Accesses& own) {
   if (const auto found = own.find(name); found != own.end()) return found->second;
-  if (name == fused) return {};
+  if (name == fused) return {.name = fused};
   if (const std::optional<Access> found = pytorch::access_named(name)) return *found;
   std::vector<std::string> known{std::string(fused)};
   for (const auto& [one, access] : own) known.push_back(one);
@@ -133,12 +134,12 @@ FileKernel read_kernel(Reader& reader, const Accesses& own) {
                              .fallback = 0,
                              .at_least = 0,
                              .at_most = 100'000}));
-  const std::string access =
+  kernel.name =
       reader.text({.name = "access",
                    .help = "how it goes over memory: fused, as fused kernels do; a name in \"access\" of the "
                            "software; or one of PyTorch's kernels (docs/extending.md)",
                    .fallback = std::string(fused)});
-  if (!reader.is_describing()) kernel.access = find_access(reader, access, own);
+  if (!reader.is_describing()) kernel.access = find_access(reader, kernel.name, own);
   return kernel;
 }
 
@@ -203,6 +204,7 @@ void add(const FileKernel& from, const Op& op, std::vector<Op>& kernels) {
   if (kernels.size() == before) return;
   kernels.back().kernels = from.launches;
   kernels.back().waits = from.waits;
+  kernels.back().access.name = from.name;
 }
 
 class File final : public Software {

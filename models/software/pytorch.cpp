@@ -44,7 +44,7 @@ Kernels& Kernels::add(const Access& access, double elements, double bytes_each, 
 
 Kernels& Kernels::tiny(std::int64_t count, KernelClass kernel_class, std::int64_t start_ns) {
   if (count <= 0) return *this;
-  add({.share = 1, .per_cycle = 0, .start = Time{start_ns * 1000}}, 1, 4, kernel_class);
+  add(kind::few(start_ns), 1, 4, kernel_class);
   kernels_.back().kernels = count;
   return *this;
 }

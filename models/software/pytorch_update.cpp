@@ -13,10 +13,10 @@ namespace {
 namespace law {
 
 /// One step over lists: 320 blocks do not fill 132 multiprocessors evenly, which each launch pays for.
-constexpr Access listed = kind::of_bytes(4.41, 8300);
+constexpr Access listed = kind::of_bytes("listed", 4.41, 8300);
 /// One tensor: by a number on the device, norms, a row times a column, a matrix read across.
-constexpr Access scaled = kind::of_elements(375), norm = kind::of_bytes(4.4, 4200),
-                 outer = kind::of_elements(620), across = kind::of_elements(142);
+constexpr Access scaled = kind::of_elements("scaled", 375), norm = kind::of_bytes("norm", 4.4, 4200),
+                 outer = kind::of_elements("outer", 620), across = kind::of_elements("across", 142);
 
 }  // namespace law
 

@@ -115,7 +115,8 @@ enum class UpdateStep : std::uint8_t {
 struct Access {
   double share = 0;      ///< 0: as fused kernels do
   double per_cycle = 0;  ///< 0: bytes alone count
-  Time start;
+  Time start{};
+  std::string_view name{};  ///< of this way, static text; empty for fused kernels
 };
 
 /// What a norm is of: what goes on beside it in the residual stream, heads of queries and keys, a latent, or

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "models/base/at.hpp"
+
 namespace moesim {
 namespace {
 
@@ -16,7 +18,10 @@ PricedKernel priced(const Op& kernel, const Scenario& scenario, const Scale& sca
   const Time alone = scenario.cost->time(kernel, device, 0).time;
   const Time gap = std::min(alone, device.launch_overhead * kernel.kernels);
   const double of_time = scale.share * scale.pace;
-  PricedKernel priced{.kernel_class = kernel.kernel_class,
+  const std::string_view name =
+      kernel.access.name.empty() ? at(op_kind_names, kernel.kind) : kernel.access.name;
+  PricedKernel priced{.name = std::string(name),
+                      .kernel_class = kernel.kernel_class,
                       .price = {.time = scaled(alone, of_time) - scaled(gap, of_time),
                                 .gap = scaled(gap, of_time),
                                 .flops = kernel.flops * scale.share,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct KernelPrice {
 
 /// A kernel, or several that are alike.
 struct PricedKernel {
+  std::string name;  ///< of the way that it has over memory, as its software calls it, or of what it computes
   KernelClass kernel_class = KernelClass::streaming;
   /// Of a product rows, columns and depth (of grouped ones all rows together); of an attention none; else m
   /// elements.

@@ -16,6 +16,7 @@ Value of_product(const PricedKernel& kernel) {
 }
 
 constexpr Column<PricedKernel> columns_of_kernels[] = {
+    {"name", [](const PricedKernel& kernel) { return value_of(kernel.name); }},
     {"class",
      [](const PricedKernel& kernel) { return value_of(at(kernel_class_names, kernel.kernel_class)); }},
     {"m", of_product<&PricedKernel::m>},

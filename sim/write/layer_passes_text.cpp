@@ -82,9 +82,11 @@ std::string shape_of(const PricedKernel& kernel) {
 }
 
 /// Times with the gaps before kernels: they add up to their act's where no host holds it up.
-std::string kernel_line(const std::string& name, std::string_view of_class, const KernelPrice& price) {
+std::string kernel_line(const std::string& name, std::string_view of_class, const KernelPrice& price,
+                        const std::string& what) {
   std::string text = fmt::format("        {:<31} {:<14} {:>10} {:>10} {:>9}", name, of_class,
                                  print(price.time + price.gap), print(price.moved), price.launches);
+  if (!what.empty()) text += "  " + what;
   if (price.waits > 0) text += fmt::format("  waits {}", price.waits);
   return text + '\n';
 }
@@ -92,11 +94,17 @@ std::string kernel_line(const std::string& name, std::string_view of_class, cons
 void add_kernels(const PricedOp& op, bool is_again, std::string& text) {
   const std::string name = fmt::format("{}{}", op.name, is_again ? ", again" : "");
   if (op.kernels.empty()) return;
-  const bool is_one = op.kernels.size() == 1;
-  text += kernel_line(name, is_one ? at(kernel_class_names, op.kernels.front().kernel_class) : "", op.price);
-  if (is_one) return;
+  if (op.kernels.size() == 1) {
+    const PricedKernel& only = op.kernels.front();
+    const std::string shape = shape_of(only);
+    text += kernel_line(name, at(kernel_class_names, only.kernel_class), op.price,
+                        only.name + (shape.empty() ? "" : ", " + shape));
+    return;
+  }
+  text += kernel_line(name, "", op.price, "");
   for (const PricedKernel& kernel : op.kernels)
-    text += kernel_line("  " + shape_of(kernel), at(kernel_class_names, kernel.kernel_class), kernel.price);
+    text += kernel_line("  " + kernel.name, at(kernel_class_names, kernel.kernel_class), kernel.price,
+                        shape_of(kernel));
 }
 
 void add_pass(const LayerPass& pass, bool with_kernels, std::string& text) {
@@ -119,7 +127,7 @@ std::string layer_text(const LayerListing& listing) {
   std::string text = listing.title.empty() ? std::string() : listing.title + '\n';
   text += listing.plan + '\n';
   text += fmt::format("\n{:<54} {:>10} {:>10}{}\n", "one microbatch on one rank, each act by itself", "time",
-                      "bytes", listing.kernels ? "  launches" : "");
+                      "bytes", listing.kernels ? "  launches  kernel" : "");
   for (const LayerPasses& of : listing.all) {
     text += fmt::format("\n{}\n", title_of(of));
     for (const LayerPass& pass : of.passes) add_pass(pass, listing.kernels, text);

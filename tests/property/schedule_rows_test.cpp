@@ -169,6 +169,7 @@ TEST_CASE("Kernels in JSON, in the table and in text are the same") {
             CHECK(text.find("\n        " + op.find("op")->text) != std::string::npos);
             for (const Value& kernel : op.find("kernels")->items) {
               REQUIRE(row < table.rows.size());
+              CHECK(text.find(kernel.find("name")->text) != std::string::npos);
               for (std::size_t i = 0; i < table.columns.size(); ++i) {
                 if (const Value* found = kernel.find(table.columns[i]))
                   CHECK(cell_of(*found).text == table.rows[row][i].text);

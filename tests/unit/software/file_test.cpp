@@ -55,10 +55,12 @@ TEST_CASE("Kernels of a file stand for their op as they are listed") {
   CHECK(kernels[0].waits == 3);
   CHECK(kernels[0].kernel_class == KernelClass::streaming);
   CHECK(kernels[0].access.share > 0);
+  CHECK(kernels[0].access.name == "widened");
   CHECK(kernels[1].bytes.count == 2 * elements);
   CHECK(kernels[1].m * kernels[1].n == elements / 2);
   CHECK(kernels[1].kernel_class == KernelClass::gather_scatter);
   CHECK(kernels[1].access.share == 0.25);
+  CHECK(kernels[1].access.name == "mine");
   CHECK(kernels[1].access.per_cycle == 2);
   CHECK(kernels[1].access.start == Time{3'000'000});
   CHECK(kernels[2].bytes == norm(OpPass::forward).bytes);  // as many as fused
