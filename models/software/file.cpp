@@ -288,6 +288,25 @@ File::Ops read_ops(Reader& reader, const Accesses& accesses) {
   return ops;
 }
 
+/// What a CUDA graph holds is launched at once, and the host cannot wait in the midst of it.
+void expect_capturable(const Reader& reader, const File::Ops& ops) {
+  for (std::size_t module = 0; module < module_count; ++module) {
+    if (!ops[module]) continue;
+    const std::array<std::string_view, 3> names = lists_of(static_cast<Module>(module));
+    for (std::size_t pass = 0; pass < names.size(); ++pass) {
+      if (!ops[module]->passes[pass]) continue;
+      for (const FileKernel& kernel : *ops[module]->passes[pass]) {
+        if (kernel.waits == 0) continue;
+        reader.fail(
+            "cuda_graphs",
+            fmt::format("captures no kernels that the host waits for, and ops.{}.{} waits {}: expected "
+                        "none, or kernels without waits",
+                        module_names[module], names[pass], kernel.waits));
+      }
+    }
+  }
+}
+
 std::unique_ptr<const Software> make(Reader& reader) {
   const Accesses accesses = read_accesses(reader);
   File::Ops ops = read_ops(reader, accesses);
@@ -300,6 +319,7 @@ std::unique_ptr<const Software> make(Reader& reader) {
                                           "computed, and what kernels work with",
                                   .fallback = false});
   const HostTimes host = read_host(reader, {});
+  if (host.captures) expect_capturable(reader, ops);
   return std::make_unique<File>(software_named("ideal").make(reader), std::move(ops), are_apart, holds, host);
 }
 

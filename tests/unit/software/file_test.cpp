@@ -146,6 +146,13 @@ TEST_CASE("A file says where it is wrong") {
   CHECK(refusal(R"("ops": {"update": {"kernels": []}})").find("is empty, expected a kernel") !=
         std::string::npos);
   CHECK(refusal(R"("ops": {"norm": {"forward": [{"bytes": -1}]}})").find("bytes") != std::string::npos);
+  const std::string waits = R"("ops": {"router": {"backward": [{}, {"waits": 2}]}})";
+  CHECK(refusal(waits) == "is taken");
+  for (const std::string graphs : {"layer", "iteration"})
+    CHECK(
+        refusal(waits + R"(, "cuda_graphs": ")" + graphs + '"') ==
+        "software.cuda_graphs: captures no kernels that the host waits for, and ops.router.backward waits 2: "
+        "expected none, or kernels without waits");
 }
 
 TEST_CASE("The reference code of Llama has the norms of Hugging Face, line by line") {
