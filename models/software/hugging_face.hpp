@@ -63,6 +63,13 @@ double working_bytes_of_experts(const Op& op, const Choices& choices);
 /// those of weight gradients at their own.
 void add_loop(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 
+/// Kernels that experts have whether they are computed together or one by one. Of `index_put_`: places in
+/// order.
+void add_places(std::int64_t places, pytorch::Kernels& kernels);
+/// Of experts whose products have biases, which are gpt-oss's: of the pair of gates for n elements each one
+/// is cut and activated, one is cut and added to 1 (models/gpt_oss/modeling_gpt_oss.py: _apply_gate).
+void add_cut_gates(double n, bool is_forward, pytorch::Kernels& kernels);
+
 /// Whether a model adds the rows of its experts up in fp32: Mixtral (two experts a token) and DeepSeek
 /// (groups of experts) leave a router's weights in fp32, Qwen and gpt-oss bring them to bf16.
 bool sums_in_fp32(const Op& op);

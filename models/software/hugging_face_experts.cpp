@@ -28,9 +28,14 @@ void masked_copy(Kernels& k, double elements, double bytes) {
   k.add(kind::copy, elements, 2 * bytes).add(kind::masked_rows, elements, bytes);
 }
 
-/// Choices that torch sorts with one kernel, or two and a pass over each byte of them
-/// (aten/src/ATen/native/cuda/Sort.cu).
-constexpr std::int64_t most_sorted_at_once = 2048;
+/// Choices that torch.sort sorts with one kernel, or two and a pass over each byte of them
+/// (aten/src/ATen/native/cuda/Sort.h: should_use_small_sort). 4,096 take as many launches as 512
+/// (configs/validation/software-h200.json: qwen3-moe, 1 x 64 and 1 x 512, experts grouped_mm, forward).
+constexpr std::int64_t most_sorted_at_once = 4096;
+
+/// Places that cub sorts with one kernel (DeviceRadixSortSingleTileKernel). Of 4,096 the backward of the same
+/// steps has three launches more for each `index_put_`.
+constexpr std::int64_t most_places_at_once = 2048;
 
 void sort(Kernels& k, std::int64_t choices) {
   (choices <= most_sorted_at_once ? k.tiny(5, gathers, 5'600) : k.tiny(22, gathers, 1'900)).by_calls(1);
@@ -39,8 +44,7 @@ void sort(Kernels& k, std::int64_t choices) {
 /// `index_put_` that adds rows to `target` elements set to zero before: places in order, then rows.
 void put(Kernels& k, std::int64_t places, double rows, double target, double bytes) {
   clear(k, target, bytes);
-  k.tiny(places <= most_sorted_at_once ? 5 : 8).by_calls(1);
-  (places <= most_sorted_at_once ? k.tiny(1, gathers, 2'800) : k.tiny(4, gathers, 4'200)).by_calls(0);
+  add_places(places, k);
   k.add(bytes > 2 ? kind::index_put_fp32 : kind::index_put, rows, 2 * bytes, gathers);
 }
 
@@ -51,23 +55,6 @@ void put_at_few(Kernels& k, std::int64_t rows, std::int64_t places) {
   k.tiny(10).tiny(3, gathers, 2'000);
   const double each = real(rows) / real(std::max<std::int64_t>(1, places));
   k.tiny(1, gathers, static_cast<std::int64_t>(ns_each * each));
-}
-
-/// Experts whose products have biases are gpt-oss's: gates are cut, one is added to the other half
-/// (models/gpt_oss/modeling_gpt_oss.py: _apply_gate).
-void cut_gates(Kernels& k, bool is_forward) {
-  const double n = k.elements();
-  if (is_forward) {
-    k.all(kind::strided, 4).all(kind::strided, 4).all(kind::one_read, 4).all(kind::silu, 4);
-    k.all(kind::vectorised, 6).all(kind::one_read, 4).all(kind::vectorised, 6);
-    return;
-  }
-  for (int product = 0; product < 4; ++product) k.all(kind::vectorised, 6);
-  k.all(kind::vectorised, 6).all(kind::one_read, 4).all(kind::vectorised, 6).tiny(2);
-  for (int comparison = 0; comparison < 3; ++comparison) k.all(kind::strided, 3);
-  k.all(kind::one_read, 3).add(kind::broadcast, n, 5, gathers).add(kind::broadcast, n, 5, gathers);
-  for (int half = 0; half < 2; ++half) k.add(kind::fill, 2 * n, 2).all(kind::slices, 4);
-  k.add(kind::vectorised, 2 * n, 6);
 }
 
 /// Slices whose rows are few take topk as long as wider ones.
@@ -145,6 +132,26 @@ double working_bytes_of_experts(const Op& op, const Choices& choices) {
   return width(choices) * real(op.n) * real(op.k) * (2.5 * static_cast<double>(op.rows.size()) + 1);
 }
 
+void add_places(std::int64_t places, Kernels& k) {
+  const bool is_small = places <= most_places_at_once;
+  k.tiny(is_small ? 5 : 8).by_calls(1);
+  (is_small ? k.tiny(1, gathers, 2'800) : k.tiny(4, gathers, 4'200)).by_calls(0);
+}
+
+void add_cut_gates(double n, bool is_forward, Kernels& k) {
+  if (is_forward) {
+    k.add(kind::strided, n, 4).add(kind::strided, n, 4).add(kind::one_read, n, 4).add(kind::silu, n, 4);
+    k.add(kind::vectorised, n, 6).add(kind::one_read, n, 4).add(kind::vectorised, n, 6);
+    return;
+  }
+  for (int product = 0; product < 5; ++product) k.add(kind::vectorised, n, 6);
+  k.add(kind::one_read, n, 4).add(kind::vectorised, n, 6).tiny(2);
+  for (int comparison = 0; comparison < 3; ++comparison) k.add(kind::strided, n, 3);
+  k.add(kind::one_read, n, 3).add(kind::broadcast, n, 5, gathers).add(kind::broadcast, n, 5, gathers);
+  for (int half = 0; half < 2; ++half) k.add(kind::fill, 2 * n, 2).add(kind::slices, n, 4);
+  k.add(kind::vectorised, 2 * n, 6);
+}
+
 bool sums_in_fp32(const Op& op) { return op.groups > 1 || op.top_k == 2; }
 
 void add_router(const Op& op, Kernels& k) {
@@ -194,7 +201,7 @@ void add_expert_activation(const Op& op, const Choices& choices, Kernels& k) {
   const bool is_forward = op.pass == OpPass::forward;
   if (is_forward) masked_copy(k, 2 * n, bytes);
   if (op.bias) {
-    cut_gates(k, is_forward);
+    add_cut_gates(n, is_forward, k);
   } else if (is_forward) {
     k.all(kind::silu_of_slice, 2 * bytes).all(kind::slices, 3 * bytes);
   } else {

@@ -60,28 +60,14 @@ void find_tokens(Loop& loop, double elements) {
 }
 
 void gate(Loop& loop, double n) {
-  Kernels& k = loop.k;
-  if (!loop.op.bias) {
-    k.add(kind::silu_of_slice, n, 4).add(kind::slices, n, 6);
-    return;
-  }
-  k.add(kind::strided, n, 4).add(kind::strided, n, 4).add(kind::one_read, n, 4).add(kind::silu, n, 4);
-  k.add(kind::vectorised, n, 6).add(kind::one_read, n, 4).add(kind::vectorised, n, 6);
+  if (loop.op.bias) return add_cut_gates(n, true, loop.k);
+  loop.k.add(kind::silu_of_slice, n, 4).add(kind::slices, n, 6);
 }
 
 void gate_backward(Loop& loop, double n) {
-  Kernels& k = loop.k;
-  if (!loop.op.bias) {
-    k.add(kind::vectorised, n, 6).add(kind::slices, n, 6).add(kind::silu_backward_of_slice, n, 6);
-    k.add(kind::joined, 2 * n, 4);
-    return;
-  }
-  for (int product = 0; product < 6; ++product) k.add(kind::vectorised, n, 6);
-  k.add(kind::one_read, n, 4).tiny(2);
-  for (int comparison = 0; comparison < 3; ++comparison) k.add(kind::strided, n, 3);
-  k.add(kind::one_read, n, 3).add(kind::broadcast, n, 5, gathers).add(kind::broadcast, n, 5, gathers);
-  for (int half = 0; half < 2; ++half) k.add(kind::fill, 2 * n, 2).add(kind::slices, n, 4);
-  k.add(kind::vectorised, 2 * n, 6);
+  if (loop.op.bias) return add_cut_gates(n, false, loop.k);
+  loop.k.add(kind::vectorised, n, 6).add(kind::slices, n, 6).add(kind::silu_backward_of_slice, n, 6);
+  loop.k.add(kind::joined, 2 * n, 4);
 }
 
 /// Rows times their weights, added to the tokens that they belong to.
@@ -130,10 +116,11 @@ void from_tokens(Loop& loop, double elements) {
 }
 
 /// Gradients of an expert's rows added to those of all tokens, which each expert sets to zero for itself.
-void to_tokens(Loop& loop, double elements, bool is_first) {
+void to_tokens(Loop& loop, std::int64_t rows, bool is_first) {
   Kernels& k = loop.k;
-  k.add(kind::fill, loop.all_tokens(), 2).tiny(5).by_calls(1);
-  k.tiny(1, gathers, 2'800).by_calls(0).add(kind::index_put, elements, 4, gathers);
+  k.add(kind::fill, loop.all_tokens(), 2);
+  add_places(rows, k);
+  k.add(kind::index_put, real(rows) * real(loop.op.k), 4, gathers);
   if (!is_first) k.add(kind::vectorised, loop.all_tokens(), 6).tiny(1);
 }
 
@@ -143,12 +130,11 @@ void backward(Loop& loop) {
   const std::int64_t width = loop.op.n, hidden = loop.op.k;
   for (const std::int64_t rows : loop.op.rows) {
     if (rows == 0) continue;
-    const double elements = real(rows) * real(hidden);
-    from_tokens(loop, elements);
+    from_tokens(loop, real(rows) * real(hidden));
     loop.product(rows, width, hidden);
     gate_backward(loop, real(rows) * real(width));
     loop.product(rows, hidden, 2 * width);
-    to_tokens(loop, elements, is_first);
+    to_tokens(loop, rows, is_first);
     is_first = false;
   }
 }

@@ -342,3 +342,22 @@ TEST_CASE("Sorting is many kernels, and one call of the host") {
   CHECK(calls(of_few) == calls(of_many));
   CHECK(of_many.front().kernels > of_few.front().kernels);
 }
+
+// qwen3-moe, grouped_mm: forward has 43 kernels that gather and scatter at 64 and 512 tokens of eight
+// choices.
+TEST_CASE("Choices are sorted at once up to 4,096, and rows put at their places up to 2,048") {
+  const std::unique_ptr<const Software> eager = software("");
+  const auto launches = [&](std::int64_t choices, OpPass pass) {
+    std::vector<Op> kernels;
+    eager->add_kernels(make_streaming(OpKind::permute, "permute", pass, choices, 4096, 3, Module::permute),
+                       kernels);
+    std::int64_t sum = 0;
+    for (const Op& kernel : kernels)
+      if (kernel.kernel_class == KernelClass::gather_scatter) sum += kernel.kernels;
+    return sum;
+  };
+  CHECK(launches(4'096, OpPass::forward) == launches(512, OpPass::forward));
+  CHECK(launches(4'097, OpPass::forward) > launches(4'096, OpPass::forward));
+  CHECK(launches(2'048, OpPass::backward_input) == launches(512, OpPass::backward_input));
+  CHECK(launches(2'049, OpPass::backward_input) == launches(2'048, OpPass::backward_input) + 2 * 3);
+}
