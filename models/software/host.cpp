@@ -20,6 +20,7 @@ HostTimes with_graphs(HostTimes host, CudaGraphs graphs) {
   if (graphs == CudaGraphs::iteration) return {.start = host.start + graph_launch, .captures = true};
   host.forward = host.backward = graph_kernel;
   host.block = graph_launch;
+  host.weight = {};  // autograd's calls are inside the graph
   host.captures = true;
   return host;
 }
@@ -53,6 +54,11 @@ HostTimes read_host(Reader& reader, const HostTimes& usual) {
                           .help = "of the host for a unit of fsdp2 in a pass, beside its launches",
                           .fallback = usual.unit,
                           .at_least = none}),
+      field(&Host::weight, {.name = "host_weight",
+                            .help = "of the host for a weight whose gradient is computed in a pass of its "
+                                    "own, beside its launches",
+                            .fallback = usual.weight,
+                            .at_least = none}),
       field(&Host::start, {.name = "host_start",
                            .help = "of the host before the first launch of a step",
                            .fallback = usual.start,

@@ -6,6 +6,14 @@
 
 namespace moesim {
 
+/// Of torch.distributed.pipelining where it computes weight gradients apart (stage_backward_input,
+/// stage_backward_weight): it walks the graph for the weights, and calls autograd once for each. Forward and
+/// backward of four blocks of nine weights take the host 21.5 ms with passes apart and 12.2 ms without, which
+/// have the same launches: 259 us a weight, of which a quarter is in the pass of input gradients and counted
+/// with the rest. Two blocks, of which the device hides what the host takes without, have at least 240 us
+/// (configs/validation/software-h200.json: "pipelines_ms, blocks of 2048", alone; "stacks").
+inline constexpr Time usual_host_weight{260'000'000};
+
 /// Reads the keys "host_..." and "cuda_graphs" of a software; without them it takes what is usual.
 HostTimes read_host(Reader& reader, const HostTimes& usual);
 

@@ -184,6 +184,7 @@ constexpr HostTimes usual_host{.forward = 45_us,
                                .update = 15_us,
                                .call = 100_us,
                                .unit = 1900_us,
+                               .weight = usual_host_weight,
                                .start = 100_us,
                                .wait = 16_us};
 

@@ -31,16 +31,17 @@ struct HostTimes {
   Time block{};                          ///< for the kernels of a block together, beside those
   Time call{};                           ///< for a communication inside a layer
   Time unit{};                           ///< for a unit of FSDP2 in a pass, beside its launches
-  Time start{};                          ///< before the first launch of a step
-  Time wait{};                           ///< after the device has ended what the host waits for
-  bool captures = false;                 ///< CUDA graphs of blocks or of the iteration
+  Time weight{};          ///< for a weight whose gradient is a pass of its own, beside its launches
+  Time start{};           ///< before the first launch of a step
+  Time wait{};            ///< after the device has ended what the host waits for
+  bool captures = false;  ///< CUDA graphs of blocks or of the iteration
   /// For a launch of a kernel.
   Time of(const Op& kernel) const {
     return kernel.module == Module::update ? update : kernel.pass == OpPass::forward ? forward : backward;
   }
   bool is_none() const {
     return forward.count + backward.count + update.count + block.count + call.count + unit.count +
-               start.count + wait.count ==
+               weight.count + start.count + wait.count ==
            0;
   }
 };

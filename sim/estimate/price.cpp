@@ -113,13 +113,18 @@ WorkSeconds& WorkSeconds::operator+=(const WorkSeconds& more) {
 
 /// Of many such passes in a row the mean, by the clocks of device and host; none where no host has a part. A
 /// call runs when the host has come to it; what goes beside the main lane does not count.
-Time Prices::cycle(std::span<const Act> acts, std::span<const ActPrice> prices,
+Time Prices::cycle(Pass pass, std::span<const Act> acts, std::span<const ActPrice> prices,
                    const PricedPlace& place) const {
   const HostTimes& host = scenario_.habits().host;
   if (host.is_none()) return {};
   HostPath path;
   for (std::size_t i = 0; i < acts.size(); ++i) {
-    if (acts[i].kind == ActKind::compute) path += timed_of(acts[i], place.times).host;
+    if (acts[i].kind == ActKind::compute) {
+      const Timed timed = timed_of(acts[i], place.times);
+      if (pass == Pass::backward_weight && timed.time.count > 0)
+        path += HostPath{.issue = host_of_weights(acts[i], scenario_, place.layer)};
+      path += timed.host;
+    }
     if (acts[i].kind != ActKind::call) continue;
     const Time time = acts[i].lane == main_lane ? prices[i].alone() : Time{};
     path += HostPath::of_launches(1, host.call, time);
@@ -136,7 +141,7 @@ AloneTimes Prices::alone(const Programs& programs, const PricedPlace& place, con
     for (const Act& act : acts) prices_.push_back(of(act, place, groups));
     times.passes[0][pass] = alone(acts, prices_, paces.least);
     times.passes[1][pass] = paces.are_one() ? times.passes[0][pass] : alone(acts, prices_, paces.most);
-    const Time least = cycle(acts, prices_, place);
+    const Time least = cycle(static_cast<Pass>(pass), acts, prices_, place);
     for (PassTimes& passes : times.passes) passes[pass] = std::max(passes[pass], least);
     if (pass == static_cast<std::size_t>(Pass::forward))
       add(prices_, times.work.forward, times.work.forward_sent);

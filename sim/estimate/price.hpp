@@ -60,7 +60,8 @@ class Prices {
 
  private:
   Time alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace);
-  Time cycle(std::span<const Act> acts, std::span<const ActPrice> prices, const PricedPlace& place) const;
+  Time cycle(Pass pass, std::span<const Act> acts, std::span<const ActPrice> prices,
+             const PricedPlace& place) const;
   CallTime call(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const;
 
   const Scenario& scenario_;

@@ -5,6 +5,7 @@
 #include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/work/share.hpp"
+#include "sim/work/tensors.hpp"
 
 namespace moesim {
 namespace {
@@ -24,6 +25,12 @@ Timed timed_of(const Act& act, const LayerTimes& times) {
   HostPath host;
   for (std::int16_t i = 0; i < act.blocks; ++i) host += block.host;
   return {block.time * act.blocks, block.slowdown, block.communication, host};
+}
+
+Time host_of_weights(const Act& act, const Scenario& scenario, std::int64_t layer) {
+  const Time each = scenario.habits().host.weight;
+  if (each.count == 0 || act.piece > 0 || act.first_block > 0) return {};
+  return each * block_tensors(scenario, act.activity, layer).count();
 }
 
 CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,

@@ -12,6 +12,10 @@ namespace moesim {
 /// The pass of a block that a compute act is, or the part of it.
 Timed timed_of(const Act& act, const LayerTimes& times);
 
+/// Beside the launches of a compute act: what its host pays in a pass of weight gradients alone, for the
+/// weights of a block with the first act of it.
+Time host_of_weights(const Act& act, const Scenario& scenario, std::int64_t layer);
+
 /// Of a call: the bytes of its request, which a ring sends `rounds` times, one after the other. Not of tokens
 /// that go to experts and back: those are rows (sim/work/exchange.hpp).
 struct CallBytes {

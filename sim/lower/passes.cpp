@@ -84,8 +84,13 @@ class PassLowering {
 
   void compute(const Act& act, std::int64_t layer, const Tag& tag, TaskId behind) {
     const Timed timed = step_.timed(actor_, act, {layer, slot_.microbatch});
-    if (timed.time.count > 0) return reach(act.lane, step_.compute(actor_, timed, tag, behind));
-    reached_[act.lane] = behind;
+    if (timed.time.count == 0) {
+      reached_[act.lane] = behind;
+      return;
+    }
+    if (slot_.pass == Pass::backward_weight)
+      step_.busy_host(actor_, host_of_weights(act, step_.scenario(), layer), tag);
+    reach(act.lane, step_.compute(actor_, timed, tag, behind));
   }
 
   Tag tagged(const Act& act, std::int64_t layer) const {

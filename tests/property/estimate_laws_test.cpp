@@ -120,7 +120,7 @@ std::optional<Scenario> drawn_stage(std::uint64_t number, const std::vector<std:
 /// Eager kernels that no host holds up.
 const std::string without_host =
     R"({"kind": "hugging_face", "host_forward": "0 s", "host_backward": "0 s", "host_update": "0 s", )"
-    R"("host_call": "0 s", "host_start": "0 s", "host_unit": "0 s", "host_wait": "0 s"})";
+    R"("host_call": "0 s", "host_start": "0 s", "host_unit": "0 s", "host_weight": "0 s", "host_wait": "0 s"})";
 
 /// What is computed again, what a backward does beside communication, prediction layers, spread.
 std::vector<std::string> drawn_sets(std::uint64_t number) {
