@@ -21,6 +21,7 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
     for (std::size_t pass = 0; pass < passes[pace].size(); ++pass)
       passes[pace][pass] += more.passes[pace][pass];
   }
+  for (std::size_t pass = 0; pass < issue.size(); ++pass) issue[pass] += more.issue[pass];
   work += more.work;
   activations += more.activations;
   for_weight += more.for_weight;
@@ -264,7 +265,7 @@ LayerCost CostTables::keep(PricedPrograms priced) {
   PricedPrograms& kept = priced_.back();
   const AloneTimes alone = prices_.alone(*kept.programs, kept.place(), groups_, paces_);
   kept.alone = alone.passes[0];
-  return {.passes = alone.passes, .work = alone.work};
+  return {.passes = alone.passes, .issue = alone.issue, .work = alone.work};
 }
 
 LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward) {

@@ -26,6 +26,7 @@ namespace moesim {
 /// floating point: they are compared, not added up exactly.
 struct LayerCost {
   std::array<PassTimes, 2> passes{};   ///< alone, at MicrobatchCost::paces
+  PassTimes issue{};                   ///< of them by the host
   WorkSeconds work;                    ///< of a forward and a full backward
   double activations = 0;              ///< bytes kept from forward to backward
   double for_weight = 0;               ///< bytes kept from the input gradient to the weight gradient
@@ -67,7 +68,8 @@ struct PricedPrograms {
   const Programs* programs = nullptr;
   bool is_woven = false;  ///< the two that follow are known
   std::vector<ActPrice> woven_forward{}, woven_backward{};
-  PassTimes alone{};  ///< on the fastest rank
+  std::array<Time, 2> woven_issue{};  ///< of the host, of either
+  PassTimes alone{};                  ///< on the fastest rank
   PricedPlace place() const { return {layer, times}; }
   const Kept& kept_of(Activity block) const { return kept[block == Activity::feed_forward ? 1 : 0]; }
 };
@@ -158,6 +160,7 @@ class CostTables {
   std::size_t head_number() const { return layer_of_shape_.size() + 1; }
   const PricedPrograms& woven(const Issued& issued);
   bool is_alike(const StageContent& one, const StageContent& other) const;
+  Time issue_of(const StageContent& stage, bool is_backward);
   Time time_of_pair(const StageContent& forward, const StageContent& backward, double pace);
   Time play(std::span<const Issued> issued, double pace);
   void issue(const Issued& issued);

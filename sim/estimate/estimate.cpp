@@ -14,16 +14,50 @@ namespace {
 
 double count(Bytes bytes) { return static_cast<double>(bytes.count); }
 
-/// Seconds an element of an update of so many of them.
-double each_of(std::int64_t elements, const std::vector<Repeated>& ops, const Scenario& scenario) {
-  return to_seconds(sum_of(ops, scenario).timed().time) / static_cast<double>(elements);
+constexpr std::int64_t many = 1'000'000'000;  // elements, so that launches over lists of them are even
+
+/// Of an update.
+struct Seconds {
+  double device = 0, host = 0;
+};
+
+Seconds seconds_of(const Updated& part, const Scenario& scenario) {
+  const Timed timed = sum_of(update_ops(scenario, part), scenario).timed();
+  return {to_seconds(std::max(timed.time, timed.host.device)), to_seconds(timed.host.issue)};
+}
+
+/// For each element of `part`, and for each of its tensors, which are then counted twice.
+struct Each {
+  Seconds element, tensor;
+};
+
+Each each_of(Updated part, std::int64_t Updated::*tensors, const Scenario& scenario) {
+  const auto count = static_cast<double>(part.*tensors);
+  const Seconds once = seconds_of(part, scenario);
+  part.*tensors *= 2;
+  const Seconds twice = seconds_of(part, scenario);
+  const auto all = static_cast<double>(part.all);
+  const auto each = [&](double Seconds::*member, Each& found) {
+    const double more = twice.*member - once.*member;
+    found.tensor.*member = count > 0 ? more / count : 0;
+    found.element.*member = (once.*member - more) / all;
+  };
+  Each found;
+  each(&Seconds::device, found);
+  each(&Seconds::host, found);
+  return found;
 }
 
 }  // namespace
 
-/// Of so many that launches do not count; as if one device had the whole model.
+double UpdateRate::seconds(const Updated& part) const {
+  const auto times = [](std::int64_t count, double each) { return static_cast<double>(count) * each; };
+  return times(part.all - part.rest, matrices) + times(part.rest, rest) + times(part.matrices, of_matrix) +
+         times(part.others, of_other);
+}
+
+/// Of so many elements that launches over lists of tensors are even; as if one device had the whole model.
 UpdateSeconds update_seconds(const Scenario& scenario) {
-  constexpr std::int64_t many = 1'000'000'000;
   std::vector<Weight> weights;
   HeldElements held;
   for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
@@ -34,18 +68,17 @@ UpdateSeconds update_seconds(const Scenario& scenario) {
   const auto times = [&](std::int64_t elements) {
     return static_cast<double>(many) / static_cast<double>(std::max<std::int64_t>(1, elements));
   };
-  const auto so_many = [](std::int64_t tensors, double factor) {
-    return std::llround(static_cast<double>(tensors) * factor);
+  const Each matrices = each_of(
+      {.all = many, .matrices = whole.matrices, .weights = weights, .share = times(whole.all - whole.rest)},
+      &Updated::matrices, scenario);
+  const Each rest = each_of({.all = many, .rest = many, .others = whole.others}, &Updated::others, scenario);
+  const auto rate = [&](double Seconds::*of) {
+    return UpdateRate{matrices.element.*of, rest.element.*of, matrices.tensor.*of, rest.tensor.*of};
   };
-  const double of_matrices = times(whole.all - whole.rest), of_rest = times(whole.rest);
-  const Updated matrices{.all = many,
-                         .matrices = so_many(whole.matrices, of_matrices),
-                         .weights = weights,
-                         .share = of_matrices};
-  const Updated rest{.all = many, .rest = many, .others = so_many(whole.others, of_rest)};
-  return {each_of(many, gradient_ops(scenario, many), scenario),
-          each_of(many, update_ops(scenario, matrices), scenario),
-          each_of(many, update_ops(scenario, rest), scenario), copy_seconds(scenario)};
+  return {.held = to_seconds(sum_of(gradient_ops(scenario, many), scenario).timed().time) / many,
+          .device = rate(&Seconds::device),
+          .host = rate(&Seconds::host),
+          .copies = copy_seconds(scenario)};
 }
 
 StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
@@ -126,6 +159,13 @@ PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cos
     has_pairs_ = has_pairs_ || !profile.overlapped[r].empty();
     for (const std::size_t stage : profile.stages_of(r)) {
       const LayerCost& cost_of_stage = stages_.costs[stage];
+      const StageContent& content = stages_.contents[stage];
+      const auto issue = [&](Pass pass) { return to_seconds(at(cost_of_stage.issue, pass)) / chunks; };
+      rank.issue += {.forward = issue(Pass::forward),
+                     .backward = issue(Pass::backward),
+                     .backward_input = issue(Pass::backward_input)};
+      const bool has_end = content.has_embedding || content.has_head;
+      rank.units += static_cast<double>(content.layers + (has_end ? 1 : 0)) / chunks;
       rank.gathered += cost_of_stage.gathered / chunks;
       rank.scattered += cost_of_stage.scattered / chunks;
       rank.held += cost_of_stage.held;
@@ -247,14 +287,18 @@ double PipelineEstimate::least_seconds(const SyncPlan& sync) {
   time_passes();
   PassSeconds mean;
   const double work = slowest(sync, mean);
-  return work + update(sync);
+  return work + beside_passes(sync);
 }
 
 double PipelineEstimate::seconds(const SyncPlan& sync) {
   time_pairs();
   PassSeconds mean;
   const double work = slowest(sync, mean);
-  return work + beyond_slowest(mean) + update(sync);
+  return work + beyond_slowest(mean) + beside_passes(sync);
+}
+
+double PipelineEstimate::beside_passes(const SyncPlan& sync) const {
+  return to_seconds(scenario_.habits().host.start) + update(sync);
 }
 
 /// Of the rank with most parameters: gradients, optimizer and parameters, one after the other.
@@ -277,10 +321,8 @@ double PipelineEstimate::update(const SyncPlan& sync) const {
   sum += sum_of_embeddings(sync);
   const HolderCounts owners =
       plan.updater == Updater::owner ? sharers_of(holders(sync), plan) : HolderCounts{};
-  const std::int64_t elements = shard_of(rank.held, owners),
-                     rest = shard_of(rank.held.rest, owners.replicated);
-  sum += static_cast<double>(elements - rest) * each.matrices + static_cast<double>(rest) * each.rest +
-         static_cast<double>(rank.held.total()) * each.held;
+  sum +=
+      each.seconds(updated_part(rank.held, owners, {})) + static_cast<double>(rank.held.total()) * each.held;
   const bool comes_back =
       plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.shards_parameters);
   if (comes_back || plan.keeps == Keeps::step) {

@@ -1,6 +1,7 @@
 // The first tier of a search: step time and memory of a plan as arithmetic on tables.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -8,6 +9,7 @@
 
 #include "sim/estimate/costs.hpp"
 #include "sim/estimate/pipeline.hpp"
+#include "sim/work/update.hpp"
 
 namespace moesim {
 
@@ -26,11 +28,20 @@ struct CopySeconds {
 };
 CopySeconds copy_seconds(const Scenario& scenario);
 
-/// Seconds of the update for each gradient that a device has, and for each parameter that it updates: of
-/// matrices of layers, and the rest.
+/// Seconds for each parameter that a device updates, and for each tensor that it holds: of matrices of
+/// layers, and the rest.
+struct UpdateRate {
+  double matrices = 0, rest = 0;
+  double of_matrix = 0, of_other = 0;  ///< launches by tensor, however few of its elements are updated here
+  double seconds(const Updated& part) const;
+};
+
+/// Seconds of the update.
 struct UpdateSeconds {
-  double held = 0, matrices = 0, rest = 0;
+  double held = 0;          ///< for each gradient that a device has
+  UpdateRate device, host;  ///< whoever takes longer
   CopySeconds copies{};
+  double seconds(const Updated& part) const { return std::max(device.seconds(part), host.seconds(part)); }
 };
 
 /// Of an update on the scenario's device.
@@ -77,6 +88,8 @@ class PipelineEstimate {
  private:
   struct Rank {
     PassSeconds passes;
+    PassSeconds issue;  ///< of the host
+    double units = 0;   ///< of the mean chunk, where layers and ends are units
     double gathered = 0, scattered = 0;
     HeldElements held;
     double activations = 0, placeholders = 0;
@@ -90,9 +103,12 @@ class PipelineEstimate {
   double least_of_pairs(std::size_t rank) const;
   double seconds_of_pairs(std::size_t rank);
   PassSeconds synchronised(std::size_t rank, const SyncPlan& sync) const;
+  PassSeconds with_units(const Rank& rank, Keeps keeps, double units, PassSeconds passes) const;
   double slowest(const SyncPlan& sync, PassSeconds& mean) const;
   double beyond_slowest(const PassSeconds& mean) const;
   double update(const SyncPlan& sync) const;
+  /// What a step has beside its passes.
+  double beside_passes(const SyncPlan& sync) const;
   double sums_at_end(const Rank& rank, const SyncPlan& sync) const;
   double ends_beside_nothing() const;
   HolderCounts holders(const SyncPlan& sync) const;

@@ -111,10 +111,10 @@ WorkSeconds& WorkSeconds::operator+=(const WorkSeconds& more) {
   return *this;
 }
 
-/// Of many such passes in a row the mean, by the clocks of device and host; none where no host has a part. A
-/// call runs when the host has come to it; what goes beside the main lane does not count.
-Time Prices::cycle(Pass pass, std::span<const Act> acts, std::span<const ActPrice> prices,
-                   const PricedPlace& place) const {
+/// The clocks of device and host over a pass; nothing where no host has a part. A call runs when the host has
+/// come to it; what goes beside the main lane does not count.
+HostPath Prices::path(Pass pass, std::span<const Act> acts, std::span<const ActPrice> prices,
+                      const PricedPlace& place) const {
   const HostTimes& host = scenario_.habits().host;
   if (host.is_none()) return {};
   HostPath path;
@@ -129,7 +129,16 @@ Time Prices::cycle(Pass pass, std::span<const Act> acts, std::span<const ActPric
     const Time time = acts[i].lane == main_lane ? prices[i].alone() : Time{};
     path += HostPath::of_launches(1, host.call, time);
   }
-  return path.cycle();
+  return path;
+}
+
+Time Prices::issue(std::span<const Act> acts, const PricedPlace& place) const {
+  Time sum;
+  for (const Act& act : acts) {
+    if (act.kind == ActKind::compute) sum += timed_of(act, place.times).host.issue;
+    if (act.kind == ActKind::call) sum += scenario_.habits().host.call;
+  }
+  return sum;
 }
 
 AloneTimes Prices::alone(const Programs& programs, const PricedPlace& place, const DivisionGroups& groups,
@@ -141,7 +150,9 @@ AloneTimes Prices::alone(const Programs& programs, const PricedPlace& place, con
     for (const Act& act : acts) prices_.push_back(of(act, place, groups));
     times.passes[0][pass] = alone(acts, prices_, paces.least);
     times.passes[1][pass] = paces.are_one() ? times.passes[0][pass] : alone(acts, prices_, paces.most);
-    const Time least = cycle(static_cast<Pass>(pass), acts, prices_, place);
+    const HostPath clocks = path(static_cast<Pass>(pass), acts, prices_, place);
+    const Time least = clocks.cycle();  // the mean of many such passes in a row
+    times.issue[pass] = clocks.issue;
     for (PassTimes& passes : times.passes) passes[pass] = std::max(passes[pass], least);
     if (pass == static_cast<std::size_t>(Pass::forward))
       add(prices_, times.work.forward, times.work.forward_sent);

@@ -43,6 +43,7 @@ struct WorkSeconds {
 /// The programs of a layer or an end alone.
 struct AloneTimes {
   std::array<PassTimes, 2> passes{};  ///< at both paces
+  PassTimes issue{};                  ///< of the host
   WorkSeconds work;
 };
 
@@ -54,14 +55,16 @@ class Prices {
   ActPrice of(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const;
   std::vector<ActPrice> of(std::span<const Act> acts, const PricedPlace& place,
                            const DivisionGroups& groups) const;
+  /// What the host takes to issue acts.
+  Time issue(std::span<const Act> acts, const PricedPlace& place) const;
   /// Each pass of the programs alone, at both paces.
   AloneTimes alone(const Programs& programs, const PricedPlace& place, const DivisionGroups& groups,
                    const Paces& paces);
 
  private:
   Time alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace);
-  Time cycle(Pass pass, std::span<const Act> acts, std::span<const ActPrice> prices,
-             const PricedPlace& place) const;
+  HostPath path(Pass pass, std::span<const Act> acts, std::span<const ActPrice> prices,
+                const PricedPlace& place) const;
   CallTime call(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const;
 
   const Scenario& scenario_;

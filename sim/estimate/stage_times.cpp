@@ -19,6 +19,10 @@ const PricedPrograms& CostTables::woven(const Issued& issued) {
   priced.is_woven = true;
   priced.woven_forward = prices_.of(priced.programs->woven_forward.acts, priced.place(), groups_);
   priced.woven_backward = prices_.of(priced.programs->woven_backward.acts, priced.place(), groups_);
+  if (!scenario_.habits().host.is_none()) {
+    priced.woven_issue = {prices_.issue(priced.programs->woven_forward.acts, priced.place()),
+                          prices_.issue(priced.programs->woven_backward.acts, priced.place())};
+  }
   return priced;
 }
 
@@ -37,10 +41,20 @@ std::array<Time, 2> CostTables::pair(const StageContent& forward, const StageCon
   for (const KnownPair& known : pairs_) {
     if (is_alike(known.forward, forward) && is_alike(known.backward, backward)) return known.times;
   }
-  const Time least = time_of_pair(forward, backward, paces_.least);
-  const Time most = paces_.are_one() ? least : time_of_pair(forward, backward, paces_.most);
-  pairs_.push_back({forward, backward, {least, most}});
+  const Time issue = issue_of(forward, false) + issue_of(backward, true);
+  const auto time = [&](double pace) { return std::max(issue, time_of_pair(forward, backward, pace)); };
+  const Time least = time(paces_.least);
+  pairs_.push_back({forward, backward, {least, paces_.are_one() ? least : time(paces_.most)}});
   return pairs_.back().times;
+}
+
+/// What the host takes to issue a stage in a pair, which then goes on for as long at least.
+Time CostTables::issue_of(const StageContent& stage, bool is_backward) {
+  Time sum;
+  if (scenario_.habits().host.is_none()) return sum;
+  visit_issued(stage, is_backward ? Pass::backward : Pass::forward,
+               [&](const Issued& issued) { sum += woven(issued).woven_issue[is_backward ? 1 : 0]; });
+  return sum;
 }
 
 /// All of a program, or one segment of it.

@@ -85,10 +85,12 @@ PassSeconds PipelineEstimate::synchronised(std::size_t number, const SyncPlan& s
   const Rank& rank = ranks_[number];
   const GradientPlan& plan = sync.plan;
   Sent gathered, reduced;
+  double units = 0;
   if (plan.shards_parameters) gathered.sent = rank.gathered;
   if (plan.shards_gradients) reduced.sent = rank.scattered;
   if (plan.has_units()) {
     const SharedElements shared = shared_elements(rank.held, sharers_of(holders(sync), plan));
+    if (shared.whole > 0) units = to_seconds(scenario_.habits().host.unit) * rank.units;
     const CopySeconds& each = sync.each.copies;
     const auto chunks = static_cast<double>(profile_.chunks);
     const std::size_t kind = plan.shards == Precision::fp32 ? 1 : 0;
@@ -108,8 +110,22 @@ PassSeconds PipelineEstimate::synchronised(std::size_t number, const SyncPlan& s
     reduced.copied += sums / chunks * std::max(0.0, 1 - chunks / std::max(1.0, passes));
   }
   const Sent none;
-  return with_sent(rank.passes, plan.keeps == Keeps::step ? none : gathered,
-                   plan.keeps == Keeps::pass ? gathered : none, reduced, plan.overlap);
+  return with_units(rank, plan.keeps, units,
+                    with_sent(rank.passes, plan.keeps == Keeps::step ? none : gathered,
+                              plan.keeps == Keeps::pass ? gathered : none, reduced, plan.overlap));
+}
+
+/// The host has each unit that a pass gathers to see to, so many seconds in all, beside what it launches.
+PassSeconds PipelineEstimate::with_units(const Rank& rank, Keeps keeps, double units,
+                                         PassSeconds passes) const {
+  if (units == 0) return passes;
+  const double forward = rank.issue.forward + (keeps == Keeps::step ? 0 : units);
+  const double of_backward = keeps == Keeps::pass ? units : 0;
+  passes.forward = std::max(passes.forward, forward);
+  passes.backward = std::max(passes.backward, rank.issue.backward + of_backward);
+  passes.backward_input = std::max(passes.backward_input, rank.issue.backward_input + of_backward);
+  passes.overlapped = std::max(passes.overlapped, forward + rank.issue.backward + of_backward);
+  return passes;
 }
 
 /// Of gradients that are summed once a step. The last microbatch hides what goes beside compute, but for what
