@@ -31,7 +31,7 @@ Bench::Bench(const DeviceFacts& facts, const Patience& patience, bool quick)
     : facts_(facts),
       quick_(quick),
       clocks_(facts.index),
-      sampler_(stream_.get(), clocks_, patience),
+      sampler_(stream_.get(), patience),
       libraries_(stream_.get()) {
   const auto bytes = [share = share_of_wanted((quick ? 7 : 24) * gibibyte)](std::size_t wanted) {
     return static_cast<std::size_t>(share * static_cast<double>(wanted * gibibyte)) >> 20 << 20;

@@ -23,7 +23,7 @@ class Builder {
       : bench_(bench), b_(shape), tokens_(tokens), sequence_(sequence) {
     build();
   }
-  BlockTime time(bool backward);
+  BlockTime time(bool is_backward, bool in_loop);
 
  private:
   Half* tensor(Int elements, float deviation = 1) {
@@ -301,15 +301,17 @@ void Builder::build() {
   check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
 }
 
-BlockTime Builder::time(bool is_backward) {
+BlockTime Builder::time(bool is_backward, bool in_loop) {
   const std::vector<Step>& steps = is_backward ? backward_ : forward_;
   BlockTime result{.block = b_.name,
                    .pass = is_backward ? "backward" : "forward",
+                   .in_loop = in_loop,
                    .tokens = tokens_,
                    .sequence = sequence_};
-  result.timing = bench_.sampler().time([&](int) {
+  const auto run = [&](int) {
     for (const Step& step : steps) step.run();
-  });
+  };
+  result.timing = in_loop ? bench_.sampler().time_in_loop(run) : bench_.sampler().time(run);
   for (const Step& step : steps) result.shapes.push_back(step.shape);
   return result;
 }
@@ -318,7 +320,8 @@ BlockTime Builder::time(bool is_backward) {
 
 std::vector<BlockTime> measure_block(Bench& bench, const BlockShape& shape, Int tokens, Int sequence) {
   Builder builder(bench, shape, tokens, sequence);
-  return {builder.time(false), builder.time(true)};
+  return {builder.time(false, false), builder.time(true, false), builder.time(false, true),
+          builder.time(true, true)};
 }
 
 }  // namespace measure

@@ -25,6 +25,7 @@ std::vector<BlockShape> known_blocks();
 /// One direction of a block at one size: its time, and the operations it is made of.
 struct BlockTime {
   std::string block, pass;
+  bool in_loop = false;  ///< at the clock to which a loop settles; else rested, at full clock
   Int tokens = 0, sequence = 0;
   Timing timing;
   std::vector<Shape> shapes;

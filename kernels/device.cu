@@ -57,6 +57,8 @@ struct Clocks::Management {
   Device device = nullptr;
   int (*clock)(Device, int, unsigned*) = nullptr;
   int (*power)(Device, unsigned*) = nullptr;
+  int (*limit)(Device, unsigned*) = nullptr;
+  int (*energy)(Device, unsigned long long*) = nullptr;
 
   explicit Management(int index) {
     const auto start = library.find<int()>("nvmlInit_v2");
@@ -68,6 +70,8 @@ struct Clocks::Management {
     if (by_bus(bus, &device) != 0) device = nullptr;
     clock = library.find<int(Device, int, unsigned*)>("nvmlDeviceGetClockInfo");
     power = library.find<int(Device, unsigned*)>("nvmlDeviceGetPowerUsage");
+    limit = library.find<int(Device, unsigned*)>("nvmlDeviceGetEnforcedPowerLimit");
+    energy = library.find<int(Device, unsigned long long*)>("nvmlDeviceGetTotalEnergyConsumption");
   }
   double read(int which) const {
     unsigned mhz = 0;
@@ -84,6 +88,19 @@ double Clocks::watts() const {
   const bool known = management_->device != nullptr && management_->power != nullptr &&
                      management_->power(management_->device, &milliwatts) == 0;
   return known ? milliwatts / 1000.0 : 0;
+}
+
+double Clocks::limit_watts() const {
+  unsigned milliwatts = 0;
+  const bool known = management_->device != nullptr && management_->limit != nullptr &&
+                     management_->limit(management_->device, &milliwatts) == 0;
+  return known ? milliwatts / 1000.0 : 0;
+}
+double Clocks::joules() const {
+  unsigned long long millijoules = 0;
+  const bool known = management_->device != nullptr && management_->energy != nullptr &&
+                     management_->energy(management_->device, &millijoules) == 0;
+  return known ? static_cast<double>(millijoules) / 1000.0 : 0;
 }
 
 DeviceFacts facts_of(int device) {

@@ -36,6 +36,8 @@ class Clocks {
   double multiprocessor_mhz() const;  ///< 0 where not known
   double memory_mhz() const;
   double watts() const;
+  double joules() const;       ///< drawn since the driver was loaded; 0 where not known
+  double limit_watts() const;  ///< that the driver enforces; 0 where not known
 
  private:
   struct Management;

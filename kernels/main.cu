@@ -9,6 +9,7 @@
 #include "late.hpp"
 #include "options.hpp"
 #include "peers.hpp"
+#include "power.hpp"
 #include "progress.hpp"
 #include "report.hpp"
 #include "selftest.hpp"
@@ -79,6 +80,7 @@ std::string measure_grid(Bench& bench, const Options& options, const std::vector
       contention.push_back(beside_line(beside));
   for (const Beside& beside : between) contention.push_back(beside_line(beside));
   text += list("contention", contention) + ",\n";
+  if (holds("power", options.only)) text += power_lines(measure_power(bench, options.quick));
   if (!holds("host copies", options.only)) return text;
   std::vector<std::string> lines;
   for (const HostCopy& c : measure_host_copies(bench.stream(), options.quick))
@@ -116,7 +118,7 @@ std::string measure_device(int device, const Options& options, const Between& be
   const DeviceFacts facts = facts_of(device);
   Patience patience;
   if (options.quick)
-    patience = {.warm_seconds = 0.008, .sample_seconds = 0.002, .least_seconds = 0.012, .most_seconds = 0.04};
+    patience = {.warm_seconds = 0.001, .sample_seconds = 0.001, .least_seconds = 0.004, .most_seconds = 0.02};
   Bench bench(facts, patience, options.quick || options.check);
   const std::string started = now();
   std::string text =

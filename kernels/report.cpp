@@ -59,6 +59,31 @@ std::string list(const std::string& name, const std::vector<std::string>& lines)
   return text + (lines.empty() ? "]" : "\n    ]");
 }
 
+namespace {
+
+std::string part_line(const MixPart& part) {
+  return "{" + keys_of(part.shape) + ", \"calls\": " + std::to_string(part.calls) +
+         ", \"alone_s\": " + number(part.alone_seconds) + ", \"time_s\": " + number(part.seconds) + "}";
+}
+
+std::string mix_line(const Mix& mix) {
+  std::string parts;
+  for (const MixPart& part : mix.parts) parts += (parts.empty() ? "" : ", ") + part_line(part);
+  return "{\"power_w\": " + number(mix.watts) + ", \"clock_mhz\": " + number(mix.clock_mhz) +
+         ", \"pause_s\": " + number(mix.pause_seconds) + ", \"parts\": [" + parts + "]}";
+}
+
+}  // namespace
+
+std::string power_lines(const PowerTimes& times) {
+  if (times.mixes.empty()) return "";
+  std::vector<std::string> lines;
+  for (const Mix& mix : times.mixes) lines.push_back(mix_line(mix));
+  return "    \"power\": {\"limit_w\": " + number(times.limit_watts) +
+         ", \"idle_w\": " + number(times.idle_watts) +
+         ", \"response_s\": " + number(times.response_seconds) + ",\n" + list("mixes", lines) + "},\n";
+}
+
 std::string now() {
   const std::time_t time = std::time(nullptr);
   char text[40];
@@ -87,7 +112,8 @@ std::string facts_lines(const DeviceFacts& f, const Clocks& clocks) {
 std::string block_line(const BlockTime& b) {
   std::string text = "{\"block\": " + quoted(b.block) + ", \"pass\": " + quoted(b.pass) +
                      ", \"tokens\": " + std::to_string(b.tokens) +
-                     ", \"sequence\": " + std::to_string(b.sequence) + ", " + timing_keys(b.timing) +
+                     ", \"sequence\": " + std::to_string(b.sequence) +
+                     (b.in_loop ? ", \"in_loop\": true, " : ", ") + timing_keys(b.timing) +
                      ", \"ops\": [";
   for (std::size_t i = 0; i < b.shapes.size(); ++i)
     text += (i == 0 ? "{" : ", {") + keys_of(b.shapes[i]) + "}";

@@ -8,12 +8,15 @@
 #include "block.hpp"
 #include "contention.hpp"
 #include "peers.hpp"
+#include "power.hpp"
 
 namespace measure {
 
 std::string quoted(const std::string& text);
 std::string number(double value);
 /// A member of an object whose value is a list, one line an item.
+/// What is drawn, as a member of a device.
+std::string power_lines(const PowerTimes& times);
 std::string list(const std::string& name, const std::vector<std::string>& lines);
 /// The date and time, in UTC.
 std::string now();

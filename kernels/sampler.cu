@@ -3,6 +3,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
+#include <thread>
 #include <vector>
 
 #include "sampler.hpp"
@@ -19,6 +20,19 @@ __global__ void wait_for(std::uint64_t nanoseconds) {
     __nanosleep(200);
     asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
   } while (now - start < nanoseconds);
+}
+
+/// Where and when.
+struct Stamp {
+  std::uint64_t multiprocessor = 0, cycles = 0, nanoseconds = 0;
+};
+
+__global__ void take_stamp(Stamp* stamp) {
+  std::uint32_t multiprocessor = 0;
+  asm volatile("mov.u32 %0, %smid;" : "=r"(multiprocessor));
+  stamp->multiprocessor = multiprocessor;
+  stamp->cycles = static_cast<std::uint64_t>(clock64());
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(stamp->nanoseconds));
 }
 
 double median(std::vector<double> values) {
@@ -51,8 +65,8 @@ void watch_interrupts() {
   std::signal(SIGTERM, note);
 }
 
-Sampler::Sampler(cudaStream_t stream, const Clocks& clocks, const Patience& patience)
-    : stream_(stream), clocks_(clocks), patience_(patience) {
+Sampler::Sampler(cudaStream_t stream, const Patience& patience)
+    : stream_(stream), patience_(patience), stamps_(2 * sizeof(Stamp)) {
   check(cudaEventCreate(&start_), "cudaEventCreate");
   check(cudaEventCreate(&stop_), "cudaEventCreate");
 }
@@ -62,15 +76,33 @@ Sampler::~Sampler() {
   static_cast<void>(cudaEventDestroy(stop_));
 }
 
+void Sampler::stamp(int which) {
+  take_stamp<<<1, 1, 0, stream_>>>(stamps_.get<Stamp>() + which);
+  check_launch("take_stamp");
+}
+
+double Sampler::stamped_mhz() const {
+  Stamp stamps[2];
+  check(cudaMemcpy(stamps, stamps_.get(), sizeof stamps, cudaMemcpyDeviceToHost), "cudaMemcpy");
+  const auto& [begin, end] = stamps;
+  if (begin.multiprocessor != end.multiprocessor || end.nanoseconds <= begin.nanoseconds) return 0;
+  return 1e3 * static_cast<double>(end.cycles - begin.cycles) /
+         static_cast<double>(end.nanoseconds - begin.nanoseconds);
+}
+
+void Sampler::pause(double seconds) {
+  wait_for<<<1, 1, 0, stream_>>>(static_cast<std::uint64_t>(seconds * 1e9));
+  check_launch("wait_for");
+}
+
 double Sampler::sample(const std::function<void(int)>& call, int calls, double wait_seconds) {
   check_interrupt();
-  if (wait_seconds > 0) {
-    wait_for<<<1, 1, 0, stream_>>>(static_cast<std::uint64_t>(wait_seconds * 1e9));
-    check_launch("wait_for");
-  }
+  if (wait_seconds > 0) pause(wait_seconds);
+  stamp(0);
   check(cudaEventRecord(start_, stream_), "cudaEventRecord");
   for (int i = 0; i < calls; ++i) call(calls_++);
   check(cudaEventRecord(stop_, stream_), "cudaEventRecord");
+  stamp(1);
   check(cudaEventSynchronize(stop_), "cudaEventSynchronize");
   float milliseconds = 0;
   check(cudaEventElapsedTime(&milliseconds, start_, stop_), "cudaEventElapsedTime");
@@ -97,11 +129,20 @@ double Sampler::glance(const std::function<void(int)>& call) {
   return median(samples);
 }
 
-Timing Sampler::time(const std::function<void(int)>& call) { return time(call, 1); }
+Timing Sampler::time(const std::function<void(int)>& call) {
+  return time(call, patience_.warm_seconds, patience_.rest);
+}
 
-Timing Sampler::time_warm(const std::function<void(int)>& call) { return time(call, 0.1); }
+Timing Sampler::time_warm(const std::function<void(int)>& call) {
+  return time(call, 0.1 * patience_.warm_seconds, patience_.rest);
+}
 
-Timing Sampler::time(const std::function<void(int)>& call, double warm_up) {
+Timing Sampler::time_in_loop(const std::function<void(int)>& call) {
+  constexpr double until_settled = 0.4;  // an H200's clock falls within a tenth of a second, and swings
+  return time(call, until_settled, 0);
+}
+
+Timing Sampler::time(const std::function<void(int)>& call, double warm_seconds, double rest) {
   calls_ = 0;
   sample(call, 1, 0);  // loads code
   sample(call, 1, 1e-5);
@@ -114,19 +155,18 @@ Timing Sampler::time(const std::function<void(int)>& call, double warm_up) {
   // A call of many launches may begin with its quickest: then the host must be ahead by the whole call.
   const double behind = host > 5e-5 ? host : std::max(0.0, host - alone / 1.3);
   const double wait = 2e-5 + 1.3 * calls * behind;
-  // Calls of a quarter of all sampling have warmed up by now.
-  const double warm_seconds =
-      alone > patience_.most_seconds / 4
-          ? 0
-          : warm_up * patience_.warm_seconds * (alone > patience_.heavy_call ? patience_.heavy_factor : 1);
   const auto warm = Clock::now();
   while (since(warm) < warm_seconds) sample(call, calls, 0);
-  std::vector<double> samples;
-  const auto begin = Clock::now();
-  double centre = 0, noise = 0;
+  std::vector<double> samples, clocks;
+  double centre = 0, noise = 0, elapsed = 0;
   while (true) {
+    const auto begin = Clock::now();
     samples.push_back(sample(call, calls, wait));
-    const double elapsed = since(begin);
+    const double own = since(begin);
+    elapsed += own;
+    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+    clocks.push_back(stamped_mhz());
+    if (rest > 0) std::this_thread::sleep_for(std::chrono::duration<double>(rest * own));
     if (samples.size() < 3 || (elapsed < patience_.least_seconds && samples.size() < 40)) continue;
     centre = median(samples);
     noise = deviation(samples, centre) / centre;
@@ -134,7 +174,7 @@ Timing Sampler::time(const std::function<void(int)>& call, double warm_up) {
     if (samples.size() >= 5 && error < patience_.steady) break;
     if (elapsed > patience_.most_seconds) break;
   }
-  return {centre, noise, clocks_.multiprocessor_mhz(), static_cast<int>(samples.size())};
+  return {centre, noise, median(clocks), static_cast<int>(samples.size())};
 }
 
 }  // namespace measure

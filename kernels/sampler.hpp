@@ -13,19 +13,19 @@ namespace measure {
 struct Timing {
   double seconds = 0;    ///< median of the samples, of one call, the gap to the next kernel included
   double noise = 0;      ///< relative: median absolute deviation, scaled to a standard deviation
-  double clock_mhz = 0;  ///< multiprocessors, right after the last sample; 0: not known
+  double clock_mhz = 0;  ///< of a multiprocessor, mean over the samples; 0: not known
   int samples = 0;
 };
 
 /// When sampling begins and ends.
 struct Patience {
-  double warm_seconds = 0.02;
-  /// Calls longer than this warm up so many times longer: what works hard reaches its power limit in a tenth
-  /// of a second only, and runs at a lower clock from then on.
-  double heavy_call = 50e-6, heavy_factor = 4;
-  double sample_seconds = 0.003;  ///< a sample is as many calls as take this long
-  double least_seconds = 0.025;
-  double most_seconds = 0.12;
+  double warm_seconds = 0.003;
+  double sample_seconds = 0.002;  ///< a sample is as many calls as take this long
+  /// After each sample the device rests so many times as long: what works hard stays far below the power
+  /// limit, and so at the full clock.
+  double rest = 2;
+  double least_seconds = 0.014;  ///< of samples together
+  double most_seconds = 0.05;
   double steady = 0.003;  ///< relative standard error of the median that ends it
 };
 
@@ -40,7 +40,7 @@ void watch_interrupts();
 /// takes to launch does not count.
 class Sampler {
  public:
-  Sampler(cudaStream_t stream, const Clocks& clocks, const Patience& patience);
+  Sampler(cudaStream_t stream, const Patience& patience);
   ~Sampler();
   Sampler(const Sampler&) = delete;
   Sampler& operator=(const Sampler&) = delete;
@@ -51,20 +51,27 @@ class Sampler {
   Timing time_warm(const std::function<void(int)>& call);
   /// A rough time, to choose between ways of doing the same.
   double glance(const std::function<void(int)>& call);
+  /// In a loop without rest, at the clock to which that settles.
+  Timing time_in_loop(const std::function<void(int)>& call);
+  /// Notes a multiprocessor's cycles and the time at this place of the stream: 0 begins, 1 ends.
+  void stamp(int which);
+  /// Its mean clock between the two stamps, which the stream has passed; 0 where they are of two.
+  double stamped_mhz() const;
+  /// The stream rests.
+  void pause(double seconds);
   cudaStream_t stream() const { return stream_; }
   const Patience& patience() const { return patience_; }
 
  private:
-  /// `warm_up`: what share of the usual warm-up.
-  Timing time(const std::function<void(int)>& call, double warm_up);
+  Timing time(const std::function<void(int)>& call, double warm_seconds, double rest);
   double sample(const std::function<void(int)>& call, int calls, double wait_seconds);
   /// Seconds that the host takes to launch one call.
   double launch_cost(const std::function<void(int)>& call);
 
   cudaStream_t stream_;
-  const Clocks& clocks_;
   Patience patience_;
   cudaEvent_t start_{}, stop_{};
+  Buffer stamps_;
   int calls_ = 0;
 };
 

@@ -101,6 +101,12 @@ std::string table(const Calibration& calibration) {
       text += fmt::format("{:>10}{:>10}", percent(f.held_out.median), percent(f.held_out.p90));
     text += "\n";
   }
+  if (calibration.power) {
+    for (const auto& [what, errors] : {std::pair("times in mixes of ops", calibration.power->times),
+                                       std::pair("power of mixes of ops", calibration.power->powers)})
+      text += fmt::format("{:<36}{:>8}{:>10}{:>10}{:>40}\n", what, errors.shapes, percent(errors.median),
+                          percent(errors.p90), percent(errors.worst));
+  }
   const Errors& all = calibration.held_out;
   if (all.shapes == 0) return text;
   return text + fmt::format("{} shapes off the grid: median {}, p90 {}, worst {}\n", all.shapes,

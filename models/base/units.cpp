@@ -119,4 +119,21 @@ std::string print(FlopRate rate) {
   return with_unit(rate.count, scales);
 }
 
+std::string print(Power power) {
+  static constexpr std::array<Scale, 3> scales{{{1e6, "MW"}, {1e3, "kW"}, {1.0, "W"}}};
+  return with_unit(power.count, scales);
+}
+
+std::string print(Energy energy) {
+  static constexpr std::array<Scale, 8> scales{{{1e12, "TJ"},
+                                                {1e9, "GJ"},
+                                                {1e6, "MJ"},
+                                                {1e3, "kJ"},
+                                                {1.0, "J"},
+                                                {1e-3, "mJ"},
+                                                {1e-6, "uJ"},
+                                                {1e-12, "pJ"}}};
+  return with_unit(energy.count, scales);
+}
+
 }  // namespace moesim

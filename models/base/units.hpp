@@ -70,6 +70,10 @@ using Flops = Quantity<struct Flop, double>;
 using Rate = Quantity<struct BytePerSecond, double>;
 /// Floating-point operations per second.
 using FlopRate = Quantity<struct FlopPerSecond, double>;
+/// Electric power in watts.
+using Power = Quantity<struct Watt, double>;
+/// Energy in joules.
+using Energy = Quantity<struct Joule, double>;
 
 template <>
 [[noreturn]] void fail_beyond_range<Picosecond>();
@@ -98,6 +102,11 @@ Time operator/(Bytes bytes, Rate rate);
 /// How long `flops` take at `rate`; a rate of zero is an error, never an infinite time.
 Time operator/(Flops flops, FlopRate rate);
 
+/// What so much power comes to over a time.
+constexpr Energy operator*(Power power, Time time) { return {power.count * to_seconds(time)}; }
+/// The mean power over a time above zero.
+constexpr Power operator/(Energy energy, Time time) { return {energy.count / to_seconds(time)}; }
+
 /// The mean of times that together may be beyond what a Time holds.
 class MeanTime {
  public:
@@ -118,13 +127,15 @@ class MeanTime {
 };
 
 /// For people: four significant digits with a fitting unit, as "19.87 s", "3.2 d", "3.2 GB", "46 GB/s", "989
-/// TFLOPS".
+/// TFLOPS", "700 W", "1.2 MJ".
 std::string print(Time time);
 std::string print(WallClock time);
 std::string print(Bytes bytes);
 std::string print(Rate rate);
 std::string print(Flops flops);
 std::string print(FlopRate rate);
+std::string print(Power power);
+std::string print(Energy energy);
 
 namespace literals {
 constexpr Time operator""_ps(unsigned long long n) { return {static_cast<std::int64_t>(n)}; }

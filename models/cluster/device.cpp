@@ -167,6 +167,65 @@ auto device_keys() {
   return std::tuple_cat(names, memory_keys(), others);
 }
 
+/// What a device draws.
+auto power_keys() {
+  using Draw = PowerBehaviour;
+  return std::tuple{
+      field(
+          &Draw::limit,
+          {.name = "limit", .help = "power that the driver lets it draw in the mean", .at_least = Power{1}}),
+      fitted(&Draw::held, {.name = "held",
+                           .help = "share of the limit at which the mean settles",
+                           .fallback = 1.0,
+                           .at_least = 0.5,
+                           .at_most = 1.1}),
+      fitted(&Draw::window, {.name = "window",
+                             .help = "time over which it is the mean that is held; a pause counts no longer",
+                             .fallback = from_seconds(0.1),
+                             .at_least = Time{1}}),
+      fitted(&Draw::idle, {.name = "idle", .help = "power without a kernel"}),
+      fitted(&Draw::active, {.name = "active", .help = "power of any kernel at full clock, beyond idle"}),
+      fitted(&Draw::per_byte, {.name = "per_byte", .help = "energy of a byte of device memory"}),
+      fitted(&Draw::exponent, {.name = "exponent",
+                               .help = "of the clock, in the power that multiprocessors draw",
+                               .at_least = 1.0,
+                               .at_most = 4.0}),
+      fitted(&Draw::knee, {.name = "knee",
+                           .help = "share of the full clock above which products sustain no more",
+                           .fallback = 1.0,
+                           .at_least = 0.1,
+                           .at_most = 1.0}),
+      field(&Draw::per_sent, {.name = "per_sent",
+                              .help = "energy of a byte that is sent to another device",
+                              .fallback = Energy{}})};
+}
+
+void read_per_flop(Reader reader, PowerBehaviour& power) {
+  for (std::size_t i = 0; i < precision_count; ++i)
+    power.per_flop[i] = reader.energy(
+        {.name = precision_names[i], .help = "energy of an operation at full clock", .fallback = Energy{}});
+  reader.finish();
+}
+
+PowerBehaviour read_power(Reader& reader) {
+  PowerBehaviour power;
+  read_fields(reader, power, power_keys());
+  read_per_flop(reader.part("per_flop", "energy of an operation in the matrix units: fp32, bf16, fp8"),
+                power);
+  reader.finish();
+  return power;
+}
+
+void write_power(Value& file, const PowerBehaviour& power) {
+  Value* const object = file.find("power");
+  if (object == nullptr) return;
+  write_fitted(*object, power, power_keys());
+  Value energies = empty_object();
+  for (std::size_t i = 0; i < precision_count; ++i)
+    if (power.per_flop[i].count > 0) energies.set(precision_names[i], fitted_value(power.per_flop[i]));
+  object->set("per_flop", std::move(energies));
+}
+
 void read_fused_attention(Reader reader, Device& device) {
   device.attention_tile_rows =
       reader.integer({.name = "tile_rows", .help = "queries of one tile", .at_least = 1});
@@ -199,6 +258,7 @@ void write_fitted(Value& file, const Device& device) {
     fused.score_rate /= 1e9;
     write_fitted(*file.find("attention")->find(backward ? "backward" : "forward"), fused, attention_keys());
   }
+  if (device.power) write_power(file, *device.power);
   write_contention(file, device.contention);
 }
 
@@ -214,6 +274,8 @@ Device read_device(Reader& reader) {
   gemm.finish();
   read_fused_attention(reader.part("attention", "fused attention in bf16"), device);
   device.contention = read_contention(reader, device.multiprocessors);
+  if (std::optional<Reader> power = reader.optional_part("power", "what the device draws, and its limit"))
+    device.power = read_power(*power);
   reader.finish();
   return device;
 }
@@ -238,6 +300,12 @@ std::vector<DevicePart> describe_device() {
            [](Reader reader) { describe_contention(std::move(reader)); });
   describe("contention_point", "one of a curve in \"contention\" of a device, by rising communication_sms",
            [](Reader reader) { describe_contention_point(std::move(reader)); });
+  describe("power", "part \"power\" of a device: what it draws",
+           [](Reader reader) { static_cast<void>(read_power(reader)); });
+  describe("per_flop", "part \"per_flop\" of \"power\"", [](Reader reader) {
+    PowerBehaviour unused;
+    read_per_flop(std::move(reader), unused);
+  });
   return parts;
 }
 

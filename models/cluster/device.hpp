@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,24 @@ struct AttentionBehaviour {
   friend bool operator==(const AttentionBehaviour&, const AttentionBehaviour&) = default;
 };
 
+/// What a device draws, and what it does not draw more of. While a kernel runs at full clock, its device
+/// draws `idle`, `active`, and the energies of what the kernel does over its time; multiprocessors' share of
+/// that falls with the clock, to the power of `exponent`, of which a kernel that lasts longer by as much
+/// gives one back. Where the mean over a window would be above what is held, the chip lowers its clock.
+struct PowerBehaviour {
+  Power idle;       ///< with a process on it and no kernel
+  Power limit;      ///< that the driver enforces
+  double held = 1;  ///< share of the limit at which the mean settles
+  Time window;      ///< that the mean is over: a pause that is longer does not help what comes after it
+  Power active;     ///< beyond idle, of any kernel on all multiprocessors
+  std::array<Energy, precision_count> per_flop;  ///< of an operation in the matrix units, by precision
+  Energy per_byte;                               ///< of device memory
+  double exponent = 1;                           ///< of the clock, in the power of multiprocessors
+  double knee = 1;  ///< clock above which the matrix units sustain no more: the chip leaves out cycles
+  Energy per_sent;  ///< of a byte that goes to another device, over NVLink and by communication's kernels
+  friend bool operator==(const PowerBehaviour&, const PowerBehaviour&) = default;
+};
+
 /// A device as its file gives it. Every number there has a source.
 struct Device {
   std::string name;
@@ -67,7 +86,8 @@ struct Device {
   std::int64_t attention_tile_rows = 128;  ///< queries of one tile of attention
   AttentionBehaviour attention_forward;
   AttentionBehaviour attention_backward;
-  Contention contention;  ///< how compute and communication slow each other, by what computes
+  Contention contention;                ///< how compute and communication slow each other, by what computes
+  std::optional<PowerBehaviour> power;  ///< where it is known: without, the clock is the full one
 
   const GemmBehaviour& gemm_in(Precision precision) const { return at(gemm, precision); }
 };

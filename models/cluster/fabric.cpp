@@ -34,6 +34,8 @@ Fabric::Fabric(std::unique_ptr<const Topology> topology, std::uint32_t devices)
   }
 }
 
+Fabric::Fabric(const Fabric&) = default;
+Fabric& Fabric::operator=(const Fabric&) = default;
 Fabric::Fabric(Fabric&&) noexcept = default;
 Fabric& Fabric::operator=(Fabric&&) noexcept = default;
 Fabric::~Fabric() = default;

@@ -89,6 +89,8 @@ class Topology {
 class Fabric {
  public:
   Fabric(std::unique_ptr<const Topology> topology, std::uint32_t devices);
+  Fabric(const Fabric&);
+  Fabric& operator=(const Fabric&);
   Fabric(Fabric&&) noexcept;
   Fabric& operator=(Fabric&&) noexcept;
   ~Fabric();
@@ -134,7 +136,7 @@ class Fabric {
   void ways_left(DeviceId from, DeviceId to, std::vector<std::uint32_t>& ways) const;
   void route_around(DeviceId from, DeviceId to, std::vector<LinkId>& links) const;
 
-  std::unique_ptr<const Topology> topology_;
+  std::shared_ptr<const Topology> topology_;
   Wiring wiring_;
   std::vector<bool> down_;  // by link; empty where all are up
 };

@@ -12,4 +12,8 @@ Value fitted_value(Time time) { return value_of(fmt::format("{:.6g} us", to_seco
 
 Value fitted_value(Rate rate) { return value_of(fmt::format("{:.6g} GB/s", rate.count / 1e9)); }
 
+Value fitted_value(Power power) { return value_of(fmt::format("{:.6g} W", power.count)); }
+
+Value fitted_value(Energy energy) { return value_of(fmt::format("{:.6g} pJ", energy.count * 1e12)); }
+
 }  // namespace moesim

@@ -82,6 +82,8 @@ inline WallClock read_key(Reader& reader, const Key<WallClock>& key) { return re
 inline Bytes read_key(Reader& reader, const Key<Bytes>& key) { return reader.bytes(key); }
 inline Rate read_key(Reader& reader, const Key<Rate>& key) { return reader.rate(key); }
 inline FlopRate read_key(Reader& reader, const Key<FlopRate>& key) { return reader.flop_rate(key); }
+inline Power read_key(Reader& reader, const Key<Power>& key) { return reader.power(key); }
+inline Energy read_key(Reader& reader, const Key<Energy>& key) { return reader.energy(key); }
 
 template <class Owner, class Member, class T>
 void read_field(Reader& reader, Owner& owner, const Field<Member, T>& field) {
@@ -114,10 +116,13 @@ void read_fields(Reader& reader, Owner& owner, const std::tuple<Fields...>& tabl
 Value fitted_value(double ratio);
 Value fitted_value(Time time);
 Value fitted_value(Rate rate);
+Value fitted_value(Power power);
+Value fitted_value(Energy energy);
 
 template <class Owner, class Member, class T>
 void write_field(Value& object, const Owner& owner, const Field<Member, T>& field) {
-  if constexpr (std::is_same_v<T, double> || std::is_same_v<T, Time> || std::is_same_v<T, Rate>) {
+  if constexpr (std::is_same_v<T, double> || std::is_same_v<T, Time> || std::is_same_v<T, Rate> ||
+                std::is_same_v<T, Power> || std::is_same_v<T, Energy>) {
     if (field.is_fitted) object.set(field.key.name, fitted_value(std::invoke(field.member, owner)));
   }
 }

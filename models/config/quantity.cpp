@@ -51,6 +51,15 @@ constexpr std::array<Unit, 12> rates{{{"B/s", 1},
                                       {"Tb/s", 1.25e11}}};
 constexpr std::array<Unit, 6> flop_rates{
     {{"FLOPS", 1}, {"MFLOPS", 1e6}, {"GFLOPS", 1e9}, {"TFLOPS", 1e12}, {"PFLOPS", 1e15}, {"EFLOPS", 1e18}}};
+constexpr std::array<Unit, 4> powers{{{"W", 1}, {"mW", 1e-3}, {"kW", 1e3}, {"MW", 1e6}}};
+constexpr std::array<Unit, 8> energies{{{"J", 1},
+                                        {"pJ", 1e-12},
+                                        {"nJ", 1e-9},
+                                        {"uJ", 1e-6},
+                                        {"mJ", 1e-3},
+                                        {"kJ", 1e3},
+                                        {"MJ", 1e6},
+                                        {"kWh", 3.6e6}}};
 
 Parsed parse(std::string_view text, std::span<const Unit> units, std::string_view what) {
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0) text.remove_suffix(1);
@@ -86,6 +95,14 @@ Parsed parse_rate(std::string_view text) {
 
 Parsed parse_flop_rate(std::string_view text) {
   return parse(text, flop_rates, "a compute rate as \"989 TFLOPS\" (GFLOPS, TFLOPS, PFLOPS)");
+}
+
+Parsed parse_power(std::string_view text) {
+  return parse(text, powers, "a power as \"700 W\" (mW, W, kW, MW)");
+}
+
+Parsed parse_energy(std::string_view text) {
+  return parse(text, energies, "an energy as \"0.66 pJ\" (pJ, nJ, uJ, mJ, J, kJ, MJ, kWh)");
 }
 
 }  // namespace moesim

@@ -1,4 +1,4 @@
-// Texts with units to quantities: "50 GB/s", "2 us", "80 GiB", "989 TFLOPS".
+// Texts with units to quantities: "50 GB/s", "2 us", "80 GiB", "989 TFLOPS", "700 W", "24 pJ".
 #pragma once
 
 #include <optional>
@@ -20,5 +20,7 @@ Parsed parse_time(std::string_view text);
 Parsed parse_bytes(std::string_view text);
 Parsed parse_rate(std::string_view text);
 Parsed parse_flop_rate(std::string_view text);
+Parsed parse_power(std::string_view text);
+Parsed parse_energy(std::string_view text);
 
 }  // namespace moesim

@@ -278,6 +278,22 @@ FlopRate Reader::flop_rate(const Key<FlopRate>& key) {
                         }));
 }
 
+Power Reader::power(const Key<Power>& key) {
+  return read<Power>(key, "a power", Power{1},
+                     with_unit<Power>(parse_power, [](double amount) -> Converted<Power> {
+                       if (amount < 0) return {{}, "is negative"};
+                       return {Power{amount}, {}};
+                     }));
+}
+
+Energy Reader::energy(const Key<Energy>& key) {
+  return read<Energy>(key, "an energy", Energy{1},
+                      with_unit<Energy>(parse_energy, [](double amount) -> Converted<Energy> {
+                        if (amount < 0) return {{}, "is negative"};
+                        return {Energy{amount}, {}};
+                      }));
+}
+
 std::vector<std::int64_t> Reader::integers(const Key<std::int64_t>& key) {
   return read_list<std::int64_t>(key, "a list of whole numbers", to_integer);
 }

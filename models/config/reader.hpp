@@ -54,6 +54,8 @@ class Reader {
   Bytes bytes(const Key<Bytes>& key);               ///< "64 MB", "16 GiB"
   Rate rate(const Key<Rate>& key);                  ///< "50 GB/s", "400 Gb/s"
   FlopRate flop_rate(const Key<FlopRate>& key);     ///< "989 TFLOPS"
+  Power power(const Key<Power>& key);               ///< "700 W"
+  Energy energy(const Key<Energy>& key);            ///< "24 pJ"
   std::vector<std::int64_t> integers(
       const Key<std::int64_t>& key);                    ///< a list; bounds hold for each; fallback: empty
   std::vector<double> numbers(const Key<double>& key);  ///< a list; bounds hold for each; fallback: empty

@@ -24,21 +24,23 @@ class Calibrated final : public Cost {
       families_.emplace_back(fit, *physical_, device_, calibration.grid);
   }
 
-  OpTime time(const Op& asked, const Device& device, std::int64_t communication_sms) const override {
+  OpTime time(const Op& asked, const Device& device, const DeviceState& asked_state) const override {
     if (device.name != device_.name) {
       throw InputError("cost.table",
                        fmt::format("calibrates {}, but the cluster is made of {}", device_.name, device.name),
                        "moesim calibrate measures the GPUs of the machine it runs on");
     }
     const Device* const before = unchanged(device);
+    // Without power what was measured is at the clocks of then, as hot as measuring makes a device.
+    const DeviceState state = device_.power ? asked_state : DeviceState{asked_state.communication_sms};
     if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
     if (asked.access.share > 0) {
-      OpTime by_law = physical_->time(asked, device, communication_sms);
+      OpTime by_law = physical_->time(asked, device, state);
       by_law.extrapolated = true;
       return by_law;
     }
     const Op op = simplified(asked);
-    OpTime answer = physical_->time(op, device_, communication_sms);
+    OpTime answer = physical_->time(op, device_, state);
     double factor = 1;
     answer.extrapolated = true;
     if (const FamilyModel* family = model_of(family_of(op))) {
@@ -47,7 +49,7 @@ class Calibrated final : public Cost {
       factor *= found.factor;
     }
     if (before != nullptr) {
-      factor *= seconds(op, device, communication_sms) / seconds(op, *before, communication_sms);
+      factor *= seconds(op, device, state) / seconds(op, *before, state);
       answer.extrapolated = true;
     }
     answer.time = from_seconds(std::max(1e-12, to_seconds(answer.time) * factor));
@@ -74,8 +76,8 @@ class Calibrated final : public Cost {
   }
 
   /// What the physical model says.
-  double seconds(const Op& op, const Device& device, std::int64_t communication_sms) const {
-    return std::max(1e-12, to_seconds(physical_->time(op, device, communication_sms).time));
+  double seconds(const Op& op, const Device& device, const DeviceState& state) const {
+    return std::max(1e-12, to_seconds(physical_->time(op, device, state).time));
   }
 
   const FamilyModel* model_of(const Family& family) const {

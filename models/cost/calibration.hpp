@@ -58,6 +58,11 @@ Errors errors_of(std::vector<double> logarithms);
 Errors read_errors(Reader reader);
 std::string write_errors(const Errors& errors);
 
+/// Of mixes of ops that a device's power was fitted on: times of all parts, and powers.
+struct PowerErrors {
+  Errors times, powers;
+};
+
 /// The own kernel for grouped products (models/cost/grouped_kernel.hpp), fitted apart from the libraries.
 struct OwnFit {
   GemmBehaviour kernel;
@@ -86,6 +91,7 @@ struct Calibration {
   Value described_file;  ///< as it was read
   std::vector<FamilyFit> families;
   Errors held_out;  ///< over all shapes that are not in the grid
+  std::optional<PowerErrors> power;
   std::vector<Measured> grid;
   Value rest;  ///< launches, contention, links, what was not measured: kept, not used for times of ops
 };

@@ -9,6 +9,7 @@
 #include "models/base/units.hpp"
 #include "models/cluster/device.hpp"
 #include "models/config/family.hpp"
+#include "models/cost/device_state.hpp"
 #include "models/transformer/op.hpp"
 
 namespace moesim {
@@ -31,9 +32,9 @@ Beside beside_of(const Op& op);
 class Cost {
  public:
   virtual ~Cost() = default;
-  /// How long `op` takes on `device`, launch included, with `communication_sms` multiprocessors held by
-  /// communication meanwhile. Above zero for any op that does anything.
-  virtual OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const = 0;
+  /// How long `op` takes on `device`, launch included, while that is so. Above zero for any op that does
+  /// anything.
+  virtual OpTime time(const Op& op, const Device& device, const DeviceState& state) const = 0;
 };
 
 /// The members of the family.

@@ -10,6 +10,7 @@
 #include "models/config/values.hpp"
 #include "models/cost/fit_family.hpp"
 #include "models/cost/fit_physics.hpp"
+#include "models/cost/fit_power.hpp"
 #include "models/cost/roofline.hpp"
 
 namespace moesim {
@@ -24,8 +25,10 @@ void say_sources(Value& file, const std::string& date) {
       if (value.text.find("fitted") == std::string::npos && key.find("launch_overhead") == std::string::npos)
         sources.set(key, value);
   }
-  sources.set("memory_efficiency, memory_ramp, launch_overhead, kernel_floor, gemm, attention, contention",
-              value_of("fitted by moesim calibrate to the measurements in this file, finished " + date));
+  sources.set(
+      "memory_efficiency, memory_ramp, launch_overhead, kernel_floor, gemm, attention, contention, "
+      "power",
+      value_of("fitted by moesim calibrate to the measurements in this file, finished " + date));
   file.set("sources", std::move(sources));
 }
 
@@ -36,6 +39,7 @@ struct Raw {
   std::vector<Measured> grid;
   std::vector<MeasuredBeside> beside;
   double launch_seconds = 0;
+  std::optional<MeasuredPower> power;
   Value about, rest;
 };
 
@@ -84,7 +88,8 @@ Raw read_device_part(Reader& reader) {
                           "cache_bytes", "memory_bandwidth", "max_clock_mhz", "memory_clock_mhz", "driver",
                           "cuda", "cublaslt", "cudnn", "nccl", "started", "finished"})
     if (const Value* value = reader.raw(key, "of the device")) raw.about.set(key, *value);
-  for (const char* key : {"launches", "contention", "host_copies", "links", "collectives", "not_measured"})
+  for (const char* key :
+       {"launches", "contention", "power", "host_copies", "links", "collectives", "not_measured"})
     if (const Value* value = reader.raw(key, "beside the ops")) raw.rest.set(key, *value);
   for (Reader& item : reader.items("measurements", "times of ops")) {
     raw.grid.push_back(read_measured(item));
@@ -96,6 +101,8 @@ Raw read_device_part(Reader& reader) {
           reader.optional_part("launches", "seconds between empty kernels")) {
     if (const Value* value = launches->value().find("stream_s")) raw.launch_seconds = value->number;
   }
+  if (std::optional<Reader> power = reader.optional_part("power", "drawn by mixes of ops"))
+    raw.power = read_measured_power(std::move(*power));
   reader.finish();
   return raw;
 }
@@ -153,6 +160,10 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
     calibration.families.push_back(fit_family(family, *physical, device, raw.grid, judged));
   calibration.held_out = errors_of(judged);
   fit_contention(*physical, device, std::move(raw.beside));
+  if (raw.power && device.power) {
+    fit_power(*physical, device, *raw.power);
+    calibration.power = power_errors(*physical, device, *raw.power);
+  }
   calibration.device_file = base;
   write_fitted(calibration.device_file, device);
   const Value* finished = raw.about.find("finished");

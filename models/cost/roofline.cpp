@@ -25,15 +25,17 @@ namespace {
 constexpr std::array<std::int64_t, 6> split_parts{1, 2, 3, 4, 6, 8};
 constexpr std::int64_t shallowest_part = 256;
 
-/// Multiprocessors that an op may use.
+/// Multiprocessors that an op may use, and their clock over the full one.
 struct SmShare {
   std::int64_t multiprocessors = 1;
   double interference = 1;
+  double clock = 1;
 };
 
-SmShare share_of(const Op& op, const Device& device, std::int64_t communication_sms) {
-  return {std::max<std::int64_t>(1, device.multiprocessors - std::max<std::int64_t>(0, communication_sms)),
-          interference(device, beside_of(op), communication_sms)};
+SmShare share_of(const Op& op, const Device& device, const DeviceState& state) {
+  const std::int64_t held = std::max<std::int64_t>(0, state.communication_sms);
+  return {std::max<std::int64_t>(1, device.multiprocessors - held), interference(device, beside_of(op), held),
+          state.clock};
 }
 
 const GemmBehaviour& behaviour(const Device& device, Precision precision) {
@@ -139,9 +141,11 @@ Bounds product(const Op& op, const Device& device, const SmShare& share) {
   const bool over_rows = op.kind == OpKind::grouped_gemm && op.rows_are_depth;
   const double waves =
       over_rows ? products_over_rows(op, device, gemm, share) : products_of_rows(op, device, gemm, share);
-  // The power limit holds the chip at a rate of its own, however few multiprocessors do the work.
-  const double power = op.flops.count / (gemm.peak.count * gemm.sustained);
-  return {std::max(waves * share.interference, power), traffic(device, op),
+  // What the chip sustains is a rate of its own, however few multiprocessors do the work.
+  const double knee = device.power ? device.power->knee : 1;
+  const double sustained =
+      op.flops.count / (gemm.peak.count * gemm.sustained) * std::max(1.0, knee / share.clock);
+  return {std::max(waves * share.interference / share.clock, sustained), traffic(device, op),
           launches(op, device) + to_seconds(gemm.kernel_overhead), gemm.unhidden};
 }
 
@@ -190,7 +194,7 @@ Bounds attention(const Op& op, const Device& device, const SmShare& share) {
   const double left = real(share.multiprocessors);
   const double compute =
       copies * work.tiles <= left ? longest : std::max(longest, total / left + longest / 2);
-  return {compute * share.interference, traffic(device, op),
+  return {compute * share.interference / share.clock, traffic(device, op),
           launches(op, device) + to_seconds(fused.kernel_overhead), 0};
 }
 
@@ -205,7 +209,7 @@ Bounds added_atomically(const Op& op, const Device& device, const SmShare& share
 /// Device::cycle 0 is not known: bytes alone count.
 Bounds by_access(const Op& op, const Device& device, const SmShare& share) {
   const Access& access = op.access;
-  const double rate = access.per_cycle * real(share.multiprocessors) / to_seconds(device.cycle);
+  const double rate = access.per_cycle * real(share.multiprocessors) * share.clock / to_seconds(device.cycle);
   const bool counts = access.per_cycle > 0 && device.cycle.count > 0;
   const double kernels = real(std::max<std::int64_t>(1, op.kernels));
   return {counts ? real(op.m) * real(op.n) / rate : 0,
@@ -222,8 +226,8 @@ Bounds streaming(const Op& op, const Device& device, const SmShare& share) {
 
 class Roofline final : public Cost {
  public:
-  OpTime time(const Op& op, const Device& device, std::int64_t communication_sms) const override {
-    const SmShare share = share_of(op, device, communication_sms);
+  OpTime time(const Op& op, const Device& device, const DeviceState& state) const override {
+    const SmShare share = share_of(op, device, state);
     switch (op.kind) {
       case OpKind::gemm:
       case OpKind::grouped_gemm:

@@ -14,8 +14,8 @@ namespace moesim {
 
 /// Decides where tokens go.
 struct Router {
-  std::unique_ptr<const Routing> routing;
-  std::unique_ptr<const Skew> skew;
+  std::shared_ptr<const Routing> routing;
+  std::shared_ptr<const Skew> skew;
   double balance = 0;  ///< how much of the natural skew is gone: 0 none of it, 1 all
   std::uint64_t seed = 1;
 

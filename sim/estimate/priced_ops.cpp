@@ -15,7 +15,7 @@ struct Scale {
 
 PricedKernel priced(const Op& kernel, const Scenario& scenario, const Scale& scale) {
   const Device& device = scenario.cluster->device;
-  const Time alone = scenario.cost->time(kernel, device, 0).time;
+  const Time alone = scenario.cost->time(kernel, device, {0, scenario.clock}).time;
   const Time gap = std::min(alone, device.launch_overhead * kernel.kernels);
   const double of_time = scale.share * scale.pace;
   const std::string_view name =

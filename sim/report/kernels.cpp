@@ -28,6 +28,7 @@ void add(const ClassShares& shares, double part, double taken, double devices, S
     sums[i].time += devices * taken * shares[i].time;
     sums[i].bytes += devices * part * shares[i].bytes;
     sums[i].launches += devices * part * shares[i].launches;
+    sums[i].joules += devices * part * shares[i].joules;
   }
 }
 
@@ -55,7 +56,7 @@ std::vector<UpdateParts> update_parts(const Scenario& scenario) {
   return parts;
 }
 
-/// Time of updates as their kernels divide it; bytes are those of the mean device, whoever updates.
+/// Time of updates as their kernels divide it; bytes and energy are those of the mean device, whoever updates.
 class UpdateSums {
  public:
   explicit UpdateSums(const Scenario& scenario, const TaskGraph& graph)
@@ -79,8 +80,10 @@ class UpdateSums {
 
   void add_bytes(double devices, Sums& sums) const {
     for (const UpdateParts& of_rank : parts_) {
-      for (const ClassShares& classes : {of_rank.gradients, of_rank.optimizer})
+      for (const ClassShares& classes : {of_rank.gradients, of_rank.optimizer}) {
         at(sums, KernelClass::update).bytes += devices * at(classes, KernelClass::update).bytes;
+        at(sums, KernelClass::update).joules += devices * at(classes, KernelClass::update).joules;
+      }
     }
   }
 
@@ -142,7 +145,8 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
   for (std::size_t i = 0; i < kernel_class_count; ++i)
     kernels[i] = {.time = from_seconds(sums[i].time / all),
                   .bytes = from_bytes(sums[i].bytes / all),
-                  .launches = static_cast<std::int64_t>(std::ceil(sums[i].launches / all - 1e-9))};
+                  .launches = static_cast<std::int64_t>(std::ceil(sums[i].launches / all - 1e-9)),
+                  .energy = {sums[i].joules / all}};
   return kernels;
 }
 

@@ -86,8 +86,10 @@ constexpr bool is_compute_of_pass(Activity activity) {
 }
 constexpr auto compute_of_passes = activities_that<is_compute_of_pass>();
 
+enum class Moment : std::uint8_t { busy, idle };
+
 /// Where a moment counts to, given how many tasks of each kind of work run.
-void count_moment(const Running& now, Time length, Occupancy& occupancy) {
+Moment count_moment(const Running& now, Time length, Occupancy& occupancy) {
   const std::array<std::int32_t, activity_count>& running = now.activities;
   count_phase(now, length, occupancy);
   bool computes = false;
@@ -108,7 +110,9 @@ void count_moment(const Running& now, Time length, Occupancy& occupancy) {
     at(occupancy.exposed, exposed) += length;
   } else {
     occupancy.idle += length;
+    return Moment::idle;
   }
+  return Moment::busy;
 }
 
 bool is_earlier(const Change& a, const Change& b) { return a.at < b.at; }
@@ -153,15 +157,19 @@ Occupancy sweep(const std::vector<Change>& changes, Time makespan) {
   Occupancy occupancy;
   Running running;
   Time now;
+  Moment before = Moment::busy;
   for (const Change& change : changes) {
     if (change.at > now) {
-      count_moment(running, change.at - now, occupancy);
+      const Moment moment = count_moment(running, change.at - now, occupancy);
+      if (moment == Moment::idle && before == Moment::busy) ++occupancy.pauses;
+      before = moment;
       now = change.at;
     }
     at(running.activities, change.activity) += change.delta;
     running.phases[is_communication(change.activity) ? 1 : 0][change.phase] += change.delta;
   }
   occupancy.idle += makespan - now;
+  if (makespan > now && before == Moment::busy) ++occupancy.pauses;
   return occupancy;
 }
 

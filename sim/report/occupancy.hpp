@@ -21,6 +21,7 @@ inline constexpr std::array<std::string_view, phase_count> phase_names{"forward"
 struct Occupancy {
   std::int64_t devices = 1;  ///< that the actor stands for, or 1 where all stand for as many
   Time compute, optimizer, idle;
+  std::int64_t pauses = 0;                ///< spans of idle time
   Time held_up;                           ///< nothing computes since the host has not issued what is next
   std::array<Time, activity_count> busy;  ///< communication in flight, by Activity, whatever else goes on
   std::array<Time, activity_count>

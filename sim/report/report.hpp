@@ -62,6 +62,15 @@ struct KernelReport {
   Time time;
   Bytes bytes;                ///< that they move in device memory
   std::int64_t launches = 0;  ///< rounded up
+  Energy energy{};            ///< that they draw, beyond idle; zero where the device's power is not known
+};
+
+/// What a device draws in a step, mean over devices.
+struct PowerReport {
+  double clock = 1;  ///< of its multiprocessors, over the full one
+  /// Mean over the step, of which a pause counts as far as the window over which devices hold their mean.
+  Power held;
+  Energy energy;  ///< of all of the step
 };
 
 /// Gradients of one part of the model (HeldPart).
@@ -162,6 +171,7 @@ struct Report {
   std::array<GradientPartReport, held_part_count> gradient_parts;
   std::vector<StepReport> steps;                         ///< with experts
   std::array<KernelReport, kernel_class_count> kernels;  ///< by KernelClass; of a model
+  std::optional<PowerReport> power;                      ///< of devices whose power is known
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;
   std::optional<GoodputReport> goodput;  ///< with failures

@@ -12,6 +12,7 @@
 #include "sim/report/kernels.hpp"
 #include "sim/report/occupancy.hpp"
 #include "sim/report/plan.hpp"
+#include "sim/report/power.hpp"
 #include "sim/report/report.hpp"
 #include "sim/report/steps.hpp"
 #include "sim/work/share.hpp"
@@ -264,7 +265,10 @@ Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timel
     add_gradient_parts(scenario, graph, timeline, report);
     report.routing = routing_of(work);
     report.steps = steps_of(work, graph, timeline, report);
-    if (!scenario.communication) report.kernels = kernels_of(work, graph, timeline);
+    if (!scenario.communication) {
+      report.kernels = kernels_of(work, graph, timeline);
+      if (scenario.cluster->device.power) report.power = power_of(scenario, actors, report);
+    }
   }
   if (scenario.faults.failures) {
     const std::int64_t devices =

@@ -1,16 +1,45 @@
 #include "sim/run/simulate.hpp"
 
+#include <optional>
+#include <utility>
+
+#include "models/cost/power.hpp"
 #include "sim/lower/lower.hpp"
 
 namespace moesim {
 
-Simulation simulate_step(const Scenario& scenario) {
+namespace {
+
+Simulation at_its_clock(const Scenario& scenario) {
   Simulation simulation{.work = work_of(scenario), .graph = {}, .timeline = {}, .report = {}};
   simulation.graph = lower(simulation.work);
   simulation.timeline = scenario.engine->run(simulation.graph);
   check(simulation.graph, simulation.timeline);
   simulation.report = summarize(simulation.work, simulation.graph, simulation.timeline);
   return simulation;
+}
+
+Simulation at_clock(const Scenario& scenario, double clock, Resolution resolution) {
+  const auto settled = std::make_shared<Scenario>(scenario);
+  settled->clock = clock;
+  settled->resolution = resolution;
+  Simulation simulation = at_its_clock(*settled);
+  simulation.settled = settled;
+  return simulation;
+}
+
+}  // namespace
+
+Simulation simulate_step(const Scenario& scenario) {
+  if (!scenario.cluster || !scenario.cluster->device.power || scenario.communication)
+    return at_its_clock(scenario);
+  std::optional<Simulation> step;
+  const double clock = settled_clock(scenario.cluster->device, [&](double tried) {
+    step.emplace(at_clock(scenario, tried, Resolution::folded));
+    return step->report.power->held;
+  });
+  if (scenario.resolution == Resolution::folded) return std::move(*step);
+  return at_clock(scenario, clock, scenario.resolution);
 }
 
 Simulation simulate(const Scenario& scenario) {

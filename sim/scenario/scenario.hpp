@@ -1,5 +1,5 @@
-// The waist: everything chosen, cross-checked and immutable. What is above knows no JSON, what is below no
-// other part.
+// The waist: everything chosen, cross-checked and immutable. A value: copies share the members of families.
+// What is above knows no JSON, what is below no other part.
 #pragma once
 
 #include <array>
@@ -81,7 +81,7 @@ inline constexpr std::string_view stage_message_names[] = {"free", "in_turn"};
 
 /// The algorithm of each kind of communication.
 struct Collectives {
-  std::unique_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
+  std::shared_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
       context, expert_tensor;
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
   std::int64_t channels = 16;          ///< of a communicator, each with buffers for its neighbours
@@ -97,7 +97,7 @@ struct OneCommunication {
   Operation operation = Operation::all_reduce;
   Bytes bytes;  ///< of the whole buffer; in an all-to-all what a rank has for all others and itself
   std::int64_t group_size = 1;
-  std::unique_ptr<const Collective> collective;
+  std::shared_ptr<const Collective> collective;
 };
 
 /// What a scenario is and has chosen, in words for reports. "interleaved (chunks=2)" is a kind with its keys.
@@ -122,12 +122,13 @@ struct Scenario {
   std::optional<OneCommunication> communication;
   Model model;
   std::optional<Cluster> cluster;
+  double clock = 1;  ///< of its devices' multiprocessors, over the full one (sim/run/settle.hpp)
   Batch batch;
   Layout layout{Sizes{}, {Axis::tensor, Axis::expert, Axis::data, Axis::pipeline}};
   bool sequence_parallel = true;  ///< as given; divides_tokens() says what it comes to
   ContextExchange context_exchange = ContextExchange::ring;
   std::vector<std::int64_t> layers_per_stage;  ///< of the model's stages, in the order of the forward pass
-  std::unique_ptr<const Schedule> schedule;
+  std::shared_ptr<const Schedule> schedule;
   Chains chains;  ///< of the schedule, on the layout's pipeline ranks
   Router router;
   Placement placement = Placement::in_order;
@@ -139,9 +140,9 @@ struct Scenario {
   UpdatePlan update;           ///< what a new parameter takes
   Recompute recompute;
   bool dropout = false;  ///< of embedding, attention's weights and each block's result
-  std::unique_ptr<const Software> software;
-  std::unique_ptr<const Cost> cost;  ///< of a kernel
-  std::unique_ptr<const Engine> engine;
+  std::shared_ptr<const Software> software;
+  std::shared_ptr<const Cost> cost;  ///< of a kernel
+  std::shared_ptr<const Engine> engine;
   std::string engine_name;
   Resolution resolution = Resolution::folded;
   Faults faults;

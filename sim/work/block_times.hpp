@@ -32,6 +32,7 @@ struct ClassShare {
   double time = 0;   ///< of the block's
   double bytes = 0;  ///< that they move in device memory
   double launches = 0;
+  double joules = 0;  ///< that the device draws for them, beyond idle
 };
 /// By KernelClass; times add up to 1.
 using ClassShares = std::array<ClassShare, kernel_class_count>;

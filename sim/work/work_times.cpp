@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/cost/power.hpp"
 #include "sim/work/share.hpp"
 
 namespace moesim {
@@ -116,11 +117,12 @@ void OpSum::begin_block(const Scenario& scenario) {
 void OpSum::add(const Op& op, const Scenario& scenario, double times) {
   const Device& device = scenario.cluster->device;
   const std::int64_t held = scenario.collectives.communication_sms;
+  const double clock = scenario.clock;
   const HostTimes& host = scenario.habits().host;
   std::vector<Op> kernels;
   scenario.software->add_kernels(op, kernels);
   for (const Op& kernel : kernels) {
-    const Time once = scenario.cost->time(kernel, device, 0).time;
+    const Time once = scenario.cost->time(kernel, device, {0, clock}).time;
     at(parts_, op.part) += repeated(once, times);
     const Time gaps = std::min(once, device.launch_overhead * kernel.kernels);
     at(classes_, KernelClass::host).time += times * to_seconds(gaps);
@@ -128,9 +130,10 @@ void OpSum::add(const Op& op, const Scenario& scenario, double times) {
     of_class.time += times * to_seconds(once - gaps);
     of_class.bytes += times * static_cast<double>(kernel.bytes.count) * kernel.passes;
     of_class.launches += times * static_cast<double>(kernel.kernels);
+    of_class.joules += times * drawn(kernel, once, device, clock).count;
     const double slowed = communication_slowdown(device, beside_of(kernel), held);
     lost_ += times * to_seconds(once - gaps) * (slowed - 1);
-    contended_ += repeated(held == 0 ? once : scenario.cost->time(kernel, device, held).time, times);
+    contended_ += repeated(held == 0 ? once : scenario.cost->time(kernel, device, {held, clock}).time, times);
     if (!host.is_none()) path_ += path_of(kernel, once, times, host);
   }
 }
@@ -163,6 +166,7 @@ OpSum& OpSum::operator+=(const OpSum& more) {
     classes_[i].time += more.classes_[i].time;
     classes_[i].bytes += more.classes_[i].bytes;
     classes_[i].launches += more.classes_[i].launches;
+    classes_[i].joules += more.classes_[i].joules;
   }
   return *this;
 }
