@@ -14,6 +14,7 @@
 #include "models/cost/calibrated.hpp"
 #include "models/cost/fit.hpp"
 #include "models/cost/op_line.hpp"
+#include "models/cost/power.hpp"
 #include "models/cost/relative_times.hpp"
 #include "tools/calibrate_collectives.hpp"
 #include "tools/command.hpp"
@@ -141,7 +142,34 @@ std::string links_table(const Calibration& calibration) {
   return text.empty() ? text : "links\n" + text;
 }
 
-/// Each block's operations predicted one by one and added up, beside its measured time.
+/// Ops one after the other, over and over.
+class Loop {
+ public:
+  Loop(std::vector<Op> ops, const Cost& cost, const Device& device)
+      : ops_(std::move(ops)), cost_(cost), device_(device) {}
+  double seconds(double clock) const {
+    double sum = 0;
+    for (const Op& op : ops_) sum += to_seconds(cost_.time(op, device_, {0, clock}).time);
+    return sum;
+  }
+  /// Where the device's power settles; the full clock where it is not known.
+  double clock() const {
+    if (!device_.power) return 1;
+    return settled_clock(device_, [this](double clock) {
+      Energy energy;
+      for (const Op& op : ops_) energy += drawn(op, cost_.time(op, device_, {0, clock}).time, device_, clock);
+      return device_.power->idle + Power{energy.count / seconds(clock)};
+    });
+  }
+
+ private:
+  std::vector<Op> ops_;
+  const Cost& cost_;
+  const Device& device_;
+};
+
+/// Each block's operations predicted one by one and added up, beside its measured time: at the full clock, or
+/// of a loop at that to which it settles.
 void check(const CalibrateOptions& options, const Value& measured) {
   if (options.calibration.empty()) throw InputError("--check", "needs --calibration FILE to predict from");
   const Value document = load_document(options.calibration);
@@ -153,8 +181,8 @@ void check(const CalibrateOptions& options, const Value& measured) {
   const Value* schema = file.raw("schema", "which kind of file this is");
   if (schema == nullptr || schema->text != measurements_schema)
     file.fail("schema", fmt::format("expected '{}'", measurements_schema));
-  std::string text = fmt::format("{:<24}{:<10}{:>8}{:>14}{:>14}{:>9}\n", "block", "pass", "tokens",
-                                 "measured", "predicted", "error");
+  std::string text = fmt::format("{:<24}{:<10}{:>8}{:>8}{:>14}{:>14}{:>9}\n", "block", "pass", "tokens",
+                                 "clock", "measured", "predicted", "error");
   double worst = 0;
   for (Reader& device : file.items("devices", "that were measured")) {
     const Value* name = device.raw("device", "as the driver calls it");
@@ -162,19 +190,23 @@ void check(const CalibrateOptions& options, const Value& measured) {
       device.fail("device", fmt::format("is {}, but the calibration is of {}",
                                         name == nullptr ? "missing" : name->text, calibration.device.name));
     for (Reader& block : device.items("blocks", "whole blocks")) {
-      double predicted = 0;
+      std::vector<Op> ops;
       for (Reader& item : block.items("ops", "what the block is made of")) {
-        for (const Op& op : read_ops(item))
-          predicted += to_seconds(cost->time(op, calibration.device, 0).time);
+        for (Op& op : read_ops(item)) ops.push_back(std::move(op));
         item.finish();
       }
+      const bool in_loop = block.flag(
+          {.name = "in_loop", .help = "whether the device did not rest meanwhile", .fallback = false});
+      const Loop loop(std::move(ops), *cost, calibration.device);
+      const double clock = in_loop ? loop.clock() : 1, predicted = loop.seconds(clock);
       const double seconds = block.number({.name = "time_s", .help = "measured", .at_least = 1e-9});
       worst = std::max(worst, std::abs(predicted / seconds - 1));
-      text += fmt::format("{:<24}{:<10}{:>8}{:>14}{:>14}{:>+8.1f}%\n",
-                          block.text({.name = "block", .help = "its model"}),
-                          block.text({.name = "pass", .help = "direction"}),
-                          block.integer({.name = "tokens", .help = "rows"}), print(from_seconds(seconds)),
-                          print(from_seconds(predicted)), 100 * (predicted / seconds - 1));
+      text +=
+          fmt::format("{:<24}{:<10}{:>8}{:>8.2f}{:>14}{:>14}{:>+8.1f}%\n",
+                      block.text({.name = "block", .help = "its model"}),
+                      block.text({.name = "pass", .help = "direction"}),
+                      block.integer({.name = "tokens", .help = "rows"}), clock, print(from_seconds(seconds)),
+                      print(from_seconds(predicted)), 100 * (predicted / seconds - 1));
     }
   }
   write_file(options.out, text + fmt::format("largest error {}\n", percent(worst)));

@@ -195,6 +195,12 @@ auto power_keys() {
                            .fallback = 1.0,
                            .at_least = 0.1,
                            .at_most = 1.0}),
+      fitted(&Draw::traffic,
+             {.name = "traffic",
+              .help = "share of the time of traffic to device memory that goes with the clock",
+              .fallback = 0.0,
+              .at_least = 0.0,
+              .at_most = 1.0}),
       field(&Draw::per_sent, {.name = "per_sent",
                               .help = "energy of a byte that is sent to another device",
                               .fallback = Energy{}})};

@@ -61,8 +61,9 @@ struct PowerBehaviour {
   std::array<Energy, precision_count> per_flop;  ///< of an operation in the matrix units, by precision
   Energy per_byte;                               ///< of device memory
   double exponent = 1;                           ///< of the clock, in the power of multiprocessors
-  double knee = 1;  ///< clock above which the matrix units sustain no more: the chip leaves out cycles
-  Energy per_sent;  ///< of a byte that goes to another device, over NVLink and by communication's kernels
+  double knee = 1;     ///< clock above which the matrix units sustain no more: the chip leaves out cycles
+  double traffic = 0;  ///< share of the time of traffic to device memory that goes with the clock
+  Energy per_sent;     ///< of a byte that goes to another device, over NVLink and by communication's kernels
   friend bool operator==(const PowerBehaviour&, const PowerBehaviour&) = default;
 };
 

@@ -93,9 +93,9 @@ Parameter of_energy(Energy& energy) {
 }
 
 std::vector<Parameter> parameters_of(PowerBehaviour& power, const std::vector<MeasuredMix>& mixes) {
-  std::vector<Parameter> parameters{of_power(power.active), of_energy(power.per_byte),
-                                    of_ratio(power.exponent, 1, 4), of_ratio(power.knee, 0.5, 1),
-                                    of_ratio(power.held, 0.8, 1.05)};
+  std::vector<Parameter> parameters{of_power(power.active),           of_energy(power.per_byte),
+                                    of_ratio(power.exponent, 1, 4),   of_ratio(power.knee, 0.5, 1),
+                                    of_ratio(power.traffic, 1e-3, 1), of_ratio(power.held, 0.8, 1.05)};
   for (const Precision precision : {Precision::bf16, Precision::fp8}) {
     const bool is_measured = std::any_of(mixes.begin(), mixes.end(), [&](const MeasuredMix& mix) {
       return std::any_of(mix.parts.begin(), mix.parts.end(), [&](const MixPart& part) {

@@ -30,12 +30,16 @@ struct SmShare {
   std::int64_t multiprocessors = 1;
   double interference = 1;
   double clock = 1;
+  double traffic = 1;  ///< how much longer traffic to device memory takes at that clock
 };
 
 SmShare share_of(const Op& op, const Device& device, const DeviceState& state) {
   const std::int64_t held = std::max<std::int64_t>(0, state.communication_sms);
-  return {std::max<std::int64_t>(1, device.multiprocessors - held), interference(device, beside_of(op), held),
-          state.clock};
+  const double share = device.power ? device.power->traffic : 0;
+  return {.multiprocessors = std::max<std::int64_t>(1, device.multiprocessors - held),
+          .interference = interference(device, beside_of(op), held),
+          .clock = state.clock,
+          .traffic = 1 + share * (1 / state.clock - 1)};
 }
 
 const GemmBehaviour& behaviour(const Device& device, Precision precision) {
@@ -145,7 +149,7 @@ Bounds product(const Op& op, const Device& device, const SmShare& share) {
   const double knee = device.power ? device.power->knee : 1;
   const double sustained =
       op.flops.count / (gemm.peak.count * gemm.sustained) * std::max(1.0, knee / share.clock);
-  return {std::max(waves * share.interference / share.clock, sustained), traffic(device, op),
+  return {std::max(waves * share.interference / share.clock, sustained), traffic(device, op) * share.traffic,
           launches(op, device) + to_seconds(gemm.kernel_overhead), gemm.unhidden};
 }
 
@@ -194,7 +198,7 @@ Bounds attention(const Op& op, const Device& device, const SmShare& share) {
   const double left = real(share.multiprocessors);
   const double compute =
       copies * work.tiles <= left ? longest : std::max(longest, total / left + longest / 2);
-  return {compute * share.interference / share.clock, traffic(device, op),
+  return {compute * share.interference / share.clock, traffic(device, op) * share.traffic,
           launches(op, device) + to_seconds(fused.kernel_overhead), 0};
 }
 
@@ -202,8 +206,8 @@ Bounds attention(const Op& op, const Device& device, const SmShare& share) {
 /// elements in bf16 on an H200 (PyTorch 2.11); with the sums set to zero and the rows scaled before.
 Bounds added_atomically(const Op& op, const Device& device, const SmShare& share) {
   constexpr double additions_per_second = 115e9;
-  return {real(op.m) * real(op.n) / additions_per_second, traffic(device, op) * share.interference,
-          3 * launches(op, device), 1};
+  return {real(op.m) * real(op.n) / additions_per_second,
+          traffic(device, op) * share.interference * share.traffic, 3 * launches(op, device), 1};
 }
 
 /// Device::cycle 0 is not known: bytes alone count.
@@ -213,7 +217,8 @@ Bounds by_access(const Op& op, const Device& device, const SmShare& share) {
   const bool counts = access.per_cycle > 0 && device.cycle.count > 0;
   const double kernels = real(std::max<std::int64_t>(1, op.kernels));
   return {counts ? real(op.m) * real(op.n) / rate : 0,
-          share.interference * real(op.bytes.count) / (device.memory_bandwidth.count * access.share),
+          share.interference * share.traffic * real(op.bytes.count) /
+              (device.memory_bandwidth.count * access.share),
           launches(op, device) + kernels * to_seconds(access.start), 0};
 }
 
@@ -221,7 +226,7 @@ Bounds streaming(const Op& op, const Device& device, const SmShare& share) {
   if (op.bytes.count <= 0) return {};
   if (op.adds_atomically) return added_atomically(op, device, share);
   if (op.access.share > 0) return by_access(op, device, share);
-  return {0, traffic(device, op) * op.passes * share.interference, launches(op, device), 0};
+  return {0, traffic(device, op) * op.passes * share.interference * share.traffic, launches(op, device), 0};
 }
 
 class Roofline final : public Cost {

@@ -16,9 +16,9 @@ struct Way {
 };
 
 /// `chosen` is the part of `reader` that is named as the way.
-std::unique_ptr<const Collective> make_collective(const Reader& reader, Reader& chosen, const Way& way,
+std::shared_ptr<const Collective> make_collective(const Reader& reader, Reader& chosen, const Way& way,
                                                   const Fabric& fabric) {
-  std::unique_ptr<const Collective> made = make_member(chosen, collectives(), way.help, way.usual);
+  std::shared_ptr<const Collective> made = make_member(chosen, collectives(), way.help, way.usual);
   // Asked once here so that an algorithm that cannot do its job is an error of the input, not of the run.
   const DeviceId two[] = {0, fabric.device_count() > 1 ? 1U : 0U};
   try {
@@ -36,7 +36,7 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Gra
   const bool in_ring = context_exchange == ContextExchange::ring;
   const std::string_view usual = to_server ? "pairwise" : "ring";
   const struct {
-    std::unique_ptr<const Collective> Collectives::*member;
+    std::shared_ptr<const Collective> Collectives::*member;
     Way way;
   } ways[] = {
       {&Collectives::dispatch, {"dispatch", "tokens to the experts", "pairwise", Operation::all_to_all}},

@@ -149,10 +149,9 @@ TEST_CASE("A file says where it is wrong") {
   const std::string waits = R"("ops": {"router": {"backward": [{}, {"waits": 2}]}})";
   CHECK(refusal(waits) == "is taken");
   for (const std::string graphs : {"layer", "iteration"})
-    CHECK(
-        refusal(waits + R"(, "cuda_graphs": ")" + graphs + '"') ==
-        "software.cuda_graphs: captures no kernels that the host waits for, and ops.router.backward waits 2: "
-        "expected none, or kernels without waits");
+    CHECK(refusal(waits + R"(, "cuda_graphs": ")" + graphs + '"') ==
+          "test: software.cuda_graphs: captures no kernels that the host waits for, and ops.router.backward "
+          "waits 2: expected none, or kernels without waits");
 }
 
 TEST_CASE("The reference code of Llama has the norms of Hugging Face, line by line") {
