@@ -129,11 +129,11 @@ class ByKernels final : public Cost {
  public:
   explicit ByKernels(std::unique_ptr<const Software> software) : software_(std::move(software)) {}
 
-  OpTime time(const Op& op, const Device& device, std::int64_t sms) const override {
+  OpTime time(const Op& op, const Device& device, const DeviceState& state) const override {
     std::vector<Op> kernels;
     software_->add_kernels(op, kernels);
     OpTime sum;
-    for (const Op& kernel : kernels) sum.time += roofline_->time(kernel, device, sms).time;
+    for (const Op& kernel : kernels) sum.time += roofline_->time(kernel, device, state).time;
     return sum;
   }
 
