@@ -11,10 +11,9 @@
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
 #include "models/config/document.hpp"
+#include "models/cost/blocks.hpp"
 #include "models/cost/calibrated.hpp"
 #include "models/cost/fit.hpp"
-#include "models/cost/op_line.hpp"
-#include "models/cost/power.hpp"
 #include "models/cost/relative_times.hpp"
 #include "tools/calibrate_collectives.hpp"
 #include "tools/command.hpp"
@@ -142,32 +141,6 @@ std::string links_table(const Calibration& calibration) {
   return text.empty() ? text : "links\n" + text;
 }
 
-/// Ops one after the other, over and over.
-class Loop {
- public:
-  Loop(std::vector<Op> ops, const Cost& cost, const Device& device)
-      : ops_(std::move(ops)), cost_(cost), device_(device) {}
-  double seconds(double clock) const {
-    double sum = 0;
-    for (const Op& op : ops_) sum += to_seconds(cost_.time(op, device_, {0, clock}).time);
-    return sum;
-  }
-  /// Where the device's power settles; the full clock where it is not known.
-  double clock() const {
-    if (!device_.power) return 1;
-    return settled_clock(device_, [this](double clock) {
-      Energy energy;
-      for (const Op& op : ops_) energy += drawn(op, cost_.time(op, device_, {0, clock}).time, device_, clock);
-      return device_.power->idle + Power{energy.count / seconds(clock)};
-    });
-  }
-
- private:
-  std::vector<Op> ops_;
-  const Cost& cost_;
-  const Device& device_;
-};
-
 /// Each block's operations predicted one by one and added up, beside its measured time: at the full clock, or
 /// of a loop at that to which it settles.
 void check(const CalibrateOptions& options, const Value& measured) {
@@ -178,36 +151,16 @@ void check(const CalibrateOptions& options, const Value& measured) {
   const Calibration calibration = read_calibration(reader);
   const std::unique_ptr<const Cost> cost = make_calibrated(calibration);
   Reader file(measured, "");
-  const Value* schema = file.raw("schema", "which kind of file this is");
-  if (schema == nullptr || schema->text != measurements_schema)
-    file.fail("schema", fmt::format("expected '{}'", measurements_schema));
   std::string text = fmt::format("{:<24}{:<10}{:>8}{:>8}{:>14}{:>14}{:>9}\n", "block", "pass", "tokens",
                                  "clock", "measured", "predicted", "error");
   double worst = 0;
-  for (Reader& device : file.items("devices", "that were measured")) {
-    const Value* name = device.raw("device", "as the driver calls it");
-    if (name == nullptr || name->text.find(calibration.device.name) == std::string::npos)
-      device.fail("device", fmt::format("is {}, but the calibration is of {}",
-                                        name == nullptr ? "missing" : name->text, calibration.device.name));
-    for (Reader& block : device.items("blocks", "whole blocks")) {
-      std::vector<Op> ops;
-      for (Reader& item : block.items("ops", "what the block is made of")) {
-        for (Op& op : read_ops(item)) ops.push_back(std::move(op));
-        item.finish();
-      }
-      const bool in_loop = block.flag(
-          {.name = "in_loop", .help = "whether the device did not rest meanwhile", .fallback = false});
-      const Loop loop(std::move(ops), *cost, calibration.device);
-      const double clock = in_loop ? loop.clock() : 1, predicted = loop.seconds(clock);
-      const double seconds = block.number({.name = "time_s", .help = "measured", .at_least = 1e-9});
-      worst = std::max(worst, std::abs(predicted / seconds - 1));
-      text +=
-          fmt::format("{:<24}{:<10}{:>8}{:>8.2f}{:>14}{:>14}{:>+8.1f}%\n",
-                      block.text({.name = "block", .help = "its model"}),
-                      block.text({.name = "pass", .help = "direction"}),
-                      block.integer({.name = "tokens", .help = "rows"}), clock, print(from_seconds(seconds)),
-                      print(from_seconds(predicted)), 100 * (predicted / seconds - 1));
-    }
+  for (const MeasuredBlock& block : read_blocks(file, calibration)) {
+    const PredictedBlock predicted = predict(block, *cost, calibration.device);
+    const double off = predicted.seconds / block.seconds - 1;
+    worst = std::max(worst, std::abs(off));
+    text += fmt::format("{:<24}{:<10}{:>8}{:>8.2f}{:>14}{:>14}{:>+8.1f}%\n", block.block, block.pass,
+                        block.tokens, predicted.clock, print(from_seconds(block.seconds)),
+                        print(from_seconds(predicted.seconds)), 100 * off);
   }
   write_file(options.out, text + fmt::format("largest error {}\n", percent(worst)));
 }

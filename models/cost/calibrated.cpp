@@ -56,6 +56,15 @@ class Calibrated final : public Cost {
     return answer;
   }
 
+  /// Of what was measured on the very device; changes of it and laws of their own have no measurements.
+  std::optional<double> deviation(const Op& asked, const Device& device) const override {
+    if (asked.access.share > 0 || (asked.flops.count <= 0 && asked.bytes.count <= 0)) return std::nullopt;
+    if (unchanged(device) != nullptr) return std::nullopt;
+    const Op op = simplified(asked);
+    const FamilyModel* const family = model_of(family_of(op));
+    return family == nullptr ? std::nullopt : std::optional(family->deviation(op));
+  }
+
  private:
   /// The account of the measured device that `device` is a change of: the nearer of the fitted one and of the
   /// device file that the fit began with; null where it is one of the two.

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "models/base/units.hpp"
@@ -35,6 +36,9 @@ class Cost {
   /// How long `op` takes on `device`, launch included, while that is so. Above zero for any op that does
   /// anything.
   virtual OpTime time(const Op& op, const Device& device, const DeviceState& state) const = 0;
+  /// Standard deviation of the logarithm of measured over predicted times of `op` by itself, where the model
+  /// knows it for the very shape.
+  virtual std::optional<double> deviation(const Op&, const Device&) const { return std::nullopt; }
 };
 
 /// The members of the family.

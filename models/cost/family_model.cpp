@@ -87,17 +87,26 @@ FamilyModel::FamilyModel(const FamilyFit& fit, const Cost& physical, const Devic
   if (!samples.places.empty()) own_ = {fit.own->kernel, surface_of(samples, fit.own->shape)};
 }
 
-FamilyModel::Answer FamilyModel::at(const Op& op) const {
+FamilyModel::Way FamilyModel::fastest(const Op& op) const {
   const SurfacePoint place = place_of(op, physical_, device_);
-  Answer answer{std::exp(libraries_.at(place)), libraries_.distance(place) > far};
-  if (!own_ || op.precision != family_.precision || !serves_grouped(op)) return answer;
+  const Way libraries{std::exp(libraries_.at(place)), &libraries_, place};
+  if (!own_ || op.precision != family_.precision || !serves_grouped(op)) return libraries;
   const GroupedWork work = grouped_work(op, device_);
   const SurfacePoint own_place = grouped_kernel_place(op, work, device_);
   const double own = to_seconds(grouped_kernel_time(op, work, device_, own_->kernel)) *
                      std::exp(own_->surface.at(own_place)) /
                      std::max(1e-12, to_seconds(physical_.time(op, device_, 0).time));
-  if (own < answer.factor) answer = {own, own_->surface.distance(own_place) > far};
-  return answer;
+  return own < libraries.factor ? Way{own, &own_->surface, own_place} : libraries;
+}
+
+FamilyModel::Answer FamilyModel::at(const Op& op) const {
+  const Way way = fastest(op);
+  return {way.factor, way.surface->distance(way.place) > far};
+}
+
+double FamilyModel::deviation(const Op& op) const {
+  const Way way = fastest(op);
+  return way.surface->deviation(way.place);
 }
 
 }  // namespace moesim

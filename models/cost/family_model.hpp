@@ -39,9 +39,19 @@ class FamilyModel {
     bool is_far = true;
   };
   Answer at(const Op& op) const;
+  /// Standard deviation of the logarithm of a measured time of `op` around the predicted one.
+  double deviation(const Op& op) const;
   const Family& family() const { return family_; }
 
  private:
+  /// The faster of the ways of computing an op.
+  struct Way {
+    double factor = 1;
+    const Surface* surface = nullptr;
+    SurfacePoint place{};
+  };
+  Way fastest(const Op& op) const;
+
   Family family_;
   const Cost& physical_;
   const Device& device_;

@@ -129,4 +129,20 @@ FamilyFit fit_family(const Family& family, const Cost& cost, const Device& devic
   return fit;
 }
 
+std::vector<LeftOut> left_out_of(const FamilyFit& fit, const Cost& physical, const Device& device,
+                                 const std::vector<Measured>& grid) {
+  std::vector<LeftOut> all;
+  const auto add = [&](const Samples& samples, const SurfaceShape& shape) {
+    Surface surface(samples.places, samples.missed, shape, samples.noises);
+    surface.judge();
+    for (std::size_t i = 0; i < samples.measured.size(); ++i) {
+      if (family_of(samples.measured[i]->op) == fit.family)
+        all.push_back({surface.left_out()[i], surface.left_out_deviations()[i]});
+    }
+  };
+  add(library_samples(fit, physical, device, grid), fit.shape);
+  if (fit.own) add(own_samples(fit.family, fit.own->kernel, device, grid), fit.own->shape);
+  return all;
+}
+
 }  // namespace moesim

@@ -66,6 +66,21 @@ double Surface::at(const SurfacePoint& place) const {
   return sum;
 }
 
+double Surface::deviation(const SurfacePoint& place) const {
+  const std::size_t n = places_.size();
+  std::vector<double> solved(n);
+  double known = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const double* row = &factor_[i * n];
+    double sum = covariance(place, places_[i]);
+    for (std::size_t k = 0; k < i; ++k) sum -= row[k] * solved[k];
+    solved[i] = sum / row[i];
+    known += solved[i] * solved[i];
+  }
+  const double noise = shape_.noise * shape_.noise;
+  return std::sqrt(std::max(noise, covariance(place, place) - known + noise));
+}
+
 double Surface::distance(const SurfacePoint& place) const {
   double least = std::numeric_limits<double>::infinity();
   for (const SurfacePoint& other : places_) least = std::min(least, squared_distance(place, other));
@@ -75,6 +90,7 @@ double Surface::distance(const SurfacePoint& place) const {
 void Surface::judge() {
   const std::size_t n = places_.size();
   left_out_.assign(n, 0);
+  left_out_deviations_.assign(n, 0);
   likelihood_ = 0;
   // The diagonal of the inverse: columns of the inverted triangle, squared and summed.
   std::vector<double> diagonal(n), column(n);
@@ -90,6 +106,7 @@ void Surface::judge() {
   for (std::size_t i = 0; i < n; ++i) {
     left_out_[i] = weights_[i] / diagonal[i];
     const double variance = 1 / diagonal[i];
+    left_out_deviations_[i] = std::sqrt(variance);
     likelihood_ -=
         0.5 * (std::log(variance) + left_out_[i] * left_out_[i] / variance + std::log(2 * std::numbers::pi));
   }

@@ -30,15 +30,20 @@ class Surface {
   Surface(std::vector<SurfacePoint> places, std::span<const double> values, const SurfaceShape& shape,
           std::span<const double> noises = {});
   double at(const SurfacePoint& place) const;
+  /// Standard deviation of a measurement there, noise included: small near others, that of the shape far from
+  /// all (algorithm 2.1, line 6).
+  double deviation(const SurfacePoint& place) const;
   /// Distance to the nearest measurement; infinite without any.
   double distance(const SurfacePoint& place) const;
   /// What each measurement differs from the surface through all others.
   const std::vector<double>& left_out() const { return left_out_; }
+  /// The standard deviation that the latter expects of it, noise included (5.12).
+  const std::vector<double>& left_out_deviations() const { return left_out_deviations_; }
   /// Logarithm of the likelihood of leaving out each in turn (5.10, 5.11): the higher, the better the shape
   /// fits.
   double likelihood() const { return likelihood_; }
   std::size_t size() const { return places_.size(); }
-  /// Computes left_out() and likelihood(), which cost as much as the surface itself.
+  /// Computes left_out(), their deviations and likelihood(), which cost as much as the surface itself.
   void judge();
 
  private:
@@ -48,7 +53,7 @@ class Surface {
   SurfaceShape shape_;
   std::vector<double> factor_;  ///< lower triangle, by rows
   std::vector<double> weights_;
-  std::vector<double> left_out_;
+  std::vector<double> left_out_, left_out_deviations_;
   double likelihood_ = 0;
 };
 
