@@ -19,6 +19,7 @@ struct RunOptions {
   std::string scenario;
   std::map<std::string, std::string> files;  ///< by the format that each is written in; empty: none
   unsigned repeat = 0;                       ///< 0: as the scenario says
+  unsigned certainty = 0;                    ///< 0: as the scenario says
   unsigned jobs = 0;                         ///< 0: one for each core
 };
 
@@ -32,6 +33,8 @@ RunRequest request_of(const RunOptions& options) {
                      .sees_files = output_check(files)};
   if (options.repeat > 0)
     request.overrides.push_back(parse_override(fmt::format("repeat={}", options.repeat)));
+  if (options.certainty > 0)
+    request.overrides.push_back(parse_override(fmt::format("certainty.draws={}", options.certainty)));
   return request;
 }
 
@@ -64,7 +67,14 @@ void add_run_command(CLI::App& app) {
   }
   command->add_option("--repeat", options->repeat, "runs with seeds of their own, for percentiles")
       ->check(CLI::Range(1U, 100'000U));
-  command->add_option("--jobs", options->jobs, "runs at a time with --repeat (default: one for each core)")
+  command
+      ->add_option("--certainty", options->certainty,
+                   "draws of the errors of all times for the expected error, each run again (default: to "
+                   "first order)")
+      ->check(CLI::Range(1U, 100'000U));
+  command
+      ->add_option("--jobs", options->jobs,
+                   "runs at a time with --repeat and --certainty (default: one for each core)")
       ->check(CLI::Range(1U, 4096U));
   command->callback([options] { run(*options); });
 }

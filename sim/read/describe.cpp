@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "models/software/file.hpp"
+#include "sim/read/certainty.hpp"
 #include "sim/read/faults.hpp"
 #include "sim/read/parts.hpp"
 #include "sim/read/scenario.hpp"
@@ -56,6 +57,8 @@ constexpr Row others[] = {
      }},
     {"search", "what `moesim search` may choose", declare<read_search_bounds>},
     {"precision", "number formats", declare<read_precision_plan>},
+    {"certainty", "how sure times are: what error bars are made of",
+     [](Reader r, const Fabric&) { static_cast<void>(read_certainty(std::move(r), "")); }},
     {"faults", "what goes wrong, in a step and in a long run",
      [](Reader r, const Fabric& fabric) { static_cast<void>(read_faults(std::move(r), 1, &fabric)); }},
     {"straggler", "one of \"stragglers\" in \"faults\"",

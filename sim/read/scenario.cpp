@@ -7,6 +7,7 @@
 #include "models/base/error.hpp"
 #include "models/config/fields.hpp"
 #include "sim/read/axes.hpp"
+#include "sim/read/certainty.hpp"
 #include "sim/read/faults.hpp"
 #include "sim/read/fit.hpp"
 #include "sim/read/parts.hpp"
@@ -86,6 +87,11 @@ void read_disturbances(Reader& reader, Scenario& scenario) {
                                 .at_most = 100'000}));
 }
 
+void read_certainty_part(Reader& reader, Scenario& scenario) {
+  const std::string origin = reader.is_describing() ? std::string() : reader.value().origin;
+  scenario.certainty = read_certainty(part_or_empty(reader, "certainty", "how sure times are"), origin);
+}
+
 /// A scenario that gives the durations of whole passes, so that published schedule tables can be replayed.
 Scenario read_pipeline_only(Reader reader) {
   Scenario scenario;
@@ -120,6 +126,7 @@ Scenario read_communication_only(Reader reader) {
   scenario.faults =
       read_link_faults(part_or_empty(reader, "faults", "links with part of their rate"), scenario.fabric());
   apply_faults(scenario.faults.links, scenario.cluster->fabric);
+  read_certainty_part(reader, scenario);
   check_sweep(reader);
   reader.finish();
   return scenario;
@@ -157,7 +164,10 @@ void say_moved(const Reader& reader) {
 void read_software(Reader& reader, Scenario& scenario) {
   Reader software =
       part_or_empty(reader, "software", "what runs on the devices for each op", member_names(softwares()));
-  scenario.software = make_member(software, softwares(), "software", "ideal");
+  const Entry<Software>& entry = choose_member(software, softwares(), "software", "ideal");
+  scenario.software = entry.make(software);
+  scenario.software_name = entry.name;
+  software.finish();
 }
 
 void read_optimizer(Reader& reader, Scenario& scenario) {
@@ -205,7 +215,11 @@ void read_choices(Reader& reader, Scenario& scenario) {
   read_details(reader, scenario);
   reader.expect(fits_dropout, scenario);
   Reader cost = part_or_empty(reader, "cost", "the time of one op", member_names(costs()));
-  scenario.cost = make_member(cost, costs(), "cost model", "roofline");
+  const Entry<Cost>& entry = choose_member(cost, costs(), "cost model", "roofline");
+  scenario.cost = entry.make(cost);
+  scenario.cost_name = entry.name;
+  cost.finish();
+  read_certainty_part(reader, scenario);
   read_engine(reader, scenario);
   read_fields(reader, scenario,
               choice(&Scenario::resolution, resolution_names,

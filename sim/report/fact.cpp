@@ -7,6 +7,7 @@
 #include "models/base/error.hpp"
 #include "models/config/values.hpp"
 #include "sim/report/fact_rows.hpp"
+#include "sim/scenario/certainty.hpp"
 
 namespace moesim {
 namespace {
@@ -100,6 +101,17 @@ Value tasks_of(const Scenario&, const TaskGraph& graph, const Timeline&) { retur
 
 Value held_up(const Report& report) {
   return report.breakdown.host.count > 0 ? told(report.breakdown.host) : Value{};
+}
+
+Value level_of_bars(const Report& report) { return report.expected_error ? value_of(bar_level) : Value{}; }
+
+Value largest_error(const Report& report) {
+  return report.expected_error ? value_of(report.expected_error->sources.front().of) : Value{};
+}
+
+Value drawn_errors(const Report& report) {
+  const bool are_drawn = report.expected_error && report.expected_error->draws > 0;
+  return are_drawn ? value_of(report.expected_error->draws) : Value{};
 }
 
 Value events_of(const Scenario&, const TaskGraph&, const Timeline& timeline) {
@@ -253,6 +265,17 @@ constexpr std::array table{
          of_failures<&GoodputReport::expected_at_daly>},
     Fact{"repeat", "percentiles over seeds", rows, neither, rows_of_repeat},
     Fact{"critical_path", "critical path", rows, neither, rows_of_critical_path},
+    Fact{"expected_error.low_s", "least step time expected", seconds, neither,
+         at<&Report::expected_error, &ExpectedError::low>, "step_time_low_s"},
+    Fact{"expected_error.high_s", "most step time expected", seconds, neither,
+         at<&Report::expected_error, &ExpectedError::high>, "step_time_high_s"},
+    Fact{"expected_error.level", "measured steps expected in between", share, neither, level_of_bars},
+    Fact{"expected_error.dominated_by", "what dominates the expected error", Unit::text, neither,
+         largest_error},
+    Fact{"expected_error.known_share", "step time of which errors are known", share, neither,
+         at<&Report::expected_error, &ExpectedError::known_share>},
+    Fact{"expected_error.draws", "draws of the errors", count, neither, drawn_errors},
+    Fact{"expected_error.sources", "sources of the expected error", rows, neither, rows_of_error_sources},
     Fact{"engine.kind", "engine", Unit::text, neither, at<&Report::engine>},
     Fact{"engine.tasks", "tasks", count, neither, nullptr, {}, {}, 2, tasks_of},
     Fact{"engine.events", "events", count, neither, nullptr, {}, {}, 2, events_of},

@@ -132,4 +132,12 @@ Value rows_of_critical_path(const Report& report) {
   return rows;
 }
 
+Value rows_of_error_sources(const Report& report) {
+  if (!report.expected_error) return {};
+  Value rows = empty_list();
+  for (const ErrorSource& source : report.expected_error->sources)
+    rows.items.push_back(object_of({{"of", value_of(source.of)}, {"deviation", value_of(source.deviation)}}));
+  return rows;
+}
+
 }  // namespace moesim

@@ -15,5 +15,6 @@ Value rows_of_busiest_experts(const Report& report);
 Value rows_of_memory(const Report& report);
 Value rows_of_repeat(const Report& report);
 Value rows_of_critical_path(const Report& report);
+Value rows_of_error_sources(const Report& report);
 
 }  // namespace moesim

@@ -145,6 +145,21 @@ struct CriticalShare {
   double share = 0;  ///< of the step
 };
 
+/// What one kind of error adds to a step's.
+struct ErrorSource {
+  std::string of;        ///< "products in bf16"
+  double deviation = 0;  ///< standard deviation of the logarithm of the step time
+};
+
+/// Where a measured step is expected: between the bars in bar_level of all cases.
+struct ExpectedError {
+  Time low, high;
+  double deviation = 0;              ///< of the logarithm of the step time
+  std::vector<ErrorSource> sources;  ///< the largest first
+  double known_share = 0;            ///< of the step: what takes its time from something that was measured
+  std::int64_t draws = 0;            ///< that the bars are of; 0: to first order
+};
+
 /// The report. Its JSON keys are those of docs/interface.md.
 struct Report {
   std::string about, fingerprint;
@@ -179,6 +194,7 @@ struct Report {
   std::vector<MemoryReport> memory;    ///< by pipeline rank
   Bytes memory_capacity;
   std::vector<CriticalShare> critical_path;
+  std::optional<ExpectedError> expected_error;  ///< where enough is known
   std::string engine;
   double wall_seconds = 0;
   std::vector<std::pair<std::string_view, Value>>

@@ -7,6 +7,7 @@
 #include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "models/base/whole.hpp"
+#include "sim/report/error_model.hpp"
 #include "sim/report/fact.hpp"
 #include "sim/report/gradient_parts.hpp"
 #include "sim/report/kernels.hpp"
@@ -199,9 +200,9 @@ void check_work(const Work& work, const Report& report) {
                   100 * rate / gemm.peak.count));
 }
 
-void add_critical_path(const TaskGraph& graph, const Timeline& timeline, Report& report) {
+void add_critical_path(const TaskGraph& graph, const std::vector<CriticalStep>& path, Report& report) {
   std::array<Time, activity_count> shares{};
-  for (const CriticalStep& step : critical_path(graph, timeline)) {
+  for (const CriticalStep& step : path) {
     at(shares, graph.tags[step.task].activity) += step.share;
   }
   for (std::size_t activity = 0; activity < activity_count; ++activity) {
@@ -275,7 +276,9 @@ Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timel
         scenario.cluster ? scenario.fabric().device_count() : scenario.layout.sizes().pipeline;
     report.goodput = goodput_of(*scenario.faults.failures, scenario.faults.seed, devices, report.step_time);
   }
-  add_critical_path(graph, timeline, report);
+  const std::vector<CriticalStep> path = critical_path(graph, timeline);
+  add_critical_path(graph, path, report);
+  report.expected_error = expected_error(work, graph, path, scenario.certainty);
   report.engine = scenario.engine_name;
   report.measured = measure_facts(scenario, graph, timeline);
   return report;

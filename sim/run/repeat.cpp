@@ -35,7 +35,7 @@ CompletedRun run(const RunRequest& request) {
   Value document = load_document_text(text, origin, request.overrides);
   if (request.sees_files) request.sees_files(files_needed(document));
   auto scenario = std::make_unique<const Scenario>(read_scenario(document));
-  Simulation simulation = simulate(*scenario);
+  Simulation simulation = simulate(*scenario, request.jobs);
   if (scenario->repeat > 1) {
     std::vector<Figures> all(static_cast<std::size_t>(scenario->repeat));
     all[0] = figures_of(simulation.report);

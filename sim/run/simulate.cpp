@@ -5,6 +5,7 @@
 
 #include "models/cost/power.hpp"
 #include "sim/lower/lower.hpp"
+#include "sim/run/draws.hpp"
 
 namespace moesim {
 
@@ -42,12 +43,14 @@ Simulation simulate_step(const Scenario& scenario) {
   return at_clock(scenario, clock, scenario.resolution);
 }
 
-Simulation simulate(const Scenario& scenario) {
+Simulation simulate(const Scenario& scenario, unsigned jobs) {
   Simulation simulation = simulate_step(scenario);
   if (simulation.work.loads != nullptr) {
     const Time even = scenario.engine->run(lower(simulation.work, Loading::even)).makespan();
     simulation.report.routing->imbalance_cost = simulation.report.step_time - even;
   }
+  std::optional<ExpectedError>& error = simulation.report.expected_error;
+  if (error && scenario.certainty.draws > 0) error = drawn_error(simulation, *error, jobs);
   return simulation;
 }
 

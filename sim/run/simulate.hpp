@@ -22,7 +22,8 @@ struct Simulation {
 /// step: that of the mean device. Throws RunError where the step cannot finish.
 Simulation simulate_step(const Scenario& scenario);
 
-/// The same, and where loads are uneven once more with even ones, to report what that costs.
-Simulation simulate(const Scenario& scenario);
+/// The same, and where loads are uneven once more with even ones, to report what that costs, and as often as
+/// errors are to be drawn, `jobs` at a time.
+Simulation simulate(const Scenario& scenario, unsigned jobs = 1);
 
 }  // namespace moesim

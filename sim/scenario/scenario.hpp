@@ -20,6 +20,7 @@
 #include "sim/collective/collective.hpp"
 #include "sim/engine/engine.hpp"
 #include "sim/gradient/gradient_sync.hpp"
+#include "sim/scenario/certainty.hpp"
 #include "sim/scenario/faults.hpp"
 #include "sim/scenario/layout.hpp"
 #include "sim/schedule/replay.hpp"
@@ -143,7 +144,8 @@ struct Scenario {
   std::shared_ptr<const Software> software;
   std::shared_ptr<const Cost> cost;  ///< of a kernel
   std::shared_ptr<const Engine> engine;
-  std::string engine_name;
+  std::string software_name, cost_name, engine_name;
+  Certainty certainty;
   Resolution resolution = Resolution::folded;
   Faults faults;
   std::int64_t repeat = 1;  ///< runs of `moesim run`, each with seeds of its own

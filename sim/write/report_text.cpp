@@ -8,6 +8,7 @@
 #include "models/base/grouped.hpp"
 #include "models/config/values.hpp"
 #include "sim/report/fact.hpp"
+#include "sim/scenario/certainty.hpp"
 #include "sim/write/report.hpp"
 
 namespace moesim {
@@ -23,13 +24,23 @@ std::string print_precisely(double seconds) {
   return seconds >= 1e-3 ? fmt::format("{:.6g} ms", seconds * 1e3) : fmt::format("{:.6g} us", seconds * 1e6);
 }
 
+/// "17.9 to 19.8 s", with the unit once where it is the same.
+std::string range(const std::string& low, const std::string& high) {
+  const auto unit_of = [](const std::string& text) { return text.substr(text.rfind(' ') + 1); };
+  if (unit_of(low) != unit_of(high)) return fmt::format("{} to {}", low, high);
+  return fmt::format("{} to {}", low.substr(0, low.rfind(' ')), high);
+}
+
 std::string header(const Report& report) {
   std::string text = report.title.empty() ? std::string() : report.title + "\n";
   text += report.plan + "\n\n";
   if (!report.memory.empty() && !report.fits())
     text += fmt::format("  DOES NOT FIT   {} of {} device memory\n", print("memory.peak", report),
                         print("memory.capacity", report));
-  text += fmt::format("  step time      {}\n", print("step_time_s", report));
+  text += fmt::format("  step time      {}", print("step_time_s", report));
+  if (report.expected_error)
+    text += fmt::format(" ({})", range(print("step_time_low_s", report), print("step_time_high_s", report)));
+  text += "\n";
   if (report.tokens == 0) return text;
   const auto billions = [](std::int64_t count) { return static_cast<double>(count) / 1e9; };
   text += fmt::format(
@@ -215,6 +226,26 @@ std::string critical(const Report& report) {
   return text + "\n";
 }
 
+/// Sources that add less than this to the step's deviation are left out.
+constexpr double worth_a_word = 0.001;
+
+std::string expected_error(const Report& report) {
+  if (!report.expected_error) return {};
+  const ExpectedError& error = *report.expected_error;
+  std::string text =
+      fmt::format("\nExpected error, of bars that hold {:g} % of measured steps:", 100 * bar_level);
+  bool is_first = true;
+  for (const ErrorSource& source : error.sources) {
+    if (source.deviation < worth_a_word && !is_first) break;
+    text += fmt::format("{} {} {:.1f} %", is_first ? "" : ",", source.of, 100 * source.deviation);
+    is_first = false;
+  }
+  if (error.known_share < 0.995)
+    text += fmt::format("; {} of the step has known errors", print("expected_error.known_share", report));
+  if (error.draws > 0) text += fmt::format("; {} draws", print("expected_error.draws", report));
+  return text + "\n";
+}
+
 std::string goodput(const Report& report) {
   if (!report.goodput) return {};
   const GoodputReport& of = *report.goodput;
@@ -261,7 +292,7 @@ std::string repeat(const Report& report) {
 std::string report_text(const Report& report) {
   return header(report) + breakdown(report) + pipeline(report) + steps(report) + kernels(report) +
          communication(report) + links(report) + routing(report) + memory(report) + critical(report) +
-         goodput(report) + repeat(report) +
+         expected_error(report) + goodput(report) + repeat(report) +
          fmt::format("\nEngine {}: {} {}, {} {}, fingerprint {}\n", report.engine,
                      print("engine.tasks", report), fact("engine.tasks").label,
                      print("engine.events", report), fact("engine.events").label, report.fingerprint);
