@@ -7,6 +7,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
+#include "sim/run/residuals.hpp"
 #include "sim/run/validate.hpp"
 #include "tools/command.hpp"
 
@@ -17,6 +18,7 @@ struct ValidateOptions {
   ValidateRequest request;
   std::string format = "text", out = "-";
   unsigned jobs = 0;  ///< 0: one for each core
+  bool residuals = false;
 };
 
 void validate(ValidateOptions options) {
@@ -24,6 +26,10 @@ void validate(ValidateOptions options) {
   if (options.request.path.empty()) options.request.path = find_beside("configs/validation/all.json", "");
   options.request.sees_files =
       output_check({.inputs = {{"CASES", options.request.path}}, .outputs = {{"--out", options.out}}});
+  if (options.residuals) {
+    write_file(options.out, write_json(document_of(residuals_of(options.request))));
+    return;
+  }
   const Validation validation = moesim::validate(options.request);
   write_file(options.out, write(tell(validation), options.format));
   std::vector<std::string> surprises;
@@ -47,6 +53,9 @@ void add_validate_command(CLI::App& app) {
       ->allow_extra_args(false);
   add_format_option(*command, options->format, {Form::text, Form::json, Form::table});
   command->add_option("--out", options->out, "file to write to (-: standard output)");
+  command->add_flag("--residuals", options->residuals,
+                    "what the cases are off by families, which error bars are made of, as JSON "
+                    "(configs/validation/residuals.json)");
   command->add_option("--jobs", options->jobs, "runs at a time (default: one for each core)")
       ->check(CLI::Range(1U, 4096U));
   command->callback([options] { validate(*options); });

@@ -144,39 +144,46 @@ double kernel_time(const Scenario&, const Simulation& run) {
   return to_seconds(at(run.report.kernels, of_class).time) * 1e3;
 }
 
+template <KernelClass of_class>
+constexpr Figure kernels_figure(std::string_view name) {
+  return {name, "ms", kernel_time<of_class>, Measures::kernels, of_class};
+}
+
 /// Milliseconds in which a device does nothing but communicate.
 double exposed_communication(const Scenario&, const Simulation& run) {
   return to_seconds(run.report.breakdown.exposed_communication) * 1e3;
 }
 
 constexpr std::array all{
-    Figure{"step", "s", step_time},
-    Figure{"step_ms", "ms", step_milliseconds},
-    Figure{"step_us", "us", step_microseconds},
-    Figure{"makespan", "s", makespan},
+    Figure{"step", "s", step_time, Measures::step},
+    Figure{"step_ms", "ms", step_milliseconds, Measures::step},
+    Figure{"step_us", "us", step_microseconds, Measures::step},
+    Figure{"makespan", "s", makespan, Measures::step},
     Figure{"bubble", "", bubble},
-    Figure{"microbatches_per_rank", "1/s", microbatch_rate},
-    Figure{"tokens_per_device", "1/s", token_rate},
-    Figure{"gpu_hours_per_1e12_tokens", "h", gpu_hours},
-    Figure{"mfu", "%", utilization},
-    Figure{"mfu_full_attention", "%", whole_utilization},
+    Figure{"microbatches_per_rank", "1/s", microbatch_rate, Measures::step_rate},
+    Figure{"tokens_per_device", "1/s", token_rate, Measures::step_rate},
+    Figure{"gpu_hours_per_1e12_tokens", "h", gpu_hours, Measures::step},
+    Figure{"mfu", "%", utilization, Measures::step_rate},
+    Figure{"mfu_full_attention", "%", whole_utilization, Measures::step_rate},
     Figure{"memory", "GiB", peak_memory},
     Figure{"flops_per_token", "GFLOP", causal_flops},
     Figure{"flops_per_token_full_attention", "GFLOP", plain_flops},
-    Figure{"dispatch_time", "us", dispatch_time},
-    Figure{"combine_time", "us", combine_time},
-    Figure{"dispatch_bandwidth", "GB/s", dispatch_bandwidth},
-    Figure{"combine_bandwidth", "GB/s", combine_bandwidth},
+    Figure{"dispatch_time", "us", dispatch_time, Measures::exchange, KernelClass::host, Activity::dispatch},
+    Figure{"combine_time", "us", combine_time, Measures::exchange, KernelClass::host, Activity::combine},
+    Figure{"dispatch_bandwidth", "GB/s", dispatch_bandwidth, Measures::exchange_rate, KernelClass::host,
+           Activity::dispatch},
+    Figure{"combine_bandwidth", "GB/s", combine_bandwidth, Measures::exchange_rate, KernelClass::host,
+           Activity::combine},
     Figure{"second_slot", "us", second_slot},
     Figure{"third_slot", "us", third_slot},
-    Figure{"products", "ms", kernel_time<KernelClass::products>},
-    Figure{"grouped_products", "ms", kernel_time<KernelClass::grouped>},
-    Figure{"attention", "ms", kernel_time<KernelClass::attention>},
-    Figure{"streaming", "ms", kernel_time<KernelClass::streaming>},
-    Figure{"gather_scatter", "ms", kernel_time<KernelClass::gather_scatter>},
-    Figure{"loss", "ms", kernel_time<KernelClass::loss>},
-    Figure{"exposed_communication", "ms", exposed_communication},
-    Figure{"update", "ms", kernel_time<KernelClass::update>},
+    kernels_figure<KernelClass::products>("products"),
+    kernels_figure<KernelClass::grouped>("grouped_products"),
+    kernels_figure<KernelClass::attention>("attention"),
+    kernels_figure<KernelClass::streaming>("streaming"),
+    kernels_figure<KernelClass::gather_scatter>("gather_scatter"),
+    kernels_figure<KernelClass::loss>("loss"),
+    Figure{"exposed_communication", "ms", exposed_communication, Measures::exposed},
+    kernels_figure<KernelClass::update>("update"),
 };
 
 }  // namespace

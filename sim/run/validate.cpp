@@ -4,10 +4,14 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <tuple>
 
 #include "models/base/error.hpp"
 #include "sim/read/scenario.hpp"
+#include "sim/report/error_model.hpp"
 #include "sim/run/in_parallel.hpp"
+#include "sim/run/residuals.hpp"
 
 namespace moesim {
 namespace {
@@ -88,6 +92,11 @@ std::vector<PublishedCase> read_group(Reader& reader, const std::string& name) {
   return cases;
 }
 
+/// Of a case among residuals.
+std::string residual_name(const JudgedCase& one) {
+  return fmt::format("{}: {}, {}", one.group, one.name, one.figure);
+}
+
 bool is_chosen(const std::string& name, const std::vector<std::string>& groups) {
   return groups.empty() || std::find(groups.begin(), groups.end(), name) != groups.end();
 }
@@ -101,12 +110,20 @@ void check_chosen(const std::vector<std::string>& groups, const std::vector<std:
   }
 }
 
+/// A figure of a run that a case asks for.
+struct Asked {
+  const Figure* figure = nullptr;
+  std::string name;  ///< of the case among residuals
+  double value = 0;
+  std::optional<FamilyName> family{};
+  std::optional<double> expected{};
+};
+
 /// One scenario to run, for all figures that are read off it.
 struct Run {
   const std::string* scenario = nullptr;
   std::vector<Override> overrides;
-  std::vector<const Figure*> figures{};
-  std::vector<double> values{};
+  std::vector<Asked> asked{};
   std::string error{};
 };
 
@@ -116,39 +133,128 @@ std::string key_of(const std::string& scenario, const std::vector<Override>& ove
   return key;
 }
 
+/// Where a figure stands: which run, which of what is asked of it.
+struct Place {
+  std::size_t run = 0, asked = 0;
+};
+
 /// The runs that the cases need, each once.
 class Runs {
  public:
   /// Notes a figure of a run; returns where it will stand.
-  std::pair<std::size_t, std::size_t> add(const PublishedCase& one, bool divisor) {
+  Place add(const PublishedCase& one, bool divisor) {
     std::vector<Override> overrides = one.overrides;
     if (divisor) overrides.insert(overrides.end(), one.over.begin(), one.over.end());
     const auto [known, is_new] = index_.emplace(key_of(one.scenario, overrides), runs_.size());
     if (is_new) runs_.push_back({.scenario = &one.scenario, .overrides = std::move(overrides)});
     Run& run = runs_[known->second];
-    run.figures.push_back(one.figure);
-    return {known->second, run.figures.size() - 1};
+    run.asked.push_back({.figure = one.figure, .name = residual_name(one.judged)});
+    return {known->second, run.asked.size() - 1};
   }
   std::vector<Run>& all() { return runs_; }
+  const Run& of(const Place& place) const { return runs_[place.run]; }
+  const Asked& at(const Place& place) const { return runs_[place.run].asked[place.asked]; }
 
  private:
   std::map<std::string, std::size_t> index_;
   std::vector<Run> runs_;
 };
 
-void run_one(Run& run) {
-  run.values.assign(run.figures.size(), 0);
+/// Errors are expected by what `certainty`, or else the scenario, knows without the case.
+void run_one(Run& run, const Certainty* certainty) {
   try {
     const Scenario scenario = load_scenario(*run.scenario, run.overrides);
     const Simulation simulation = simulate(scenario);
-    for (std::size_t i = 0; i < run.figures.size(); ++i) {
-      run.values[i] = run.figures[i]->of(scenario, simulation);
+    const Certainty& known = certainty == nullptr ? scenario.certainty : *certainty;
+    for (Asked& one : run.asked) {
+      one.value = one.figure->of(scenario, simulation);
+      one.family = family_of(*one.figure, simulation);
+      if (one.family) one.expected = expected_deviation(*one.figure, simulation, known.without(one.name));
     }
   } catch (const InputError& error) {
     run.error = error.what();
   } catch (const RunError& error) {
     run.error = error.what();
   }
+}
+
+/// Cases with their runs.
+struct RunCases {
+  std::vector<PublishedCase> cases;
+  Runs runs;
+  std::vector<Place> places, divisors;  // by case
+};
+
+RunCases run_cases(const ValidateRequest& request, const Certainty* certainty) {
+  RunCases all{.cases = load_cases(request), .runs = {}, .places = {}, .divisors = {}};
+  for (PublishedCase& one : all.cases) {
+    one.scenario = find_beside(one.scenario, request.path);
+    all.places.push_back(all.runs.add(one, false));
+    all.divisors.push_back(one.is_ratio ? all.runs.add(one, true) : all.places.back());
+  }
+  in_parallel(all.runs.all().size(), request.jobs,
+              [&](std::size_t i, std::size_t) { run_one(all.runs.all()[i], certainty); });
+  return all;
+}
+
+/// A case as it came out.
+JudgedCase judged(const RunCases& all, std::size_t i) {
+  const PublishedCase& one = all.cases[i];
+  JudgedCase judged = one.judged;
+  const Run& run = all.runs.of(all.places[i]);
+  const Run& divisor = all.runs.of(all.divisors[i]);
+  judged.error = run.error.empty() ? divisor.error : run.error;
+  if (!judged.error.empty()) return judged;
+  const Asked& asked = all.runs.at(all.places[i]);
+  judged.simulated = asked.value * one.times;
+  if (one.is_ratio) judged.simulated /= all.runs.at(all.divisors[i]).value;
+  if (!one.is_ratio && !judged.is_absolute) judged.expected = asked.expected;
+  return judged;
+}
+
+/// What the cases were off, by families in their order; of several figures of one run and family the first.
+std::vector<ErrorFamily> families_of(const RunCases& all, bool of_software_alone) {
+  std::vector<ErrorFamily> families;
+  std::set<std::tuple<std::size_t, std::string, std::string>> seen;
+  for (std::size_t i = 0; i < all.cases.size(); ++i) {
+    const JudgedCase one = judged(all, i);
+    const Asked& asked = all.runs.at(all.places[i]);
+    if (!one.error.empty() || one.is_absolute || all.cases[i].is_ratio || !asked.family) continue;
+    const FamilyName& name = *asked.family;
+    if ((name.of == of_software) != of_software_alone) continue;
+    const bool is_step = of_software_alone;
+    if (is_step && !seen.emplace(all.places[i].run, name.of, name.where).second) continue;
+    const auto same = std::find_if(families.begin(), families.end(), [&](const ErrorFamily& family) {
+      return family.of == name.of && family.where == name.where;
+    });
+    ErrorFamily& family = same != families.end() ? *same : families.emplace_back();
+    family.of = name.of;
+    family.where = name.where;
+    family.residuals.push_back({.name = asked.name,
+                                .off = asked.figure->is_rate() ? -one.off() : one.off(),
+                                .explained = is_step ? asked.expected.value_or(0) : 0});
+  }
+  for (ErrorFamily& family : families) family.deviation = deviation_of(family.residuals);
+  return families;
+}
+
+std::vector<CalibrationFiles> read_calibrations(Reader& reader, const std::string& origin) {
+  std::vector<CalibrationFiles> all;
+  for (Reader& item : reader.items("calibrations", "with whole blocks measured beside them")) {
+    CalibrationFiles files;
+    files.calibration = find_beside(item.text({.name = "calibration", .help = "its file"}), origin);
+    files.blocks = find_beside(item.text({.name = "blocks", .help = "file of the blocks"}), origin);
+    item.finish();
+    all.push_back(std::move(files));
+  }
+  return all;
+}
+
+/// The calibrations of a file of cases.
+std::vector<CalibrationFiles> load_calibrations(const std::string& path) {
+  const Value document = load_document(path);
+  Reader reader(document, "");
+  return read_calibrations(reader, path);
 }
 
 }  // namespace
@@ -164,6 +270,7 @@ std::vector<PublishedCase> load_cases(const ValidateRequest& request) {
     std::vector<PublishedCase> more = read_group(group, names.back());
     if (is_chosen(names.back(), request.groups)) cases.insert(cases.end(), more.begin(), more.end());
   }
+  static_cast<void>(read_calibrations(reader, request.path));
   reader.finish();
   check_chosen(request.groups, names);
   if (cases.empty()) throw InputError(request.path, "has no cases");
@@ -171,28 +278,25 @@ std::vector<PublishedCase> load_cases(const ValidateRequest& request) {
 }
 
 Validation validate(const ValidateRequest& request) {
-  std::vector<PublishedCase> cases = load_cases(request);
-  Runs runs;
-  std::vector<std::pair<std::size_t, std::size_t>> places, divisors;
-  for (PublishedCase& one : cases) {
-    one.scenario = find_beside(one.scenario, request.path);
-    places.push_back(runs.add(one, false));
-    divisors.push_back(one.is_ratio ? runs.add(one, true) : places.back());
-  }
-  in_parallel(runs.all().size(), request.jobs, [&](std::size_t i, std::size_t) { run_one(runs.all()[i]); });
+  const RunCases all = run_cases(request, nullptr);
   Validation validation;
-  for (std::size_t i = 0; i < cases.size(); ++i) {
-    JudgedCase judged = cases[i].judged;
-    const Run& run = runs.all()[places[i].first];
-    const Run& divisor = runs.all()[divisors[i].first];
-    judged.error = run.error.empty() ? divisor.error : run.error;
-    if (judged.error.empty()) {
-      judged.simulated = run.values[places[i].second] * cases[i].times;
-      if (cases[i].is_ratio) judged.simulated /= divisor.values[divisors[i].second];
-    }
-    validation.cases.push_back(std::move(judged));
+  for (std::size_t i = 0; i < all.cases.size(); ++i) validation.cases.push_back(judged(all, i));
+  if (!request.groups.empty()) return validation;
+  for (const CalibrationFiles& files : load_calibrations(request.path)) {
+    for (Coverage& one : coverage_of(files)) validation.calibrations.push_back(std::move(one));
   }
   return validation;
+}
+
+std::vector<ErrorFamily> residuals_of(const ValidateRequest& request) {
+  Certainty known;
+  for (const CalibrationFiles& files : load_calibrations(request.path)) add_families(files, known.families);
+  for (ErrorFamily& family : families_of(run_cases(request, &known), false))
+    known.families.push_back(std::move(family));
+  // Again, now that something is known that explains part of steps.
+  for (ErrorFamily& family : families_of(run_cases(request, &known), true))
+    known.families.push_back(std::move(family));
+  return std::move(known.families);
 }
 
 }  // namespace moesim

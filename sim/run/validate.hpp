@@ -6,6 +6,7 @@
 
 #include "models/config/document.hpp"
 #include "sim/run/figures.hpp"
+#include "sim/scenario/certainty.hpp"
 #include "sim/write/validation.hpp"
 
 namespace moesim {
@@ -33,7 +34,12 @@ struct ValidateRequest {
 /// there is not.
 std::vector<PublishedCase> load_cases(const ValidateRequest& request);
 
-/// Runs every case; equal scenarios run once. A run that fails is a case with its error.
+/// Runs every case; equal scenarios run once. A run that fails is a case with its error. What is expected of
+/// a case is told by what else was measured.
 Validation validate(const ValidateRequest& request);
+
+/// What the cases and the calibrations of the file tell of errors, by families, and of software what none of
+/// the others accounts for.
+std::vector<ErrorFamily> residuals_of(const ValidateRequest& request);
 
 }  // namespace moesim

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "models/config/values.hpp"
+#include "sim/scenario/certainty.hpp"
 
 namespace moesim {
 namespace {
@@ -123,6 +124,17 @@ std::string table(const Validation& validation, const std::string& group) {
   return text + fmt::format("  source: {}\n\n", fmt::join(sources, "; "));
 }
 
+/// What lies inside of bars that were made without it.
+std::string coverage_text(const Validation& validation) {
+  const std::vector<Coverage> all = coverage_of(validation);
+  if (all.empty()) return {};
+  std::string text =
+      fmt::format("\n{:<36} {:>11}\n", fmt::format("Inside bars for {:g} %", 100 * bar_level), "inside");
+  for (const Coverage& one : all)
+    text += fmt::format("  {:<34} {:>11}\n", one.of, fmt::format("{} of {}", one.inside, one.all));
+  return text;
+}
+
 std::string text_of(const Validation& validation) {
   std::string text;
   for (const std::string& name : group_names(validation)) text += table(validation, name);
@@ -140,7 +152,7 @@ std::string text_of(const Validation& validation) {
                     percent(group.ninetieth, false), percent(group.worst, false), percent(group.mean, true),
                     agreement.pairs > 0 ? fmt::format("{:.2f}", agreement.tau) : std::string()));
   }
-  return text;
+  return text + coverage_text(validation);
 }
 
 Table table_of(const Validation& validation) {
@@ -180,6 +192,7 @@ Value row_of(const JudgedCase& one) {
   row.set("tolerance", value_of(one.tolerance));
   row.set("absolute", value_of(one.is_absolute));
   row.set("within", value_of(one.is_within()));
+  if (one.expected) row.set("expected_deviation", value_of(*one.expected));
   row.set("source", value_of(one.source));
   if (!one.known.empty()) row.set("known", value_of(one.known));
   return row;
@@ -200,6 +213,15 @@ Value row_of(const GroupSummary& group, const RankAgreement& agreement) {
   return row;
 }
 
+Value row_of(const Coverage& coverage) {
+  Value row = empty_object();
+  row.set("of", value_of(coverage.of));
+  row.set("level", value_of(bar_level));
+  row.set("inside", value_of(coverage.inside));
+  row.set("all", value_of(coverage.all));
+  return row;
+}
+
 Value document_of(const Validation& validation) {
   Value cases = empty_list();
   for (const JudgedCase& one : validation.cases) cases.items.push_back(row_of(one));
@@ -210,6 +232,9 @@ Value document_of(const Validation& validation) {
   document.set("schema", value_of("moesim.validate/1"));
   document.set("cases", std::move(cases));
   document.set("groups", std::move(groups));
+  Value coverage = empty_list();
+  for (const Coverage& one : coverage_of(validation)) coverage.items.push_back(row_of(one));
+  if (!coverage.items.empty()) document.set("coverage", std::move(coverage));
   return document;
 }
 
@@ -217,6 +242,25 @@ Value document_of(const Validation& validation) {
 
 double JudgedCase::deviation() const {
   return is_absolute ? simulated - published : simulated / published - 1;
+}
+
+double JudgedCase::off() const { return std::log(published / simulated); }
+
+void Coverage::add(double off, double deviation) {
+  ++all;
+  if (std::abs(off) <= bar_reach() * deviation) ++inside;
+}
+
+std::vector<Coverage> coverage_of(const Validation& validation) {
+  std::vector<Coverage> all;
+  for (const std::string& name : group_names(validation)) {
+    Coverage group{.of = name};
+    for (const JudgedCase& one : validation.cases)
+      if (one.group == name && one.expected) group.add(one.off(), *one.expected);
+    if (group.all > 0) all.push_back(group);
+  }
+  all.insert(all.end(), validation.calibrations.begin(), validation.calibrations.end());
+  return all;
 }
 
 bool JudgedCase::is_within() const { return error.empty() && std::abs(deviation()) <= tolerance; }

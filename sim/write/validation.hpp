@@ -1,6 +1,7 @@
 // Published figures beside simulated ones, and what `moesim validate` writes of them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,25 @@ struct JudgedCase {
   std::string known;         ///< why it is known to be out of tolerance; empty: it is not
   double simulated = 0;      ///< where `error` is empty
   std::string error;         ///< of a run that failed
+  /// Standard deviation of the logarithm of measured over simulated that was to be expected of the case
+  /// without having seen it; nothing where nothing is known.
+  std::optional<double> expected{};
 
   /// Simulated less published; over published unless `is_absolute`.
   double deviation() const;
   bool is_within() const;
+  /// Logarithm of measured over simulated, of a relative case.
+  double off() const;
   /// Out of its tolerance, or failed, and nothing says that this is known.
   bool is_surprise() const { return !is_within() && known.empty(); }
+};
+
+/// How many measurements lie inside their error bars.
+struct Coverage {
+  std::string of;
+  std::size_t inside = 0, all = 0;
+  /// One that is `off` (as a logarithm), of which so much was to be expected.
+  void add(double off, double deviation);
 };
 
 /// A group of cases in a few numbers. Errors are those of relative cases.
@@ -37,7 +51,11 @@ struct GroupSummary {
 /// All cases of some groups, in their order.
 struct Validation {
   std::vector<JudgedCase> cases;
+  std::vector<Coverage> calibrations;  ///< of what was measured beside them
 };
+
+/// Of the groups that have cases with error bars, and of the calibrations.
+std::vector<Coverage> coverage_of(const Validation& validation);
 
 /// One summary a group, in the order of the cases.
 std::vector<GroupSummary> summarize_groups(const Validation& validation);
@@ -53,8 +71,9 @@ RankAgreement rank_agreement(const Validation& validation, const std::string& gr
 /// Every form but `run`.
 /// Text: a table for each group; cases out of tolerance say what is known of them.
 /// JSON, schema "moesim.validate/1": cases: [{group, name, figure, unit, published, simulated, error,
-/// tolerance, absolute, within, source, known}], groups: [{name, cases, within, median, ninetieth, worst,
-/// mean, rank_agreement}]. Table: a row for each case, with the keys of the JSON.
+/// tolerance, absolute, within, expected_deviation, source, known}], groups: [{name, cases, within,
+/// median, ninetieth, worst, mean, rank_agreement}], coverage: [{of, level, inside, all}]. Table: a row for
+/// each case, with the keys of the JSON.
 Told tell(const Validation& validation);
 
 }  // namespace moesim

@@ -129,3 +129,9 @@ TEST_CASE("A configuration that cannot be imported ends with code 2 and leaves n
   CHECK(refusal("{\"model_type\": ").starts_with("error: config.json: line 1, column "));
   CHECK(run_moesim({"import", "no-such-file.json"}).code == 2);
 }
+
+TEST_CASE("Residuals that error bars are made of are those that moesim validate finds") {
+  const Outcome outcome = run_moesim({"validate", "--residuals"});
+  CHECK(outcome.code == 0);
+  CHECK(first_difference(project_file("configs/validation/residuals.json"), outcome.out).empty());
+}

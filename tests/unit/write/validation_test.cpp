@@ -103,3 +103,20 @@ TEST_CASE("The tables say what is out of tolerance, what is known of it, and wha
   const std::string csv = write(tell(validation), "csv");
   CHECK(std::count(csv.begin(), csv.end(), '\n') == 6);
 }
+
+TEST_CASE("What lies inside its bars is counted by groups, of cases of which an error was expected") {
+  Validation validation;
+  for (const double simulated : {100.0, 110.0, 130.0}) {
+    validation.cases.push_back(judged(100, simulated, 0.5));
+    validation.cases.back().expected = 0.1;  // bars of 12.8 %, in logarithms
+  }
+  validation.cases.push_back(judged(100, 500, 0.5));
+  validation.cases.push_back(judged(100, 100, 0.5, "nothing expected"));
+  validation.calibrations.push_back({.of = "blocks", .inside = 1, .all = 2});
+  const std::vector<Coverage> all = coverage_of(validation);
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].of == "one");
+  CHECK(all[0].inside == 2);
+  CHECK(all[0].all == 3);
+  CHECK(all[1].of == "blocks");
+}
