@@ -90,9 +90,22 @@ PlotUnit unit_for(Unit unit, double most) {
     }
     return {units.back().name, 1 / units.back().size};
   };
-  if (unit == Unit::share) return {"%", 100};
-  if (unit == Unit::seconds) return pick(times);
-  return unit == Unit::bytes ? pick(sizes) : PlotUnit{};
+  switch (unit) {
+    case Unit::share:
+      return {"%", 100};
+    case Unit::seconds:
+      return pick(times);
+    case Unit::bytes:
+      return pick(sizes);
+    case Unit::joules:
+    case Unit::watts:
+    case Unit::kilowatt_hours:
+    case Unit::hours:
+    case Unit::kilograms:
+      return {std::string(unit_names[static_cast<std::size_t>(unit)]), 1};
+    default:
+      return {};
+  }
 }
 
 std::string print_number(double number) {

@@ -59,6 +59,7 @@ constexpr Row others[] = {
     {"precision", "number formats", declare<read_precision_plan>},
     {"certainty", "how sure times are: what error bars are made of",
      [](Reader r, const Fabric&) { static_cast<void>(read_certainty(std::move(r), "")); }},
+    {"budget", "a whole training: its tokens, and what devices and energy cost", declare<read_budget>},
     {"faults", "what goes wrong, in a step and in a long run",
      [](Reader r, const Fabric& fabric) { static_cast<void>(read_faults(std::move(r), 1, &fabric)); }},
     {"straggler", "one of \"stragglers\" in \"faults\"",

@@ -172,6 +172,20 @@ Fit fits_dropout(const Scenario& scenario) {
   return Misfit("dropout", "is true, but the models of this software have none");
 }
 
+Fit fits_budget(const Scenario& scenario) {
+  if (!scenario.budget || scenario.cluster->device.power) return {};
+  const Budget& budget = *scenario.budget;
+  const std::string_view key = budget.price_per_kwh > 0      ? "budget.price_per_kwh"
+                               : budget.kg_per_kwh > 0       ? "budget.kg_per_kwh"
+                               : budget.host_power.count > 0 ? "budget.host_power"
+                               : budget.pue > 1              ? "budget.pue"
+                                                             : "";
+  if (key.empty()) return {};
+  return Misfit(key, "counts energy, but what {} draws is not known: its device file has no part \"power\"",
+                scenario.cluster->device.name)
+      .with_hint("configs/devices/h200.json has one; budget.price_per_device_hour needs none");
+}
+
 /// Each token may be sent, or a place kept for it, to each expert, and gathered by the ranks that share an
 /// expert's matrices.
 Fit fits_rows(const Scenario& scenario) {

@@ -32,6 +32,8 @@ Fit fits_recompute(const Scenario& scenario);
 Fit fits_update(const Scenario& scenario);
 /// Only software with dropout drops.
 Fit fits_dropout(const Scenario& scenario);
+/// Energy is only counted of devices whose power is known.
+Fit fits_budget(const Scenario& scenario);
 /// Rows of experts that 64 bits hold with room to add them up.
 Fit fits_rows(const Scenario& scenario);
 /// A graph that memory holds.

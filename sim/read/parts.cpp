@@ -64,6 +64,38 @@ PrecisionPlan read_precision_plan(Reader reader) {
   return plan;
 }
 
+Budget read_budget(Reader reader) {
+  constexpr double most_price = 1e9, most_tokens = 1e18;
+  const auto price = [](std::string_view name, std::string_view help) {
+    return Key<double>{.name = name, .help = help, .fallback = 0.0, .at_least = 0.0, .at_most = most_price};
+  };
+  Budget budget;
+  read_fields(
+      reader, budget,
+      field(&Budget::tokens, {.name = "tokens",
+                              .help = "of the whole training",
+                              .fallback = Budget{}.tokens,
+                              .at_least = 1.0,
+                              .at_most = most_tokens}),
+      field(&Budget::price_per_device_hour,
+            price("price_per_device_hour", "of an hour of a device, in any currency; 0: not counted")),
+      field(&Budget::price_per_kwh,
+            price("price_per_kwh", "of the energy of the site, in the same currency; 0: not counted")),
+      field(&Budget::kg_per_kwh, price("kg_per_kwh", "carbon dioxide of that energy; 0: not counted")),
+      field(&Budget::pue, {.name = "pue",
+                           .help = "energy of the whole site over that of devices and hosts",
+                           .fallback = 1.0,
+                           .at_least = 1.0,
+                           .at_most = 10.0}),
+      field(&Budget::host_power, {.name = "host_power",
+                                  .help = "of hosts, NICs and switches, for each device",
+                                  .fallback = Power{},
+                                  .at_least = Power{},
+                                  .at_most = Power{1e6}}));
+  reader.finish();
+  return budget;
+}
+
 Recompute read_recompute(Reader& reader) {
   struct Choice {
     std::string_view name;

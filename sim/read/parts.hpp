@@ -30,6 +30,7 @@ struct Parallelism {
 Batch read_batch(Reader reader);
 Parallelism read_parallelism(Reader reader);
 PrecisionPlan read_precision_plan(Reader reader);
+Budget read_budget(Reader reader);
 /// What gradients need of the collectives depends on how they are synchronised.
 Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,
                              ContextExchange context_exchange);

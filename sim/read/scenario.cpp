@@ -227,6 +227,9 @@ void read_choices(Reader& reader, Scenario& scenario) {
                       .help = "whether one rank stands for its symmetric peers",
                       .fallback = "folded"}));
   read_disturbances(reader, scenario);
+  if (auto budget = reader.optional_part("budget", "a whole training, and what it costs"))
+    scenario.budget = read_budget(std::move(*budget));
+  reader.expect(fits_budget, scenario);
 }
 
 Scenario read_training_step(Reader reader) {

@@ -15,6 +15,7 @@ namespace {
 Value told(Time time) { return value_of(to_seconds(time)); }
 Value told(Bytes bytes) { return value_of(bytes.count); }
 Value told(WallClock time) { return value_of(time.count); }
+Value told(Power power) { return value_of(power.count); }
 Value told(const auto& plain) { return value_of(plain); }
 
 /// What stands at the end of a way through members, and through optional parts: null where one is missing.
@@ -59,6 +60,20 @@ template <KernelClass kernels, auto member>
 Value of_kernels(const Report& report) {
   const KernelReport& of_class = report.kernels[static_cast<std::size_t>(kernels)];
   return of_class.time.count > 0 ? told(of_class.*member) : Value{};
+}
+
+/// What kernels of one class draw on a device, beyond idle, where that is known.
+template <KernelClass kernels>
+Value energy_of_kernels(const Report& report) {
+  const KernelReport& of_class = report.kernels[static_cast<std::size_t>(kernels)];
+  return report.power && of_class.time.count > 0 ? value_of(of_class.energy.count) : Value{};
+}
+
+/// Of all devices in a step.
+template <auto member>
+Value joules_of(const Report& report) {
+  if (!report.power) return {};
+  return value_of(((*report.power).*member).count * static_cast<double>(report.devices));
 }
 
 /// The same of one with memory.
@@ -112,6 +127,17 @@ Value largest_error(const Report& report) {
 Value drawn_errors(const Report& report) {
   const bool are_drawn = report.expected_error && report.expected_error->draws > 0;
   return are_drawn ? value_of(report.expected_error->draws) : Value{};
+}
+
+Value joules_per_token(const Report& report) {
+  if (!report.power) return {};
+  const double tokens_per_device = static_cast<double>(report.tokens) / static_cast<double>(report.devices);
+  return value_of(report.power->energy.count / tokens_per_device);
+}
+
+Value clock_mhz(const Report& report) {
+  if (!report.power || report.power->cycle.count == 0) return {};
+  return value_of(1e-6 * report.power->clock / to_seconds(report.power->cycle));
 }
 
 Value events_of(const Scenario&, const TaskGraph&, const Timeline& timeline) {
@@ -170,44 +196,72 @@ constexpr std::array table{
          of_kernels<KernelClass::products, &KernelReport::bytes>},
     Fact{"kernels.products.launches", "launches of matrix products", count, lower,
          of_kernels<KernelClass::products, &KernelReport::launches>},
+    Fact{"kernels.products.joules", "energy of matrix products", Unit::joules, lower,
+         energy_of_kernels<KernelClass::products>},
     Fact{"kernels.grouped.time_s", "products of experts", seconds, lower,
          of_kernels<KernelClass::grouped, &KernelReport::time>, "grouped_s", "experts"},
     Fact{"kernels.grouped.bytes", "bytes of products of experts", bytes, lower,
          of_kernels<KernelClass::grouped, &KernelReport::bytes>},
     Fact{"kernels.grouped.launches", "launches of products of experts", count, lower,
          of_kernels<KernelClass::grouped, &KernelReport::launches>},
+    Fact{"kernels.grouped.joules", "energy of products of experts", Unit::joules, lower,
+         energy_of_kernels<KernelClass::grouped>},
     Fact{"kernels.attention.time_s", "attention kernels", seconds, lower,
          of_kernels<KernelClass::attention, &KernelReport::time>, "attention_s", "attention"},
     Fact{"kernels.attention.bytes", "bytes of attention kernels", bytes, lower,
          of_kernels<KernelClass::attention, &KernelReport::bytes>},
     Fact{"kernels.attention.launches", "launches of attention kernels", count, lower,
          of_kernels<KernelClass::attention, &KernelReport::launches>},
+    Fact{"kernels.attention.joules", "energy of attention kernels", Unit::joules, lower,
+         energy_of_kernels<KernelClass::attention>},
     Fact{"kernels.streaming.time_s", "streaming kernels", seconds, lower,
          of_kernels<KernelClass::streaming, &KernelReport::time>, "streaming_s", "streaming"},
     Fact{"kernels.streaming.bytes", "bytes of streaming kernels", bytes, lower,
          of_kernels<KernelClass::streaming, &KernelReport::bytes>},
     Fact{"kernels.streaming.launches", "launches of streaming kernels", count, lower,
          of_kernels<KernelClass::streaming, &KernelReport::launches>},
+    Fact{"kernels.streaming.joules", "energy of streaming kernels", Unit::joules, lower,
+         energy_of_kernels<KernelClass::streaming>},
     Fact{"kernels.gather_scatter.time_s", "gathers and scatters", seconds, lower,
          of_kernels<KernelClass::gather_scatter, &KernelReport::time>, "gather_scatter_s", "gathers"},
     Fact{"kernels.gather_scatter.bytes", "bytes of gathers and scatters", bytes, lower,
          of_kernels<KernelClass::gather_scatter, &KernelReport::bytes>},
     Fact{"kernels.gather_scatter.launches", "launches of gathers and scatters", count, lower,
          of_kernels<KernelClass::gather_scatter, &KernelReport::launches>},
+    Fact{"kernels.gather_scatter.joules", "energy of gathers and scatters", Unit::joules, lower,
+         energy_of_kernels<KernelClass::gather_scatter>},
     Fact{"kernels.loss.time_s", "kernels of the loss", seconds, lower,
          of_kernels<KernelClass::loss, &KernelReport::time>, "loss_s", "loss"},
     Fact{"kernels.loss.bytes", "bytes of kernels of the loss", bytes, lower,
          of_kernels<KernelClass::loss, &KernelReport::bytes>},
     Fact{"kernels.loss.launches", "launches of kernels of the loss", count, lower,
          of_kernels<KernelClass::loss, &KernelReport::launches>},
+    Fact{"kernels.loss.joules", "energy of kernels of the loss", Unit::joules, lower,
+         energy_of_kernels<KernelClass::loss>},
     Fact{"kernels.update.time_s", "kernels of the update", seconds, lower,
          of_kernels<KernelClass::update, &KernelReport::time>, "update_s", "update"},
     Fact{"kernels.update.bytes", "bytes of kernels of the update", bytes, lower,
          of_kernels<KernelClass::update, &KernelReport::bytes>},
     Fact{"kernels.update.launches", "launches of kernels of the update", count, lower,
          of_kernels<KernelClass::update, &KernelReport::launches>},
+    Fact{"kernels.update.joules", "energy of kernels of the update", Unit::joules, lower,
+         energy_of_kernels<KernelClass::update>},
     Fact{"kernels.host.time_s", "gaps between kernels", seconds, lower,
          of_kernels<KernelClass::host, &KernelReport::time>, "gaps_s", "gaps"},
+    Fact{"energy.joules", "energy of a step", Unit::joules, lower, joules_of<&PowerReport::energy>, "joules"},
+    Fact{"energy.joules_per_token", "energy per token", Unit::joules, lower, joules_per_token,
+         "joules_per_token", "energy/token"},
+    Fact{"energy.idle_joules", "energy that idle devices would draw", Unit::joules, lower,
+         joules_of<&PowerReport::idle>},
+    Fact{"energy.communication_joules", "energy of what is sent", Unit::joules, lower,
+         joules_of<&PowerReport::communication>},
+    Fact{"energy.mean_power_w", "mean power of a device", Unit::watts, lower,
+         at<&Report::power, &PowerReport::mean>, "mean_power_w", "power"},
+    Fact{"energy.clock", "clock over the full one", share, higher, at<&Report::power, &PowerReport::clock>,
+         "clock", "clock", 1},
+    Fact{"energy.clock_mhz", "clock in MHz", count, higher, clock_mhz},
+    Fact{"energy.limit_cost_s", "cost of the power limit", seconds, lower,
+         at<&Report::power, &PowerReport::limit_cost>, "limit_cost_s"},
     Fact{"steps", "steps of training", rows, neither, rows_of_steps},
     Fact{"communication", "communication and links", rows, neither, rows_of_communication},
     Fact{"gradient_parts", "gradients by part of the model", rows, neither, rows_of_gradient_parts},
@@ -263,6 +317,23 @@ constexpr std::array table{
          of_failures<&GoodputReport::daly_s>},
     Fact{"goodput.expected_at_daly_interval", "goodput at that interval", share, neither,
          of_failures<&GoodputReport::expected_at_daly>},
+    Fact{"budget.tokens", "tokens of the training", count, neither,
+         at<&Report::budget, &BudgetReport::tokens>},
+    Fact{"budget.steps", "steps of the training", count, neither, at<&Report::budget, &BudgetReport::steps>},
+    Fact{"budget.wall_clock_s", "time of the training", seconds, lower,
+         at<&Report::budget, &BudgetReport::wall_clock>, "wall_clock_s", "training"},
+    Fact{"budget.device_hours", "device hours of the training", hours, lower,
+         at<&Report::budget, &BudgetReport::device_hours>, "device_hours", "device hours"},
+    Fact{"budget.kwh", "energy of the training", kilowatt_hours, lower,
+         at<&Report::budget, &BudgetReport::kwh>, "kwh", "energy"},
+    Fact{"budget.device_cost", "cost of devices", money, lower,
+         at<&Report::budget, &BudgetReport::device_cost>},
+    Fact{"budget.energy_cost", "cost of energy", money, lower,
+         at<&Report::budget, &BudgetReport::energy_cost>},
+    Fact{"budget.cost", "cost of the training", money, lower, at<&Report::budget, &BudgetReport::cost>,
+         "cost", "cost"},
+    Fact{"budget.carbon_kg", "carbon dioxide of the training", kilograms, lower,
+         at<&Report::budget, &BudgetReport::carbon_kg>, "carbon_kg", "carbon"},
     Fact{"repeat", "percentiles over seeds", rows, neither, rows_of_repeat},
     Fact{"critical_path", "critical path", rows, neither, rows_of_critical_path},
     Fact{"expected_error.low_s", "least step time expected", seconds, neither,
@@ -282,51 +353,9 @@ constexpr std::array table{
     Fact{"engine.wall_s", "wall time", seconds, neither, at<&Report::wall_seconds>},
 };
 
-constexpr std::string_view columns_of_run[] = {"step_time_s",
-                                               "tokens_per_s",
-                                               "tokens_per_s_per_device",
-                                               "tflops_per_device",
-                                               "mfu",
-                                               "makespan_s",
-                                               "bubble_fraction",
-                                               "compute_s",
-                                               "exposed_communication_s",
-                                               "bubble_s",
-                                               "optimizer_s",
-                                               "peak_memory",
-                                               "fits",
-                                               "load_max_over_mean",
-                                               "dropped_token_fraction",
-                                               "imbalance_cost_s"};
-constexpr std::string_view columns_compared[] = {"step_time_s",
-                                                 "tokens_per_s_per_device",
-                                                 "mfu",
-                                                 "bubble_fraction",
-                                                 "exposed_communication_s",
-                                                 "peak_memory",
-                                                 "fits"};
-constexpr std::string_view keys_compared[] = {"step_time_s",
-                                              "tokens_per_s_per_device",
-                                              "mfu",
-                                              "bubble_fraction",
-                                              "bubble_mean",
-                                              "bubble_most",
-                                              "exposed_communication_s",
-                                              "peak_memory",
-                                              "fits"};
-constexpr std::string_view columns_that_came_later[] = {"bubble_mean"};
-constexpr std::string_view columns_of_kernels[] = {"products_s",  "grouped_s",        "attention_s",
-                                                   "streaming_s", "gather_scatter_s", "loss_s",
-                                                   "update_s",    "gaps_s",           "host_s"};
-
 }  // namespace
 
 std::span<const Fact> facts() { return table; }
-std::span<const std::string_view> run_columns() { return columns_of_run; }
-std::span<const std::string_view> compared_columns() { return columns_compared; }
-std::span<const std::string_view> compared_keys() { return keys_compared; }
-std::span<const std::string_view> later_columns() { return columns_that_came_later; }
-std::span<const std::string_view> kernel_columns() { return columns_of_kernels; }
 
 const Fact* find_fact(std::string_view name) {
   const auto found = std::find_if(table.begin(), table.end(),

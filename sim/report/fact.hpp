@@ -22,12 +22,19 @@ enum class Unit : std::uint8_t {
   tokens_per_s,
   flops,
   teraflops,
+  joules,
+  watts,
+  kilowatt_hours,
+  hours,
+  kilograms,
+  money,  ///< in the currency of the scenario's prices
   flag,
   text,
   rows,  ///< no number: a list or an object of its own
 };
 inline constexpr std::string_view unit_names[] = {"count", "s",      "B",    "share", "ratio", "tokens/s",
-                                                  "FLOP",  "TFLOPS", "flag", "text",  "rows"};
+                                                  "FLOP",  "TFLOPS", "J",    "W",     "kWh",   "h",
+                                                  "kg",    "money",  "flag", "text",  "rows"};
 
 /// Which of two runs a fact puts ahead.
 enum class Better : std::uint8_t { neither, lower, higher };
@@ -80,7 +87,10 @@ std::span<const std::string_view> compared_keys();
 /// Names of the columns that came later, behind an error's.
 std::span<const std::string_view> later_columns();
 /// Names of the columns of times by class of kernel, in the order of KernelClass, and of what the host held
-/// up: the last of a row, empty where a class has no kernel.
+/// up: empty where a class has no kernel.
 std::span<const std::string_view> kernel_columns();
+/// The last columns of a row by what they are about (kernels, energy, a whole training): columns about what
+/// no row has are left out.
+std::span<const std::span<const std::string_view>> last_columns();
 
 }  // namespace moesim

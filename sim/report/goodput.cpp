@@ -46,13 +46,22 @@ double kept(const Plan& plan, double now, double until) {
   return whole * plan.interval + std::max(0.0, rest);
 }
 
+/// Work from `now` on until `until`, saved or not.
+double done(const Plan& plan, double now, double until) {
+  const double segment = plan.interval + plan.checkpoint;
+  const double whole = std::floor((until - now) / segment);
+  return whole * plan.interval + std::min(plan.interval, until - now - whole * segment);
+}
+
 void simulate(const Plan& plan, Clock& clock, GoodputReport& report) {
   double useful = 0;
+  double working = 0;
   double now = 0;
   double failure = clock.after(0);
   while (now < plan.run) {
     const double until = std::min(failure, plan.run);
     useful += kept(plan, now, until);
+    working += done(plan, now, until);
     if (failure >= plan.run) break;
     ++report.failures;
     now = failure + plan.restart;
@@ -64,6 +73,7 @@ void simulate(const Plan& plan, Clock& clock, GoodputReport& report) {
     }
   }
   report.simulated = useful / plan.run;
+  report.working = working / plan.run;
 }
 
 /// Young, A first order approximation to the optimum checkpoint interval, CACM 17(9), 1974.

@@ -12,6 +12,7 @@ namespace moesim {
 /// Goodput is the share of the wall clock that goes into steps whose results are kept.
 struct GoodputReport {
   double simulated = 0;
+  double working = 0;              ///< share of it in which steps run, kept or not
   std::int64_t failures = 0;       ///< in the simulated run
   std::int64_t steps_between = 1;  ///< from one checkpoint to the next
   Time interval{};                 ///< of work from one to the next

@@ -19,15 +19,24 @@ Time long_pauses(const std::vector<Occupancy>& actors, Time window) {
 }  // namespace
 
 PowerReport power_of(const Scenario& scenario, const std::vector<Occupancy>& actors, const Report& report) {
-  const PowerBehaviour& power = *scenario.cluster->device.power;
+  const Device& device = scenario.cluster->device;
+  const PowerBehaviour& power = *device.power;
   double sent = 0;
   for (const CommunicationReport& of : report.communications) sent += static_cast<double>(of.bytes);
-  Energy beyond_idle = power.per_sent * (sent / static_cast<double>(report.devices));
+  const Energy communication = power.per_sent * (sent / static_cast<double>(report.devices));
+  const Energy idle = power.idle * report.step_time;
+  Energy beyond_idle = communication;
   for (const KernelReport& kernels : report.kernels) beyond_idle += kernels.energy;
   const Time counted = report.step_time - long_pauses(actors, power.window);
   return {.clock = scenario.clock,
           .held = power.idle + beyond_idle / counted,
-          .energy = power.idle * report.step_time + beyond_idle};
+          .mean = power.idle + beyond_idle / report.step_time,
+          .energy = idle + beyond_idle,
+          .idle = idle,
+          .communication = communication,
+          .idle_power = power.idle,
+          .cycle = device.cycle,
+          .limit_cost = {}};
 }
 
 }  // namespace moesim

@@ -15,6 +15,7 @@
 #include "models/config/value.hpp"
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
+#include "sim/report/budget.hpp"
 #include "sim/report/goodput.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/work.hpp"
@@ -70,7 +71,14 @@ struct PowerReport {
   double clock = 1;  ///< of its multiprocessors, over the full one
   /// Mean over the step, of which a pause counts as far as the window over which devices hold their mean.
   Power held;
-  Energy energy;  ///< of all of the step
+  Power mean;            ///< over the step as it is
+  Energy energy;         ///< of all of the step: idle, communication and kernels (KernelReport) add up to it
+  Energy idle;           ///< of it, what is drawn whatever runs
+  Energy communication;  ///< of it, for what it sends
+  Power idle_power;
+  Time cycle{};  ///< of the full clock; 0: not known
+  std::optional<Time>
+      limit_cost;  ///< of the step, over what it takes at the full clock; where it is not that
 };
 
 /// Gradients of one part of the model (HeldPart).
@@ -190,6 +198,7 @@ struct Report {
   std::vector<LinkClassReport> link_classes;
   std::optional<RoutingReport> routing;
   std::optional<GoodputReport> goodput;  ///< with failures
+  std::optional<BudgetReport> budget;    ///< of the tokens of a budget
   std::optional<RepeatReport> repeat;  ///< of several runs with seeds of their own; the rest is of the first
   std::vector<MemoryReport> memory;    ///< by pipeline rank
   Bytes memory_capacity;

@@ -276,6 +276,7 @@ Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timel
         scenario.cluster ? scenario.fabric().device_count() : scenario.layout.sizes().pipeline;
     report.goodput = goodput_of(*scenario.faults.failures, scenario.faults.seed, devices, report.step_time);
   }
+  if (scenario.budget) report.budget = budget_of(*scenario.budget, report);
   const std::vector<CriticalStep> path = critical_path(graph, timeline);
   add_critical_path(graph, path, report);
   report.expected_error = expected_error(work, graph, path, scenario.certainty);

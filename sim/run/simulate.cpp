@@ -35,12 +35,17 @@ Simulation simulate_step(const Scenario& scenario) {
   if (!scenario.cluster || !scenario.cluster->device.power || scenario.communication)
     return at_its_clock(scenario);
   std::optional<Simulation> step;
+  std::optional<Time> at_full_clock;
   const double clock = settled_clock(scenario.cluster->device, [&](double tried) {
     step.emplace(at_clock(scenario, tried, Resolution::folded));
+    if (!at_full_clock) at_full_clock = step->report.step_time;
     return step->report.power->held;
   });
+  if (clock < 1) step->report.power->limit_cost = step->report.step_time - *at_full_clock;
   if (scenario.resolution == Resolution::folded) return std::move(*step);
-  return at_clock(scenario, clock, scenario.resolution);
+  Simulation full = at_clock(scenario, clock, scenario.resolution);
+  full.report.power->limit_cost = step->report.power->limit_cost;
+  return full;
 }
 
 Simulation simulate(const Scenario& scenario, unsigned jobs) {

@@ -20,6 +20,7 @@
 #include "sim/collective/collective.hpp"
 #include "sim/engine/engine.hpp"
 #include "sim/gradient/gradient_sync.hpp"
+#include "sim/scenario/budget.hpp"
 #include "sim/scenario/certainty.hpp"
 #include "sim/scenario/faults.hpp"
 #include "sim/scenario/layout.hpp"
@@ -148,6 +149,7 @@ struct Scenario {
   Certainty certainty;
   Resolution resolution = Resolution::folded;
   Faults faults;
+  std::optional<Budget> budget;
   std::int64_t repeat = 1;  ///< runs of `moesim run`, each with seeds of its own
   MfuAttention mfu_attention = MfuAttention::causal;
 

@@ -40,7 +40,8 @@ std::vector<const Fact*> named_facts() {
   };
   for (const std::string_view name : compared_columns()) add(fact(name));
   for (const std::string_view name : compared_keys()) add(fact(name));
-  for (const std::string_view name : kernel_columns()) add(fact(name));
+  for (const std::span<const std::string_view> group : last_columns())
+    for (const std::string_view name : group) add(fact(name));
   for (const Fact& fact : facts()) {
     if (fact.path.find('.') == std::string_view::npos) add(fact);
   }

@@ -23,7 +23,7 @@ std::vector<TableCell> row_of(const std::vector<Value>& values, const PointResul
   row.push_back({result.error});
   add(later_columns());
   row.push_back(copied(report.find("plan")));
-  add(kernel_columns());
+  for (const std::span<const std::string_view> group : last_columns()) add(group);
   return row;
 }
 
@@ -37,12 +37,12 @@ Table table_of(const SweptPoints& points) {
   table.columns.emplace_back("error");
   add(later_columns());
   table.columns.emplace_back("plan");
-  add(kernel_columns());
+  for (const std::span<const std::string_view> group : last_columns()) add(group);
   for (std::size_t point = 0; point < plan.points.size(); ++point) {
     const PointResult result = points.of(point);
     if (result.is_known()) table.rows.push_back(row_of(plan.points[point], result));
   }
-  drop_last_if_empty(table, kernel_columns().size());
+  drop_empty_groups(table, last_columns());
   return table;
 }
 

@@ -27,7 +27,7 @@ using Row = std::vector<std::string>;
 /// Facts of the table for people, in its order: those behind the relative time, and those that stand where
 /// some run has them.
 constexpr std::string_view always_shown[] = {"bubble_mean", "exposed_communication_s"};
-constexpr std::string_view shown_where_known[] = {"mfu", "peak_memory", "fits"};
+constexpr std::string_view shown_where_known[] = {"mfu", "peak_memory", "fits", "joules_per_token", "cost"};
 
 /// Facts that the table shows.
 std::vector<const Fact*> columns_of(const Comparison& comparison) {
@@ -188,7 +188,7 @@ Table table_of(const Comparison& comparison) {
   table.columns.insert(table.columns.end(), {"relative", "error"});
   add(later_columns());
   table.columns.emplace_back("plan");
-  add(kernel_columns());
+  for (const std::span<const std::string_view> group : last_columns()) add(group);
   for (const ComparedRun& run : comparison.runs) {
     std::vector<TableCell>& row = table.rows.emplace_back();
     for (const Value& value : run.values) row.push_back({word(value)});
@@ -197,9 +197,9 @@ Table table_of(const Comparison& comparison) {
     row.push_back({run.error});
     add_cells(run, later_columns(), row);
     row.push_back({run.report ? run.report->plan : std::string()});
-    add_cells(run, kernel_columns(), row);
+    for (const std::span<const std::string_view> group : last_columns()) add_cells(run, group, row);
   }
-  drop_last_if_empty(table, kernel_columns().size());
+  drop_empty_groups(table, last_columns());
   return table;
 }
 
@@ -218,11 +218,13 @@ Value row_of(const Comparison& comparison, std::size_t i) {
   row.set("relative", value_of(run.relative));
   const auto add = [&](const Fact& fact) { set_known(row, fact.called(), read(fact, *run.report)); };
   for (const Fact* column : comparison.columns) add(*column);
-  for (const auto& names : {compared_keys(), kernel_columns()}) {
+  const auto add_usual = [&](std::span<const std::string_view> names) {
     for (const std::string_view name : names) {
       if (comparison.columns.empty()) add(fact(name));
     }
-  }
+  };
+  add_usual(compared_keys());
+  for (const std::span<const std::string_view> group : last_columns()) add_usual(group);
   row.set("fingerprint", value_of(run.report->fingerprint));
   return row;
 }

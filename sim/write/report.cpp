@@ -29,8 +29,8 @@ Table report_row(const Report& report) {
   add(later_columns());
   table.columns.emplace_back("plan");
   table.rows.front().push_back({report.plan, true});
-  add(kernel_columns());
-  drop_last_if_empty(table, kernel_columns().size());
+  for (const std::span<const std::string_view> group : last_columns()) add(group);
+  drop_empty_groups(table, last_columns());
   return table;
 }
 

@@ -18,6 +18,11 @@ std::string bar(double share) {
   return std::string(static_cast<std::size_t>(std::lround(std::clamp(share, 0.0, 1.0) * 40)), '#');
 }
 
+std::string without_end(std::string line) {
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line + "\n";
+}
+
 /// With six digits: runs of one scenario differ little.
 std::string print_precisely(double seconds) {
   if (seconds >= 1) return fmt::format("{:.6g} s", seconds);
@@ -66,9 +71,8 @@ std::string breakdown(const Report& report) {
   std::string text = "\nWhere the time goes, mean over devices\n";
   const auto row = [&](std::string_view name, Time time) {
     const double share = time / report.step_time;
-    const std::string line = fmt::format("  {:<22} {:>10} {:>6.1f} %  {}", fact(name).label,
-                                         print(name, report), 100 * share, bar(share));
-    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    text += without_end(fmt::format("  {:<22} {:>10} {:>6.1f} %  {}", fact(name).label, print(name, report),
+                                    100 * share, bar(share)));
   };
   row("compute_s", report.breakdown.compute);
   row("exposed_communication_s", report.breakdown.exposed_communication);
@@ -138,30 +142,56 @@ std::string steps(const Report& report) {
   for (const StepReport& row : report.steps) {
     const bool begins = row.step != before && ++number <= 8;
     before = row.step;
-    const std::string line = fmt::format(
+    text += without_end(fmt::format(
         "  {} {:<24} {:>10} {:>14} {:>10} {:>10}", begins ? fmt::to_string(number) : " ",
         row.part.empty() ? row.step : fmt::format("{}: {}", row.step, row.part), or_blank(row.compute),
-        or_blank(row.communication), or_blank(row.exposed), or_blank(Bytes{row.bytes}));
-    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+        or_blank(row.communication), or_blank(row.exposed), or_blank(Bytes{row.bytes})));
   }
   return text;
 }
 
 std::string kernels(const Report& report) {
+  const auto line = [&](std::string_view name, const std::string& time, const std::string& bytes,
+                        const std::string& launches, const std::string& energy) {
+    return without_end(
+        fmt::format("{:<20} {:>10} {:>14} {:>10} {:>10}", name, time, bytes, launches, energy));
+  };
   std::string rows;
   for (std::size_t i = 0; i < kernel_class_count; ++i) {
     const KernelReport& row = report.kernels[i];
     if (row.time.count == 0) continue;
-    if (row.launches == 0) {
-      rows += fmt::format("  {:<18} {:>10}\n", "gaps between", print(row.time));
-      continue;
-    }
-    rows += fmt::format("  {:<18} {:>10} {:>14} {:>10}\n", kernel_class_names[i], print(row.time),
-                        print(row.bytes), grouped(static_cast<double>(row.launches)));
+    rows += row.launches == 0
+                ? line("  gaps between", print(row.time), {}, {}, {})
+                : line(fmt::format("  {}", kernel_class_names[i]), print(row.time), print(row.bytes),
+                       grouped(static_cast<double>(row.launches)), report.power ? print(row.energy) : "");
   }
   if (rows.empty()) return {};
-  return fmt::format("\n{:<20} {:>10} {:>14} {:>10}\n", "Kernels of a device", "time", "bytes", "launches") +
-         rows;
+  return "\n" + line("Kernels of a device", "time", "bytes", "launches", report.power ? "energy" : "") + rows;
+}
+
+std::string energy(const Report& report) {
+  if (!report.power) return {};
+  const PowerReport& of = *report.power;
+  std::string text = "\nEnergy of devices\n";
+  text += fmt::format("  a step         {}, {} a token\n", print("energy.joules", report),
+                      print("energy.joules_per_token", report));
+  text += fmt::format("  a device       {} in the mean, of which {} idle and {} for what it sends\n",
+                      print(of.mean), print(of.idle_power), print(of.communication / report.step_time));
+  if (!of.limit_cost) return text;
+  const std::string of_full = fmt::format("{} of the full one", print("energy.clock", report));
+  const std::string clock = of.cycle.count == 0
+                                ? of_full
+                                : fmt::format("{} of {} MHz", print("energy.clock_mhz", report),
+                                              grouped(1e-6 / to_seconds(of.cycle)));
+  const double cost = *of.limit_cost / report.step_time;
+  text += fmt::format(
+      "  clock          {}: the mean power is at its limit, which costs {} of the step ({:.1f} %)\n", clock,
+      print("energy.limit_cost_s", report), 100 * cost);
+  if (cost > worth_a_hint)
+    text +=
+        "  The power limit holds the clock down: less to compute or to move helps (recomputation, fp8); less "
+        "waiting, in which devices cool, helps by less than its time.\n";
+  return text;
 }
 
 std::string links(const Report& report) {
@@ -271,6 +301,29 @@ std::string goodput(const Report& report) {
   return text;
 }
 
+std::string budget(const Report& report) {
+  if (!report.budget) return {};
+  std::string text = fmt::format(
+      "\nTraining on {} tokens: {} steps, {} on {} devices{}\n", print("budget.tokens", report),
+      print("budget.steps", report), print("budget.wall_clock_s", report),
+      grouped(static_cast<double>(report.devices)),
+      report.goodput ? fmt::format(", at a goodput of {}", print("goodput.simulated", report)) : "");
+  text += fmt::format("  devices        {}", print("budget.device_hours", report));
+  if (report.budget->device_cost)
+    text += fmt::format(", at a cost of {}", print("budget.device_cost", report));
+  text += "\n";
+  if (report.budget->kwh) {
+    text += fmt::format("  energy         {}", print("budget.kwh", report));
+    if (report.budget->energy_cost)
+      text += fmt::format(", at a cost of {}", print("budget.energy_cost", report));
+    if (report.budget->carbon_kg)
+      text += fmt::format(", {} of carbon dioxide", print("budget.carbon_kg", report));
+    text += "\n";
+  }
+  if (report.budget->cost) text += fmt::format("  cost           {}\n", print("budget.cost", report));
+  return text;
+}
+
 std::string repeat(const Report& report) {
   if (!report.repeat) return {};
   std::string text = fmt::format("\nOver {} seeds, of which the first is above\n", report.repeat->runs);
@@ -291,8 +344,8 @@ std::string repeat(const Report& report) {
 
 std::string report_text(const Report& report) {
   return header(report) + breakdown(report) + pipeline(report) + steps(report) + kernels(report) +
-         communication(report) + links(report) + routing(report) + memory(report) + critical(report) +
-         expected_error(report) + goodput(report) + repeat(report) +
+         energy(report) + communication(report) + links(report) + routing(report) + memory(report) +
+         critical(report) + expected_error(report) + goodput(report) + budget(report) + repeat(report) +
          fmt::format("\nEngine {}: {} {}, {} {}, fingerprint {}\n", report.engine,
                      print("engine.tasks", report), fact("engine.tasks").label,
                      print("engine.events", report), fact("engine.events").label, report.fingerprint);

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
-namespace moesim {
+#include <algorithm>
+#include <cstddef>
 
+namespace moesim {
 TableCell cell_of(const Value& value) {
   switch (value.kind) {
     case Value::Kind::null:
@@ -22,15 +24,20 @@ TableCell cell_of(const Value& value) {
   }
 }
 
-void drop_last_if_empty(Table& table, std::size_t columns) {
-  const std::size_t left = table.columns.size() - columns;
-  for (const std::vector<TableCell>& row : table.rows) {
-    for (std::size_t i = left; i < row.size(); ++i) {
-      if (!row[i].text.empty()) return;
+void drop_empty_groups(Table& table, std::span<const std::span<const std::string_view>> groups) {
+  std::ptrdiff_t end = std::ssize(table.columns);
+  for (std::size_t group = groups.size(); group-- > 0;) {
+    const std::ptrdiff_t begin = end - std::ssize(groups[group]);
+    const bool is_empty = std::all_of(table.rows.begin(), table.rows.end(), [&](const auto& row) {
+      return std::all_of(row.begin() + begin, row.begin() + end,
+                         [](const TableCell& cell) { return cell.text.empty(); });
+    });
+    if (is_empty) {
+      table.columns.erase(table.columns.begin() + begin, table.columns.begin() + end);
+      for (std::vector<TableCell>& row : table.rows) row.erase(row.begin() + begin, row.begin() + end);
     }
+    end = begin;
   }
-  table.columns.resize(left);
-  for (std::vector<TableCell>& row : table.rows) row.resize(left);
 }
 
 }  // namespace moesim

@@ -1,6 +1,7 @@
 // A table as programs read it: a header and rows.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,7 +25,8 @@ struct Table {
 /// A number, a flag or a text in a cell, the items of a list joined by +; an empty one for null.
 TableCell cell_of(const Value& value);
 
-/// Leaves out the last so many columns where no row has anything in them.
-void drop_last_if_empty(Table& table, std::size_t columns);
+/// The last columns are those of these groups, in their order: leaves out a group where no row has anything
+/// in its columns.
+void drop_empty_groups(Table& table, std::span<const std::span<const std::string_view>> groups);
 
 }  // namespace moesim

@@ -13,6 +13,7 @@
 #include "sim/lower/lower.hpp"
 #include "sim/read/scenario.hpp"
 #include "tests/support/drawn.hpp"
+#include "tests/support/power.hpp"
 #include "tests/support/program.hpp"
 
 using namespace moesim;
@@ -208,6 +209,24 @@ TEST_CASE("With exact prices the estimate of a stage is the fluid engine's, to t
   CHECK(tried.held > 50);
   CHECK(tried.slowed > 50);
   CHECK(tried.both > 5);
+}
+
+TEST_CASE("The estimate of a stage is at the clock of the scenario, to the picosecond") {
+  std::size_t tried = 0;
+  for (std::uint64_t number = 0; number < 60; ++number) {
+    std::vector<std::string> sets = drawn_sets(number);
+    sets.push_back(power_set());
+    std::optional<Scenario> scenario = drawn_stage(number, sets), base = drawn_stage(number, sets);
+    if (!scenario) continue;
+    CAPTURE(number, sets);
+    const Time at_full = simulated(*scenario).forward;
+    scenario->clock = base->clock = 0.6;
+    const Passes simulation = simulated(*scenario);
+    CHECK(simulation.forward > at_full);
+    CHECK(print(estimated(*scenario, std::move(*base))) == print(simulation));
+    ++tried;
+  }
+  CHECK(tried > 30);
 }
 
 TEST_CASE("Where a host launches the kernels the estimate of a stage is near the fluid engine's") {

@@ -28,11 +28,13 @@ TEST_CASE("Failures at given times lose what was not saved, to the second") {
   GoodputReport report = goodput_of(failures, 1, 8, from_seconds(1));
   CHECK(report.failures == 1);
   CHECK(report.simulated == Approx((200 + 600 + 40) / 1000.0));
+  CHECK(report.working == Approx((200 + 30 + 600 + 40) / 1000.0));
   CHECK(report.expected == 0);
   failures.at = {WallClock{250}, WallClock{290}};  // the second one while it restarts
   report = goodput_of(failures, 1, 8, from_seconds(1));
   CHECK(report.failures == 2);
   CHECK(report.simulated == Approx((200 + 600 + 0) / 1000.0));  // on at 340; six saved by 1,000
+  CHECK(report.working == Approx((200 + 30 + 600) / 1000.0));
   failures.at = {WallClock{990}};
   CHECK(goodput_of(failures, 1, 8, from_seconds(1)).simulated == Approx(0.9));
   failures.at = {WallClock{1000}};  // when it is over

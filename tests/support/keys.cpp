@@ -35,6 +35,8 @@ constexpr Place places[] = {{"", "scenario"},
                             {"cluster.device.attention.*", "attention_pass"},
                             {"cluster.device.contention", "contention"},
                             {"cluster.device.contention.*.*", "contention_point"},
+                            {"cluster.device.power", "power"},
+                            {"cluster.device.power.per_flop", "per_flop"},
                             {"cluster.topology", "topology", true},
                             {"batch", "batch"},
                             {"parallelism", "parallelism"},
@@ -60,6 +62,7 @@ constexpr Place places[] = {{"", "scenario"},
                             {"faults.links.*", "link_fault"},
                             {"faults.jitter", "jitter"},
                             {"faults.failures", "failures"},
+                            {"budget", "budget"},
                             {"search", "search"},
                             {"pipeline", "pipeline"},
                             {"communication", "communication"}};
@@ -98,6 +101,8 @@ std::vector<Value> far_quantities(const std::string& now, const std::string& typ
     if (type == "a time") values.push_back(text_of(amount));
   for (const char* amount : {"1 kB", "2 MB", "1 GB", "0.1 GB"})
     if (type == "a size") values.push_back(text_of(amount));
+  if (type == "a power") values.push_back(text_of("200 W"));
+  if (type == "an energy") values.push_back(text_of("10 pJ"));
   return values;
 }
 
@@ -183,8 +188,8 @@ std::vector<Value> far_off(const ReadScenario& scenario, const Declaration& key)
     return far_numbers(now.number, key.type == "a whole number");
   if (key.type == "true or false") return {{.kind = Value::Kind::boolean, .flag = !now.flag}};
   if (key.type.starts_with("one of ")) return other_names(key.type, now.text);
-  if (key.type == "a time" || key.type == "a size" || key.type == "a rate" || key.type == "a compute rate")
-    return far_quantities(now.text, key.type);
+  for (const char* quantity : {"a time", "a size", "a rate", "a compute rate", "a power", "an energy"})
+    if (key.type == quantity) return far_quantities(now.text, key.type);
   return {};
 }
 

@@ -10,6 +10,7 @@
 #include "sim/sweep/measure.hpp"
 #include "sim/write/comparison.hpp"
 #include "sim/write/report.hpp"
+#include "tests/support/power.hpp"
 #include "tests/support/program.hpp"
 
 using namespace moesim;
@@ -19,7 +20,7 @@ using namespace moesim::testing;
 namespace {
 
 /// Runs that between them have every fact: a model with uneven loads, failures, a pipeline without a model,
-/// one communication, several seeds.
+/// one communication, several seeds, devices at their power limit, a budget.
 const std::vector<Report>& reports() {
   static const std::vector<Report> all = [] {
     std::vector<Report> made;
@@ -34,6 +35,9 @@ const std::vector<Report>& reports() {
         {R"(faults.failures={"per_device_year": 200, "checkpoint_interval": "600 s", "checkpoint_cost": "20 s", "restart_cost": "900 s", "run": "86400 s"})"});
     add("validation/nccl-h200.json", {});
     add("validation/hugging-face-h200.json", {});
+    add("two-gpus.json", {power_set(300), "model.hidden=4096",
+                          R"(budget={"price_per_device_hour": 2, "price_per_kwh": 0.1, "kg_per_kwh": 0.4})"});
+    add("two-gpus.json", {"budget={}"});
     return made;
   }();
   return all;
@@ -200,9 +204,8 @@ TEST_CASE("The row of a run, a comparison and a sweep's measures say what the ta
   }
 }
 
-TEST_CASE(
-    "Times by class of kernel are the last columns of a run, a comparison and JSON, where there are any") {
-  bool some_have = false;
+TEST_CASE("The last columns of a run, a comparison and JSON are those that are about what there is") {
+  std::size_t have[3] = {};
   for (const Report& report : reports()) {
     INFO(report.about);
     const Comparison comparison = comparison_of({report});
@@ -210,23 +213,32 @@ TEST_CASE(
         parse_json(write(tell(comparison), "json"), "comparison").find("runs")->items.at(0);
     const bool has_kernels = std::any_of(report.kernels.begin(), report.kernels.end(),
                                          [](const KernelReport& of) { return of.time.count > 0; });
-    some_have |= has_kernels;
+    const bool there[] = {has_kernels, report.power.has_value(), report.budget.has_value()};
+    constexpr std::string_view names[] = {
+        ",products_s,grouped_s,attention_s,streaming_s,gather_scatter_s,loss_s,update_s,gaps_s,host_s",
+        ",joules,joules_per_token,mean_power_w,clock,limit_cost_s",
+        ",wall_clock_s,device_hours,kwh,cost,carbon_kg"};
+    REQUIRE(std::size(names) == last_columns().size());
+    std::string end = ",plan";
+    for (std::size_t i = 0; i < std::size(names); ++i) {
+      if (there[i]) end += names[i];
+      have[i] += there[i] ? 1 : 0;
+    }
     for (const std::string& table : {csv_of(report), write(tell(comparison), "csv")}) {
-      CHECK(lines_of(table).at(0).ends_with(has_kernels
-                                                ? ",plan,products_s,grouped_s,attention_s,streaming_s,"
-                                                  "gather_scatter_s,loss_s,update_s,gaps_s,host_s"
-                                                : ",plan"));
-      for (const std::string_view name : kernel_columns()) {
-        const Value value = read(fact(name), report);
-        if (has_kernels) check_cell(cell_of(table, name), value);
-        const Value* found = in_comparison.find(name);
-        REQUIRE((found != nullptr) == !is_null(value));
-        if (found != nullptr) CHECK(found->number == value.number);
-        CHECK(parse_measure(std::string(name), "here").label == fact(name).label);
+      CHECK(lines_of(table).at(0).ends_with(end));
+      for (std::size_t i = 0; i < std::size(names); ++i) {
+        for (const std::string_view name : last_columns()[i]) {
+          const Value value = read(fact(name), report);
+          if (there[i]) check_cell(cell_of(table, name), value);
+          const Value* found = in_comparison.find(name);
+          REQUIRE((found != nullptr) == !is_null(value));
+          if (found != nullptr) CHECK(found->number == value.number);
+          CHECK(parse_measure(std::string(name), "here").label == fact(name).label);
+        }
       }
     }
   }
-  CHECK(some_have);
+  for (const std::size_t some : have) CHECK(some > 0);
 }
 
 TEST_CASE("A dotted path that is a fact's is measured as the fact is") {
@@ -285,5 +297,13 @@ TEST_CASE("A value is printed in the unit of its fact, with the digits of its fa
   CHECK(printed("tflops_per_device", value_of(312.5)) == "312.5 TFLOPS");
   CHECK(printed("fits", value_of(false)) == "NO");
   CHECK(printed("engine.kind", value_of("fluid")) == "fluid");
+  CHECK(printed("joules", value_of(1.5e6)) == "1.5 MJ");
+  CHECK(printed("mean_power_w", value_of(654.32)) == "654.3 W");
+  CHECK(printed("kwh", value_of(12345.6)) == "12,346 kWh");
+  CHECK(printed("kwh", value_of(1.23456)) == "1.235 kWh");
+  CHECK(printed("device_hours", value_of(999.96)) == "1,000 h");
+  CHECK(printed("cost", value_of(2'664'000.4)) == "2,664,000");
+  CHECK(printed("cost", value_of(0.034)) == "0.034");
+  CHECK(printed("carbon_kg", value_of(4.0)) == "4 kg");
   CHECK(printed("mfu", Value{}).empty());
 }
