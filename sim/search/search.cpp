@@ -26,8 +26,16 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// What candidates have in common.
+struct Common {
+  Value document;
+  Batch batch;
+  double clock = 1;  ///< at which they are estimated
+};
+
 /// The scenario with sizes that fit any cluster and batch, so that it can be made; tables overwrite them.
-Scenario base_of(Value document, const Batch& batch) {
+Scenario base_of(const Common& common) {
+  Value document = common.document;
   for (const SizeAxis& axis : size_axes) {
     if (!axis.set.empty())
       apply_override(document, {.key = std::string(axis.set), .value = value_of(1, origin)});
@@ -41,7 +49,8 @@ Scenario base_of(Value document, const Batch& batch) {
   const std::int64_t devices = read_cluster(cluster).fabric.device_count();
   apply_override(document, {.key = "batch.sequences", .value = value_of(devices, origin)});
   Scenario base = read_scenario(document);
-  base.batch = batch;
+  base.batch = common.batch;
+  base.clock = common.clock;
   return base;
 }
 
@@ -105,15 +114,14 @@ std::vector<FoundPlan> chosen(const SearchSpace& space, const BestOf& best, std:
   return plans;
 }
 
-Explored explore_all(const Value& document, const Batch& batch, const SearchSpace& space,
-                     const SearchRequest& request) {
+Explored explore_all(const Common& common, const SearchSpace& space, const SearchRequest& request) {
   Profiles profiles(space);
   const std::uint64_t parts = SizeProduct(space, SizePart::attention).count();
   const std::size_t threads = std::min<std::size_t>(std::max(1U, request.jobs), parts);
   std::vector<std::unique_ptr<CostTables>> tables(threads);
   std::vector<Explored> explored(parts, Explored(request.simulate));
   in_parallel(parts, request.jobs, [&](std::size_t part, std::size_t thread) {
-    if (!tables[thread]) tables[thread] = std::make_unique<CostTables>(base_of(document, batch));
+    if (!tables[thread]) tables[thread] = std::make_unique<CostTables>(base_of(common));
     explore(space, profiles, *tables[thread], part, explored[part]);
   });
   Explored all(request.simulate);
@@ -136,17 +144,18 @@ void simulate_plan(const Value& document, FoundPlan& plan) {
   }
 }
 
-}  // namespace
+/// Candidates are estimated at the clock that the scenario's own plan settles at, whose report is returned.
+/// At the full one where that plan cannot run, or the power of devices is not known.
+std::optional<Report> settle(Common& common) {
+  if (!base_of(common).cluster->device.power) return {};
+  FoundPlan own;
+  simulate_plan(common.document, own);
+  if (own.report) common.clock = own.report->power->clock;
+  return own.report;
+}
 
-Search search(const SearchRequest& request) {
-  const std::string file = request.path == "-" ? "standard input" : request.path;
-  const Value document = load_document_text(read_file(request.path), file, request.overrides);
-  if (request.sees_files) request.sees_files(files_needed(document));
-  const Batch batch = batch_of(document);
-  const Scenario base = base_of(document, batch);
-  const SearchSpace space = search_space(document, base);
-  Search search;
-  SearchResult& result = search.result;
+/// What the search is of.
+void introduce(const Scenario& base, const Value& document, const SearchSpace& space, SearchResult& result) {
   result.about = base.about;
   result.title = title_of(document);
   result.on = cluster_line(base);
@@ -156,18 +165,35 @@ Search search(const SearchRequest& request) {
   result.tried = space.describe();
   result.candidates = space.candidates();
   result.memory_limit = space.memory_limit;
+}
+
+}  // namespace
+
+Search search(const SearchRequest& request) {
+  const std::string file = request.path == "-" ? "standard input" : request.path;
+  const Value document = load_document_text(read_file(request.path), file, request.overrides);
+  if (request.sees_files) request.sees_files(files_needed(document));
+  Common common{document, batch_of(document)};
+  const Scenario base = base_of(common);
+  const SearchSpace space = search_space(document, base);
+  Search search;
+  SearchResult& result = search.result;
+  introduce(base, document, space, result);
+  const std::optional<Report> settled = settle(common);
   auto start = std::chrono::steady_clock::now();
-  const Explored explored = explore_all(document, batch, space, request);
+  const Explored explored = explore_all(common, space, request);
   result.estimate_seconds = seconds_since(start);
   result.cut = explored.cut;
   result.ranked = explored.ranked;
   result.simulated = chosen(space, explored.best, request.simulate);
   start = std::chrono::steady_clock::now();
-  result.own = own_plan_of(document, space, base_of(document, batch));
+  result.own = own_plan_of(document, space, base_of(common));
   const std::size_t others = result.simulated.size();
   in_parallel(others + 1, request.jobs, [&](std::size_t i, std::size_t) {
     if (i < others) return simulate_plan(with_plan(document, result.simulated[i]), result.simulated[i]);
-    if (result.own.plan.error.empty()) simulate_plan(document, result.own.plan);
+    if (!result.own.plan.error.empty()) return;
+    result.own.plan.report = settled;
+    if (!settled) simulate_plan(document, result.own.plan);
   });
   result.simulate_seconds = seconds_since(start);
   judge(result);

@@ -13,6 +13,7 @@
 #include "sim/run/simulate.hpp"
 #include "sim/search/choices.hpp"
 #include "sim/search/search.hpp"
+#include "tests/support/power.hpp"
 #include "tests/support/program.hpp"
 
 using namespace moesim;
@@ -78,6 +79,16 @@ TEST_CASE("The estimate of a search is near simulation, and its memory never abo
     for (const FoundPlan& plan : result.simulated)
       CHECK(plan.estimated_memory <= 1.0000001 * static_cast<double>(plan.report->memory_peak().count));
   }
+}
+
+TEST_CASE("A search estimates at the clock at which the scenario's own plan settles") {
+  const SearchResult result = search(request_of({power_set(300), "model.hidden=4096"}, 8, "two-gpus")).result;
+  REQUIRE(result.own.plan.report);
+  const Report& own = *result.own.plan.report;
+  CHECK(own.power->clock < 0.9);
+  CHECK(result.own.plan.estimated_seconds == Approx(to_seconds(own.step_time)).epsilon(0.03));
+  for (const FoundPlan& plan : result.simulated)
+    if (plan.report) CHECK(plan.estimated_seconds == Approx(to_seconds(plan.report->step_time)).epsilon(0.1));
 }
 
 TEST_CASE("The estimate of a search knows what else a scenario says, and its memory is never above") {
