@@ -14,18 +14,18 @@ using namespace moesim;
 
 namespace {
 
-struct Sizes {
+struct DrawnSizes {
   Gate gate;
   std::int64_t sources = 1;
   std::int64_t tokens = 1;
 };
 
 /// Sizes that a policy with top-k in [least_k, most_k] can serve.
-Sizes random_sizes(RandomStream& random, std::int64_t least_k, std::int64_t most_k) {
+DrawnSizes random_sizes(RandomStream& random, std::int64_t least_k, std::int64_t most_k) {
   const auto between = [&](std::int64_t low, std::int64_t high) {
     return low + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(high - low + 1)));
   };
-  Sizes sizes;
+  DrawnSizes sizes;
   sizes.gate.experts = between(most_k, 40);
   sizes.gate.top_k = between(least_k, most_k);
   sizes.sources = between(1, 9);
@@ -80,7 +80,7 @@ TEST_CASE("Routed, dropped and skipped choices are sources x tokens x k, whateve
     for (const std::string& skew : skews_to_try) {
       const Router made = router(policy.keys, skew);
       for (int round = 0; round < 20; ++round) {
-        const Sizes at = random_sizes(random, policy.least_k, policy.most_k);
+        const DrawnSizes at = random_sizes(random, policy.least_k, policy.most_k);
         const Loads loads = made.loads(at.gate, round, 2, 3, at.sources, at.tokens);
         INFO(policy.keys << " " << skew << " " << at.gate.experts << " experts, top " << at.gate.top_k << ", "
                          << at.sources << " x " << at.tokens);
@@ -111,7 +111,7 @@ TEST_CASE("No buffer holds more rows than its capacity, padded or not, and paddi
       const Router padded = router(keys, skew);
       const Router bare = router(keys + R"(, "padded": false)", skew);
       for (int round = 0; round < 20; ++round) {
-        const Sizes at = random_sizes(random, k, k);
+        const DrawnSizes at = random_sizes(random, k, k);
         const Loads loads = padded.loads(at.gate, 0, round, 0, at.sources, at.tokens);
         REQUIRE(loads.capacity > 0);
         REQUIRE(*std::max_element(loads.rows.begin(), loads.rows.end()) <= loads.capacity);
@@ -165,7 +165,7 @@ TEST_CASE("Even rows that do not divide differ by one at most, between experts a
   RandomStream random = Random(13).stream("sizes");
   const Router plain = router(R"("kind": "balanced")", R"({"kind": "none"})");
   for (int round = 0; round < 200; ++round) {
-    const Sizes at = random_sizes(random, 1, 8);
+    const DrawnSizes at = random_sizes(random, 1, 8);
     const Loads loads = plain.loads(at.gate, 0, 0, 0, at.sources, at.tokens);
     const auto [least, most] = std::minmax_element(loads.rows.begin(), loads.rows.end());
     REQUIRE(*most - *least <= 1);
@@ -179,7 +179,7 @@ TEST_CASE("Even rows that do not divide differ by one at most, between experts a
 TEST_CASE("The busiest expert never gets less from a steeper Zipf or from less balance") {
   RandomStream random = Random(14).stream("sizes");
   for (int round = 0; round < 30; ++round) {
-    const Sizes at = random_sizes(random, 1, 8);
+    const DrawnSizes at = random_sizes(random, 1, 8);
     std::int64_t before = 0;
     for (int step = 0; step <= 60; ++step) {
       const std::string skew = fmt::format(R"({{"kind": "zipf", "exponent": {}}})", 0.05 * step);
