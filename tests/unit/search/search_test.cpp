@@ -87,8 +87,7 @@ TEST_CASE("A search estimates at the clock at which the scenario's own plan sett
   const Report& own = *result.own.plan.report;
   CHECK(own.power->clock < 0.9);
   CHECK(result.own.plan.estimated_seconds == Approx(to_seconds(own.step_time)).epsilon(0.03));
-  for (const FoundPlan& plan : result.simulated)
-    if (plan.report) CHECK(plan.estimated_seconds == Approx(to_seconds(plan.report->step_time)).epsilon(0.1));
+  CHECK(result.agreement.median < 0.05);
 }
 
 TEST_CASE("The estimate of a search knows what else a scenario says, and its memory is never above") {
