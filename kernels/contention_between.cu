@@ -1,6 +1,7 @@
 // Computations on all GPUs of this process beside what goes between them.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "contention.hpp"
 #include "exchange.hpp"
@@ -70,12 +71,14 @@ struct Pace {
   double call = 0, round = 0;  ///< seconds, the mean of all devices
 };
 
-/// From when both had ended their first item until the first of them was through.
-Pace pace_of(const std::vector<double>& calls, const std::vector<double>& rounds) {
+/// From when both had ended their first item until the first of them was through; nothing where it was
+/// before the other had ended one.
+std::optional<Pace> pace_of(const std::vector<double>& calls, const std::vector<double>& rounds) {
   const double begin = std::max(calls[1], rounds[1]), end = std::min(calls.back(), rounds.back());
+  if (end <= begin) return std::nullopt;
   constexpr double least = 0.05;  // of an item: one that hardly moved on meanwhile
-  return {(end - begin) / std::max(least, ended(calls, end) - ended(calls, begin)),
-          (end - begin) / std::max(least, ended(rounds, end) - ended(rounds, begin))};
+  return Pace{(end - begin) / std::max(least, ended(calls, end) - ended(calls, begin)),
+              (end - begin) / std::max(least, ended(rounds, end) - ended(rounds, begin))};
 }
 
 double middle(std::vector<double> values) {
@@ -159,7 +162,7 @@ Runner runner_of(const Team& team, const Collectives& collectives, const std::st
   return {std::move(lanes), [&collectives, name, bytes](int) { collectives.run(name, bytes); }};
 }
 
-Pace together(Runner& calls, Runner& rounds, const Gate& gate) {
+std::optional<Pace> together(Runner& calls, Runner& rounds, const Gate& gate) {
   check_interrupt();
   gate.close();
   calls.begin(gate), rounds.begin(gate);
@@ -169,27 +172,30 @@ Pace together(Runner& calls, Runner& rounds, const Gate& gate) {
   const auto devices = static_cast<double>(calls.lanes().size());
   for (std::size_t d = 0; d < calls.lanes().size(); ++d) {
     const Lane& origin = calls.lanes()[d];
-    const Pace pace = pace_of(origin.ends(origin), rounds.lanes()[d].ends(origin));
-    mean.call += pace.call / devices, mean.round += pace.round / devices;
+    const std::optional<Pace> pace = pace_of(origin.ends(origin), rounds.lanes()[d].ends(origin));
+    if (!pace) return std::nullopt;
+    mean.call += pace->call / devices, mean.round += pace->round / devices;
   }
   return mean;
 }
 
-/// What the two take together and alone.
-Beside race(Runner& calls, Runner& rounds, const Clocks& clocks, bool quick) {
+/// What the two take together and alone; nothing where too few samples had both running for a while.
+std::optional<Beside> race(Runner& calls, Runner& rounds, const Clocks& clocks, bool quick) {
   const Gate gate;
   std::vector<double> call, round, distances;
   const int samples = quick ? 3 : 5, warm = 2;
   for (int i = 0; i < warm + samples; ++i) {
-    const Pace pace = together(calls, rounds, gate);
-    if (i >= warm) call.push_back(pace.call), round.push_back(pace.round);
+    const std::optional<Pace> pace = together(calls, rounds, gate);
+    if (i >= warm && pace) call.push_back(pace->call), round.push_back(pace->round);
   }
+  if (call.size() < 2) return std::nullopt;
   const double centre = middle(call);
   for (const double value : call) distances.push_back(std::abs(value - centre));
-  return {.timing = {centre, 1.4826 * middle(distances) / centre, clocks.multiprocessor_mhz(), samples},
-          .alone_seconds = calls.alone(),
-          .round_seconds = middle(round),
-          .alone_round_seconds = rounds.alone()};
+  return Beside{.timing = {centre, 1.4826 * middle(distances) / centre, clocks.multiprocessor_mhz(),
+                           static_cast<int>(call.size())},
+                .alone_seconds = calls.alone(),
+                .round_seconds = middle(round),
+                .alone_round_seconds = rounds.alone()};
 }
 
 /// A collective with a number of blocks, at a size.
@@ -243,11 +249,12 @@ void measure_beside_nccl(const Machine& machine, const Team& team, const Asked& 
       std::string method;
       Runner calls = runner_of(machine.all_benches, shape, method);
       for (std::size_t i = 0; i < rounds.size(); ++i) {
-        Beside one = race(calls, rounds[i], machine.all_benches.front()->clocks(), quick);
-        one.shape = shape, one.method = method;
-        one.communication = names[i], one.communication_sms = how.blocks;
-        one.urgent = how.urgent, one.bytes = how.bytes;
-        found.push_back(one);
+        std::optional<Beside> one = race(calls, rounds[i], machine.all_benches.front()->clocks(), quick);
+        if (!one) continue;
+        one->shape = shape, one->method = method;
+        one->communication = names[i], one->communication_sms = how.blocks;
+        one->urgent = how.urgent, one->bytes = how.bytes;
+        found.push_back(*one);
       }
     } catch (const NotOffered&) {
     }  // said by those beside own kernels
