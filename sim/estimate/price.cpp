@@ -56,7 +56,8 @@ std::vector<ActPrice> Prices::of(std::span<const Act> acts, const PricedPlace& p
 
 namespace {
 
-/// A computation and a call that begin together, until both have ended: a row of a ring.
+/// A computation and a call that begin together, until both have ended, where the call takes no longer
+/// meanwhile.
 Time beside(const ActPrice& computed, const ActPrice& called, double pace) {
   const Time compute = computed.alone(pace);
   const Time call = called.alone();
@@ -68,22 +69,30 @@ Time beside(const ActPrice& computed, const ActPrice& called, double pace) {
   return call + rounded(RealTime{(1 - done) * alone});
 }
 
-/// Whether the acts from the first on are a row of a ring.
+constexpr std::size_t row_length = 3;
+
+/// Whether the acts from the first on are a row of a ring: a computation, a call beside it, and their end.
 bool is_row(std::span<const Act> acts) {
-  return acts.size() >= 3 && acts[0].blocks > 0 && acts[0].kind == ActKind::compute &&
+  return acts.size() >= row_length && acts[0].blocks > 0 && acts[0].kind == ActKind::compute &&
          acts[0].lane != main_lane && acts[1].kind == ActKind::call && acts[2].kind == ActKind::join;
 }
 
 }  // namespace
 
-/// Acts on the main lane follow each other; rows of a ring have a closed form; what else goes beside is
-/// played.
+Time Prices::row(const Priced& acts, double pace) {
+  if (acts.prices[1].slowed <= acts.prices[1].bytes) return beside(acts.prices[0], acts.prices[1], pace);
+  play_.begin(pace);
+  play_.issue(0, acts);
+  return play_.end();
+}
+
+/// Acts on the main lane follow each other, and so do rows of a ring; what else goes beside is played.
 Time Prices::alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace) {
   Time sum;
   for (std::size_t i = 0; i < acts.size(); ++i) {
     if (is_row(acts.subspan(i))) {
-      sum += beside(prices[i], prices[i + 1], pace);
-      i += 2;
+      sum += row({acts.subspan(i, row_length), prices.subspan(i, row_length)}, pace);
+      i += row_length - 1;
     } else if (acts[i].lane == main_lane) {
       sum += prices[i].alone(pace);
     } else {

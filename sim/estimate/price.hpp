@@ -63,6 +63,8 @@ class Prices {
 
  private:
   Time alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace);
+  /// A row of a ring.
+  Time row(const Priced& acts, double pace);
   HostPath path(Pass pass, std::span<const Act> acts, std::span<const ActPrice> prices,
                 const PricedPlace& place) const;
   CallTime call(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const;
