@@ -1,5 +1,6 @@
 #include "models/cluster/contention.hpp"
 
+#include <algorithm>
 #include <optional>
 
 #include "models/base/at.hpp"
@@ -52,18 +53,52 @@ ContentionCurve read_curve(std::vector<Reader> items, std::int64_t multiprocesso
 
 constexpr const char* help = "how compute and communication slow each other, by multiprocessors held";
 
-Contention read_curves(Reader reader, std::int64_t multiprocessors) {
-  Contention contention;
+ContentionCurves read_curves(Reader& reader, std::int64_t multiprocessors) {
+  ContentionCurves curves;
   constexpr std::array<std::string_view, beside_count> of{
       "beside matrix products", "beside products of several experts", "beside fused attention",
       "beside what streams memory"};
   for (std::size_t i = 0; i < beside_count; ++i)
-    contention[i] = read_curve(reader.items(beside_names[i], of[i]), multiprocessors, read_point);
+    curves[i] = read_curve(reader.items(beside_names[i], of[i]), multiprocessors, read_point);
+  return curves;
+}
+
+Contention read_all(Reader reader, std::int64_t multiprocessors) {
+  Contention contention;
+  contention.own = read_curves(reader, multiprocessors);
+  if (std::optional<Reader> nccl = reader.optional_part("nccl", "the same curves, of NCCL's kernels")) {
+    contention.nccl = read_curves(*nccl, multiprocessors);
+    nccl->finish();
+  }
   reader.finish();
   return contention;
 }
 
+Value value_of_curves(const ContentionCurves& curves) {
+  Value object = empty_object();
+  for (std::size_t i = 0; i < beside_count; ++i) {
+    if (curves[i].empty()) continue;
+    Value curve = empty_list();
+    for (const ContentionPoint& point : curves[i]) {
+      Value& item = curve.items.emplace_back(empty_object());
+      item.set("communication_sms", value_of(point.communication_sms));
+      item.set("compute", fitted_value(point.compute));
+      item.set("communication", fitted_value(point.communication));
+    }
+    object.set(std::string(beside_names[i]), std::move(curve));
+  }
+  return object;
+}
+
+bool is_empty(const ContentionCurves& curves) {
+  return std::all_of(curves.begin(), curves.end(), [](const auto& curve) { return curve.empty(); });
+}
+
 }  // namespace
+
+const ContentionCurves& Contention::of(Communicating kernels) const {
+  return kernels == Communicating::nccl && !is_empty(nccl) ? nccl : own;
+}
 
 ContentionPoint at_held(const ContentionCurve& curve, std::int64_t communication_sms) {
   ContentionPoint before{};
@@ -84,32 +119,29 @@ Contention read_contention(Reader& reader, std::int64_t multiprocessors) {
   const Value* given = reader.is_describing() ? nullptr : reader.value().find("contention");
   if (given != nullptr && given->kind == Value::Kind::list) {
     Contention contention;
-    at(contention, Beside::products) =
+    at(contention.own, Beside::products) =
         read_curve(reader.items("contention", help), multiprocessors, read_slowdown);
-    at(contention, Beside::grouped) = at(contention, Beside::products);
+    at(contention.own, Beside::grouped) = at(contention.own, Beside::products);
     return contention;
   }
-  std::optional<Reader> curves = reader.optional_part("contention", help);
-  return curves ? read_curves(std::move(*curves), multiprocessors) : Contention{};
+  std::optional<Reader> part = reader.optional_part("contention", help);
+  return part ? read_all(std::move(*part), multiprocessors) : Contention{};
 }
 
 void write_contention(Value& file, const Contention& contention) {
-  Value curves = empty_object();
-  for (std::size_t i = 0; i < beside_count; ++i) {
-    if (contention[i].empty()) continue;
-    Value curve = empty_list();
-    for (const ContentionPoint& point : contention[i]) {
-      Value& item = curve.items.emplace_back(empty_object());
-      item.set("communication_sms", value_of(point.communication_sms));
-      item.set("compute", fitted_value(point.compute));
-      item.set("communication", fitted_value(point.communication));
-    }
-    curves.set(std::string(beside_names[i]), std::move(curve));
-  }
-  if (!curves.members.empty()) file.set("contention", std::move(curves));
+  Value object = value_of_curves(contention.own);
+  if (!is_empty(contention.nccl)) object.set("nccl", value_of_curves(contention.nccl));
+  if (!object.members.empty()) file.set("contention", std::move(object));
 }
 
-void describe_contention(Reader curves) { static_cast<void>(read_curves(std::move(curves), 100'000)); }
-void describe_contention_point(Reader point) { static_cast<void>(read_point(point, {}, 100'000)); }
+constexpr std::int64_t most_multiprocessors = 100'000;
+
+void describe_contention(Reader contention) {
+  static_cast<void>(read_all(std::move(contention), most_multiprocessors));
+}
+void describe_nccl_contention(Reader curves) { static_cast<void>(read_curves(curves, most_multiprocessors)); }
+void describe_contention_point(Reader point) {
+  static_cast<void>(read_point(point, {}, most_multiprocessors));
+}
 
 }  // namespace moesim

@@ -29,19 +29,42 @@ struct ContentionPoint {
 /// Rising in communication_sms and in `compute`; linear between points, constant beyond the last, and 1
 /// without any.
 using ContentionCurve = std::vector<ContentionPoint>;
-using Contention = std::array<ContentionCurve, beside_count>;
+using ContentionCurves = std::array<ContentionCurve, beside_count>;
+
+/// Whose kernels communicate.
+enum class Communicating : std::uint8_t {
+  own,   ///< kernels that keep the multiprocessors that they are given, as those of DeepEP
+  nccl,  ///< NCCL's: each collective waits until a kernel that computes lets go of multiprocessors
+};
+
+/// Multiprocessors that communication holds, and with what.
+struct Held {
+  // NOLINTNEXTLINE(google-explicit-constructor): without more they are those of kernels that keep them
+  constexpr Held(std::int64_t count = 0, Communicating with = Communicating::own)
+      : multiprocessors(count), kernels(with) {}
+  std::int64_t multiprocessors;
+  Communicating kernels;
+};
+
+struct Contention {
+  ContentionCurves own{}, nccl{};
+  /// Of NCCL, where it has no curves, those of other kernels.
+  const ContentionCurves& of(Communicating kernels) const;
+  friend bool operator==(const Contention&, const Contention&) = default;
+};
 
 /// Where the curve stands: 1 and 1 where nothing is held.
 ContentionPoint at_held(const ContentionCurve& curve, std::int64_t communication_sms);
 
-/// Reads "contention" of a device file with so many multiprocessors: an object of curves, or a list of
-/// {communication_sms, slowdown}, which stands for products and grouped products.
+/// Reads "contention" of a device file with so many multiprocessors: an object of curves, in it "nccl" with
+/// those of NCCL; or a list of {communication_sms, slowdown}, which stands for products and grouped products.
 Contention read_contention(Reader& reader, std::int64_t multiprocessors);
 /// Sets it in a device file: the curves that there are.
 void write_contention(Value& file, const Contention& contention);
 
 /// The objects that it reads, for `moesim describe`.
-void describe_contention(Reader curves);
+void describe_contention(Reader contention);
+void describe_nccl_contention(Reader curves);
 void describe_contention_point(Reader point);
 
 }  // namespace moesim

@@ -304,6 +304,8 @@ std::vector<DevicePart> describe_device() {
            [](Reader reader) { static_cast<void>(read_attention(std::move(reader))); });
   describe("contention", "\"contention\" of a device",
            [](Reader reader) { describe_contention(std::move(reader)); });
+  describe("nccl_contention", "part \"nccl\" of \"contention\": how compute and NCCL slow each other",
+           [](Reader reader) { describe_nccl_contention(std::move(reader)); });
   describe("contention_point", "one of a curve in \"contention\" of a device, by rising communication_sms",
            [](Reader reader) { describe_contention_point(std::move(reader)); });
   describe("power", "part \"power\" of a device: what it draws",
@@ -338,17 +340,14 @@ std::vector<std::string_view> differing_physics(const Device& a, const Device& b
   return keys;
 }
 
-double interference(const Device& device, Beside beside, std::int64_t communication_sms) {
-  return at_held(at(device.contention, beside), communication_sms).compute;
+ContentionPoint beside_communication(const Device& device, Beside beside, Held held) {
+  return at_held(at(device.contention.of(held.kernels), beside), held.multiprocessors);
 }
 
-double communication_slowdown(const Device& device, Beside beside, std::int64_t communication_sms) {
-  return at_held(at(device.contention, beside), communication_sms).communication;
-}
-
-bool slows_communication(const Device& device, std::int64_t communication_sms) {
-  return std::any_of(device.contention.begin(), device.contention.end(), [&](const ContentionCurve& curve) {
-    return at_held(curve, communication_sms).communication > 1;
+bool slows_communication(const Device& device, Held held) {
+  const ContentionCurves& curves = device.contention.of(held.kernels);
+  return std::any_of(curves.begin(), curves.end(), [&](const ContentionCurve& curve) {
+    return at_held(curve, held.multiprocessors).communication > 1;
   });
 }
 
@@ -358,7 +357,8 @@ double contention(const Device& device, std::int64_t communication_sms) {
   const double share = static_cast<double>(device.multiprocessors) / static_cast<double>(left);
   const GemmBehaviour& gemm = device.gemm_in(Precision::bf16);
   const double power = std::max(1.0, gemm.efficiency / gemm.sustained);
-  return std::max(power, share * interference(device, Beside::products, communication_sms)) / power;
+  return std::max(power, share * beside_communication(device, Beside::products, communication_sms).compute) /
+         power;
 }
 
 }  // namespace moesim

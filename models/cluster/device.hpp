@@ -114,16 +114,12 @@ std::vector<DevicePart> describe_device();
 /// are called, hold or differ among themselves.
 std::vector<std::string_view> differing_physics(const Device& a, const Device& b);
 
-/// What communication on `communication_sms` multiprocessors does to kernels of a class on the others, beyond
-/// having taken them: at least 1.
-double interference(const Device& device, Beside beside, std::int64_t communication_sms);
+/// What communication does to kernels of a class beyond having taken multiprocessors from them, and these to
+/// it: each at least 1.
+ContentionPoint beside_communication(const Device& device, Beside beside, Held held);
 
-/// How much longer communication on `communication_sms` multiprocessors takes beside kernels of a class: at
-/// least 1.
-double communication_slowdown(const Device& device, Beside beside, std::int64_t communication_sms);
-
-/// Whether there is a class of kernels beside which communication on so many takes longer.
-bool slows_communication(const Device& device, std::int64_t communication_sms);
+/// Whether there is a class of kernels beside which communication takes longer.
+bool slows_communication(const Device& device, Held held);
 
 /// How much longer a large bf16 product takes while communication holds `communication_sms` multiprocessors:
 /// at least 1. The share of multiprocessors left, times the interference, as far as the power limit had not

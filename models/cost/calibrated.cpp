@@ -32,7 +32,7 @@ class Calibrated final : public Cost {
     }
     const Device* const before = unchanged(device);
     // Without power what was measured is at the clocks of then, as hot as measuring makes a device.
-    const DeviceState state = device_.power ? asked_state : DeviceState{asked_state.communication_sms};
+    const DeviceState state = device_.power ? asked_state : DeviceState{asked_state.held};
     if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
     if (asked.access.share > 0) {
       OpTime by_law = physical_->time(asked, device, state);

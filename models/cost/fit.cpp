@@ -50,8 +50,7 @@ void check_schema(Reader& reader) {
                                       measurements_schema));
 }
 
-/// Nothing for what no curve is fitted to: where the library was told, as older files have it, and where
-/// communication took as many multiprocessors as it liked.
+/// Nothing for what no curve is fitted to: where the library was told, as older files have it.
 std::optional<MeasuredBeside> read_beside(Reader& item) {
   MeasuredBeside one;
   one.communication_sms = item.integer({.name = "communication_sms", .help = "held", .at_least = 0});
@@ -62,20 +61,22 @@ std::optional<MeasuredBeside> read_beside(Reader& item) {
   one.alone_seconds = number("alone_s", "of one call beside nothing");
   const double rate = number("rate", "bytes a second that own communication moves"),
                alone_rate = number("alone_rate", "the same beside nothing"),
-               round = number("round_s", "of one collective"),
-               alone_round = number("alone_round_s", "the same beside nothing");
+               round = number("round_s", "of one collective");
+  one.alone_round_seconds = number("alone_round_s", "the same beside nothing");
   if (rate > 0 && alone_rate > 0) one.communication = alone_rate / rate;
-  if (round > 0 && alone_round > 0) one.communication = round / alone_round;
-  one.between_devices = item.text({.name = "communication",
-                                   .help = "within the memory of the device, to a peer, or a collective",
-                                   .fallback = "memory"}) != "memory";
-  for (const char* name : {"urgent", "communication_bytes"})
-    static_cast<void>(item.raw(name, "how the communication was run"));
+  if (round > 0 && one.alone_round_seconds > 0) one.communication = round / one.alone_round_seconds;
+  one.with = item.text({.name = "communication",
+                        .help = "within the memory of the device, to a peer, or a collective",
+                        .fallback = "memory"});
+  one.urgent =
+      item.flag({.name = "urgent", .help = "whether the stream of NCCL goes first", .fallback = false});
+  one.bytes =
+      item.integer({.name = "communication_bytes", .help = "of a collective", .fallback = 0, .at_least = 0});
   const Measured measured = read_measured(item);
   item.finish();
   one.op = measured.op;
   one.seconds = measured.seconds;
-  if (told || one.communication_sms == 0) return std::nullopt;
+  if (told) return std::nullopt;
   return one;
 }
 
@@ -159,7 +160,7 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
   for (const Family& family : families_in(raw.grid))
     calibration.families.push_back(fit_family(family, *physical, device, raw.grid, judged));
   calibration.held_out = errors_of(judged);
-  fit_contention(*physical, device, std::move(raw.beside));
+  fit_contention(*physical, device, raw.beside);
   if (raw.power && device.power) {
     fit_power(*physical, device, *raw.power);
     calibration.power = power_errors(*physical, device, *raw.power);

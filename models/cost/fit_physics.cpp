@@ -1,8 +1,10 @@
 #include "models/cost/fit_physics.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <utility>
@@ -93,9 +95,9 @@ double middle(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// The slowdown, at least that before, with which ops on the fitted device take what they took: what they
-/// take over what they take alone, where that is known.
-double fitted_slowdown(const Cost& cost, Device& device, Beside beside, double before,
+/// The slowdown with which ops on the fitted device take what they took: what they take over what they take
+/// alone, where that is known.
+double fitted_slowdown(const Cost& cost, Device& device, Beside beside,
                        const std::vector<MeasuredBeside>& measured) {
   const std::int64_t count = measured.front().communication_sms;
   const auto seconds = [&](const MeasuredBeside& one, std::int64_t sms) {
@@ -106,10 +108,10 @@ double fitted_slowdown(const Cost& cost, Device& device, Beside beside, double b
     targets.push_back(one.alone_seconds > 0 ? seconds(one, 0) * one.seconds / one.alone_seconds
                                             : one.seconds);
   constexpr int most_hundredths = 500;
-  int hundredths = static_cast<int>(std::lround(100 * before));
+  int hundredths = 100;
   double best = std::numeric_limits<double>::infinity();
   for (int tried = hundredths; tried <= most_hundredths; ++tried) {
-    at(device.contention, beside) = {{count, tried / 100.0, 1}};
+    at(device.contention.own, beside) = {{count, tried / 100.0, 1}};
     double sum = 0;
     for (std::size_t i = 0; i < measured.size(); ++i)
       sum += std::abs(std::log(seconds(measured[i], count) / targets[i]));
@@ -118,27 +120,105 @@ double fitted_slowdown(const Cost& cost, Device& device, Beside beside, double b
   return hundredths / 100.0;
 }
 
-}  // namespace
+/// A curve that rises in `compute`: points that fall take the mean of those that fall together, weighted by
+/// `lines` (isotonic regression by pooling adjacent violators; Barlow and others, "Statistical Inference
+/// under Order Restrictions", 1972).
+void make_rise(ContentionCurve& curve, const std::vector<double>& lines) {
+  struct Pool {
+    double sum, weight;
+    std::size_t points;
+    double mean() const { return sum / weight; }
+  };
+  std::vector<Pool> pools;
+  for (std::size_t i = 0; i < curve.size(); ++i) {
+    pools.push_back({curve[i].compute * lines[i], lines[i], 1});
+    while (pools.size() > 1 && pools[pools.size() - 2].mean() > pools.back().mean()) {
+      const Pool last = pools.back();
+      pools.pop_back();
+      pools.back().sum += last.sum, pools.back().weight += last.weight, pools.back().points += last.points;
+    }
+  }
+  std::size_t next = 0;
+  for (const Pool& pool : pools)
+    for (std::size_t i = 0; i < pool.points; ++i) curve[next++].compute = pool.mean();
+}
 
-void fit_contention(const Cost& cost, Device& device, std::vector<MeasuredBeside> measured) {
-  const auto is_between = [](const MeasuredBeside& one) { return one.between_devices; };
-  if (std::any_of(measured.begin(), measured.end(), is_between))
-    std::erase_if(measured, std::not_fn(is_between));
-  std::map<std::pair<Beside, std::int64_t>, std::vector<MeasuredBeside>> by_count;
+ContentionCurves fitted_curves(const Cost& cost, Device& device,
+                               const std::vector<MeasuredBeside>& measured) {
+  std::array<std::map<std::int64_t, std::vector<MeasuredBeside>>, beside_count> by_count;
   for (const MeasuredBeside& one : measured)
     if (one.communication_sms > 0 && one.communication_sms < device.multiprocessors)
-      by_count[{beside_of(one.op), one.communication_sms}].push_back(one);
-  Contention curves;
-  for (const auto& [key, all] : by_count) {
-    const auto& [beside, count] = key;
-    ContentionCurve& curve = at(curves, beside);
-    const double before = curve.empty() ? 1 : curve.back().compute;
-    std::vector<double> slowed;
-    for (const MeasuredBeside& one : all) slowed.push_back(one.communication);
-    curve.push_back(
-        {count, fitted_slowdown(cost, device, beside, before, all), std::max(1.0, middle(slowed))});
+      at(by_count, beside_of(one.op))[one.communication_sms].push_back(one);
+  ContentionCurves curves;
+  for (std::size_t beside = 0; beside < beside_count; ++beside) {
+    std::vector<double> lines;
+    for (const auto& [count, all] : by_count[beside]) {
+      std::vector<double> slowed;
+      for (const MeasuredBeside& one : all) slowed.push_back(one.communication);
+      curves[beside].push_back({count, fitted_slowdown(cost, device, static_cast<Beside>(beside), all),
+                                std::max(1.0, middle(slowed))});
+      lines.push_back(static_cast<double>(all.size()));
+    }
+    make_rise(curves[beside], lines);
   }
-  device.contention = curves;
+  return curves;
+}
+
+std::vector<MeasuredBeside> those_where(const std::vector<MeasuredBeside>& measured, const auto& holds) {
+  std::vector<MeasuredBeside> those;
+  std::copy_if(measured.begin(), measured.end(), std::back_inserter(those), holds);
+  return those;
+}
+
+/// The number of multiprocessors with which NCCL's collectives, beside nothing, take as long as with as many
+/// as it likes; 0 where that was not measured.
+std::int64_t usual_count(const std::vector<MeasuredBeside>& of_nccl) {
+  using Key = std::pair<std::string, std::int64_t>;  // a collective and its bytes
+  std::map<Key, double> usual;
+  for (const MeasuredBeside& one : of_nccl)
+    if (one.communication_sms == 0 && one.urgent) usual[{one.with, one.bytes}] = one.alone_round_seconds;
+  std::map<std::int64_t, std::map<Key, double>> far;
+  for (const MeasuredBeside& one : of_nccl) {
+    const auto found = usual.find({one.with, one.bytes});
+    if (one.communication_sms > 0 && found != usual.end())
+      far[one.communication_sms][found->first] = std::abs(std::log(one.alone_round_seconds / found->second));
+  }
+  std::pair<double, std::int64_t> best{std::numeric_limits<double>::infinity(), 0};
+  for (const auto& [count, distances] : far) {
+    double sum = 0;
+    for (const auto& [key, distance] : distances) sum += distance;
+    best = std::min(best, {sum / static_cast<double>(distances.size()), count});
+  }
+  return best.second;
+}
+
+/// NCCL as frameworks run it.
+std::vector<MeasuredBeside> usual_of_nccl(const std::vector<MeasuredBeside>& measured) {
+  const std::int64_t count =
+      usual_count(those_where(measured, [](const MeasuredBeside& one) { return one.is_nccl(); }));
+  std::vector<MeasuredBeside> usual = those_where(measured, [](const MeasuredBeside& one) {
+    return one.is_nccl() && one.communication_sms == 0 && !one.urgent;
+  });
+  std::int64_t most = 0;
+  for (const MeasuredBeside& one : usual) most = std::max(most, one.bytes);
+  std::erase_if(usual, [most](const MeasuredBeside& one) { return one.bytes < most; });
+  for (MeasuredBeside& one : usual) one.communication_sms = count;
+  return usual;
+}
+
+}  // namespace
+
+void fit_contention(const Cost& cost, Device& device, const std::vector<MeasuredBeside>& measured) {
+  const auto with = [&](const char* way) {
+    return those_where(measured, [way](const MeasuredBeside& one) { return one.with == way; });
+  };
+  const std::vector<MeasuredBeside> to_peers = with("peer");
+  Contention contention;
+  device.contention = {};
+  contention.own = fitted_curves(cost, device, to_peers.empty() ? with("memory") : to_peers);
+  device.contention = {};
+  contention.nccl = fitted_curves(cost, device, usual_of_nccl(measured));
+  device.contention = contention;
 }
 
 }  // namespace moesim

@@ -34,10 +34,10 @@ struct SmShare {
 };
 
 SmShare share_of(const Op& op, const Device& device, const DeviceState& state) {
-  const std::int64_t held = std::max<std::int64_t>(0, state.communication_sms);
+  const std::int64_t held = std::max<std::int64_t>(0, state.held.multiprocessors);
   const double share = device.power ? device.power->traffic : 0;
   return {.multiprocessors = std::max<std::int64_t>(1, device.multiprocessors - held),
-          .interference = interference(device, beside_of(op), held),
+          .interference = beside_communication(device, beside_of(op), state.held).compute,
           .clock = state.clock,
           .traffic = 1 + share * (1 / state.clock - 1)};
 }

@@ -34,7 +34,7 @@ bool grows_evenly(const Traffic& little, const Traffic& much) {
 TrafficTimes::TrafficTimes(const Scenario& scenario, Sizing sizing)
     : scenario_(scenario),
       compute_slows_(scenario.collectives.slowed_by_compute > 1 ||
-                     slows_communication(scenario.cluster->device, scenario.collectives.communication_sms)),
+                     slows_communication(scenario.cluster->device, scenario.collectives.held())),
       sizing_(sizing),
       loads_(scenario.fabric()),
       reaches_(scenario) {}

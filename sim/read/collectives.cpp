@@ -62,6 +62,8 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Gra
   for (const auto& [member, way] : ways) {
     Reader chosen = part_or_empty(reader, way.name, way.help, member_names(collectives()));
     all.*member = make_collective(reader, chosen, way, fabric);
+    const Value* kind = chosen.is_describing() ? nullptr : chosen.value().find("kind");
+    if (kind != nullptr && kind->text == "nccl") all.kernels = Communicating::nccl;
   }
 }
 
@@ -72,7 +74,8 @@ void read_channels(Reader& reader, Collectives& all) {
       reader, all,
       field(&Collectives::communication_sms,
             {.name = "communication_sms",
-             .help = "multiprocessors that communication kernels hold while they run",
+             .help = "multiprocessors that communication kernels hold while they run "
+                     "(NCCL between H200: 24)",
              .fallback = 0,
              .at_least = 0}),
       field(&Collectives::channels,

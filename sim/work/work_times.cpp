@@ -116,7 +116,7 @@ void OpSum::begin_block(const Scenario& scenario) {
 
 void OpSum::add(const Op& op, const Scenario& scenario, double times) {
   const Device& device = scenario.cluster->device;
-  const std::int64_t held = scenario.collectives.communication_sms;
+  const Held held = scenario.collectives.held();
   const double clock = scenario.clock;
   const HostTimes& host = scenario.habits().host;
   std::vector<Op> kernels;
@@ -131,9 +131,10 @@ void OpSum::add(const Op& op, const Scenario& scenario, double times) {
     of_class.bytes += times * static_cast<double>(kernel.bytes.count) * kernel.passes;
     of_class.launches += times * static_cast<double>(kernel.kernels);
     of_class.joules += times * drawn(kernel, once, device, clock).count;
-    const double slowed = communication_slowdown(device, beside_of(kernel), held);
+    const double slowed = beside_communication(device, beside_of(kernel), held).communication;
     lost_ += times * to_seconds(once - gaps) * (slowed - 1);
-    contended_ += repeated(held == 0 ? once : scenario.cost->time(kernel, device, {held, clock}).time, times);
+    contended_ += repeated(
+        held.multiprocessors == 0 ? once : scenario.cost->time(kernel, device, {held, clock}).time, times);
     if (!host.is_none()) path_ += path_of(kernel, once, times, host);
   }
 }

@@ -153,7 +153,10 @@ std::string draw_sync(RandomStream& random) {
 constexpr const char* device = R"({"extends": "configs/devices/h100.json", "contention": {
     "products": [{"communication_sms": 4, "compute": 1.58, "communication": 1.1}],
     "attention": [{"communication_sms": 16, "compute": 1.2, "communication": 1.4}],
-    "streaming": [{"communication_sms": 8, "compute": 1.3, "communication": 1.8}]}})";
+    "streaming": [{"communication_sms": 8, "compute": 1.3, "communication": 1.8}],
+    "nccl": {"products": [{"communication_sms": 24, "compute": 1.4, "communication": 1.5}],
+             "grouped": [{"communication_sms": 24, "compute": 1.2, "communication": 1.4}],
+             "streaming": [{"communication_sms": 16, "compute": 1.3, "communication": 1.6}]}}})";
 
 }  // namespace
 

@@ -68,7 +68,7 @@ TEST_CASE("A wrong device file is answered with path, value and what was expecte
   CHECK(problem(curve + R"({"communication_sms": 8, "compute": 1.6, "communication": 0.9}]})") ==
         set + "contention.streaming.1.communication: is 0.9, expected at least 1");
   CHECK(problem(R"(contention={"norms": []})") ==
-        set + "contention.norms: unknown key (known: products, grouped, attention, streaming)");
+        set + "contention.norms: unknown key (known: products, grouped, attention, streaming, nccl)");
   CHECK(problem(R"(contention=[{"communication_sms": 4, "slowdown": 0.5}])") ==
         set + "contention.0.slowdown: is 0.5, expected at least 1");
 }
@@ -76,17 +76,34 @@ TEST_CASE("A wrong device file is answered with path, value and what was expecte
 TEST_CASE("A list of slowdowns is the curve of products and of grouped products, and of no others") {
   const Device device = testing::device(
       "h200.json", {parse_override(R"(contention=[{"communication_sms": 20, "slowdown": 1.4}])")});
-  CHECK(interference(device, Beside::products, 10) == Approx(1.2));
-  CHECK(interference(device, Beside::grouped, 20) == Approx(1.4));
-  CHECK(interference(device, Beside::attention, 20) == 1);
-  CHECK(interference(device, Beside::streaming, 20) == 1);
+  CHECK(beside_communication(device, Beside::products, 10).compute == Approx(1.2));
+  CHECK(beside_communication(device, Beside::grouped, 20).compute == Approx(1.4));
+  CHECK(beside_communication(device, Beside::attention, 20).compute == 1);
+  CHECK(beside_communication(device, Beside::streaming, 20).compute == 1);
   for (const Beside beside : {Beside::products, Beside::streaming})
-    CHECK(communication_slowdown(device, beside, 20) == 1);
+    CHECK(beside_communication(device, beside, 20).communication == 1);
+}
+
+TEST_CASE("NCCL has curves of its own where a device file gives some, and else those of other kernels") {
+  Device device;
+  device.multiprocessors = 100;
+  at(device.contention.own, Beside::products) = {{10, 1.2, 1.1}};
+  const auto beside = [&](Beside what, Communicating kernels) {
+    return beside_communication(device, what, {10, kernels});
+  };
+  CHECK(beside(Beside::products, Communicating::nccl) == beside(Beside::products, Communicating::own));
+  at(device.contention.nccl, Beside::grouped) = {{20, 1.6, 3}};
+  CHECK(beside(Beside::products, Communicating::own) == ContentionPoint{10, 1.2, 1.1});
+  CHECK(beside(Beside::products, Communicating::nccl).compute == 1);
+  CHECK(beside(Beside::grouped, Communicating::nccl).compute == Approx(1.3));
+  CHECK(beside(Beside::grouped, Communicating::nccl).communication == Approx(2));
+  CHECK(beside(Beside::grouped, Communicating::own).compute == 1);
 }
 
 TEST_CASE("What a device file has of contention is what it is written with") {
   Device device = testing::device("h200.json");
-  at(device.contention, Beside::streaming) = {{8, 1.25, 1.5}, {20, 1.75, 2}};
+  at(device.contention.own, Beside::streaming) = {{8, 1.25, 1.5}, {20, 1.75, 2}};
+  at(device.contention.nccl, Beside::products) = {{24, 1.5, 1.25}};
   Value file = empty_object();
   write_contention(file, device.contention);
   Reader reader(file, "");
@@ -96,10 +113,12 @@ TEST_CASE("What a device file has of contention is what it is written with") {
 TEST_CASE("Both slowdowns are linear between the points of a curve and constant beyond the last") {
   Device device;
   device.multiprocessors = 100;
-  at(device.contention, Beside::attention) = {{10, 1.2, 1}, {20, 1.6, 3}};
-  const auto compute = [&](std::int64_t sms) { return interference(device, Beside::attention, sms); };
+  at(device.contention.own, Beside::attention) = {{10, 1.2, 1}, {20, 1.6, 3}};
+  const auto compute = [&](std::int64_t sms) {
+    return beside_communication(device, Beside::attention, sms).compute;
+  };
   const auto communication = [&](std::int64_t sms) {
-    return communication_slowdown(device, Beside::attention, sms);
+    return beside_communication(device, Beside::attention, sms).communication;
   };
   CHECK(compute(0) == 1);
   CHECK(compute(5) == Approx(1.1));
@@ -120,7 +139,7 @@ TEST_CASE(
   device.multiprocessors = 100;
   CHECK(contention(device, 0) == 1);
   CHECK(contention(device, 20) == Approx(1.25));
-  at(device.contention, Beside::products) = {{20, 1.2}};
+  at(device.contention.own, Beside::products) = {{20, 1.2}};
   CHECK(contention(device, 20) == Approx(1.5));
   device.gemm[static_cast<std::size_t>(Precision::bf16)].sustained = 0.8;
   CHECK(contention(device, 20) == Approx(1.5 * 0.8));

@@ -99,7 +99,7 @@ TEST_CASE("With multiprocessors held by communication the same tiles need more w
 
 TEST_CASE("Interference lengthens the waves of its class and not their traffic") {
   Device held = plain();
-  at(held.contention, Beside::products) = {{1, 1.5}};
+  at(held.contention.own, Beside::products) = {{1, 1.5}};
   CHECK(time(gemm(1152, 128, 1000), held, 1) == scaled(32'768_ns, 1.5));
   Op copy = op_of(OpKind::copy);
   copy.bytes = {1'000'000};
@@ -114,7 +114,7 @@ TEST_CASE("Each class of kernels is slowed by its own curve alone") {
                                          attention(1, 4, 512), copy};
   for (std::size_t slowed = 0; slowed < beside_count; ++slowed) {
     Device held = free;
-    held.contention[slowed] = {{1, 1.5}};
+    held.contention.own[slowed] = {{1, 1.5}};
     for (std::size_t i = 0; i < beside_count; ++i) {
       CAPTURE(beside_names[slowed], beside_names[i]);
       CHECK((time(ops[i], held, 1) > time(ops[i], free, 1)) == (i == slowed));
