@@ -96,8 +96,8 @@ bool is_empty(const ContentionCurves& curves) {
 
 }  // namespace
 
-const ContentionCurves& Contention::of(Communicating kernels) const {
-  return kernels == Communicating::nccl && !is_empty(nccl) ? nccl : own;
+const ContentionCurves& Contention::of(CommunicationKernels kernels) const {
+  return kernels == CommunicationKernels::nccl && !is_empty(nccl) ? nccl : own;
 }
 
 ContentionPoint at_held(const ContentionCurve& curve, std::int64_t communication_sms) {

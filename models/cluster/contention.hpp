@@ -32,7 +32,7 @@ using ContentionCurve = std::vector<ContentionPoint>;
 using ContentionCurves = std::array<ContentionCurve, beside_count>;
 
 /// Whose kernels communicate.
-enum class Communicating : std::uint8_t {
+enum class CommunicationKernels : std::uint8_t {
   own,   ///< kernels that keep the multiprocessors that they are given, as those of DeepEP
   nccl,  ///< NCCL's: each collective waits until a kernel that computes lets go of multiprocessors
 };
@@ -40,16 +40,16 @@ enum class Communicating : std::uint8_t {
 /// Multiprocessors that communication holds, and with what.
 struct Held {
   // NOLINTNEXTLINE(google-explicit-constructor): without more they are those of kernels that keep them
-  constexpr Held(std::int64_t count = 0, Communicating with = Communicating::own)
+  constexpr Held(std::int64_t count = 0, CommunicationKernels with = CommunicationKernels::own)
       : multiprocessors(count), kernels(with) {}
   std::int64_t multiprocessors;
-  Communicating kernels;
+  CommunicationKernels kernels;
 };
 
 struct Contention {
   ContentionCurves own{}, nccl{};
   /// Of NCCL, where it has no curves, those of other kernels.
-  const ContentionCurves& of(Communicating kernels) const;
+  const ContentionCurves& of(CommunicationKernels kernels) const;
   friend bool operator==(const Contention&, const Contention&) = default;
 };
 

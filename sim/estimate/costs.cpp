@@ -342,6 +342,12 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
   const std::vector<BlockCost>& feed_forwards =
       feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor,
                     std::bit_cast<std::int64_t>(scenario_.routing_spread)});
+  const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
+  BesideCompute compute;
+  for (const BlockCost& end : both_ends) compute.add(end.times);
+  for (const std::size_t shape : shape_of_layer_)
+    compute.add(attentions[shape].times), compute.add(feed_forwards[shape].times);
+  prices_.slow_communication(compute.mean());
   MicrobatchCost cost;
   cost.pace_of_rank = pace_of_rank();
   const auto [least, most] = std::minmax_element(cost.pace_of_rank.begin(), cost.pace_of_rank.end());
@@ -351,7 +357,7 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
     cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);
     cost.context_buffer = std::max(cost.context_buffer, attentions[shape].context_buffer);
   }
-  add_ends(ends({sizes.tensor, tokens, 0, 0, 0, 0}), cost);
+  add_ends(both_ends, cost);
   add_sends(cost);
   return cost;
 }

@@ -41,7 +41,7 @@ ActPrice Prices::of(const Act& act, const PricedPlace& place, const DivisionGrou
     price.bytes = time.bytes;
     price.sent = time.sent;
     const double key = is_exchange(act.activity) ? scenario_.collectives.slowed_by_compute : 1;
-    price.slowed = std::max(time.bytes, time.group * std::max(key, communication_slowdown(place.times)));
+    price.slowed = std::max(time.bytes, time.group * std::max(key, beside_compute_));
   }
   return price;
 }

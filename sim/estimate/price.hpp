@@ -52,6 +52,9 @@ class Prices {
  public:
   Prices(const Scenario& scenario, TrafficTimes& traffic) : scenario_(scenario), traffic_(traffic) {}
 
+  /// From now on communication takes that much longer beside compute.
+  void slow_communication(double beside_compute) { beside_compute_ = beside_compute; }
+
   ActPrice of(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const;
   std::vector<ActPrice> of(std::span<const Act> acts, const PricedPlace& place,
                            const DivisionGroups& groups) const;
@@ -71,6 +74,7 @@ class Prices {
 
   const Scenario& scenario_;
   TrafficTimes& traffic_;
+  double beside_compute_ = 1;
   Play play_;
   std::vector<ActPrice> prices_;  // scratch
 };

@@ -63,7 +63,7 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Gra
     Reader chosen = part_or_empty(reader, way.name, way.help, member_names(collectives()));
     all.*member = make_collective(reader, chosen, way, fabric);
     const Value* kind = chosen.is_describing() ? nullptr : chosen.value().find("kind");
-    if (kind != nullptr && kind->text == "nccl") all.kernels = Communicating::nccl;
+    if (kind != nullptr && kind->text == "nccl") all.kernels = CommunicationKernels::nccl;
   }
 }
 

@@ -86,10 +86,10 @@ struct Collectives {
   std::shared_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
       context, expert_tensor;
   std::int64_t communication_sms = 0;  ///< multiprocessors that communication kernels hold while they run
-  Communicating kernels = Communicating::own;  ///< NCCL's where one of the algorithms is
-  std::int64_t channels = 16;                  ///< of a communicator, each with buffers for its neighbours
-  std::int64_t peer_channels = 32;             ///< of single sends, to each peer of the same node
-  double slowed_by_compute = 1;  ///< how much longer an exchange takes while its device computes
+  CommunicationKernels kernels = CommunicationKernels::own;  ///< NCCL's where one of the algorithms is
+  std::int64_t channels = 16;       ///< of a communicator, each with buffers for its neighbours
+  std::int64_t peer_channels = 32;  ///< of single sends, to each peer of the same node
+  double slowed_by_compute = 1;     ///< how much longer an exchange takes while its device computes
   StageSends stage_sends = StageSends::whole;
   StageMessages stage_messages = StageMessages::free;
 

@@ -240,31 +240,15 @@ WorkTimes::WorkTimes(const Scenario& scenario, const ExpertLoads* loads)
   head_shares_ = shares_of(head, LayerPart::attention);
 }
 
-namespace {
-
-/// Seconds of blocks, and what communication beside them all that time would take beyond its time alone.
-struct Slowing {
-  double time = 0, lost = 0;
-  void add(const BlockTimes& block) {
-    for (const Timed& timed : block.passes) {
-      time += to_seconds(timed.time);
-      lost += to_seconds(timed.time) * (timed.communication - 1);
-    }
+void BesideCompute::add(const BlockTimes& block) {
+  for (const Timed& timed : block.passes) {
+    time_ += to_seconds(timed.time);
+    lost_ += to_seconds(timed.time) * (timed.communication - 1);
   }
-  double mean() const { return time == 0 ? 1 : 1 + lost / time; }
-};
-
-}  // namespace
-
-double communication_slowdown(const LayerTimes& layer) {
-  Slowing all;
-  all.add(layer.attention);
-  all.add(layer.feed_forward);
-  return all.mean();
 }
 
 double WorkTimes::communication_slowdown() const {
-  Slowing all;
+  BesideCompute all;
   all.add(embedding_);
   all.add(head_);
   for (const std::size_t shape : shape_of_layer_) {

@@ -42,8 +42,15 @@ struct LayerTimes {
   std::array<std::vector<Piece>, 3> pieces{};
 };
 
-/// How much longer communication takes beside what the device computes, the mean over a layer's time.
-double communication_slowdown(const LayerTimes& layer);
+/// How much longer communication takes beside blocks than alone, the mean over their time in all passes.
+class BesideCompute {
+ public:
+  void add(const BlockTimes& block);
+  double mean() const { return time_ == 0 ? 1 : 1 + lost_ / time_; }
+
+ private:
+  double time_ = 0, lost_ = 0;  // seconds: of the blocks, and by which it takes longer all that time
+};
 
 /// What a layer's two blocks are made of.
 struct LayerShares {
@@ -64,7 +71,7 @@ class WorkTimes {
 
   /// One microbatch through the whole model in one pass, on one device of each stage, alone.
   Time of_model(OpPass pass) const;
-  /// How much longer communication takes beside it, the mean over that time in all passes.
+  /// How much longer communication takes beside the whole model.
   double communication_slowdown() const;
 
  private:

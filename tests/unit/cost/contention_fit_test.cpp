@@ -63,7 +63,7 @@ constexpr double round_seconds(std::int64_t sms) { return 4e-3 / static_cast<dou
 /// What `device` takes for an op beside NCCL, which takes `sms` multiprocessors.
 MeasuredBeside beside_nccl(const Op& op, const Device& device, std::int64_t sms, std::int64_t asked) {
   const std::unique_ptr<const Cost> cost = make_roofline();
-  const Held held{sms, Communicating::nccl};
+  const Held held{sms, CommunicationKernels::nccl};
   return {.op = op,
           .seconds = to_seconds(cost->time(op, device, held).time),
           .alone_seconds = to_seconds(cost->time(op, device, 0).time),

@@ -68,7 +68,7 @@ TEST_CASE("A wrong device file is answered with path, value and what was expecte
   CHECK(problem(curve + R"({"communication_sms": 8, "compute": 1.6, "communication": 0.9}]})") ==
         set + "contention.streaming.1.communication: is 0.9, expected at least 1");
   CHECK(problem(R"(contention={"norms": []})") ==
-        set + "contention.norms: unknown key (known: products, grouped, attention, streaming, nccl)");
+        set + "contention.norms: unknown key (known: attention, grouped, nccl, products, streaming)");
   CHECK(problem(R"(contention=[{"communication_sms": 4, "slowdown": 0.5}])") ==
         set + "contention.0.slowdown: is 0.5, expected at least 1");
 }
@@ -88,16 +88,17 @@ TEST_CASE("NCCL has curves of its own where a device file gives some, and else t
   Device device;
   device.multiprocessors = 100;
   at(device.contention.own, Beside::products) = {{10, 1.2, 1.1}};
-  const auto beside = [&](Beside what, Communicating kernels) {
+  const auto beside = [&](Beside what, CommunicationKernels kernels) {
     return beside_communication(device, what, {10, kernels});
   };
-  CHECK(beside(Beside::products, Communicating::nccl) == beside(Beside::products, Communicating::own));
+  CHECK(beside(Beside::products, CommunicationKernels::nccl) ==
+        beside(Beside::products, CommunicationKernels::own));
   at(device.contention.nccl, Beside::grouped) = {{20, 1.6, 3}};
-  CHECK(beside(Beside::products, Communicating::own) == ContentionPoint{10, 1.2, 1.1});
-  CHECK(beside(Beside::products, Communicating::nccl).compute == 1);
-  CHECK(beside(Beside::grouped, Communicating::nccl).compute == Approx(1.3));
-  CHECK(beside(Beside::grouped, Communicating::nccl).communication == Approx(2));
-  CHECK(beside(Beside::grouped, Communicating::own).compute == 1);
+  CHECK(beside(Beside::products, CommunicationKernels::own) == ContentionPoint{10, 1.2, 1.1});
+  CHECK(beside(Beside::products, CommunicationKernels::nccl).compute == 1);
+  CHECK(beside(Beside::grouped, CommunicationKernels::nccl).compute == Approx(1.3));
+  CHECK(beside(Beside::grouped, CommunicationKernels::nccl).communication == Approx(2));
+  CHECK(beside(Beside::grouped, CommunicationKernels::own).compute == 1);
 }
 
 TEST_CASE("What a device file has of contention is what it is written with") {
@@ -146,9 +147,9 @@ TEST_CASE(
   CHECK(contention(device, 1) == Approx(1.0));
 }
 
-TEST_CASE("A large product on an H200 slows down by 1.2 to 1.5 while 20 of its 132 multiprocessors copy") {
-  // Measured with cuBLAS: 1.28 to 1.44, see docs/devices.md.
+TEST_CASE("A large product on an H200 slows down by 1.3 to 1.6 while 20 of its 132 multiprocessors copy") {
+  // Measured with cuBLAS beside writes to a peer: 1.26 to 1.51 of 4,096 rows and more, 1.92 of 1,024.
   const Device device = testing::device("h200.json");
-  CHECK(contention(device, 20) > 1.2);
-  CHECK(contention(device, 20) < 1.5);
+  CHECK(contention(device, 20) > 1.3);
+  CHECK(contention(device, 20) < 1.6);
 }

@@ -26,9 +26,9 @@ Collectives with(const char* algorithms) {
 
 TEST_CASE("Communication is that of NCCL where one of the algorithms is, and else of other kernels") {
   CHECK(with("").held().multiprocessors == 24);
-  CHECK(with("").held().kernels == Communicating::own);
-  CHECK(with(R"("gradients": {"kind": "ring"},)").held().kernels == Communicating::own);
+  CHECK(with("").held().kernels == CommunicationKernels::own);
+  CHECK(with(R"("gradients": {"kind": "ring"},)").held().kernels == CommunicationKernels::own);
   const Held held = with(R"("gradients": {"kind": "nccl", "generation": "hopper"},)").held();
-  CHECK(held.kernels == Communicating::nccl);
+  CHECK(held.kernels == CommunicationKernels::nccl);
   CHECK(held.multiprocessors == 24);
 }
