@@ -109,6 +109,8 @@ struct Division {
 std::vector<std::string> values_of(const Declaration& key) {
   if (key.type == "a time") return {R"("15 us")"};
   if (key.type == "a number") return {"0.3"};
+  if (key.name == "table")
+    return {'"' + std::string(MOESIM_SOURCE "/configs/calibration/collectives-h200.json") + '"'};
   if (key.type == "true or false") return {key.fallback == "true" ? "false" : "true"};
   if (!key.type.starts_with("one of ")) return {};
   std::vector<std::string> values;
