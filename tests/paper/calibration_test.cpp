@@ -7,6 +7,7 @@
 #include <string>
 
 #include "models/config/document.hpp"
+#include "models/cost/blocks.hpp"
 #include "models/cost/calibrated.hpp"
 #include "models/cost/op_line.hpp"
 
@@ -65,22 +66,16 @@ TEST_CASE(
 TEST_CASE("Whole mixture-of-experts blocks take what their ops add up to, within a tenth") {
   for (const std::string device : {"h100", "h200"}) {
     const Value document = file_of("blocks-" + device);
+    Reader reader(document, "");
     const Calibration& c = calibration(device);
     const std::unique_ptr<const Cost> cost = make_calibrated(c);
-    int blocks = 0;
-    for (const Value& block : document.find("devices")->items.at(0).find("blocks")->items) {
-      double predicted = 0;
-      for (const Value& line : block.find("ops")->items) {
-        Reader reader(line, "");
-        for (const Op& op : read_ops(reader)) predicted += seconds(c, *cost, op);
-      }
-      const double measured = block.find("time_s")->number;
-      INFO(device << " " << block.find("block")->text << " " << block.find("pass")->text << " "
-                  << block.find("tokens")->integer);
-      CHECK(std::abs(predicted / measured - 1) < 0.1);
-      ++blocks;
+    const std::vector<MeasuredBlock> blocks = read_blocks(reader, c);
+    for (const MeasuredBlock& block : blocks) {
+      INFO(device << " " << block.block << " " << block.pass << " " << block.tokens << " " << block.in_loop);
+      const double off = predict(block, *cost, c.device).seconds / block.seconds - 1;
+      CHECK(std::abs(off) < (block.in_loop || device == "h100" ? 0.1 : 0.04));
     }
-    CHECK(blocks == 18);
+    CHECK(blocks.size() == (device == "h100" ? 18 : 36));
   }
 }
 

@@ -1,6 +1,4 @@
 // What the power limit does to a step: laws that hold whatever a device draws.
-#include <fmt/format.h>
-
 #include <catch2/catch.hpp>
 
 #include "models/cost/power.hpp"
@@ -14,21 +12,21 @@ using namespace moesim;
 namespace {
 
 /// Layers as of an 8B model, on eight H200 with a power limit.
-Scenario scenario_of(const std::string& limit, const std::string& more = "") {
-  const std::string text = fmt::format(
-      R"({{"model": {{"name": "dense", "hidden": 4096, "vocabulary": 32000, "layers": 4,
-                    "attention": {{"kind": "grouped_query", "heads": 32, "kv_heads": 8}},
-                    "feed_forward": {{"width": 14336}}}},
-           "cluster": {{"extends": "configs/clusters/h200-64.json", "devices": 8,
-                        "device": {{"power": {{"limit": "{}"}}}}}},
-           "batch": {{"sequences": 32, "sequence_length": 4096}},
-           "parallelism": {{"pipeline": 2}}{}}})",
-      limit, more);
-  return read_scenario(load_document_text(text, MOESIM_SOURCE "/scenarios/case.json"));
+Scenario scenario_of(const std::string& limit, const std::string& resolution = "folded") {
+  constexpr const char* text = R"({
+    "model": {"name": "dense", "hidden": 4096, "vocabulary": 32000, "layers": 4,
+              "attention": {"kind": "grouped_query", "heads": 32, "kv_heads": 8},
+              "feed_forward": {"width": 14336}},
+    "cluster": {"extends": "configs/clusters/h200-64.json", "devices": 8},
+    "batch": {"sequences": 32, "sequence_length": 4096},
+    "parallelism": {"pipeline": 2}})";
+  return read_scenario(load_document_text(
+      text, MOESIM_SOURCE "/scenarios/case.json",
+      {parse_override("cluster.device.power.limit=" + limit), parse_override("resolution=" + resolution)}));
 }
 
-Report report_of(const std::string& limit, const std::string& more = "") {
-  return simulate(scenario_of(limit, more)).report;
+Report report_of(const std::string& limit, const std::string& resolution = "folded") {
+  return simulate(scenario_of(limit, resolution)).report;
 }
 
 }  // namespace
@@ -56,7 +54,7 @@ TEST_CASE("Below the limit a step is what it is without one") {
 }
 
 TEST_CASE("A folded step and a full one settle at the same clock") {
-  const Report folded = report_of("600 W"), full = report_of("600 W", R"(, "resolution": "full")");
+  const Report folded = report_of("600 W"), full = report_of("600 W", "full");
   CHECK(folded.power->clock < 1);
   CHECK(folded.power->clock == full.power->clock);
   CHECK(to_seconds(folded.step_time) == Approx(to_seconds(full.step_time)).epsilon(1e-7));

@@ -17,9 +17,16 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-Value h200_file() { return testing::device_file("h200.json"); }
+/// With a main loop that is faster than what the chip sustains, so that a fit can tell the two apart.
+const std::vector<Override>& told_apart() {
+  static const std::vector<Override> overrides{parse_override("gemm.bf16.efficiency=1.08"),
+                                               parse_override("gemm.bf16.sustained=0.7")};
+  return overrides;
+}
 
-Device h200() { return testing::device("h200.json"); }
+Value h200_file() { return testing::device_file("h200.json", told_apart()); }
+
+Device h200() { return testing::device("h200.json", told_apart()); }
 
 const Calibration& real_calibration() {
   static const Calibration calibration = [] {

@@ -77,7 +77,7 @@ TEST_CASE("What a device draws is found in the times and powers of the mixes tha
   CHECK(power.held == Approx(truth.power->held).epsilon(0.01));
   const PowerErrors errors = power_errors(*cost, found, mixes);
   CHECK(errors.times.worst < 0.01);
-  CHECK(errors.powers.worst < 0.02);
+  CHECK(errors.powers.worst < 0.03);
 }
 
 TEST_CASE("A device whose file gives no power is given none by a fit") {
