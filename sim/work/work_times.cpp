@@ -114,14 +114,23 @@ void OpSum::begin_block(const Scenario& scenario) {
   if (block.count > 0) path_ += HostPath{.issue = block};
 }
 
+namespace {
+
+/// An update draws less than what is held, and is no part of the mean that holds the clock down before it.
+double clock_of(const Op& kernel, const Scenario& scenario) {
+  return kernel.kernel_class == KernelClass::update ? 1 : scenario.clock;
+}
+
+}  // namespace
+
 void OpSum::add(const Op& op, const Scenario& scenario, double times) {
   const Device& device = scenario.cluster->device;
   const Held held = scenario.collectives.held();
-  const double clock = scenario.clock;
   const HostTimes& host = scenario.habits().host;
   std::vector<Op> kernels;
   scenario.software->add_kernels(op, kernels);
   for (const Op& kernel : kernels) {
+    const double clock = clock_of(kernel, scenario);
     const Time once = scenario.cost->time(kernel, device, {0, clock}).time;
     at(parts_, op.part) += repeated(once, times);
     const Time gaps = std::min(once, device.launch_overhead * kernel.kernels);
