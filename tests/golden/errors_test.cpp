@@ -164,7 +164,8 @@ TEST_CASE("A part that leads to no file is named with the key that leads there")
 TEST_CASE("An unknown key or kind is answered with the known ones and the nearest") {
   const std::string keys = refusal_of({"schedul.kind=gpipe"});
   CHECK(keys.starts_with(
-      "error: --set: schedul: unknown key (known: about, batch, budget, cluster, collectives, cost, "));
+      "error: --set: schedul: unknown key (known: about, batch, budget, certainty, cluster, collectives, "
+      "cost, "));
   CHECK(keys.ends_with("did you mean 'schedule'?)\n"));
   const std::string kinds = refusal_of({"schedule.kind=dualpip"});
   CHECK(kinds.starts_with("error: --set: schedule.kind: unknown 'dualpip' (known: "));

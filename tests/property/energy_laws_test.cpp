@@ -93,7 +93,8 @@ TEST_CASE("A lower limit never makes a step faster and never lets it draw more")
       }
       short_of_it += power.clock == 1 ? 1 : 0;
       REQUIRE(power.limit_cost.has_value() == (power.clock < 1));
-      if (power.limit_cost) CHECK(power.limit_cost->count >= 0);
+      // A step may be a hair shorter where something ends later and so lets another go first.
+      if (power.limit_cost) CHECK(to_seconds(*power.limit_cost) >= -near * to_seconds(now.step_time));
       before = now;
     }
   }

@@ -18,9 +18,17 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-Value h200_file() { return testing::device_file("h200.json"); }
+/// Whose main loop is faster than what the chip sustains: a fit tells the two apart.
+Value h200_file() {
+  return testing::device_file(
+      "h200.json", {parse_override("gemm.bf16.efficiency=1.08"), parse_override("gemm.bf16.sustained=0.7")});
+}
 
-Device h200() { return testing::device("h200.json"); }
+Device h200() {
+  const Value file = h200_file();
+  Reader reader(file, "");
+  return read_device(reader);
+}
 
 Op op_of(const std::string& question) {
   const Value document = parse_json("{" + question + "}", "test");

@@ -97,7 +97,7 @@ TEST_CASE("Where the power of devices is not known there are hours and their cos
 }
 
 TEST_CASE(
-    "Failures lengthen a training; while checkpoints are written and work starts anew devices are idle") {
+    "Failures lengthen a training, and while checkpoints are written and work starts anew devices are idle") {
   Report failing = report();
   failing.goodput = GoodputReport{};
   failing.goodput->simulated = 0.5;

@@ -85,12 +85,13 @@ TEST_CASE("What cannot be drawn is refused before anything runs, a number that n
                        "batch.sequence_length=512,1024"})) ==
         "error: --svg: a picture has one or two axes, or one of numbers and at most 20 curves of names; this "
         "sweep has 3: batch.microbatch, batch.sequences, batch.sequence_length");
-  CHECK(
-      refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "mfo"})) ==
-      "error: --plot: unknown 'mfo' (known: step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, "
-      "exposed_communication_s, peak_memory, bubble_mean, bubble_most, products_s, grouped_s, attention_s, "
-      "streaming_s, gather_scatter_s, loss_s, update_s, gaps_s, host_s, tokens_per_s, model_flops_per_token, "
-      "tflops_per_device, mfu_causal, mfu_whole; did you mean 'mfu'?)");
+  CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "mfo"})) ==
+        "error: --plot: unknown 'mfo' (known: step_time_s, tokens_per_s_per_device, mfu, bubble_fraction, "
+        "exposed_communication_s, peak_memory, bubble_mean, bubble_most, products_s, grouped_s, attention_s, "
+        "streaming_s, gather_scatter_s, loss_s, update_s, gaps_s, host_s, joules, joules_per_token, "
+        "mean_power_w, clock, limit_cost_s, wall_clock_s, device_hours, kwh, cost, carbon_kg, tokens_per_s, "
+        "model_flops_per_token, "
+        "tflops_per_device, mfu_causal, mfu_whole; did you mean 'mfu'?)");
   CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "memory..peak"}))
             .starts_with("error: --plot: unknown 'memory..peak'"));
   CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "communication.tensor.busy_s"})) ==
