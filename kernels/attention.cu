@@ -243,9 +243,7 @@ AttentionLibrary::AttentionLibrary(cudaStream_t stream) : stream_(stream) {
 AttentionLibrary::~AttentionLibrary() {
   static_cast<void>(cudnnDestroy(static_cast<cudnnHandle_t>(handle_)));
 }
-long AttentionLibrary::version() {
-  return why_no_cudnn().empty() ? static_cast<long>(cudnnGetVersion()) : 0;
-}
+long AttentionLibrary::version() { return why_no_cudnn().empty() ? static_cast<long>(cudnnGetVersion()) : 0; }
 
 Attention::Attention(const AttentionLibrary& library, const Shape& shape) {
   std::string reasons;

@@ -191,7 +191,8 @@ std::vector<Mix> power_mixes() {
         forward, backward, attention(16384, 128, "forward"), attention(16384, 128, "backward"),
         attention(4096, 64, "forward"), copy, norm, activation})
     mixes.push_back({.parts = {{alone, 1}}});
-  for (const auto& [products, copies] : std::vector<std::pair<int, int>>{{8, 1}, {4, 1}, {2, 1}, {2, 2}, {1, 2}})
+  for (const auto& [products, copies] :
+       std::vector<std::pair<int, int>>{{8, 1}, {4, 1}, {2, 1}, {2, 2}, {1, 2}})
     mixes.push_back({.parts = {{middle, products}, {copy, copies}}});
   for (const double share : {0.1, 0.2, 0.35, 0.5})
     mixes.push_back({.parts = {{middle, 2}}, .pause_share = share});
@@ -199,7 +200,8 @@ std::vector<Mix> power_mixes() {
   mixes.push_back({.parts = {{forward, 2}, {copy, 1}}});
   mixes.push_back({.parts = {{backward, 1}}, .pause_share = 0.15});
   mixes.push_back({.parts = {{middle, 3}, {forward, 1}, {norm, 1}}});
-  mixes.push_back({.parts = {{middle, 2}, {wide, 1}, {forward, 1}, {backward, 1}, {norm, 2}, {activation, 1}}});
+  mixes.push_back(
+      {.parts = {{middle, 2}, {wide, 1}, {forward, 1}, {backward, 1}, {norm, 2}, {activation, 1}}});
   mixes.push_back({.parts = {{grouped, 2}, {activation, 1}, {norm, 2}}});
   mixes.push_back({.parts = {{product(8192, 4096, 4096, "fp8"), 4}, {copy, 1}}});
   return mixes;

@@ -80,8 +80,8 @@ std::string power_lines(const PowerTimes& times) {
   std::vector<std::string> lines;
   for (const Mix& mix : times.mixes) lines.push_back(mix_line(mix));
   return "    \"power\": {\"limit_w\": " + number(times.limit_watts) +
-         ", \"idle_w\": " + number(times.idle_watts) +
-         ", \"response_s\": " + number(times.response_seconds) + ",\n" + list("mixes", lines) + "},\n";
+         ", \"idle_w\": " + number(times.idle_watts) + ", \"response_s\": " + number(times.response_seconds) +
+         ",\n" + list("mixes", lines) + "},\n";
 }
 
 std::string now() {
@@ -113,8 +113,7 @@ std::string block_line(const BlockTime& b) {
   std::string text = "{\"block\": " + quoted(b.block) + ", \"pass\": " + quoted(b.pass) +
                      ", \"tokens\": " + std::to_string(b.tokens) +
                      ", \"sequence\": " + std::to_string(b.sequence) +
-                     (b.in_loop ? ", \"in_loop\": true, " : ", ") + timing_keys(b.timing) +
-                     ", \"ops\": [";
+                     (b.in_loop ? ", \"in_loop\": true, " : ", ") + timing_keys(b.timing) + ", \"ops\": [";
   for (std::size_t i = 0; i < b.shapes.size(); ++i)
     text += (i == 0 ? "{" : ", {") + keys_of(b.shapes[i]) + "}";
   return text + "]}";

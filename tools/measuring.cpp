@@ -81,7 +81,8 @@ void run_measuring_program(const std::string& program, const std::vector<std::st
           "elsewhere");
     case 127:
       throw MissingError(
-          "moesim-measure is not built here, which needs nvcc (cmake --preset gpu), or lacks a CUDA library, as "
+          "moesim-measure is not built here, which needs nvcc (cmake --preset gpu), or lacks a CUDA library, "
+          "as "
           "it says above; --measurements FILE fits what was measured elsewhere");
     case 128 + SIGINT:
     case 128 + SIGTERM:

@@ -56,7 +56,8 @@ std::vector<UpdateParts> update_parts(const Scenario& scenario) {
   return parts;
 }
 
-/// Time of updates as their kernels divide it; bytes and energy are those of the mean device, whoever updates.
+/// Time of updates as their kernels divide it; bytes and energy are those of the mean device, whoever
+/// updates.
 class UpdateSums {
  public:
   explicit UpdateSums(const Scenario& scenario, const TaskGraph& graph)
