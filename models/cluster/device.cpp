@@ -213,9 +213,16 @@ void read_per_flop(Reader reader, PowerBehaviour& power) {
   reader.finish();
 }
 
+Fit fits_limit(const PowerBehaviour& power) {
+  if (power.limit * power.held > power.idle) return {};
+  return Misfit("limit", "is {}, of which {:g} are held, expected more than the device draws idle, {}",
+                print(power.limit), power.held, print(power.idle));
+}
+
 PowerBehaviour read_power(Reader& reader) {
   PowerBehaviour power;
   read_fields(reader, power, power_keys());
+  reader.expect(fits_limit, power);
   read_per_flop(reader.part("per_flop", "energy of an operation in the matrix units: fp32, bf16, fp8"),
                 power);
   reader.finish();

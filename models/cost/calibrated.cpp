@@ -24,15 +24,19 @@ class Calibrated final : public Cost {
       families_.emplace_back(fit, *physical_, device_, calibration.grid);
   }
 
-  OpTime time(const Op& asked, const Device& device, const DeviceState& asked_state) const override {
+  OpTime time(const Op& asked, const Device& device, const DeviceState& state) const override {
     if (device.name != device_.name) {
       throw InputError("cost.table",
                        fmt::format("calibrates {}, but the cluster is made of {}", device_.name, device.name),
                        "moesim calibrate measures the GPUs of the machine it runs on");
     }
     const Device* const before = unchanged(device);
-    // Without power what was measured is at the clocks of then, as hot as measuring makes a device.
-    const DeviceState state = device_.power ? asked_state : DeviceState{asked_state.held};
+    if (state.clock != 1 && !device_.power) {
+      throw InputError("cost.table",
+                       "was measured without power, at clocks that are not told: its times do not follow the "
+                       "clock at which cluster.device.power holds the device",
+                       "moesim calibrate measures power too; or leave out cluster.device.power");
+    }
     if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
     if (asked.access.share > 0) {
       OpTime by_law = physical_->time(asked, device, state);

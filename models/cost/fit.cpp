@@ -161,12 +161,17 @@ Calibration fit_calibration(Reader& measurements, std::size_t index, const Value
     calibration.families.push_back(fit_family(family, *physical, device, raw.grid, judged));
   calibration.held_out = errors_of(judged);
   fit_contention(*physical, device, raw.beside);
+  // Measurements without power are at clocks that are not told.
+  if (!raw.power) device.power.reset();
   if (raw.power && device.power) {
     fit_power(*physical, device, *raw.power);
     calibration.power = power_errors(*physical, device, *raw.power);
   }
   calibration.device_file = base;
   write_fitted(calibration.device_file, device);
+  if (!device.power)
+    std::erase_if(calibration.device_file.members,
+                  [](const auto& member) { return member.first == "power"; });
   const Value* finished = raw.about.find("finished");
   say_sources(calibration.device_file, finished == nullptr ? "at a time not told" : finished->text);
   if (mode != nullptr) raw.about.set("mode", *mode);

@@ -219,6 +219,18 @@ TEST_CASE("A calibration that does not say what it was fitted from serves the fi
       Contains("does not say from which device file it was fitted") && Contains("another memory_efficiency"));
 }
 
+TEST_CASE("Times that were measured at clocks that nobody knows are refused at another clock") {
+  const Calibration calibration = fitted(measurements(slower(), 1));
+  CHECK_FALSE(calibration.device.power);
+  const Value document = parse_json(write_calibration(calibration), "calibration.json");
+  Reader reader(document, "");
+  CHECK_FALSE(read_calibration(reader).device.power);
+  const auto cost = make_calibrated(calibration);
+  const Op op = op_of(R"({"op": "gemm", "m": 4096, "n": 4096, "k": 4096})");
+  CHECK(cost->time(op, calibration.device, 0).time > Time{});
+  CHECK_THROWS_WITH(cost->time(op, calibration.device, {0, 0.9}), Contains("was measured without power"));
+}
+
 TEST_CASE("The calibrations here describe the devices of configs as their files do") {
   for (const char* name : {"h100.json", "h200.json"}) {
     const Value document = load_document(std::string(MOESIM_SOURCE "/configs/calibration/") + name);
