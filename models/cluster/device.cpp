@@ -167,13 +167,18 @@ auto device_keys() {
   return std::tuple_cat(names, memory_keys(), others);
 }
 
+// A megawatt, and a joule for a byte or a thousand operations: beyond any device.
+constexpr Power most_power{1e6};
+constexpr Energy most_energy{1e-3};
+
 /// What a device draws.
 auto power_keys() {
   using Draw = PowerBehaviour;
   return std::tuple{
-      field(
-          &Draw::limit,
-          {.name = "limit", .help = "power that the driver lets it draw in the mean", .at_least = Power{1}}),
+      field(&Draw::limit, {.name = "limit",
+                           .help = "power that the driver lets it draw in the mean",
+                           .at_least = Power{1},
+                           .at_most = most_power}),
       fitted(&Draw::held, {.name = "held",
                            .help = "share of the limit at which the mean settles",
                            .fallback = 1.0,
@@ -183,9 +188,12 @@ auto power_keys() {
                              .help = "time over which it is the mean that is held; a pause counts no longer",
                              .fallback = from_seconds(0.1),
                              .at_least = Time{1}}),
-      fitted(&Draw::idle, {.name = "idle", .help = "power without a kernel"}),
-      fitted(&Draw::active, {.name = "active", .help = "power of any kernel at full clock, beyond idle"}),
-      fitted(&Draw::per_byte, {.name = "per_byte", .help = "energy of a byte of device memory"}),
+      fitted(&Draw::idle, {.name = "idle", .help = "power without a kernel", .at_most = most_power}),
+      fitted(&Draw::active, {.name = "active",
+                             .help = "power of any kernel at full clock, beyond idle",
+                             .at_most = most_power}),
+      fitted(&Draw::per_byte,
+             {.name = "per_byte", .help = "energy of a byte of device memory", .at_most = most_energy}),
       fitted(&Draw::exponent, {.name = "exponent",
                                .help = "of the clock, in the power that multiprocessors draw",
                                .at_least = 1.0,
@@ -203,20 +211,31 @@ auto power_keys() {
               .at_most = 1.0}),
       field(&Draw::per_sent, {.name = "per_sent",
                               .help = "energy of a byte that is sent to another device",
-                              .fallback = Energy{}})};
+                              .fallback = Energy{},
+                              .at_most = most_energy})};
+}
+
+Fit fits_per_flop(const PowerBehaviour& power) {
+  for (const Energy& each : power.per_flop)
+    if (each.count > 0) return {};
+  return Misfit("bf16", "is missing, expected the energy of an operation in one precision at least");
 }
 
 void read_per_flop(Reader reader, PowerBehaviour& power) {
   for (std::size_t i = 0; i < precision_count; ++i)
-    power.per_flop[i] = reader.energy(
-        {.name = precision_names[i], .help = "energy of an operation at full clock", .fallback = Energy{}});
+    power.per_flop[i] =
+        reader.energy({.name = precision_names[i],
+                       .help = "energy of an operation at full clock; not given: the most of those that are",
+                       .fallback = Energy{},
+                       .at_most = most_energy});
+  reader.expect(fits_per_flop, power);
   reader.finish();
 }
 
 Fit fits_limit(const PowerBehaviour& power) {
   if (power.limit * power.held > power.idle) return {};
-  return Misfit("limit", "is {}, of which {:g} are held, expected more than the device draws idle, {}",
-                print(power.limit), power.held, print(power.idle));
+  return Misfit("limit", "is {}, expected more than {}: {:.3g} of it are held, and the device draws {} idle",
+                print(power.limit), print(power.idle / power.held), power.held, print(power.idle));
 }
 
 PowerBehaviour read_power(Reader& reader) {

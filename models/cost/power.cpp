@@ -24,8 +24,10 @@ Energy drawn(const Op& op, Time time, const Device& device, double clock) {
   const Time gaps = device.launch_overhead * std::max<std::int64_t>(1, op.kernels);
   const Precision precision = op.kind == OpKind::attention ? Precision::bf16 : op.precision;
   const Energy active = power.active * std::max(Time{}, time - gaps) * std::pow(clock, power.exponent);
-  const Energy products =
-      at(power.per_flop, precision) * op.flops.count * std::pow(clock, power.exponent - 1);
+  const Energy known = at(power.per_flop, precision);
+  const Energy each =
+      known.count > 0 ? known : *std::max_element(power.per_flop.begin(), power.per_flop.end());
+  const Energy products = each * op.flops.count * std::pow(clock, power.exponent - 1);
   return active + products + power.per_byte * (static_cast<double>(op.bytes.count) * op.passes);
 }
 

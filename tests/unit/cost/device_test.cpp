@@ -71,9 +71,10 @@ TEST_CASE("A wrong device file is answered with path, value and what was expecte
         set + "contention.norms: unknown key (known: attention, grouped, nccl, products, streaming)");
   CHECK(problem(R"(contention=[{"communication_sms": 4, "slowdown": 0.5}])") ==
         set + "contention.0.slowdown: is 0.5, expected at least 1");
-  CHECK(problem("power.limit=100 W") == set +
-                                            "power.limit: is 100 W, of which 0.99 are held, expected more "
-                                            "than the device draws idle, 132.4 W");
+  CHECK(problem("power.limit=100 W") ==
+        set +
+            "power.limit: is 100 W, expected more than 133.7 W: 0.99 of it are "
+            "held, and the device draws 132.4 W idle");
 }
 
 TEST_CASE("A list of slowdowns is the curve of products and of grouped products, and of no others") {
