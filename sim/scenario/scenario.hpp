@@ -127,7 +127,7 @@ struct Scenario {
   std::optional<OneCommunication> communication;
   Model model;
   std::optional<Cluster> cluster;
-  double clock = 1;  ///< of its devices' multiprocessors, over the full one (sim/run/settle.hpp)
+  double clock = 1;  ///< of its devices' multiprocessors, over the full one (sim/run/simulate.hpp)
   Batch batch;
   Layout layout{Sizes{}, {Axis::tensor, Axis::expert, Axis::data, Axis::pipeline}};
   bool sequence_parallel = true;  ///< as given; divides_tokens() says what it comes to
