@@ -7,11 +7,10 @@
 #include "grid.hpp"
 #include "hold.hpp"
 #include "progress.hpp"
+#include "statistics.hpp"
 
 namespace measure {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 /// How long is measured: a sample, and all of them after warming up.
 struct Spans {
@@ -19,12 +18,6 @@ struct Spans {
   int samples = 5;
 };
 Spans spans_of(bool quick) { return quick ? Spans{2e-3, 10e-3, 3} : Spans{}; }
-
-double middle(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
 
 /// A device that computes, and its kernel that communicates.
 struct Side {
@@ -62,15 +55,14 @@ class HeldSamples {
   /// The median of several samples while `held` multiprocessors communicate.
   Found median(int held, Timing& timing) {
     const auto start = Clock::now();
-    while (std::chrono::duration<double>(Clock::now() - start).count() < spans_.warm) sample(held);
-    std::vector<double> seconds, rates, distances;
+    while (since(start) < spans_.warm) sample(held);
+    std::vector<double> seconds, rates;
     for (int i = 0; i < spans_.samples; ++i) {
       const Found found = sample(held);
       seconds.push_back(found.seconds), rates.push_back(found.rate);
     }
-    const Found found{middle(seconds), middle(rates)};
-    for (const double value : seconds) distances.push_back(std::abs(value - found.seconds));
-    timing = {found.seconds, 1.4826 * middle(distances) / found.seconds,
+    const Found found{measure::median(seconds), measure::median(rates)};
+    timing = {found.seconds, deviation(seconds, found.seconds) / found.seconds,
               sides_.front().bench->clocks().multiprocessor_mhz(), spans_.samples};
     return found;
   }

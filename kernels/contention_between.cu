@@ -9,6 +9,7 @@
 #include "nccl.hpp"
 #include "peers.hpp"
 #include "progress.hpp"
+#include "statistics.hpp"
 
 namespace measure {
 namespace {
@@ -81,11 +82,6 @@ std::optional<Pace> pace_of(const std::vector<double>& calls, const std::vector<
               (end - begin) / std::max(least, ended(rounds, end) - ended(rounds, begin))};
 }
 
-double middle(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 /// The same in a lane on each device, again and again.
 class Runner {
  public:
@@ -97,7 +93,7 @@ class Runner {
     for (int i = 0; i < 3; ++i) rough = alone(items_in(rough));
     std::vector<double> took;
     for (int i = 0; i < 5; ++i) took.push_back(alone(items_in(rough)));
-    alone_ = middle(took);
+    alone_ = median(took);
   }
   void begin(const Gate& gate) {
     for (Lane& lane : lanes_) lane.begin(gate);
@@ -182,19 +178,18 @@ std::optional<Pace> together(Runner& calls, Runner& rounds, const Gate& gate) {
 /// What the two take together and alone; nothing where too few samples had both running for a while.
 std::optional<Beside> race(Runner& calls, Runner& rounds, const Clocks& clocks, bool quick) {
   const Gate gate;
-  std::vector<double> call, round, distances;
+  std::vector<double> call, round;
   const int samples = quick ? 3 : 5, warm = 2;
   for (int i = 0; i < warm + samples; ++i) {
     const std::optional<Pace> pace = together(calls, rounds, gate);
     if (i >= warm && pace) call.push_back(pace->call), round.push_back(pace->round);
   }
   if (call.size() < 2) return std::nullopt;
-  const double centre = middle(call);
-  for (const double value : call) distances.push_back(std::abs(value - centre));
-  return Beside{.timing = {centre, 1.4826 * middle(distances) / centre, clocks.multiprocessor_mhz(),
+  const double centre = median(call);
+  return Beside{.timing = {centre, deviation(call, centre) / centre, clocks.multiprocessor_mhz(),
                            static_cast<int>(call.size())},
                 .alone_seconds = calls.alone(),
-                .round_seconds = middle(round),
+                .round_seconds = median(round),
                 .alone_round_seconds = rounds.alone()};
 }
 

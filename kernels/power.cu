@@ -6,12 +6,10 @@
 #include <thread>
 
 #include "progress.hpp"
+#include "statistics.hpp"
 
 namespace measure {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Two events around the calls of one part.
 struct Span {
@@ -150,8 +148,7 @@ double response_seconds(Bench& bench, const Shape& shape) {
     }
     found.push_back(sum);
   }
-  std::sort(found.begin(), found.end());
-  return found[found.size() / 2];
+  return median(found);
 }
 
 Shape product(Int m, Int n, Int k, const char* precision = "bf16") {

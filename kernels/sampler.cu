@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sampler.hpp"
+#include "statistics.hpp"
 
 namespace measure {
 namespace {
@@ -34,21 +35,6 @@ __global__ void take_stamp(Stamp* stamp) {
   stamp->cycles = static_cast<std::uint64_t>(clock64());
   asm volatile("mov.u64 %0, %globaltimer;" : "=l"(stamp->nanoseconds));
 }
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-double deviation(const std::vector<double>& values, double centre) {
-  std::vector<double> distances;
-  for (const double value : values) distances.push_back(std::abs(value - centre));
-  return 1.4826 * median(distances);
-}
-
-using Clock = std::chrono::steady_clock;
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 }  // namespace
 

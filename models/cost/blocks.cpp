@@ -23,8 +23,13 @@ class Loop {
     if (!device_.power) return 1;
     return settled_clock(device_, [this](double clock) {
       Energy energy;
-      for (const Op& op : ops_) energy += drawn(op, cost_.time(op, device_, {0, clock}).time, device_, clock);
-      return device_.power->idle + Power{energy.count / seconds(clock)};
+      double sum = 0;
+      for (const Op& op : ops_) {
+        const Time time = cost_.time(op, device_, {0, clock}).time;
+        energy += drawn(op, time, device_, clock);
+        sum += to_seconds(time);
+      }
+      return device_.power->idle + Power{energy.count / sum};
     });
   }
 
