@@ -33,9 +33,9 @@ MeasuredMix mix_of(const std::vector<std::pair<Op, std::int64_t>>& parts, double
     return device.power->idle + Power{joules / time};
   };
   const double clock = settled_clock(device, mean_at);
-  MeasuredMix mix{.pause_seconds = pause, .power = mean_at(clock)};
+  MeasuredMix mix{.parts = {}, .pause_seconds = pause, .power = mean_at(clock)};
   for (const auto& [op, calls] : parts)
-    mix.parts.push_back({.measured = {.op = op, .seconds = seconds(op, clock)},
+    mix.parts.push_back({.measured = {.op = op, .seconds = seconds(op, clock), .line = {}},
                          .alone_seconds = seconds(op, 1),
                          .calls = calls});
   return mix;
