@@ -71,7 +71,7 @@ void add_run_command(CLI::App& app) {
       ->add_option("--certainty", options->certainty,
                    "draws of the errors of all times for the expected error, each run again (default: to "
                    "first order)")
-      ->check(CLI::Range(1U, 100'000U));
+      ->check(CLI::Range(20U, 100'000U));
   command
       ->add_option("--jobs", options->jobs,
                    "runs at a time with --repeat and --certainty (default: one for each core)")

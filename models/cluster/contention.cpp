@@ -10,6 +10,8 @@
 namespace moesim {
 namespace {
 
+constexpr double most_slowdown = 1000;
+
 std::int64_t read_held(Reader& reader, const ContentionPoint& before, std::int64_t multiprocessors) {
   return reader.integer({.name = "communication_sms",
                          .help = "multiprocessors held",
@@ -24,11 +26,13 @@ ContentionPoint read_point(Reader& reader, const ContentionPoint& before, std::i
   point.compute = reader.number({.name = "compute",
                                  .help = "time of a kernel over that on as many free multiprocessors; of "
                                          "what streams, over that on all",
-                                 .at_least = before.compute});
+                                 .at_least = before.compute,
+                                 .at_most = most_slowdown});
   point.communication = reader.number({.name = "communication",
                                        .help = "time of communication over that beside nothing",
                                        .fallback = 1.0,
-                                       .at_least = 1.0});
+                                       .at_least = 1.0,
+                                       .at_most = most_slowdown});
   reader.finish();
   return point;
 }
@@ -39,7 +43,8 @@ ContentionPoint read_slowdown(Reader& reader, const ContentionPoint& before, std
   point.communication_sms = read_held(reader, before, multiprocessors);
   point.compute = reader.number({.name = "slowdown",
                                  .help = "time over that on as many free multiprocessors",
-                                 .at_least = before.compute});
+                                 .at_least = before.compute,
+                                 .at_most = most_slowdown});
   reader.finish();
   return point;
 }

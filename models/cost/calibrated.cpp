@@ -24,6 +24,7 @@ class Calibrated final : public Cost {
       families_.emplace_back(fit, *physical_, device_, calibration.grid);
   }
 
+  bool follows_clock() const override { return device_.power.has_value(); }
   OpTime time(const Op& asked, const Device& device, const DeviceState& state) const override {
     if (device.name != device_.name) {
       throw InputError("cost.table",

@@ -36,6 +36,8 @@ class Cost {
   /// How long `op` takes on `device`, launch included, while that is so. Above zero for any op that does
   /// anything.
   virtual OpTime time(const Op& op, const Device& device, const DeviceState& state) const = 0;
+  /// Whether times at other clocks than the full one are known.
+  virtual bool follows_clock() const { return true; }
   /// Standard deviation of the logarithm of measured over predicted times of `op` by itself, where the model
   /// knows it for the very shape.
   virtual std::optional<double> deviation(const Op&, const Device&) const { return std::nullopt; }

@@ -8,16 +8,23 @@
 namespace moesim {
 namespace {
 
+constexpr double most_off = 7;            // a thousand times as long
+constexpr std::int64_t least_draws = 20;  // two beyond each end of bars that hold 80 %
+
 constexpr std::string_view usual_table = "configs/validation/residuals.json";
 
 Residual read_residual(Reader& reader) {
   Residual residual;
   residual.name = reader.text({.name = "name", .help = "of the case"});
-  residual.off = reader.number({.name = "off", .help = "logarithm of measured over predicted"});
+  residual.off = reader.number({.name = "off",
+                                .help = "logarithm of measured over predicted",
+                                .at_least = -most_off,
+                                .at_most = most_off});
   residual.explained = reader.number({.name = "explained",
                                       .help = "deviation of it that other families account for",
                                       .fallback = 0.0,
-                                      .at_least = 0.0});
+                                      .at_least = 0.0,
+                                      .at_most = most_off});
   reader.finish();
   return residual;
 }
@@ -31,7 +38,8 @@ ErrorFamily read_family(Reader& reader) {
   if (family.residuals.empty()) {
     family.shapes = static_cast<std::size_t>(
         reader.integer({.name = "shapes", .help = "that were measured", .at_least = 1}));
-    family.deviation = reader.number({.name = "deviation", .help = "standard deviation", .at_least = 0.0});
+    family.deviation = reader.number(
+        {.name = "deviation", .help = "standard deviation", .at_least = 0.0, .at_most = most_off});
   } else {
     family.deviation = deviation_of(family.residuals);
   }
@@ -69,10 +77,13 @@ Certainty read_certainty(Reader reader, const std::string& origin) {
   Certainty certainty;
   certainty.draws = reader.integer({.name = "draws",
                                     .help = "of all errors, each with the step run again for the expected "
-                                            "error; 0: to first order, along the critical path",
+                                            "error, at least 20; 0: to first order, along the critical path",
                                     .fallback = 0,
                                     .at_least = 0,
                                     .at_most = 100'000});
+  if (certainty.draws > 0 && certainty.draws < least_draws)
+    reader.fail("draws", fmt::format("is {}, expected 0 or at least {}: of fewer no bars can be told",
+                                     certainty.draws, least_draws));
   std::optional<Reader> table = reader.optional_part(
       "table", "residuals that moesim validate --residuals wrote (default: the project's)");
   if (!reader.is_describing()) certainty.families = table ? read_residuals(*table) : usual_residuals(origin);

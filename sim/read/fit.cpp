@@ -186,6 +186,15 @@ Fit fits_budget(const Scenario& scenario) {
       .with_hint("configs/devices/h200.json has one; budget.price_per_device_hour needs none");
 }
 
+Fit fits_clock(const Scenario& scenario) {
+  if (!scenario.cluster->device.power || scenario.cost->follows_clock()) return {};
+  return Misfit(
+             "cost.table",
+             "was measured without power, at clocks that are not told: its times do not follow the clock at "
+             "which cluster.device.power holds the device")
+      .with_hint("moesim calibrate measures power too; or leave out cluster.device.power");
+}
+
 /// Each token may be sent, or a place kept for it, to each expert, and gathered by the ranks that share an
 /// expert's matrices.
 Fit fits_rows(const Scenario& scenario) {

@@ -34,6 +34,8 @@ Fit fits_update(const Scenario& scenario);
 Fit fits_dropout(const Scenario& scenario);
 /// Energy is only counted of devices whose power is known.
 Fit fits_budget(const Scenario& scenario);
+/// Devices with a clock need times that follow it.
+Fit fits_clock(const Scenario& scenario);
 /// Rows of experts that 64 bits hold with room to add them up.
 Fit fits_rows(const Scenario& scenario);
 /// A graph that memory holds.

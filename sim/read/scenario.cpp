@@ -227,9 +227,18 @@ void read_choices(Reader& reader, Scenario& scenario) {
                       .help = "whether one rank stands for its symmetric peers",
                       .fallback = "folded"}));
   read_disturbances(reader, scenario);
+  read_fields(reader, scenario,
+              field(&Scenario::step_after_rest,
+                    {.name = "step_after_rest",
+                     .help = "which step this is since the devices last rested, for as long as their power's "
+                             "window they then have the full clock; 0: one of very many",
+                     .fallback = 0,
+                     .at_least = 0,
+                     .at_most = 1'000'000}));
   if (auto budget = reader.optional_part("budget", "a whole training, and what it costs"))
     scenario.budget = read_budget(std::move(*budget));
   reader.expect(fits_budget, scenario);
+  reader.expect(fits_clock, scenario);
 }
 
 Scenario read_training_step(Reader reader) {

@@ -22,18 +22,19 @@ std::optional<double> priced(double amount, double price) {
 
 }  // namespace
 
-std::optional<BudgetReport> budget_of(const Budget& budget, const Report& report) {
+BudgetReport budget_of(const Budget& budget, const Report& report) {
   const double kept = report.goodput ? report.goodput->simulated : 1;
-  if (kept <= 0) return {};
   BudgetReport of;
   of.tokens = budget.tokens;
   of.steps = budget.tokens / static_cast<double>(report.tokens);
-  of.wall_clock = {of.steps * to_seconds(report.step_time) / kept};
-  of.device_hours = of.wall_clock.count * static_cast<double>(report.devices) / seconds_per_hour;
-  of.device_cost = priced(of.device_hours, budget.price_per_device_hour);
+  if (kept <= 0) return of;
+  of.wall_clock = WallClock{of.steps * to_seconds(report.step_time) / kept};
+  const double device_hours = of.wall_clock->count * static_cast<double>(report.devices) / seconds_per_hour;
+  of.device_hours = device_hours;
+  of.device_cost = priced(device_hours, budget.price_per_device_hour);
   if (report.power) {
     of.kwh =
-        site_power(budget, *report.power, report).count * of.device_hours * seconds_per_hour / joules_per_kwh;
+        site_power(budget, *report.power, report).count * device_hours * seconds_per_hour / joules_per_kwh;
     of.energy_cost = priced(*of.kwh, budget.price_per_kwh);
     of.carbon_kg = priced(*of.kwh, budget.kg_per_kwh);
   }

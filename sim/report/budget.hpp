@@ -15,9 +15,9 @@ struct Report;
 /// not there.
 struct BudgetReport {
   double tokens = 0;
-  double steps = 0;  ///< that are kept
-  WallClock wall_clock;
-  double device_hours = 0;
+  double steps = 0;                     ///< that are kept
+  std::optional<WallClock> wall_clock;  ///< nothing where it never ends, nor of what goes with it
+  std::optional<double> device_hours;
   std::optional<double> kwh;                             ///< of the whole site
   std::optional<double> device_cost, energy_cost, cost;  ///< in the currency of the prices
   std::optional<double> carbon_kg;
@@ -25,7 +25,7 @@ struct BudgetReport {
 
 /// Steps like the reported one until all tokens are through. With failures (`goodput`) it takes longer by
 /// them; devices then draw what a step does while they compute, and what they draw idle while they
-/// write checkpoints and start anew. Nothing where no step is ever kept.
-std::optional<BudgetReport> budget_of(const Budget& budget, const Report& report);
+/// write checkpoints and start anew. It never ends where no step is ever kept.
+BudgetReport budget_of(const Budget& budget, const Report& report);
 
 }  // namespace moesim

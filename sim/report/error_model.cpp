@@ -83,6 +83,12 @@ std::optional<FactorId> ErrorModel::family(const std::string& of, const std::str
   return place->second;
 }
 
+std::optional<FactorId> ErrorModel::in_steps(const std::string& of) {
+  if (const auto known = family(of, steps_)) return known;
+  const ErrorFamily* const widest = of_step_.empty() ? nullptr : certainty_.widest(of);
+  return widest == nullptr ? std::nullopt : family(of, widest->where);
+}
+
 std::optional<FactorId> ErrorModel::shape(const std::string& of, const Op& kernel) {
   const Shape sizes{kernel.kind, kernel.pass,        kernel.m,          kernel.n,
                     kernel.k,    kernel.bytes.count, kernel.flops.count};
@@ -102,7 +108,10 @@ std::vector<FactorId> ErrorModel::factors_of(const Op& kernel) {
   const std::string of = kernels_name(kernel);
   if (const auto known = family(of, steps_)) return {*known};
   const auto own = shape(of, kernel);
-  if (!own) return {};
+  if (!own) {
+    const auto elsewhere = in_steps(of);
+    return elsewhere ? std::vector{*elsewhere} : std::vector<FactorId>{};
+  }
   std::vector<FactorId> factors{*own};
   if (const auto common = family(std::string(in_a_row), alone_)) factors.push_back(*common);
   return factors;
@@ -145,7 +154,7 @@ const ErringParts& ErrorModel::compute_parts(const Tag& tag) {
   const auto [place, is_new] = computed_.emplace(std::tuple(tag.activity, layer, pass), ErringParts{});
   if (!is_new) return place->second;
   const auto of_class = [&](KernelClass kernels) -> ErringParts {
-    const auto known = family(name_of_class(kernels), steps_);
+    const auto known = in_steps(name_of_class(kernels));
     return known ? ErringParts{{1, {*known}}} : unknown_;
   };
   switch (tag.activity) {

@@ -49,6 +49,9 @@ class ErrorModel {
   ErringParts parts_of_ops(const std::vector<Op>& ops);
   std::vector<FactorId> factors_of(const Op& kernel);
   const LayerOps& ops_of(std::size_t layer);
+  /// Of kernels of a class in steps; where only the software was measured, on other devices, as far as the
+  /// worst of these is off.
+  std::optional<FactorId> in_steps(const std::string& of);
   /// The factor of a family, or of a kernel's shape by itself; nothing where none is known.
   std::optional<FactorId> family(const std::string& of, const std::string& where);
   std::optional<FactorId> shape(const std::string& of, const Op& kernel);

@@ -257,6 +257,8 @@ constexpr std::array table{
          joules_of<&PowerReport::communication>},
     Fact{"energy.mean_power_w", "mean power of a device", Unit::watts, lower,
          at<&Report::power, &PowerReport::mean>, "mean_power_w", "power"},
+    Fact{"energy.limit_w", "mean power that a device may draw", Unit::watts, neither,
+         at<&Report::power, &PowerReport::limit>},
     Fact{"energy.clock", "clock over the full one", share, higher, at<&Report::power, &PowerReport::clock>,
          "clock", "clock", 1},
     Fact{"energy.clock_mhz", "clock in MHz", count, higher, clock_mhz},

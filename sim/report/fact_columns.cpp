@@ -43,8 +43,9 @@ constexpr std::string_view columns_of_kernels[] = {"products_s",  "grouped_s",  
 constexpr std::string_view columns_of_energy[] = {"joules", "joules_per_token", "mean_power_w", "clock",
                                                   "limit_cost_s"};
 constexpr std::string_view columns_of_budget[] = {"wall_clock_s", "device_hours", "kwh", "cost", "carbon_kg"};
+constexpr std::string_view columns_of_certainty[] = {"step_time_low_s", "step_time_high_s"};
 constexpr std::span<const std::string_view> columns_at_the_end[] = {columns_of_kernels, columns_of_energy,
-                                                                    columns_of_budget};
+                                                                    columns_of_budget, columns_of_certainty};
 
 }  // namespace
 

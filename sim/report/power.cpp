@@ -30,13 +30,13 @@ PowerReport power_of(const Scenario& scenario, const std::vector<Occupancy>& act
   const Time counted = report.step_time - long_pauses(actors, power.window);
   return {.clock = scenario.clock,
           .held = power.idle + beyond_idle / counted,
+          .limit = power.limit * power.held,
           .mean = power.idle + beyond_idle / report.step_time,
           .energy = idle + beyond_idle,
           .idle = idle,
           .communication = communication,
           .idle_power = power.idle,
-          .cycle = device.cycle,
-          .limit_cost = {}};
+          .cycle = device.cycle};
 }
 
 }  // namespace moesim

@@ -71,14 +71,14 @@ struct PowerReport {
   double clock = 1;  ///< of its multiprocessors, over the full one
   /// Mean over the step, of which a pause counts as far as the window over which devices hold their mean.
   Power held;
+  Power limit;           ///< the highest mean that they hold
   Power mean;            ///< over the step as it is
   Energy energy;         ///< of all of the step: idle, communication and kernels (KernelReport) add up to it
   Energy idle;           ///< of it, what is drawn whatever runs
   Energy communication;  ///< of it, for what it sends
   Power idle_power;
-  Time cycle{};  ///< of the full clock; 0: not known
-  std::optional<Time>
-      limit_cost;  ///< of the step, over what it takes at the full clock; where it is not that
+  Time cycle{};       ///< of the full clock; 0: not known
+  Time limit_cost{};  ///< of the step, over what it takes at the full clock
 };
 
 /// Gradients of one part of the model (HeldPart).
@@ -204,6 +204,7 @@ struct Report {
   Bytes memory_capacity;
   std::vector<CriticalShare> critical_path;
   std::optional<ExpectedError> expected_error;  ///< where enough is known
+  std::int64_t draws = 0;                       ///< of errors, asked for
   std::string engine;
   double wall_seconds = 0;
   std::vector<std::pair<std::string_view, Value>>
@@ -226,7 +227,8 @@ struct Report {
 };
 
 /// Facts of a run. Pure. `wall_seconds` is left at zero.
-Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timeline);
+Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timeline,
+                 const std::vector<CriticalStep>& path);
 
 /// How tokens are spread over experts; nothing without experts. `imbalance_cost` is left empty.
 std::optional<RoutingReport> routing_of(const Work& work);

@@ -243,7 +243,8 @@ Bytes Report::memory_peak() const {
   return highest;
 }
 
-Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timeline) {
+Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timeline,
+                 const std::vector<CriticalStep>& path) {
   const Scenario& scenario = work.scenario;
   Report report;
   report.about = scenario.about;
@@ -277,9 +278,7 @@ Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timel
     report.goodput = goodput_of(*scenario.faults.failures, scenario.faults.seed, devices, report.step_time);
   }
   if (scenario.budget) report.budget = budget_of(*scenario.budget, report);
-  const std::vector<CriticalStep> path = critical_path(graph, timeline);
   add_critical_path(graph, path, report);
-  report.expected_error = expected_error(work, graph, path, scenario.certainty);
   report.engine = scenario.engine_name;
   report.measured = measure_facts(scenario, graph, timeline);
   return report;

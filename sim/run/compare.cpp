@@ -79,7 +79,10 @@ void run_one(const Source& source, const CompareRequest& request, ComparedRun& r
     overrides.push_back({.key = request.keys[i].key, .value = run.values[i]});
   }
   try {
-    run.report = simulate_step(read_scenario(source.load(overrides))).report;
+    const Scenario scenario = read_scenario(source.load(overrides));
+    Simulation simulation = simulate_step(scenario);
+    draw_errors(simulation, 1);
+    run.report = std::move(simulation.report);
   } catch (const InputError& error) {
     run.error = error.what();
   } catch (const RunError& error) {

@@ -110,7 +110,7 @@ std::optional<FamilyName> family_of(const Figure& figure, const Simulation& run)
 std::optional<double> expected_deviation(const Figure& figure, const Simulation& run,
                                          const Certainty& certainty) {
   if (figure.measures == Measures::step || figure.measures == Measures::step_rate) {
-    const auto error = expected_error(run.work, run.graph, critical_path(run.graph, run.timeline), certainty);
+    const auto error = expected_error(run.work, run.graph, run.path, certainty);
     return error ? std::optional(error->deviation) : std::nullopt;
   }
   const std::optional<FamilyName> name = family_of(figure, run);

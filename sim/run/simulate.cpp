@@ -5,6 +5,7 @@
 
 #include "models/cost/power.hpp"
 #include "sim/lower/lower.hpp"
+#include "sim/report/error_model.hpp"
 #include "sim/run/draws.hpp"
 
 namespace moesim {
@@ -12,11 +13,12 @@ namespace moesim {
 namespace {
 
 Simulation at_its_clock(const Scenario& scenario, Loading loading) {
-  Simulation simulation{.work = work_of(scenario), .graph = {}, .timeline = {}, .report = {}};
+  Simulation simulation{.work = work_of(scenario), .graph = {}, .timeline = {}, .path = {}, .report = {}};
   simulation.graph = lower(simulation.work, loading);
   simulation.timeline = scenario.engine->run(simulation.graph);
   check(simulation.graph, simulation.timeline);
-  simulation.report = summarize(simulation.work, simulation.graph, simulation.timeline);
+  simulation.path = critical_path(simulation.graph, simulation.timeline);
+  simulation.report = summarize(simulation.work, simulation.graph, simulation.timeline, simulation.path);
   return simulation;
 }
 
@@ -29,35 +31,49 @@ Simulation at_clock(const Scenario& scenario, double clock, Resolution resolutio
   return simulation;
 }
 
-Simulation simulate_step(const Scenario& scenario, Loading loading) {
+/// A step without its expected error.
+Simulation run_step(const Scenario& scenario, Loading loading) {
   if (!scenario.cluster || !scenario.cluster->device.power || scenario.communication)
     return at_its_clock(scenario, loading);
+  const Device& device = scenario.cluster->device;
   std::optional<Simulation> step;
   std::optional<Time> at_full_clock;
-  const double clock = settled_clock(scenario.cluster->device, [&](double tried) {
+  const double settled = settled_clock(device, [&](double tried) {
     step.emplace(at_clock(scenario, tried, Resolution::folded, loading));
     if (!at_full_clock) at_full_clock = step->report.step_time;
     return step->report.power->held;
   });
-  if (clock < 1) step->report.power->limit_cost = step->report.step_time - *at_full_clock;
-  if (scenario.resolution == Resolution::folded) return std::move(*step);
-  Simulation full = at_clock(scenario, clock, scenario.resolution, loading);
-  full.report.power->limit_cost = step->report.power->limit_cost;
-  return full;
+  const double clock = clock_after_rest(device, settled, *at_full_clock, scenario.step_after_rest);
+  if (clock != settled) step.emplace(at_clock(scenario, clock, Resolution::folded, loading));
+  const Time limit_cost = step->report.step_time - *at_full_clock;
+  if (scenario.resolution != Resolution::folded)
+    step.emplace(at_clock(scenario, clock, scenario.resolution, loading));
+  step->report.power->limit_cost = limit_cost;
+  return std::move(*step);
 }
 
 }  // namespace
 
-Simulation simulate_step(const Scenario& scenario) { return simulate_step(scenario, Loading::as_routed); }
+Simulation simulate_step(const Scenario& scenario) {
+  Simulation simulation = run_step(scenario, Loading::as_routed);
+  simulation.report.expected_error =
+      expected_error(simulation.work, simulation.graph, simulation.path, scenario.certainty);
+  return simulation;
+}
+
+void draw_errors(Simulation& simulation, unsigned jobs) {
+  std::optional<ExpectedError>& error = simulation.report.expected_error;
+  simulation.report.draws = simulation.work.scenario.certainty.draws;
+  if (error && simulation.work.scenario.certainty.draws > 0) error = drawn_error(simulation, *error, jobs);
+}
 
 Simulation simulate(const Scenario& scenario, unsigned jobs) {
   Simulation simulation = simulate_step(scenario);
   if (simulation.work.loads != nullptr) {
-    const Time even = simulate_step(scenario, Loading::even).report.step_time;
+    const Time even = run_step(scenario, Loading::even).report.step_time;
     simulation.report.routing->imbalance_cost = simulation.report.step_time - even;
   }
-  std::optional<ExpectedError>& error = simulation.report.expected_error;
-  if (error && scenario.certainty.draws > 0) error = drawn_error(simulation, *error, jobs);
+  draw_errors(simulation, jobs);
   return simulation;
 }
 

@@ -14,16 +14,22 @@ struct Simulation {
   Work work;
   TaskGraph graph;
   Timeline timeline;
+  std::vector<CriticalStep> path;
   Report report;
 };
 
 /// work -> lower -> run -> check -> summarize. Of devices whose power is known, at the clock at which their
-/// mean power is what they hold; it is found on the folded step. One clock serves all devices and the whole
-/// step: that of the mean device. Throws RunError where the step cannot finish.
+/// mean power is what they hold, or of a step soon after a rest between that and the full one; it is found on
+/// the folded step. One clock serves all devices and the whole step: that of the mean device. Throws RunError
+/// where the step cannot finish.
 Simulation simulate_step(const Scenario& scenario);
 
-/// The same, and where loads are uneven once more with even ones, to report what that costs, and as often as
-/// errors are to be drawn, `jobs` at a time.
+/// Where the expected error of a step is known and errors are to be drawn, the bars of these draws: the step
+/// runs again for each, `jobs` at a time.
+void draw_errors(Simulation& simulation, unsigned jobs);
+
+/// The same with errors drawn, and where loads are uneven once more with even ones, to report what that
+/// costs.
 Simulation simulate(const Scenario& scenario, unsigned jobs = 1);
 
 }  // namespace moesim

@@ -29,6 +29,15 @@ const ErrorFamily* Certainty::find(std::string_view of, std::string_view where) 
   return found == families.end() ? nullptr : &*found;
 }
 
+const ErrorFamily* Certainty::widest(std::string_view of) const {
+  const ErrorFamily* found = nullptr;
+  for (const ErrorFamily& one : families) {
+    if (one.of == of && one.deviation && (found == nullptr || *one.deviation > *found->deviation))
+      found = &one;
+  }
+  return found;
+}
+
 Certainty Certainty::without(std::string_view residual) const {
   Certainty less = *this;
   for (ErrorFamily& family : less.families) {

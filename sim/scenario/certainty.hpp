@@ -47,6 +47,8 @@ struct Certainty {
 
   /// The family of that name with a deviation; null where there is none.
   const ErrorFamily* find(std::string_view of, std::string_view where) const;
+  /// The family of that name with the largest deviation, wherever it was measured; null where there is none.
+  const ErrorFamily* widest(std::string_view of) const;
   /// The same without one case, as if it had not been measured.
   Certainty without(std::string_view residual) const;
 };

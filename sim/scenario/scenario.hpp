@@ -153,7 +153,8 @@ struct Scenario {
   Resolution resolution = Resolution::folded;
   Faults faults;
   std::optional<Budget> budget;
-  std::int64_t repeat = 1;  ///< runs of `moesim run`, each with seeds of its own
+  std::int64_t step_after_rest = 0;  ///< which step it is since devices last rested; 0: one of very many
+  std::int64_t repeat = 1;           ///< runs of `moesim run`, each with seeds of its own
   MfuAttention mfu_attention = MfuAttention::causal;
 
   const Fabric& fabric() const { return cluster->fabric; }

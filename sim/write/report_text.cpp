@@ -169,6 +169,9 @@ std::string kernels(const Report& report) {
   return "\n" + line("Kernels of a device", "time", "bytes", "launches", report.power ? "energy" : "") + rows;
 }
 
+/// Of the mean power, to which clocks settle.
+constexpr double near_limit = 0.005;
+
 std::string energy(const Report& report) {
   if (!report.power) return {};
   const PowerReport& of = *report.power;
@@ -177,16 +180,23 @@ std::string energy(const Report& report) {
                       print("energy.joules_per_token", report));
   text += fmt::format("  a device       {} in the mean, of which {} idle and {} for what it sends\n",
                       print(of.mean), print(of.idle_power), print(of.communication / report.step_time));
-  if (!of.limit_cost) return text;
+  if (of.clock == 1) return text;
   const std::string of_full = fmt::format("{} of the full one", print("energy.clock", report));
   const std::string clock = of.cycle.count == 0
                                 ? of_full
                                 : fmt::format("{} of {} MHz", print("energy.clock_mhz", report),
                                               grouped(1e-6 / to_seconds(of.cycle)));
-  const double cost = *of.limit_cost / report.step_time;
-  text += fmt::format(
-      "  clock          {}: the mean power is at its limit, which costs {} of the step ({:.1f} %)\n", clock,
-      print("energy.limit_cost_s", report), 100 * cost);
+  const double cost = of.limit_cost / report.step_time;
+  const double over = of.held / of.limit;
+  const std::string why =
+      over > 1 + near_limit ? fmt::format("the lowest, at which it still draws {} of the {} it may",
+                                          print(of.held), print("energy.limit_w", report))
+      : over < 1 - near_limit
+          ? fmt::format("soon after a rest, on the way to a mean power of {}",
+                        print("energy.limit_w", report))
+          : fmt::format("the mean power is at its limit of {}", print("energy.limit_w", report));
+  text += fmt::format("  clock          {}: {}, which costs {} of the step ({:.1f} %)\n", clock, why,
+                      print("energy.limit_cost_s", report), 100 * cost);
   if (cost > worth_a_hint)
     text +=
         "  The power limit holds the clock down: less to compute or to move helps (recomputation, fp8); less "
@@ -260,6 +270,8 @@ std::string critical(const Report& report) {
 constexpr double worth_a_word = 0.001;
 
 std::string expected_error(const Report& report) {
+  if (!report.expected_error && report.draws > 0)
+    return "\nExpected error: none, since nothing was measured of half of the step's time or more\n";
   if (!report.expected_error) return {};
   const ExpectedError& error = *report.expected_error;
   std::string text =
@@ -303,6 +315,9 @@ std::string goodput(const Report& report) {
 
 std::string budget(const Report& report) {
   if (!report.budget) return {};
+  if (!report.budget->wall_clock)
+    return fmt::format("\nTraining on {} tokens: never ends, at a goodput of {}\n",
+                       print("budget.tokens", report), print("goodput.simulated", report));
   std::string text = fmt::format(
       "\nTraining on {} tokens: {} steps, {} on {} devices{}\n", print("budget.tokens", report),
       print("budget.steps", report), print("budget.wall_clock_s", report),
@@ -310,14 +325,14 @@ std::string budget(const Report& report) {
       report.goodput ? fmt::format(", at a goodput of {}", print("goodput.simulated", report)) : "");
   text += fmt::format("  devices        {}", print("budget.device_hours", report));
   if (report.budget->device_cost)
-    text += fmt::format(", at a cost of {}", print("budget.device_cost", report));
+    text += fmt::format(" at a cost of {}", print("budget.device_cost", report));
   text += "\n";
   if (report.budget->kwh) {
     text += fmt::format("  energy         {}", print("budget.kwh", report));
     if (report.budget->energy_cost)
-      text += fmt::format(", at a cost of {}", print("budget.energy_cost", report));
+      text += fmt::format(" at a cost of {}", print("budget.energy_cost", report));
     if (report.budget->carbon_kg)
-      text += fmt::format(", {} of carbon dioxide", print("budget.carbon_kg", report));
+      text += fmt::format("; {} of carbon dioxide", print("budget.carbon_kg", report));
     text += "\n";
   }
   if (report.budget->cost) text += fmt::format("  cost           {}\n", print("budget.cost", report));

@@ -43,7 +43,7 @@ void measure(std::string_view name, std::int64_t devices, const std::vector<std:
   const double lowered = seconds();
   const Timeline timeline = scenario.engine->run(graph);
   const double ran = seconds();
-  const Report report = summarize(work_of(scenario), graph, timeline);
+  const Report report = summarize(work_of(scenario), graph, timeline, critical_path(graph, timeline));
   const double end = seconds();
   fmt::print("| {} | {} | {} | {:.3f} | {:.3f} | {:.3f} | {:.3f} | {:.3f} | {:.0f} | {:.0f} |\n", name,
              devices, graph.size(), loaded - start, lowered - loaded, ran - lowered, end - ran, end - start,

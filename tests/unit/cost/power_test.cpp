@@ -104,6 +104,25 @@ TEST_CASE("The clock that is returned is the last that was asked for, and none i
   }
 }
 
+TEST_CASE("After a rest steps have the full clock until the window has passed, then the settled one") {
+  Device device = device_of(700);
+  device.power->window = 40_ms;
+  const auto clock = [&](Time step, std::int64_t number) {
+    return clock_after_rest(device, 0.8, step, number);
+  };
+  CHECK(clock(10_ms, 0) == 0.8);
+  for (const std::int64_t number : {1, 2, 3, 4}) CHECK(clock(10_ms, number) == 1);
+  CHECK(clock(10_ms, 5) == 0.8);
+  CHECK(clock(40_ms, 1) == 1);
+  // Half of its work at the full clock, half at 0.8 of it: 1.125 times as long.
+  CHECK(clock(80_ms, 1) == Approx(1 / 1.125));
+  CHECK(clock(80_ms, 2) == 0.8);
+  CHECK(clock(32_ms, 2) == Approx(1 / (0.25 + 0.75 / 0.8)));
+  CHECK(clock_after_rest(device, 1, 80_ms, 1) == 1);
+  device.power->window = 0_ms;
+  CHECK(clock(10_ms, 1) == 0.8);
+}
+
 TEST_CASE("The lower the limit, the lower the clock") {
   double before = 0;
   for (double limit = 150; limit <= 800; limit += 25) {

@@ -50,6 +50,23 @@ TEST_CASE("Without errors, and where most of a step is unknown, there are no bar
              .report.expected_error);
 }
 
+TEST_CASE("On a device that nobody measured kernels are off as far as on the worst that somebody did") {
+  Scenario scenario = two_gpus();
+  const auto bars = [&](std::vector<ErrorFamily> families) {
+    families.push_back(family("software", "ideal", 0.1));
+    return simulated(scenario, std::move(families)).report.expected_error->deviation;
+  };
+  const char* of = "matrix products in bf16";
+  const double known = bars({family(of, where_in_steps(scenario), 0.2)});
+  CHECK(bars({}) < known);
+  CHECK(bars({family(of, "ideal on another, roofline", 0.2)}) == Approx(known));
+  CHECK(bars({family(of, "ideal on another, roofline", 0.2), family(of, "ideal on a third, roofline", 0.3)}) >
+        known);
+  // What was measured of the device itself counts, however far others are off.
+  CHECK(bars({family(of, where_in_steps(scenario), 0.2), family(of, "ideal on another, roofline", 0.3)}) ==
+        Approx(known));
+}
+
 TEST_CASE("Kernels of one class err together, and of shapes that err apart errors cancel in part") {
   Scenario scenario = two_gpus();
   const auto deviation = [&](bool by_shape) {

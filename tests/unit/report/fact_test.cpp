@@ -37,7 +37,7 @@ const std::vector<Report>& reports() {
     add("validation/hugging-face-h200.json", {});
     add("two-gpus.json", {power_set(300), "model.hidden=4096",
                           R"(budget={"price_per_device_hour": 2, "price_per_kwh": 0.1, "kg_per_kwh": 0.4})"});
-    add("two-gpus.json", {"budget={}", "certainty.draws=3"});
+    add("two-gpus.json", {"budget={}", "certainty.draws=20"});
     return made;
   }();
   return all;
@@ -205,7 +205,7 @@ TEST_CASE("The row of a run, a comparison and a sweep's measures say what the ta
 }
 
 TEST_CASE("The last columns of a run, a comparison and JSON are those that are about what there is") {
-  std::size_t have[3] = {};
+  std::size_t have[4] = {};
   for (const Report& report : reports()) {
     INFO(report.about);
     const Comparison comparison = comparison_of({report});
@@ -213,11 +213,12 @@ TEST_CASE("The last columns of a run, a comparison and JSON are those that are a
         parse_json(write(tell(comparison), "json"), "comparison").find("runs")->items.at(0);
     const bool has_kernels = std::any_of(report.kernels.begin(), report.kernels.end(),
                                          [](const KernelReport& of) { return of.time.count > 0; });
-    const bool there[] = {has_kernels, report.power.has_value(), report.budget.has_value()};
+    const bool there[] = {has_kernels, report.power.has_value(), report.budget.has_value(),
+                          report.expected_error.has_value()};
     constexpr std::string_view names[] = {
         ",products_s,grouped_s,attention_s,streaming_s,gather_scatter_s,loss_s,update_s,gaps_s,host_s",
         ",joules,joules_per_token,mean_power_w,clock,limit_cost_s",
-        ",wall_clock_s,device_hours,kwh,cost,carbon_kg"};
+        ",wall_clock_s,device_hours,kwh,cost,carbon_kg", ",step_time_low_s,step_time_high_s"};
     REQUIRE(std::size(names) == last_columns().size());
     std::string end = ",plan";
     for (std::size_t i = 0; i < std::size(names); ++i) {

@@ -19,7 +19,7 @@ Report sped_up(std::int64_t factor, const std::vector<Override>& overrides) {
   for (std::vector<Time>* times : {&timeline.starts, &timeline.ends}) {
     for (Time& time : *times) time = time / factor;
   }
-  return summarize(work_of(scenario), graph, timeline);
+  return summarize(work_of(scenario), graph, timeline, critical_path(graph, timeline));
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ namespace {
 Report report_of(const std::vector<Override>& overrides) {
   const Scenario scenario = load_scenario("scenarios/two-gpus.json", overrides);
   const TaskGraph graph = lower(work_of(scenario));
-  return summarize(work_of(scenario), graph, scenario.engine->run(graph));
+  const Timeline timeline = scenario.engine->run(graph);
+  return summarize(work_of(scenario), graph, timeline, critical_path(graph, timeline));
 }
 
 const StepReport& row(const Report& report, std::string_view step, std::string_view part = "") {
