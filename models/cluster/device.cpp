@@ -145,6 +145,11 @@ auto device_keys() {
                                                           .at_least = 1,
                                                           .at_most = 100'000})};
   const std::tuple others{
+      field(&Device::host_rate,
+            {.name = "host_rate",
+             .help = "of copies to or from the host's memory, one way at a time; 0: not known",
+             .fallback = Rate{},
+             .at_least = Rate{}}),
       field(
           &Device::cycle,
           {.name = "cycle",

@@ -79,6 +79,7 @@ struct Device {
   Time memory_ramp;                  ///< until the memory pipeline is full; half speed before
   Bytes cache;                       ///< last-level cache: partial sums of split products stay in it
   Rate cache_bandwidth;              ///< of the last-level cache
+  Rate host_rate{};                  ///< of copies to and from the host's memory; 0: not known
   Time cycle;                        ///< of its multiprocessors' clock under load; 0: not known
   Time launch_overhead;              ///< gap between two kernels of one stream, launches queued ahead
   Time kernel_floor;                 ///< shortest run of any kernel, launch excluded

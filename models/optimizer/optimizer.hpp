@@ -51,6 +51,7 @@ struct UpdatePlan {
   Walk walk = Walk::fused;         ///< over matrices of layers
   std::int64_t iterations = 0;     ///< of Newton and Schulz, on each matrix of a layer
   bool has_master = false;         ///< weights in fp32
+  bool offloads = false;           ///< states and master weights are on the host but for the update
 };
 
 /// What a plan rests on beside the keys of its member.

@@ -39,7 +39,13 @@ OptimizerKeys read_optimizer_keys(Reader& reader) {
                       .fallback = "fused"}),
               field(&Keys::clip, {.name = "clip",
                                   .help = "gradients are measured and scaled to a norm before",
-                                  .fallback = false}));
+                                  .fallback = false}),
+              field(&Keys::offload,
+                    {.name = "offload",
+                     .help = "states and master weights lie in the host's memory but for the update: they "
+                             "come before it and leave beside the next step's forward, at "
+                             "cluster.device.host_rate",
+                     .fallback = false}));
   return keys;
 }
 
@@ -52,6 +58,7 @@ PlanMaker::PlanMaker(const OptimizerKeys& keys, const UpdateForm& form)
       state_(bytes_of(keys.moments.value_or(form.moments))) {
   plan_.walk = walk_;
   plan_.has_master = master_;
+  plan_.offloads = keys.offload;
   if (master_) plan_.states = {.matrices = whole(fp32), .rest = whole(fp32), .factors = {}};
   // torch/nn/utils/clip_grad.py: clip_grad_norm_ goes over lists unless it is told otherwise.
   if (keys.clip) {

@@ -13,6 +13,7 @@ struct OptimizerKeys {
   std::optional<Precision> moments{};  ///< of states; UpdateForm::moments where it is not given
   Walk walk = Walk::fused;
   bool clip = false;
+  bool offload = false;
 };
 
 OptimizerKeys read_optimizer_keys(Reader& reader);

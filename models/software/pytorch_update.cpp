@@ -44,7 +44,7 @@ Access access_of(const Op& op) {
 }  // namespace
 
 void update(const Op& op, std::vector<Op>& kernels) {
-  if (op.kind == OpKind::gemm) return kernels.push_back(op);
+  if (op.kind == OpKind::gemm || op.kind == OpKind::copy) return kernels.push_back(op);
   if (op.update_step == UpdateStep::whole) Kernels(op, kernels).tiny(1, KernelClass::update);  // counts steps
   Op kernel = op;
   kernel.access = access_of(op);

@@ -167,6 +167,13 @@ Fit fits_update(const Scenario& scenario) {
                 scenario.words.optimizer);
 }
 
+Fit fits_offload(const Scenario& scenario) {
+  if (!scenario.update.offloads || scenario.cluster->device.host_rate.count > 0) return {};
+  return Misfit("optimizer.offload", "is true, but how fast {} copies to its host is not known",
+                scenario.cluster->device.name)
+      .with_hint("cluster.device.host_rate says so; configs/devices/h200.json has a measured one");
+}
+
 Fit fits_dropout(const Scenario& scenario) {
   if (!scenario.dropout || scenario.habits().has_dropout) return {};
   return Misfit("dropout", "is true, but the models of this software have none");

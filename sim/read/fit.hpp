@@ -30,6 +30,8 @@ Fit fits_schedule(const Scenario& scenario);
 Fit fits_recompute(const Scenario& scenario);
 /// Passes of their own belong to one kernel on master weights.
 Fit fits_update(const Scenario& scenario);
+/// States only go to a host over a link whose rate is known.
+Fit fits_offload(const Scenario& scenario);
 /// Only software with dropout drops.
 Fit fits_dropout(const Scenario& scenario);
 /// Energy is only counted of devices whose power is known.

@@ -181,6 +181,7 @@ void read_optimizer(Reader& reader, Scenario& scenario) {
   scenario.update = make_member(part, optimizers(), "optimizer", "adamw")->plan(form);
   scenario.words.optimizer = words_of(part, "adamw");
   reader.expect(fits_update, scenario);
+  reader.expect(fits_offload, scenario);
 }
 
 /// Details of a step that are keys of the scenario itself.

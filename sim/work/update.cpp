@@ -48,6 +48,25 @@ Op small_launches(const UpdatePass& pass, std::int64_t tensors) {
   return op;
 }
 
+/// States and master weights come from the host, a copy for each of a tensor (Megatron-Core,
+/// core/optimizer/cpu_offloading/optimizer_state_offloader.py: reload). They leave beside the next forward.
+void add_reload(const Scenario& scenario, const Updated& updated, std::vector<Repeated>& ops) {
+  const UpdatePlan& plan = scenario.update;
+  if (!plan.offloads || updated.all == 0) return;
+  const double shards = plan.has_master && !has_parameters_apart(scenario) ? fp32 : 0;  // these stay
+  const auto bytes_of = [&](Bytes states, std::int64_t elements) {
+    return (static_cast<double>(states.count) - shards) * static_cast<double>(elements);
+  };
+  const double bytes =
+      bytes_of(plan.states.matrices, updated.all - updated.rest) + bytes_of(plan.states.rest, updated.rest);
+  const Device& device = scenario.cluster->device;
+  Op op = make_streaming(OpKind::copy, "states from the host", OpPass::backward_weight, updated.all, 1,
+                         bytes / static_cast<double>(updated.all), Module::update);
+  op.kernels = std::max<std::int64_t>(1, 3 * (updated.matrices + updated.others));
+  op.access = {.share = device.host_rate / device.memory_bandwidth, .name = "from the host"};
+  ops.push_back({op});
+}
+
 /// Elements of a pass and the tensors that they are in.
 std::pair<std::int64_t, std::int64_t> range_of(Over over, const Updated& updated) {
   switch (over) {
@@ -112,6 +131,7 @@ std::vector<Repeated> gradient_ops(const Scenario& scenario, std::int64_t gradie
 std::vector<Repeated> update_ops(const Scenario& scenario, const Updated& updated) {
   const UpdatePlan& plan = scenario.update;
   std::vector<Repeated> ops;
+  add_reload(scenario, updated, ops);
   for (const UpdatePass& pass : plan.passes) {
     const auto [elements, tensors] = range_of(pass.over, updated);
     if (elements == 0 || (pass.is_copy && !has_parameters_apart(scenario))) continue;

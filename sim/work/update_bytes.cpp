@@ -130,12 +130,13 @@ UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, 
   // Shards in fp32 are the master weights.
   if (plan.shards == Precision::fp32 && scenario.update.has_master)
     states -= size_of(Precision::fp32) * shard_of(held, owners);
+  const Bytes coming = scenario.update.offloads ? states : Bytes{};
   return {.parameters = plan.shards_parameters ? size_of(plan.shards) * shard_of(held, sharers)
                                                : size_of(scenario.habits().parameters) * held.total(),
           .gradients = gradient_bytes(held, holders, plan, scenario.precision),
-          .optimizer = states,
+          .optimizer = states - coming,
           .buffers = update_buffers(held, holders, plan, gradient) + scenario.habits().workspaces,
-          .working = working_bytes(held, owners, scenario.update.working)};
+          .working = working_bytes(held, owners, scenario.update.working) + coming};
 }
 
 Bytes exchange_buffer(const Scenario& scenario, std::int64_t rows) {

@@ -54,6 +54,28 @@ TEST_CASE(
   CHECK(bf16.updated == fp32.updated + 2 + 4);
 }
 
+TEST_CASE("States on the host come over its link before the update and are not there with activations") {
+  const std::string offload = "optimizer.offload=true";
+  CHECK(bytes_each({offload}).updated == bytes_each({}).updated + 4 + 2 * 4);
+  CHECK(bytes_each({offload, "optimizer.master=false", "optimizer.moments=bf16"}).updated ==
+        bytes_each({"optimizer.master=false", "optimizer.moments=bf16"}).updated + 2 * 2);
+  const Scenario beside = mixtral({}), away = mixtral({offload});
+  const HeldElements held = held_elements(beside, 0);
+  const auto bytes = [&](const Scenario& scenario) {
+    return update_bytes(held, holders_of(scenario), scenario.gradient_sync, scenario);
+  };
+  CHECK(bytes(away).optimizer == Bytes{});
+  CHECK(bytes(away).working == bytes(beside).working + bytes(beside).optimizer);
+  const Report slow = simulate(away).report, fast = simulate(beside).report;
+  const double states = static_cast<double>(bytes(beside).optimizer.count);
+  CHECK(to_seconds(slow.step_time - fast.step_time) ==
+        Approx(states / away.cluster->device.host_rate.count).epsilon(0.02));
+  CHECK(slow.memory_peak() < fast.memory_peak());
+  const Scenario twice = mixtral({offload, R"(cluster.device.host_rate="110 GB/s")"});
+  CHECK(simulate(twice).report.step_time < slow.step_time);
+  CHECK_THROWS_AS(mixtral({offload, R"(cluster.device.host_rate="0 GB/s")"}), InputError);
+}
+
 TEST_CASE("Separate passes are those of one kernel on master weights") {
   const std::string separate = "software.update_passes=separate";
   for (const std::string other : {"optimizer.master=false", "optimizer.implementation=foreach",
