@@ -19,9 +19,18 @@ UNITS = {"us": 1e-6, "ns": 1e-9, "GB/s": 1e9, "TB/s": 1e12, "TFLOPS": 1e12, "G/s
 BYTES = {"bf16": 2, "fp8": 1}
 
 
+def merged(base, own):
+    """`own` over `base`, part by part."""
+    if not isinstance(base, dict) or not isinstance(own, dict):
+        return own
+    return {**base, **{key: merged(base.get(key), value) for key, value in own.items()}}
+
+
 def load(path):
     with open(os.path.join(ROOT, "configs", path)) as file:
-        return json.load(file)
+        value = json.load(file)
+    extends = value.pop("extends", None)
+    return merged(load(os.path.join(os.path.dirname(path), extends)), value) if extends else value
 
 
 def plain(value):
@@ -44,8 +53,12 @@ def ceil(a, b):
     return -(-a // b)
 
 
+def memory_time(d, size):
+    return size / (d["memory_bandwidth"] * d["memory_efficiency"])
+
+
 def traffic_time(d, size, kernels=1):
-    least = size / (d["memory_bandwidth"] * d["memory_efficiency"])
+    least = memory_time(d, size)
     return least + min(kernels * d["memory_ramp"], least)
 
 
@@ -60,8 +73,14 @@ def interference(d, held):
     return factor
 
 
-def product(d, precision, rows, n, k, held=0):
-    """Seconds of the kernel with its launch: products of rows[i] x n over k."""
+def exposed_sums(d, g, size):
+    """Of a weight gradient: what products stand still for while tiles read and write their sums in fp32."""
+    return g.get("exposed_sums", 0) * memory_time(d, size)
+
+
+def product(d, precision, rows, n, k, held=0, sums=0):
+    """Seconds of the kernel with its launch: products of rows[i] x n over k. `sums` are bytes that are read and
+    written for an element of a weight gradient; else the result is written in bf16."""
     g, left = d["gemm"][precision], d["multiprocessors"] - held
     matrix = g["peak"] / d["multiprocessors"] * g["efficiency"]
     size, best = BYTES[precision], math.inf
@@ -77,8 +96,9 @@ def product(d, precision, rows, n, k, held=0):
             best = min(best, time)
     flops = 2 * sum(rows) * n * k
     compute = max(best * interference(d, held), flops / (g["peak"] * g["sustained"]))
+    compute += exposed_sums(d, g, sums * sum(rows) * n)
     experts = sum(1 for m in rows if m)
-    traffic = traffic_time(d, (sum(rows) * k + experts * n * k) * size + 2 * sum(rows) * n)
+    traffic = traffic_time(d, (sum(rows) * k + experts * n * k) * size + (sums or 2) * sum(rows) * n)
     fixed = d["launch_overhead"] + d["kernel_floor"] + g["kernel_overhead"]
     return fixed + max(compute, traffic) + g["unhidden"] * min(compute, traffic)
 
@@ -100,18 +120,25 @@ def weight_gradients(d, precision, rows, n, k):
 
 
 def attention(d, shape, backward, held=0):
-    batch, heads, kv_heads, sequence, head, value, causal = shape
+    batch, heads, kv_heads, sequence, head, value, causal, *rest = shape
+    window = rest[0] if rest else 0
     a, rows = d["attention"], d["attention"]["tile_rows"]
     pass_ = a["backward" if backward else "forward"]
-    units = [min((i + 1) * rows, sequence) if causal else sequence for i in range(ceil(sequence, rows))]
-    widths = 3 * head + 2 * value if backward else head + value
-    rate = d["gemm"]["bf16"]["peak"] / d["multiprocessors"] * pass_["efficiency"]
-    per_key = rows * (2 * widths / rate + 1e-9 / pass_["giga_scores_per_second"])
+    units = []
+    for first in range(0, sequence, rows):
+        end = min(first + rows, sequence) if causal else sequence
+        units.append(end - (max(0, first - window + 1) if window else 0))
+    flops = 2 * (3 * head + 2 * value if backward else head + value)
+    peak = d["gemm"]["bf16"]["peak"] * (pass_.get("wide", 1) if head > 128 else 1)
+    products = flops / (peak / d["multiprocessors"] * pass_["efficiency"])
+    scores = 1e-9 / pass_["giga_scores_per_second"]
+    per_key = rows * (max(products, scores) + pass_.get("unhidden", 1) * min(products, scores))
     left, count = d["multiprocessors"] - held, batch * heads * len(units)
     total = batch * heads * sum(keys * per_key + pass_["tile_overhead"] for keys in units)
     longest = max(units) * per_key + pass_["tile_overhead"]
     # Greedy scheduling ends between total / left and that plus the longest (Graham 1969): halfway.
     compute = longest if count <= left else max(longest, total / left + longest / 2)
+    compute = max(compute, batch * heads * sum(units) * rows * flops / (peak * pass_.get("sustained", 2)))
     queries, keys = batch * sequence * heads, batch * sequence * kv_heads
     operands = 2 * (queries + keys) * (head + value)
     size = 2 * operands + 12 * queries if backward else operands + 4 * queries
@@ -158,6 +185,49 @@ def families(h200, h800, measured, fp8):
     yield "h200 GEMM while SMs are held", [
         (lambda m=tuple(map(int, op.split()[1:])), s=s: product(h200, "bf16", [m[0]], m[1], m[2], s), t * us, (op, how, s))
         for op, how, s, told, t in held]
+
+
+def published_product(d, row, experts=False):
+    """A row of a table by Transformer Engine, grouped: one product of those that it runs for each expert."""
+    which, rows, n, k, share = row[0], *row[-4:]
+    flops = 2 * rows * n * k
+    if experts:
+        rows, n, k = {"forward": (rows, n, k), "backward_input": (rows, k, n), "backward_weight": (n, k, rows)}[which]
+    sums = 8 if which == "backward_weight" else 0
+    return (lambda: product(d, "bf16", [rows], n, k, sums=sums)), flops / (d["gemm"]["bf16"]["peak"] * share), row
+
+
+def published_attention(d, row, backward, gap):
+    """From the first kernel of a call to its last: `gap` has what the host takes between them."""
+    heads, kv_heads, head, value, sequence, *shares = row
+    flops = 2 * heads * (head + value) * sequence**2 * (2.5 if backward else 1)
+    shape = (1, heads, kv_heads, sequence, head, value, True)
+    return (lambda: attention(d, shape, backward) + gap[backward]), flops / (d["gemm"]["bf16"]["peak"] * shares[backward]), row
+
+
+def exposed_share(d):
+    """Of further bytes that a weight gradient adds to in fp32 instead of bf16, the share of the time that it takes
+    longer: the median over pairs of the same shape."""
+    table = load("calibration/measurements-b200-bf16.json")
+    in_fp32 = {tuple(row[1:4]): row[4] for row in table["gemm_bf16"] if row[0] == "backward_weight"}
+    def seconds(m, n, k, share):
+        return 2 * m * n * k / (d["gemm"]["bf16"]["peak"] * share)
+    return statistics.median((seconds(m, n, k, in_fp32[m, n, k]) - seconds(m, n, k, share)) / memory_time(d, 4 * m * n)
+                             for m, n, k, share in table["sums_bf16"])
+
+
+def blackwell(b200, gb200, table, gap):
+    """The same of a B200 and a GB200."""
+    attentions = load("calibration/measurements-gb200-attention.json")
+    for which in ("forward", "backward_input", "backward_weight"):
+        yield f"b200 bf16 {which}", [published_product(b200, row) for row in table["gemm_bf16"] if row[0] == which]
+        yield f"b200 bf16 experts one by one, {which}", [
+            published_product(b200, row, True) for row in table["grouped_bf16"] if row[0] == which]
+    for backward, name in ((False, "forward"), (True, "backward")):
+        yield f"b200 attention {name}", [published_attention(b200, row, backward, gap) for row in table["attention_bf16"]]
+        yield f"gb200 attention {name}", [
+            (lambda s=row[:8], b=backward: attention(gb200, s, b), row[8 + backward] * 1e-6, row[:8])
+            for row in attentions["attention_bf16"] if row[8 + backward]]
 
 
 def errors(rows):
@@ -211,12 +281,36 @@ def fit(h200, h800, table):
     descend("interference", table["h200 GEMM while SMs are held"], [(point, "compute") for point in h200["contention"]["products"]])
 
 
+def fit_blackwell(b200, gb200, table, gap):
+    """The GB200's attention first: what is of the processor and not of power and libraries holds for both."""
+    limits = {"efficiency": (0.2, 0.95), "sustained": (0.2, 0.95), "wide": (0.5, 1), "unhidden": (0.001, 1)}
+    for number, direction in enumerate(("forward", "backward")):
+        gb, b = gb200["attention"][direction], b200["attention"][direction]
+        taken_over = ("giga_scores_per_second", "unhidden", "tile_overhead", "kernel_overhead")
+        own = ("efficiency", "wide", "sustained")
+        descend("GB200 attention " + direction, table["gb200 attention " + direction],
+                [(gb, key) for key in own + taken_over], limits)
+        b.update({key: gb[key] for key in taken_over})
+        descend("B200 attention " + direction, table["b200 attention " + direction],
+                [(b, key) for key in own] + [(gap, number)], limits)
+    gemm = b200["gemm"]["bf16"]
+    gemm["exposed_sums"] = exposed_share(b200) - gemm["unhidden"]
+    # At the power limit are those of which a loop of a hundred goes on for 50 ms: shorter ones end before it holds.
+    products = [row for name, rows in table.items() if name.startswith("b200 bf16") for row in rows if row[1] > 5e-4]
+    descend("B200 bf16", products, [(gemm, "sustained")], limits)
+    print("B200 bf16", f"exposed_sums {gemm['exposed_sums']:.4g}")
+
+
 def main():
     h200, h800 = plain(load("devices/h200.json")), plain(load("devices/h800.json"))
+    b200, gb200 = plain(load("devices/b200.json")), plain(load("devices/gb200.json"))
     measured, fp8 = load("calibration/measurements-h200-bf16.json"), load("calibration/measurements-h800-fp8.json")
-    table = dict(families(h200, h800, measured, fp8))
+    published = load("calibration/measurements-b200-bf16.json")
+    gap = [us * 1e-6 for us in published["attention_gap_us"]]
+    table = {**dict(families(h200, h800, measured, fp8)), **dict(blackwell(b200, gb200, published, gap))}
     if "--fit" in sys.argv[1:]:
         fit(h200, h800, table)
+        fit_blackwell(b200, gb200, table, gap)
     for name, rows in table.items():
         summary(name, rows, worst=8 if "--worst" in sys.argv[1:] else 0)
 

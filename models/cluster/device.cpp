@@ -64,7 +64,14 @@ auto product_keys(double efficiency) {
               .help = "share of the shorter of arithmetic and traffic not hidden by the longer",
               .fallback = 0.0,
               .at_least = 0.0,
-              .at_most = 1.0})};
+              .at_most = 1.0}),
+      field(&Gemm::exposed_sums,
+            {.name = "exposed_sums",
+             .help = "share of a weight gradient's traffic to its sums in fp32 during which its products "
+                     "stand still: a tile reads and writes its part of them after its depth",
+             .fallback = 0.0,
+             .at_least = 0.0,
+             .at_most = 1.0})};
 }
 
 Fit fits_tiles(const std::vector<Tile>& tiles) {
@@ -89,12 +96,31 @@ GemmBehaviour read_gemm(Reader& reader) {
 /// One direction of fused attention; scores are read and written in units of 10^9.
 auto attention_keys() {
   using Attention = AttentionBehaviour;
+  Key<double> wide = share_key("wide",
+                               "share of efficiency that heads of more than 128 reach: their tiles "
+                               "are smaller, as accumulators have to fit",
+                               2);
+  wide.fallback = 1.0;
+  Key<double> sustained =
+      share_key("sustained",
+                "share of the bf16 peak at which the power limit holds the whole chip; not "
+                "given: it does not",
+                2);
+  sustained.fallback = 2.0;
   return std::tuple{
       fitted(&Attention::efficiency,
              share_key("efficiency", "share of the bf16 peak in its products, softmax counted apart")),
       fitted(&Attention::score_rate, {.name = "giga_scores_per_second",
                                       .help = "scores that one multiprocessor takes through softmax",
                                       .at_least = 1e-3}),
+      field(&Attention::unhidden,
+            {.name = "unhidden",
+             .help = "share of the shorter of products and softmax that the longer does not hide",
+             .fallback = 1.0,
+             .at_least = 0.0,
+             .at_most = 1.0}),
+      field(&Attention::wide, wide),
+      field(&Attention::sustained, sustained),
       fitted(&Attention::tile_overhead, time_key("tile_overhead", "per tile of queries")),
       fitted(&Attention::kernel_overhead, time_key("kernel_overhead", "once per call beyond a floor"))};
 }

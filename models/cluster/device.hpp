@@ -35,6 +35,7 @@ struct GemmBehaviour {
   bool may_split = false;   ///< whether kernels split the depth over multiprocessors when tiles are few
   Time split_overhead;      ///< once per kernel for adding up the parts
   double unhidden = 0;      ///< share of the shorter of arithmetic and traffic that the longer does not hide
+  double exposed_sums = 0;  ///< share of its traffic to fp32 sums that a weight gradient takes after products
   std::vector<Tile> tiles;  ///< the kernel takes the one that finishes first
   friend bool operator==(const GemmBehaviour&, const GemmBehaviour&) = default;
 };
@@ -42,7 +43,10 @@ struct GemmBehaviour {
 /// One direction of fused attention.
 struct AttentionBehaviour {
   double efficiency = 1;     ///< share of the bf16 peak in its products, softmax counted apart
+  double wide = 1;           ///< share of `efficiency` that heads of more than 128 reach
+  double sustained = 2;      ///< share of the peak at which the power limit holds the whole chip
   double score_rate = 1e10;  ///< scores a second that one multiprocessor takes through softmax
+  double unhidden = 1;       ///< share of the shorter of products and softmax that the longer does not hide
   Time tile_overhead;        ///< per tile of queries: loading it, writing it
   Time kernel_overhead;      ///< once per call beyond a kernel's floor
   friend bool operator==(const AttentionBehaviour&, const AttentionBehaviour&) = default;

@@ -139,6 +139,18 @@ double products_over_rows(const Op& op, const Device& device, const GemmBehaviou
   return best;
 }
 
+/// After its depth a tile of a weight gradient reads its part of the sums and writes it, and its
+/// multiprocessor has no products meanwhile: seconds of that. Sums are what traffic has beside operands.
+double exposed_sums(const Op& op, const Device& device, const GemmBehaviour& gemm) {
+  if (op.pass != OpPass::backward_weight || gemm.exposed_sums <= 0) return 0;
+  const double n = real(op.n);
+  const double operands = op.kind == OpKind::grouped_gemm ? op.flops.count / 2 * (1 / n + 1 / real(op.k))
+                                                          : real(op.k) * (real(op.m) + n);
+  const double element = real(size_of(op.precision).count);
+  const double sums = std::max(0.0, real(op.bytes.count) - operands * element);
+  return gemm.exposed_sums * sums / (device.memory_bandwidth.count * device.memory_efficiency);
+}
+
 Bounds product(const Op& op, const Device& device, const SmShare& share) {
   const GemmBehaviour& gemm = behaviour(device, op.precision);
   if (op.flops.count <= 0) return {};
@@ -149,7 +161,8 @@ Bounds product(const Op& op, const Device& device, const SmShare& share) {
   const double knee = device.power ? device.power->knee : 1;
   const double sustained =
       op.flops.count / (gemm.peak.count * gemm.sustained) * std::max(1.0, knee / share.clock);
-  return {std::max(waves * share.interference / share.clock, sustained), traffic(device, op) * share.traffic,
+  const double products = std::max(waves * share.interference / share.clock, sustained);
+  return {products + exposed_sums(op, device, gemm) * share.traffic, traffic(device, op) * share.traffic,
           launches(op, device) + to_seconds(gemm.kernel_overhead), gemm.unhidden};
 }
 
@@ -176,18 +189,38 @@ AttentionTiles attention_tiles(const Op& op, std::int64_t tile_rows) {
   return work;
 }
 
-Bounds attention(const Op& op, const Device& device, const SmShare& share) {
-  const GemmBehaviour& gemm = behaviour(device, Precision::bf16);
-  const bool backward = op.pass != OpPass::forward;
-  const AttentionBehaviour& fused = backward ? device.attention_backward : device.attention_forward;
+/// Widest head whose tiles are whole: accumulators of wider ones do not fit beside each other, and their
+/// tiles are smaller (FlashAttention-3, arXiv 2407.08608, and the backward pass of cuDNN with heads of 192
+/// and 128).
+constexpr std::int64_t widest_of_whole_tiles = 128;
+
+/// What a fused attention takes for a key of one query, in seconds of one multiprocessor.
+struct KeyTime {
+  double products = 0;
+  double scores = 0;
+  double unhidden = 1;
+  double both() const { return std::max(products, scores) + unhidden * std::min(products, scores); }
+};
+
+/// Forward: scores and weighted values. Backward: scores again, and the gradients of values, weights, queries
+/// and keys (FlashAttention-2, arXiv 2307.08691, algorithm 2).
+double product_flops(const Op& op) {
   const double head = real(op.head_dim);
   const double value = real(op.value_head_dim > 0 ? op.value_head_dim : op.head_dim);
-  // Forward: scores and weighted values. Backward: scores again, and the gradients of values, weights,
-  // queries and keys (FlashAttention-2, arXiv 2307.08691, algorithm 2).
-  const double widths = backward ? 3 * head + 2 * value : head + value;
+  return 2 * (op.pass == OpPass::forward ? head + value : 3 * head + 2 * value);
+}
+
+Bounds attention(const Op& op, const Device& device, const SmShare& share) {
+  const GemmBehaviour& gemm = behaviour(device, Precision::bf16);
+  const AttentionBehaviour& fused =
+      op.pass == OpPass::forward ? device.attention_forward : device.attention_backward;
+  const double peak = gemm.peak.count * (op.head_dim > widest_of_whole_tiles ? fused.wide : 1);
+  const double flops = product_flops(op);
+  const KeyTime key{.products = flops / (peak / real(device.multiprocessors) * fused.efficiency),
+                    .scores = 1 / fused.score_rate,
+                    .unhidden = fused.unhidden};
   const double rows = real(std::min(device.attention_tile_rows, op.sequence));
-  const double rate = gemm.peak.count / real(device.multiprocessors) * fused.efficiency;
-  const double per_key = rows * (2 * widths / rate + 1 / fused.score_rate);
+  const double per_key = rows * key.both();
   const AttentionTiles work = attention_tiles(op, device.attention_tile_rows);
   const double copies = real(op.batch) * real(op.heads);
   const double total = copies * (work.keys * per_key + work.tiles * to_seconds(fused.tile_overhead));
@@ -198,8 +231,9 @@ Bounds attention(const Op& op, const Device& device, const SmShare& share) {
   const double left = real(share.multiprocessors);
   const double compute =
       copies * work.tiles <= left ? longest : std::max(longest, total / left + longest / 2);
-  return {compute * share.interference / share.clock, traffic(device, op) * share.traffic,
-          launches(op, device) + to_seconds(fused.kernel_overhead), 0};
+  const double sustained = copies * work.keys * rows * flops / (peak * fused.sustained);
+  return {std::max(compute * share.interference / share.clock, sustained),
+          traffic(device, op) * share.traffic, launches(op, device) + to_seconds(fused.kernel_overhead), 0};
 }
 
 /// Rate of atomic additions: 98 and 128 billion a second, index_add_ of 8,192 x 4,096 and 24,640 x 5,120

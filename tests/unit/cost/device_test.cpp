@@ -58,8 +58,7 @@ TEST_CASE("A wrong device file is answered with path, value and what was expecte
   CHECK(problem("attention.forward.efficency=1") ==
         set +
             "attention.forward.efficency: unknown key (known: efficiency, giga_scores_per_second, "
-            "kernel_overhead, "
-            "tile_overhead; did you mean 'efficiency'?)");
+            "kernel_overhead, sustained, tile_overhead, unhidden, wide; did you mean 'efficiency'?)");
   const std::string curve = R"(contention={"streaming": [{"communication_sms": 4, "compute": 1.5}, )";
   CHECK(problem(curve + R"({"communication_sms": 3, "compute": 1.6}]})") ==
         set + "contention.streaming.1.communication_sms: is 3, expected 5 to 131");
