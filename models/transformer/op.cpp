@@ -114,6 +114,12 @@ Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision)
   // O.
   op.bytes = from_bytes(forward ? operands + 4 * queries : 2 * operands + 12 * queries);
   op.kernels = forward ? 1 : 3;  // row sums, gradients, conversion of dQ from fp32
+  if (!forward && shape.sinks) {
+    // cuDNN sums up the gradient of each head's sink, out of both numbers of a row, in a kernel of its own
+    // (NVIDIA/TransformerEngine, issue 3249).
+    op.bytes += from_bytes(8 * queries);
+    op.kernels += 1;
+  }
   return op;
 }
 

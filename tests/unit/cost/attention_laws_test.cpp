@@ -85,3 +85,23 @@ TEST_CASE("A weight gradient waits for its sums: a share of 8 bytes an element a
   const double with = seconds(experts, on);
   CHECK(with - seconds(experts, plain()) == Approx(2 * 0.5 * 8 * 1280 * 128 / 1e12).epsilon(1e-3));
 }
+
+TEST_CASE("Sinks cost a kernel backward, and nothing forward") {
+  AttentionShape shape{.batch = 2,
+                       .heads = 64,
+                       .kv_heads = 8,
+                       .sequence = 4096,
+                       .kv_sequence = 4096,
+                       .head_dim = 64,
+                       .value_head_dim = 64,
+                       .window = 128};
+  const Op plain_forward = make_attention(OpPass::forward, shape, Precision::bf16);
+  const Op plain_backward = make_attention(OpPass::backward_input, shape, Precision::bf16);
+  shape.sinks = true;
+  const Op forward = make_attention(OpPass::forward, shape, Precision::bf16);
+  const Op backward = make_attention(OpPass::backward_input, shape, Precision::bf16);
+  CHECK(forward.bytes == plain_forward.bytes);
+  CHECK(forward.kernels == plain_forward.kernels);
+  CHECK(backward.kernels == plain_backward.kernels + 1);
+  CHECK(backward.bytes.count - plain_backward.bytes.count == std::int64_t{8} * 2 * 64 * 4096);
+}
