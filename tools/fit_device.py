@@ -267,7 +267,7 @@ def descend(name, rows, places, bounds={}):
 
 def fit(h200, h800, table):
     # A loop at full clock: 1980 MHz, where the data sheet's peak stands for 1830 MHz.
-    limits = {"efficiency": (0.5, 1.08), "sustained": (0.5, 1.0), "memory_efficiency": (0.7, 0.95)}
+    limits = {"efficiency": (0.5, 1.08), "sustained": (0.5, 1.0), "memory_efficiency": (0.7, 0.95), "wide": (0.5, 1)}
     bf16, fp8, deep = h200["gemm"]["bf16"], h200["gemm"]["fp8"], h800["gemm"]["fp8"]
     descend("memory", table["h200 memory-bound"], [(h200, key) for key in ("memory_efficiency", "kernel_floor", "memory_ramp")], limits)
     keys = ("efficiency", "sustained", "feed", "tile_overhead", "kernel_overhead", "unhidden", "split_overhead")
@@ -275,8 +275,9 @@ def fit(h200, h800, table):
     descend("fp8", table["h200 fp8 GEMM"], [(fp8, key) for key in keys], limits)
     for direction in ("forward", "backward"):
         pass_ = h200["attention"][direction]
+        pass_.setdefault("wide", 1)
         descend("attention " + direction, table["h200 attention " + direction],
-                [(pass_, key) for key in ("efficiency", "giga_scores_per_second", "tile_overhead", "kernel_overhead")], limits)
+                [(pass_, key) for key in ("efficiency", "wide", "giga_scores_per_second", "tile_overhead", "kernel_overhead")], limits)
     descend("DeepGEMM", table["h800 DeepGEMM"], [(deep, key) for key in keys[:-1]], limits)
     descend("interference", table["h200 GEMM while SMs are held"], [(point, "compute") for point in h200["contention"]["products"]])
 

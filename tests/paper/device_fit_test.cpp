@@ -329,18 +329,18 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("Rates of cuDNN's attention in a paper, 128 heads of 192 and 128, come out within 12 %") {
+TEST_CASE("Rates of cuDNN's attention in a paper, 128 heads of 192 and 128, come out within 6 and 10 %") {
   // Megatron Core's MoE report (arXiv 2603.07685), table 9: 4,096 tokens, causal, TFLOPS forward and backward
   const double causal = 128.0 * 4096 * 4096 * (192 + 128);
   const struct {
     const char* device;
-    double forward, backward;
-  } published[] = {{"h100.json", 553, 422}, {"gb200.json", 1324, 1083}};
-  for (const auto& [name, forward, backward] : published) {
+    double forward, backward, within;
+  } published[] = {{"h100.json", 553, 422, 0.06}, {"gb200.json", 1324, 1083, 0.10}};
+  for (const auto& [name, forward, backward, within] : published) {
     INFO(name);
     const Device on = device(name);
     const AttentionShape shape = published_shape(1, 128, 128, 4096, 192, 128);
-    CHECK(causal / seconds(attention_of(shape, false), on) / 1e12 == Approx(forward).epsilon(0.12));
-    CHECK(2.5 * causal / seconds(attention_of(shape, true), on) / 1e12 == Approx(backward).epsilon(0.12));
+    CHECK(causal / seconds(attention_of(shape, false), on) / 1e12 == Approx(forward).epsilon(within));
+    CHECK(2.5 * causal / seconds(attention_of(shape, true), on) / 1e12 == Approx(backward).epsilon(within));
   }
 }
