@@ -201,12 +201,14 @@ void add_permutation(Block& block, const Context& c, const Experts& e, std::int6
   block.serve(LayerPart::dispatch);
   Op apart = make_streaming(OpKind::permute, "permute", OpPass::forward, rows, c.hidden,
                             element_bytes(c.share.dispatch) * (1 + summed), Module::permute);
+  apart.k = e.count;
   apart.top_k = e.top_k;
   apart.groups = e.groups;
   apart.rows = rows_of_all(c.share);
   block.forward(std::move(apart));
   Op back = make_streaming(OpKind::unpermute, "permute", OpPass::backward_input, rows, c.hidden,
                            bf16_bytes * (1 + summed), Module::permute);
+  back.k = e.count;
   back.top_k = e.top_k;
   back.groups = e.groups;
   back.rows = rows_of_all(c.share);

@@ -15,8 +15,11 @@ std::vector<std::int64_t> rows_of_all(const Share& share) {
 
 namespace {
 
-Op cast(OpPass pass, std::int64_t rows, std::int64_t width, double read) {
-  return make_streaming(OpKind::elementwise, "fp8 cast", pass, rows, width, read + fp8_bytes, Module::cast);
+Op cast(const Projection& p, OpPass pass, std::int64_t width, double read) {
+  Op op =
+      make_streaming(OpKind::elementwise, "fp8 cast", pass, p.rows, width, read + fp8_bytes, Module::cast);
+  op.rows.assign(p.experts.begin(), p.experts.end());
+  return op;
 }
 
 }  // namespace
@@ -54,20 +57,20 @@ void Block::run_again(Op op) { append(again_, std::move(op)); }
 
 void Block::add_forward_cast(const Projection& p) {
   if (p.precision != Precision::fp8 || p.shares_input) return;
-  const Op op = cast(OpPass::forward, p.rows, p.depth, bf16_bytes);
+  const Op op = cast(p, OpPass::forward, p.depth, bf16_bytes);
   if (!p.quantised) append(forward_, op);
   if (p.input_again || (p.product_again && !p.quantised)) append(again_, op);
 }
 
 void Block::add_input_cast(const Projection& p) {
   if (p.precision != Precision::fp8 || p.gradient_quantised) return;
-  backward(cast(OpPass::backward_input, p.rows, p.width, bf16_bytes));
+  backward(cast(p, OpPass::backward_input, p.width, bf16_bytes));
 }
 
 void Block::add_weight_casts(const Projection& p) {
   if (p.precision != Precision::fp8) return;
-  backward(cast(OpPass::backward_weight, p.rows, p.width, p.gradient_quantised ? fp8_bytes : bf16_bytes));
-  if (!p.shares_input) backward(cast(OpPass::backward_weight, p.rows, p.depth, fp8_bytes));
+  backward(cast(p, OpPass::backward_weight, p.width, p.gradient_quantised ? fp8_bytes : bf16_bytes));
+  if (!p.shares_input) backward(cast(p, OpPass::backward_weight, p.depth, fp8_bytes));
 }
 
 void Block::keep_for_weight(const Projection& p) {
@@ -95,7 +98,9 @@ void Block::project(const Projection& p) {
   keep_for_weight(p);
 }
 
-void Block::project_grouped(const Projection& p, std::span<const std::int64_t> rows) {
+void Block::project_grouped(const Projection& of_all, std::span<const std::int64_t> rows) {
+  Projection p = of_all;
+  p.experts = rows;
   const auto product = [&](OpPass pass, std::int64_t width, std::int64_t depth) {
     Op op = make_grouped_gemm(p.name, pass, {rows.begin(), rows.end()}, width, depth, p.precision);
     op.columns = p.columns;

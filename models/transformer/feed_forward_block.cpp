@@ -75,11 +75,18 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
 }
 
 /// Rows that came from several sources to several experts are brought into the order of experts, and back.
-void add_sort(Block& block, const Share& share, std::int64_t rows, std::int64_t hidden, bool before) {
+void add_sort(Block& block, const Share& share, std::int64_t rows, const Model& model, const Experts& e,
+              bool before) {
   const double there = 2 * element_bytes(share.dispatch);
+  const auto sort = [&](OpKind kind, OpPass pass, double bytes) {
+    Op op = make_streaming(kind, before ? "rows to experts" : "rows from experts", pass, rows, model.hidden,
+                           bytes, Module::sort);
+    op.k = e.count;
+    return op;
+  };
   block.serve(before ? LayerPart::dispatch : LayerPart::combine);
-  block.stream(OpKind::permute, Module::sort, before ? "rows to experts" : "rows from experts", rows, hidden,
-               before ? there : 2 * bf16_bytes, before ? 2 * bf16_bytes : there);
+  block.forward(sort(OpKind::permute, OpPass::forward, before ? there : 2 * bf16_bytes));
+  block.backward(sort(OpKind::unpermute, OpPass::backward_input, before ? 2 * bf16_bytes : there));
   block.serve(LayerPart::feed_forward);
 }
 
@@ -117,7 +124,7 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
   const auto local = static_cast<std::int64_t>(share.expert_rows.size());
   if (rows == 0) return;
   const bool sorted = local > 1 && local < e.count;
-  if (sorted) add_sort(block, share, rows, model.hidden, true);
+  if (sorted) add_sort(block, share, rows, model, e, true);
   block.keep(element_bytes(share.gemm) * static_cast<double>(rows) * static_cast<double>(model.hidden));
   const Pair routed{.first = "expert first projection",
                     .second = "expert second projection",
@@ -131,7 +138,7 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
                     .groups = e.groups,
                     .top_k = e.top_k};
   add_pair(block, routed, model.hidden, share, recompute, share.expert_rows);
-  if (sorted) add_sort(block, share, rows, model.hidden, false);
+  if (sorted) add_sort(block, share, rows, model, e, false);
 }
 
 /// The sum over a token's experts. Backward copies the gradient to each expert, cast to fp8 first where
@@ -146,6 +153,7 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   block.serve(LayerPart::combine);
   Op sum = make_streaming(OpKind::unpermute, "unpermute", OpPass::forward, rows, model.hidden, 2 + 2 * summed,
                           Module::unpermute);
+  sum.k = e.count;
   sum.top_k = e.top_k;
   sum.groups = e.groups;
   sum.rows = rows_of_all(share);
@@ -154,6 +162,7 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
     block.keep(static_cast<double>(rows) * (bf16_bytes * static_cast<double>(model.hidden) + 4 + 8));
   Op spread = make_streaming(OpKind::permute, "unpermute", OpPass::backward_input, rows, model.hidden,
                              element_bytes(share.dispatch) * (1 + summed), Module::unpermute);
+  spread.k = e.count;
   spread.top_k = e.top_k;
   spread.groups = e.groups;
   spread.rows = rows_of_all(share);

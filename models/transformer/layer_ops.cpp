@@ -55,7 +55,7 @@ BlockOps lower_embedding(const Model& model, const Share& share) {
   // Reads the gradient; reads and writes the rows of the fp32 gradient of the matrix.
   Op add = make_streaming(OpKind::elementwise, "embedding", OpPass::backward_weight, share.tokens(),
                           model.hidden, 2 + 4 * read + 4 * positions, Module::embedding);
-  add.k = model.vocabulary;  // rows of the gradient
+  add.k = part_of(model.vocabulary, share.tensor);  // rows of the gradient
   block.backward(std::move(add));
   const std::int64_t rows = share.residual_rows();
   block.keep_for_weight(bf16_bytes * static_cast<double>(rows * model.hidden));
