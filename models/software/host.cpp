@@ -5,19 +5,13 @@
 namespace moesim {
 namespace {
 
-using namespace literals;
-
 /// What is launched at once.
 enum class CudaGraphs : std::uint8_t { none, layer, iteration };
 constexpr std::string_view graph_names[] = {"none", "layer", "iteration"};
 
-// Of a graph of 500 kernels on a host of one H200 (configs/validation/software-h200.json, "host": "graph" and
-// "issue"): a launch as any other, and so much for each kernel in it.
-constexpr Time graph_launch = 9400_ns, graph_kernel = 228_ns;
-
 HostTimes with_graphs(HostTimes host, CudaGraphs graphs) {
   if (graphs == CudaGraphs::none) return host;
-  if (graphs == CudaGraphs::iteration) return {.start = host.start + graph_launch, .captures = true};
+  if (graphs == CudaGraphs::iteration) return of_one_graph(host);
   host.forward = host.backward = graph_kernel;
   host.block = graph_launch;
   host.weight = {};  // autograd's calls are inside the graph
@@ -27,7 +21,11 @@ HostTimes with_graphs(HostTimes host, CudaGraphs graphs) {
 
 }  // namespace
 
-HostTimes read_host(Reader& reader, const HostTimes& usual) {
+HostTimes of_one_graph(const HostTimes& host) {
+  return {.start = host.start + graph_launch, .captures = true};
+}
+
+HostTimes read_host_times(Reader& reader, const HostTimes& usual) {
   using Host = HostTimes;
   HostTimes host;
   const Time none;
@@ -67,6 +65,11 @@ HostTimes read_host(Reader& reader, const HostTimes& usual) {
                           .help = "of the host to read a result, once the device has it",
                           .fallback = usual.wait,
                           .at_least = none}));
+  return host;
+}
+
+HostTimes read_host(Reader& reader, const HostTimes& usual) {
+  const HostTimes host = read_host_times(reader, usual);
   const std::size_t graphs = reader.choice(
       {.name = "cuda_graphs",
        .help = "what the host launches at once: nothing, the kernels of a block, or the whole iteration",

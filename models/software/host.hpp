@@ -14,6 +14,16 @@ namespace moesim {
 /// (configs/validation/software-h200.json: "pipelines_ms, blocks of 2048", alone; "stacks").
 inline constexpr Time usual_host_weight{260'000'000};
 
+/// A CUDA graph of 500 kernels on a host of one H200 (configs/validation/software-h200.json, "host": "graph"
+/// and "issue"): a launch as any other, and so much for each kernel in it.
+inline constexpr Time graph_launch{9'400'000}, graph_kernel{228'000};
+
+/// Reads the keys "host_..." of a software; without them it takes what is usual.
+HostTimes read_host_times(Reader& reader, const HostTimes& usual);
+
+/// Of a host that launches a whole iteration at once.
+HostTimes of_one_graph(const HostTimes& host);
+
 /// Reads the keys "host_..." and "cuda_graphs" of a software; without them it takes what is usual.
 HostTimes read_host(Reader& reader, const HostTimes& usual);
 

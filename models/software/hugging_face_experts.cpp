@@ -57,22 +57,20 @@ void put_at_few(Kernels& k, std::int64_t rows, std::int64_t places) {
   k.tiny(1, gathers, static_cast<std::int64_t>(ns_each * each));
 }
 
-/// Slices whose rows are few take topk as long as wider ones.
-double chosen_from(std::int64_t slices, std::int64_t width) {
-  return real(slices) * real(std::max<std::int64_t>(32, width));
-}
-
 /// Sigmoid, a correction, the best groups by their two best experts, the best of those (models/deepseek_v3:
 /// DeepseekV3MoE.route_tokens_to_experts).
 void choose_groups(const Op& op, Kernels& k) {
   const double n = k.elements();
   if (op.pass == OpPass::forward) {
     k.all(kind::one_read, 8).all(kind::broadcast, 8);
-    k.add(kind::topk, chosen_from(op.m * op.groups, op.n / op.groups), 4, gathers).tiny(1, gathers);
-    k.tiny(1).add(kind::topk, chosen_from(op.m, op.groups), 4, gathers).tiny(1).tiny(1, gathers, 2'500);
+    k.add(kind::topk, pytorch::chosen_from(op.m * op.groups, op.n / op.groups), 4, gathers).tiny(1, gathers);
+    k.tiny(1)
+        .add(kind::topk, pytorch::chosen_from(op.m, op.groups), 4, gathers)
+        .tiny(1)
+        .tiny(1, gathers, 2'500);
     k.add(kind::strided, n, 5).add(kind::widened, n, 5).add(kind::one_read, n, 2);
     k.add(kind::copy, n, 8).add(kind::vectorised, n, 9);
-    k.add(kind::topk, chosen_from(op.m, op.n), 4, gathers).tiny(1, gathers, 4'000).tiny(5);
+    k.add(kind::topk, pytorch::chosen_from(op.m, op.n), 4, gathers).tiny(1, gathers, 4'000).tiny(5);
     return;
   }
   k.tiny(10).tiny(2, gathers, 3'500).all(kind::vectorised, 12);
@@ -156,7 +154,7 @@ bool sums_in_fp32(const Op& op) { return op.groups > 1 || op.top_k == 2; }
 
 void add_router(const Op& op, Kernels& k) {
   if (op.groups > 1) return choose_groups(op, k);
-  const double chosen = chosen_from(op.m, op.n);
+  const double chosen = pytorch::chosen_from(op.m, op.n);
   if (op.pass == OpPass::forward) {
     k.all(kind::widened, 6).all(kind::softmax, 8).add(kind::topk, chosen, 4, gathers);
     k.tiny(1, gathers).tiny(4);

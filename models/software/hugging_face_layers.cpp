@@ -90,9 +90,6 @@ void one_product(const Op& op, const Choices& choices, Kernels& k) {
   if (op.bias && op.groups == 1) k.tiny(1).add(kind::column_sums, elements(op.k, op.m), 2);
 }
 
-/// Tokens whose gradients one kernel adds to an embedding (aten/src/ATen/native/cuda/Embedding.cu).
-constexpr std::int64_t most_unsorted_tokens = 3072;
-
 /// Bytes of an element on the residual stream.
 double stream_bytes(const Choices& choices) { return choices.autocast ? 4 : 2; }
 
@@ -167,7 +164,7 @@ void add_loss(const Op& op, Kernels& k) {
 }
 
 /// Rows by index, after places, angles and the mask of the whole model; whether the mask is needed at all
-/// the host asks the device. Backward sets the whole gradient to zero, sorts the tokens and adds their rows.
+/// the host asks the device.
 void add_embedding(const Op& op, const Choices& choices, Kernels& k) {
   if (op.pass == OpPass::forward) {
     k.add(kind::gather, k.elements(), 2 * stream_bytes(choices), gathers).tiny(2, gathers);
@@ -175,10 +172,7 @@ void add_embedding(const Op& op, const Choices& choices, Kernels& k) {
     if (choices.has_mask) k.read();
     return;
   }
-  const double all = static_cast<double>(op.k) * static_cast<double>(op.n);
-  choices.autocast ? k.add(kind::fill_fp32, all, 4) : k.add(kind::fill, all, 2);
-  if (op.m > most_unsorted_tokens) k.tiny(28, gathers, 1'700).by_calls(1);
-  k.add(kind::embedding_gradient, k.elements(), 6, gathers);
+  pytorch::add_embedding_gradient(op, choices.autocast ? 4 : 2, k);
 }
 
 }  // namespace moesim::hugging_face

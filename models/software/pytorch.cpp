@@ -10,6 +10,10 @@ double token_elements(const Op& op) {
          static_cast<double>(std::max<std::int64_t>(1, op.top_k));
 }
 
+double chosen_from(std::int64_t slices, std::int64_t width) {
+  return static_cast<double>(slices) * static_cast<double>(std::max<std::int64_t>(32, width));
+}
+
 std::int64_t parts_of(double elements, double widest_bytes) {
   constexpr double most = 2'147'483'647;
   std::int64_t parts = 1;
@@ -47,6 +51,15 @@ Kernels& Kernels::tiny(std::int64_t count, KernelClass kernel_class, std::int64_
   add(kind::few(start_ns), 1, 4, kernel_class);
   kernels_.back().kernels = count;
   return *this;
+}
+
+void add_embedding_gradient(const Op& op, double bytes, Kernels& k) {
+  /// Tokens whose gradients one kernel adds to an embedding (aten/src/ATen/native/cuda/Embedding.cu).
+  constexpr std::int64_t most_unsorted_tokens = 3072;
+  const double all = static_cast<double>(op.k) * static_cast<double>(op.n);
+  k.add(bytes > 2 ? kind::fill_fp32 : kind::fill, all, bytes);
+  if (op.m > most_unsorted_tokens) k.tiny(28, KernelClass::gather_scatter, 1'700).by_calls(1);
+  k.add(kind::embedding_gradient, k.elements(), 6, KernelClass::gather_scatter);
 }
 
 }  // namespace moesim::pytorch

@@ -96,6 +96,8 @@ constexpr Access few(std::int64_t start_ns) {
 
 /// The kernels of one pass of an update.
 void update(const Op& op, std::vector<Op>& kernels);
+/// Elements that topk goes over: slices whose rows are few take it as long as wider ones.
+double chosen_from(std::int64_t slices, std::int64_t width);
 /// Elements of the tokens that an op's rows are of.
 double token_elements(const Op& op);
 
@@ -141,6 +143,11 @@ class Kernels {
     kernels_.back().calls = count;
     return *this;
   }
+  /// What was added last is so many kernels, which share its elements.
+  Kernels& launches(std::int64_t count) {
+    kernels_.back().kernels = count;
+    return *this;
+  }
   /// What was added last is a product with so many FLOPs.
   Kernels& of(Flops flops) {
     kernels_.back().flops = flops;
@@ -163,6 +170,10 @@ class Kernels {
   double elements_;
   std::vector<Op>& kernels_;
 };
+
+/// The gradient of an embedding in elements of so many bytes: all of it set to zero, tokens sorted, their
+/// rows added up.
+void add_embedding_gradient(const Op& op, double bytes, Kernels& kernels);
 
 /// The kernels of copies around gradients and parameters on their way (DDP, FSDP2).
 void add_copies(const Op& op, std::vector<Op>& kernels);

@@ -1,0 +1,118 @@
+// Kernels of Megatron-Core with Transformer Engine, part by part of a layer. Launches and waits are counted
+// in the public source: NVIDIA/Megatron-LM (core_v0.9.0 to core_v0.19.0) and NVIDIA/TransformerEngine
+// (v2.11), each with its file and function.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "models/software/pytorch.hpp"
+
+namespace moesim::megatron {
+
+/// Releases of Megatron-Core, oldest first.
+enum class Version : std::uint8_t {
+  v0_9,
+  v0_10,
+  v0_11,
+  v0_12,
+  v0_13,
+  v0_14,
+  v0_15,
+  v0_16,
+  v0_17,
+  v0_18,
+  v0_19
+};
+inline constexpr std::string_view version_names[] = {"0.9",  "0.10", "0.11", "0.12", "0.13", "0.14",
+                                                     "0.15", "0.16", "0.17", "0.18", "0.19"};
+
+/// `--transformer-impl`: who has linear layers and norms.
+enum class TransformerCode : std::uint8_t { transformer_engine, local };
+inline constexpr std::string_view transformer_names[] = {"transformer_engine", "local"};
+
+/// `--attention-backend`.
+enum class AttentionCode : std::uint8_t {
+  fused,    ///< cuDNN's kernels
+  unfused,  ///< products and a softmax over whole squares of scores
+};
+inline constexpr std::string_view attention_names[] = {"fused", "unfused"};
+
+/// Who sends tokens to experts: `--moe-token-dispatcher-type`, and of flex `--moe-flex-dispatcher-backend`.
+enum class Dispatcher : std::uint8_t { alltoall, flex };
+inline constexpr std::string_view dispatcher_names[] = {"alltoall", "flex"};
+enum class FlexCode : std::uint8_t { deepep, hybridep };
+inline constexpr std::string_view flex_names[] = {"deepep", "hybridep"};
+
+/// `--fp8-recipe`: over what the scale of a number in fp8 is shared.
+enum class Fp8Recipe : std::uint8_t { delayed, tensorwise, blockwise, mxfp8 };
+inline constexpr std::string_view recipe_names[] = {"delayed", "tensorwise", "blockwise", "mxfp8"};
+
+/// `--cuda-graph-scope`.
+struct GraphScope {
+  bool attention = false, router = false, preprocess = false, iteration = false;
+  bool of_layers() const { return attention || router || preprocess; }
+};
+
+struct Choices {
+  Version version = Version::v0_19;
+  TransformerCode transformer = TransformerCode::transformer_engine;
+  AttentionCode attention = AttentionCode::fused;
+  Dispatcher dispatcher = Dispatcher::alltoall;
+  FlexCode flex = FlexCode::deepep;
+  Fp8Recipe recipe = Fp8Recipe::delayed;
+  bool groups_gemm = true;
+  bool fuses_permute = true;
+  bool fuses_router = false;
+  bool fuses_rope = true;
+  bool fuses_loss = false;
+  bool fuses_accumulation = true;
+  bool has_precise_optimizer = false;  ///< which takes gradients as they are
+  bool pads_to_capacity = false;
+  bool is_experimental = false;
+  double aux_loss = 0;
+  std::int64_t connections = 1;
+  GraphScope graphs;
+
+  /// Routing weights are multiplied where tokens come home; since 0.13 in the activation of experts.
+  bool weighs_at_home() const { return version < Version::v0_13; }
+  bool is_flex() const { return dispatcher == Dispatcher::flex; }
+};
+
+/// An op as it is, in so many launches.
+Op in_launches(Op op, std::int64_t count);
+
+/// For each weight autograd calls a hook in Python, whether a gradient is left to add or not
+/// (core/distributed/distributed_data_parallel.py: _make_backward_post_hook; param_and_grad_buffer.py:
+/// register_grad_ready): as a launch that has none.
+inline constexpr std::int64_t calls_of_hook = 1;
+
+/// Of launches in a loop in C++: so many of host's calls, whose Python is in the first.
+std::int64_t calls_of_loop(std::int64_t launches, bool is_forward);
+
+/// Kernels of what is neither routing nor expert.
+void add_norm(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_product(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_rotary(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_core(const Op& op, const Choices& choices, std::vector<Op>& kernels);
+void add_residual(const Op& op, pytorch::Kernels& kernels);
+void add_embedding(const Op& op, pytorch::Kernels& kernels);
+void add_loss(const Op& op, pytorch::Kernels& kernels);
+void add_cast(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_update(const Op& op, std::vector<Op>& kernels);
+
+/// Kernels of routing and experts.
+void add_router(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_permute(const Op& op, const Choices& choices, std::vector<Op>& kernels);
+void add_sort(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_unpermute(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_experts(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_expert_activation(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_shared_gate(const Op& op, pytorch::Kernels& kernels);
+
+/// Of an op that CUDA graphs hold: its kernels, of which those from `first` on are new, are launched with the
+/// graph of the layer; not what the host waits for, and what comes after that.
+void capture(const Op& op, const Choices& choices, std::size_t first, std::vector<Op>& kernels);
+
+}  // namespace moesim::megatron
