@@ -12,12 +12,9 @@ extern const Entry<Software> file_software;
 
 namespace {
 
-constinit const Entry<Software>* const members[] = {&ideal_software,
-                                                    &pytorch_software,
-                                                    &hugging_face_software,
-                                                    &torchtitan_software,
-                                                    &megatron_core_software,
-                                                    &megatron_deepspeed_software,
+constinit const Entry<Software>* const members[] = {&ideal_software,         &pytorch_software,
+                                                    &hugging_face_software,  &torchtitan_software,
+                                                    &megatron_core_software, &megatron_deepspeed_software,
                                                     &file_software};
 
 }  // namespace
