@@ -17,20 +17,40 @@ double factor_of(const Jitter& jitter, RandomStream& random) {
   return std::exp(std::sqrt(variance) * random.normal() - variance / 2);
 }
 
-/// Each device draws for its tasks in their order, whatever others do.
-void vary_durations(TaskGraph& graph, const Scenario& scenario, const Fold& fold) {
+/// Of each actor, which is a device.
+std::vector<RandomStream> streams_of(std::string_view name, const TaskGraph& graph, const Scenario& scenario,
+                                     const Fold& fold) {
   const Random random(scenario.faults.seed);
   std::vector<RandomStream> streams;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) {
     const DeviceId device =
         scenario.fixed ? actor : scenario.layout.device(actor / fold.count, actor % fold.count);
-    streams.push_back(random.stream("jitter", device));
+    streams.push_back(random.stream(name, device));
   }
+  return streams;
+}
+
+/// All compute takes so many times as long, by actor and task.
+void scale_durations(TaskGraph& graph, auto factor) {
   for (TaskId task = 0; task < graph.size(); ++task) {
     if (graph.durations[task] == Time{}) continue;
-    const double factor = factor_of(scenario.faults.jitter, streams[graph.actors[task]]);
-    graph.durations[task] = std::max(Time{1}, scaled(graph.durations[task], factor));
+    graph.durations[task] = std::max(Time{1}, scaled(graph.durations[task], factor(graph.actors[task])));
   }
+}
+
+/// Each device draws for its tasks in their order, whatever others do.
+void vary_durations(TaskGraph& graph, const Scenario& scenario, const Fold& fold) {
+  std::vector<RandomStream> streams = streams_of("jitter", graph, scenario, fold);
+  scale_durations(graph, [&](ActorId actor) { return factor_of(scenario.faults.jitter, streams[actor]); });
+}
+
+/// Devices of one kind differ as their device says, in time over the mean.
+void draw_paces(TaskGraph& graph, const Scenario& scenario, const Fold& fold) {
+  constexpr double fastest = 0.5;  // however large the spread
+  std::vector<double> paces;
+  for (RandomStream& stream : streams_of("pace", graph, scenario, fold))
+    paces.push_back(std::max(fastest, 1 + scenario.cluster->device.spread * stream.normal()));
+  scale_durations(graph, [&](ActorId actor) { return paces[actor]; });
 }
 
 }  // namespace
@@ -42,6 +62,7 @@ void disturb(TaskGraph& graph, const Scenario& scenario, const Fold& fold) {
     graph.slownesses[static_cast<std::size_t>(place.pipeline_rank) * fold.count + fold.of(place.position)] = {
         straggler.from, straggler.slowdown};
   }
+  if (scenario.faults.paces == DevicePaces::each) draw_paces(graph, scenario, fold);
   if (scenario.faults.jitter.deviation > 0) vary_durations(graph, scenario, fold);
 }
 

@@ -33,7 +33,8 @@ StepLowering::StepLowering(const Work& work, Loading loading, const Fold& fold)
 
 TaskId StepLowering::compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input) {
   Streams& streams = streams_[actor];
-  const double pace = at(work_.paces, communicators_.actors()[actor].pipeline_rank);
+  const bool own_pace = scenario().faults.paces == DevicePaces::each;
+  const double pace = own_pace ? 1 : at(work_.paces, communicators_.actors()[actor].pipeline_rank);
   const Time time = pace == 1 ? timed.time : scaled(timed.time, pace);
   const TaskId arrival = std::exchange(streams.arrival, nothing);
   if (timed.host.drains()) input = both(both(streams.compute, input), arrival);

@@ -166,9 +166,19 @@ Failures read_failures(Reader& reader, std::int64_t devices) {
 Faults read_faults(Reader reader, std::int64_t devices, const Fabric* fabric) {
   Faults faults;
   faults.seed = static_cast<std::uint64_t>(reader.integer(
-      {.name = "seed", .help = "of the draws of jitter and failures", .fallback = 1, .at_least = 0}));
+      {.name = "seed", .help = "of the draws of jitter, paces and failures", .fallback = 1, .at_least = 0}));
   faults.stragglers = read_stragglers(reader, devices);
   if (fabric != nullptr) faults.links = read_links(reader, *fabric);
+  if (fabric != nullptr) {
+    read_fields(
+        reader, faults,
+        choice(&Faults::paces, device_paces_names,
+               {.name = "paces",
+                .help = "of devices of one kind, which differ by the device's spread: those of a "
+                        "pipeline rank all as its slowest is expected to be, or each by itself, drawn "
+                        "with seed",
+                .fallback = "slowest"}));
+  }
   if (std::optional<Reader> jitter = reader.optional_part("jitter", "times of compute tasks that vary"))
     faults.jitter = read_jitter(*jitter);
   if (std::optional<Reader> failures = reader.optional_part("failures", "devices that fail in a long run"))

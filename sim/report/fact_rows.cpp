@@ -15,10 +15,12 @@ Value object_of(std::initializer_list<std::pair<std::string_view, Value>> member
 }
 
 Value row_of(const CommunicationReport& phase) {
-  return object_of({{"bytes", value_of(phase.bytes)},
-                    {"messages", value_of(phase.messages)},
-                    {"busy_s", value_of(to_seconds(phase.busy))},
-                    {"exposed_s", value_of(to_seconds(phase.exposed))}});
+  Value row = object_of({{"bytes", value_of(phase.bytes)},
+                         {"messages", value_of(phase.messages)},
+                         {"busy_s", value_of(to_seconds(phase.busy))},
+                         {"exposed_s", value_of(to_seconds(phase.exposed))}});
+  if (phase.waiting.count > 0) row.set("waiting_s", value_of(to_seconds(phase.waiting)));
+  return row;
 }
 
 Value row_of(const LinkClassReport& row) {

@@ -56,6 +56,7 @@ struct CommunicationReport {
   std::int64_t messages = 0;
   Time busy;     ///< that a device has it in flight, mean over devices
   Time exposed;  ///< of it, while the device does nothing else
+  Time waiting;  ///< of an exchange: before it, from when a device has come to it until all have
 };
 
 /// Kernels of one class in a step, mean over devices.

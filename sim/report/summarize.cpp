@@ -16,6 +16,7 @@
 #include "sim/report/power.hpp"
 #include "sim/report/report.hpp"
 #include "sim/report/steps.hpp"
+#include "sim/report/waiting.hpp"
 #include "sim/work/share.hpp"
 
 namespace moesim {
@@ -41,6 +42,12 @@ void add_breakdown(const std::vector<Occupancy>& actors, Report& report) {
   // The rest, so that the parts add up to the step to the last picosecond.
   report.breakdown.bubble = report.step_time - report.breakdown.compute - report.breakdown.optimizer -
                             report.breakdown.exposed_communication - report.breakdown.host;
+}
+
+void add_waiting(const TaskGraph& graph, const Timeline& timeline, Report& report) {
+  const auto waiting = waiting_for_peers(graph, timeline);
+  for (const Activity activity : communications)
+    at(report.communications, activity).waiting = at(waiting, activity);
 }
 
 void add_passes(const std::vector<Occupancy>& actors, Report& report) {
@@ -255,6 +262,7 @@ Report summarize(const Work& work, const TaskGraph& graph, const Timeline& timel
   if (report.step_time.count <= 0) throw RunError("the step takes no time: the scenario does no work");
   const std::vector<Occupancy> actors = occupancy(graph, timeline);
   add_breakdown(actors, report);
+  add_waiting(graph, timeline, report);
   if (!scenario.communication) add_stages(work.order, actors, report);
   add_passes(actors, report);
   const std::vector<std::int64_t> runs = count_patterns(graph, report);

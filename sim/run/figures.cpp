@@ -95,6 +95,21 @@ double combine_bandwidth(const Scenario& scenario, const Simulation& run) {
   return logical_bandwidth(scenario, run, Activity::combine, scenario.precision.combine);
 }
 
+/// Of the time that a device has exchanges of tokens, or is there and waits for its peers, the latter, in
+/// percent.
+double waiting_share(const Scenario&, const Simulation& run) {
+  need_model(run.report);
+  double waits = 0, all = 0;
+  for (const Activity activity : communications) {
+    if (!is_exchange(activity)) continue;
+    const CommunicationReport& of = at(run.report.communications, activity);
+    waits += to_seconds(of.waiting);
+    all += to_seconds(of.waiting + of.busy);
+  }
+  if (all <= 0) throw InputError("figure", "needs a scenario whose ranks exchange tokens");
+  return 100 * waits / all;
+}
+
 /// Where slots of the first overlapped block begin, in microseconds after its first exchange: a layer of the
 /// backward opens a slot with the gradient of its combine, and ends with the input gradient of attention.
 struct Slots {
@@ -174,6 +189,7 @@ constexpr std::array all{
            Activity::dispatch},
     Figure{"combine_bandwidth", "GB/s", combine_bandwidth, Measures::exchange_rate, KernelClass::host,
            Activity::combine},
+    Figure{"waiting_share", "%", waiting_share},
     Figure{"second_slot", "us", second_slot},
     Figure{"third_slot", "us", third_slot},
     kernels_figure<KernelClass::products>("products"),

@@ -35,6 +35,13 @@ struct Jitter {
   double deviation = 0;  ///< standard deviation of the factor
 };
 
+/// How fast the devices of one kind are (Device::spread).
+enum class DevicePaces : std::uint8_t {
+  slowest,  ///< those of a pipeline rank as its slowest is expected to be
+  each,     ///< each as it is drawn
+};
+inline constexpr std::string_view device_paces_names[] = {"slowest", "each"};
+
 /// Devices that fail, checkpoints against it and restarts after it.
 struct Failures {
   double per_device_year = 0;  ///< at random, each device by itself; 0: at the given times only
@@ -47,13 +54,16 @@ struct Failures {
 
 /// All of it. Entries that change nothing (slowdown 1, rate_left 1) are left out.
 struct Faults {
-  std::uint64_t seed = 1;  ///< of jitter and failures
+  std::uint64_t seed = 1;  ///< of jitter, paces and failures
   std::vector<Straggler> stragglers;
   std::vector<LinkFault> links;
   Jitter jitter;
+  DevicePaces paces = DevicePaces::slowest;
   std::optional<Failures> failures;
 
-  bool change_steps() const { return !stragglers.empty() || !links.empty() || jitter.deviation > 0; }
+  bool change_steps() const {
+    return !stragglers.empty() || !links.empty() || jitter.deviation > 0 || paces == DevicePaces::each;
+  }
 };
 
 }  // namespace moesim

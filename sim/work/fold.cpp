@@ -72,7 +72,7 @@ bool carries_others(const Fabric& fabric, const LinkFault& fault) {
 
 /// Gives a class of its own to each position that a fault touches; returns whether it touches only some.
 bool mark_touched(const Scenario& scenario, Fold& fold) {
-  if (scenario.faults.jitter.deviation > 0) return false;
+  if (scenario.faults.jitter.deviation > 0 || scenario.faults.paces == DevicePaces::each) return false;
   std::set<std::uint32_t> touched;
   for (const Straggler& straggler : scenario.faults.stragglers)
     touched.insert(place_of(scenario, straggler.device).position);

@@ -111,6 +111,17 @@ std::string pipeline(const Report& report) {
       print("bubble_fraction", report), print("bubble_most", report), in_flight);
 }
 
+/// What devices wait for peers at exchanges, where they come to them one after the other.
+std::string waiting(const Report& report) {
+  std::string text;
+  for (const Activity activity : communications) {
+    const Time time = at(report.communications, activity).waiting;
+    if (time.count > 0)
+      text += fmt::format("{} {} {}", text.empty() ? "" : ",", name_of(activity), print(time));
+  }
+  return text.empty() ? text : fmt::format("  before it, waiting for peers:{}\n", text);
+}
+
 std::string communication(const Report& report) {
   std::string rows;
   for (const Activity activity : communications) {
@@ -123,7 +134,7 @@ std::string communication(const Report& report) {
   if (rows.empty()) return {};
   return fmt::format("\n{:<20} {:>10} {:>14} {:>10} {:>10}\n", "Communication", "bytes", "messages", "busy",
                      "exposed") +
-         rows;
+         rows + waiting(report);
 }
 
 /// A quantity, or nothing where there is none.

@@ -102,6 +102,34 @@ TEST_CASE("All devices slower by the same factor take as much longer to compute"
   CHECK(slow.breakdown.optimizer == plain.breakdown.optimizer * 2);
 }
 
+TEST_CASE("Devices that differ each by itself are as slow as the slowest is expected to be") {
+  const std::string each = R"("faults": {"paces": "each", "seed": )";
+  double sum = 0;
+  constexpr int seeds = 20;
+  for (int seed = 1; seed <= seeds; ++seed) {
+    const Report report = run_of(each + std::to_string(seed) + "}").report;
+    sum += to_seconds(report.step_time) / seeds;
+    CHECK(at(report.communications, Activity::dispatch).waiting > Time{});
+  }
+  const Report slowest = run_of("").report;
+  CHECK(sum == Approx(to_seconds(slowest.step_time)).epsilon(0.02));
+  CHECK(at(slowest.communications, Activity::dispatch).waiting == Time{});
+  CHECK(run_of(each + "1}").report.fingerprint == run_of(each + "1}").report.fingerprint);
+  CHECK(run_of(each + "1}").report.fingerprint != run_of(each + "2}").report.fingerprint);
+}
+
+TEST_CASE("Who waits at an exchange are the peers of the slow device, for what it is behind") {
+  // One expert group of eight, one microbatch: seven wait for what attention takes longer, in each layer.
+  const auto waits = [](double slowdown) {
+    const Report report = simulate(scenario_of(straggler(3, slowdown) + R"(, "engine": {"kind": "ideal"})",
+                                               R"("pipeline": 1, "expert": 8)", 8))
+                              .report;
+    return to_seconds(at(report.communications, Activity::dispatch).waiting);
+  };
+  CHECK(waits(1.5) > 0);
+  CHECK(waits(2.0) == Approx(2 * waits(1.5)).epsilon(1e-3));
+}
+
 TEST_CASE("A straggler unfolds its device and what its groups tell apart, no more") {
   const Scenario one = scenario_of(straggler(5, 2), R"("pipeline": 2, "expert": 4)", 64);
   const Fold fold = fold_of(one, Loading::as_routed);
