@@ -235,4 +235,12 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   return ops;
 }
 
+BlockOps lower_shared_experts(const Model& model, std::size_t index, const Share& share,
+                              const Recompute& recompute) {
+  check_share(model, index, share);
+  Block block(LayerPart::feed_forward);
+  if (model.layers[index].is_moe) add_shared(block, model, model.layers[index].experts, share, recompute);
+  return block.finish(share, recompute.full, 0);
+}
+
 }  // namespace moesim

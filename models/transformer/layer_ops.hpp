@@ -104,6 +104,9 @@ BlockOps lower_attention(const Model& model, std::size_t layer, const Share& sha
 /// Its feed-forward block alone: what differs between ranks of an imbalanced expert-parallel group.
 BlockOps lower_feed_forward(const Model& model, std::size_t layer, const Share& share,
                             const Recompute& recompute);
+/// Of that block what does not wait for tokens from elsewhere: its shared experts; nothing without any.
+BlockOps lower_shared_experts(const Model& model, std::size_t layer, const Share& share,
+                              const Recompute& recompute);
 /// Token (and position) embedding: a gather forward, a scatter-add in the weight pass.
 BlockOps lower_embedding(const Model& model, const Share& share);
 /// Final norm, head GEMM over the vocabulary, softmax and cross entropy. `fused_loss`: no copy of the logits

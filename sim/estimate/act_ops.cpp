@@ -43,7 +43,10 @@ LayerOps ops_of(const Scenario& scenario, const Issued& issued) {
 }  // namespace
 
 ActOps::ActOps(const Scenario& scenario, const Issued& issued)
-    : scenario_(scenario), ops_(ops_of(scenario, issued)) {}
+    : scenario_(scenario), ops_(ops_of(scenario, issued)) {
+  if (issued.end == Activity::none && issued.layer >= 0)
+    shared_ = shared_experts_of_layer(scenario, static_cast<std::size_t>(issued.layer));
+}
 
 /// An op belongs to the last of the pieces that the list has up to it.
 std::vector<Op> ActOps::of_piece(const Act& act, const std::vector<Op>& block) const {
@@ -55,10 +58,29 @@ std::vector<Op> ActOps::of_piece(const Act& act, const std::vector<Op>& block) c
   return ops;
 }
 
+/// Shared experts, or the rest of their block.
+std::vector<Op> ActOps::of_experts(const Act& act, const std::vector<Op>& block) const {
+  const std::vector<Op>& shared = list_of(shared_, act.pass);
+  if (act.piece == shared_experts_piece) return shared;
+  std::vector<Op> rest;
+  std::size_t next = 0;  // of the shared ones, which stand in the block in their order
+  for (const Op& op : block) {
+    const bool is_shared = next < shared.size() && op.name == shared[next].name &&
+                           op.pass == shared[next].pass && op.kind == shared[next].kind;
+    if (is_shared) {
+      ++next;
+    } else {
+      rest.push_back(op);
+    }
+  }
+  return rest;
+}
+
 OpsOfAct ActOps::of(const Act& act) const {
   const BlockOps& block = act.activity == Activity::feed_forward ? ops_.feed_forward : ops_.attention;
   const std::vector<Op>& all = list_of(block, act.pass);
   if (act.piece < 0) return {all};
+  if (act.activity == Activity::feed_forward) return {of_experts(act, all)};
   std::vector<Op> ops = of_piece(act, all);
   if (act.blocks == 0) return {std::move(ops)};
   // A kernel for each block of keys, or else kernels whose work is even over blocks.

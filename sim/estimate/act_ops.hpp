@@ -25,9 +25,11 @@ class ActOps {
 
  private:
   std::vector<Op> of_piece(const Act& act, const std::vector<Op>& block) const;
+  std::vector<Op> of_experts(const Act& act, const std::vector<Op>& block) const;
 
   const Scenario& scenario_;
-  LayerOps ops_;  // of an end of the model: `attention`, as its times are
+  BlockOps shared_;  // of a layer's shared experts
+  LayerOps ops_;     // of an end of the model: `attention`, as its times are
 };
 
 }  // namespace moesim

@@ -273,7 +273,8 @@ LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const
   const auto in_model = static_cast<std::int64_t>(number);
   const Programs& programs = programs_of(form_of(scenario_, number, attention.pieces)).layer;
   LayerCost cost = keep({.layer = in_model,
-                         .times = {attention.times, feed_forward.times, attention.pieces},
+                         .times = {attention.times, feed_forward.times, attention.pieces,
+                                   times_of_shared_experts(scenario_, number)},
                          .kept = {attention.kept(), feed_forward.kept()},
                          .programs = &programs});
   cost.activations = attention.activations + feed_forward.activations;

@@ -16,8 +16,15 @@ const Piece& piece_of(const Act& act, const LayerTimes& times) {
 
 }  // namespace
 
+Timed timed_of(const Act& act, const LayerTimes& times, const BlockTimes& feed_forward) {
+  const Timed& shared = times.shared_experts.in(act.pass);
+  if (act.piece == shared_experts_piece) return shared;
+  const Timed& whole = feed_forward.in(act.pass);
+  return act.piece == other_experts_piece ? without(whole, shared) : whole;
+}
+
 Timed timed_of(const Act& act, const LayerTimes& times) {
-  if (act.activity == Activity::feed_forward) return times.feed_forward.in(act.pass);
+  if (act.activity == Activity::feed_forward) return timed_of(act, times, times.feed_forward);
   if (act.piece < 0) return times.attention.in(act.pass);
   const Piece& piece = piece_of(act, times);
   if (act.blocks == 0) return piece.timed;

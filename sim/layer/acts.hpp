@@ -11,6 +11,8 @@ namespace moesim {
 
 /// The pass of a block that a compute act is, or the part of it.
 Timed timed_of(const Act& act, const LayerTimes& times);
+/// The same of an act of a feed-forward block with other times, as of a rank with rows of its own.
+Timed timed_of(const Act& act, const LayerTimes& times, const BlockTimes& feed_forward);
 
 /// Beside the launches of a compute act: what its host pays in a pass of weight gradients alone, for the
 /// weights of a block with the first act of it.

@@ -33,6 +33,8 @@ LayerForm form_of(const Scenario& scenario, std::size_t layer,
                  .experts_again = recompute.full || recompute.experts,
                  .heads = 1 + scenario.model.prediction_layers};
   form.divides_feed_forward = form.divides_layers && (!shape.is_moe || shape.experts.shared_width > 0);
+  form.shared_beside = form.exchanges && sizes.tensor == 1 && shape.experts.shared_width > 0 &&
+                       scenario.collectives.shared_experts == SharedExperts::beside;
   form.overlaps_tensor =
       form.divides_layers && scenario.habits().tensor_backward == TensorBackward::overlapped;
   form.gathers_again = form.divides_layers && form.divides_tokens && !scenario.software->keeps_gathered();

@@ -36,6 +36,7 @@ struct LayerForm {
   bool gathers_again = false;         ///< and inputs that it gathered are gathered once more in backward
   bool again = false;                 ///< the whole layer is computed again in backward
   bool experts_again = false;         ///< its experts are
+  bool shared_beside = false;         ///< its shared experts are computed beside an exchange
   std::int64_t heads = 1;             ///< the model's, and one for each prediction layer
   std::array<std::vector<FormPiece>, 3> pieces{};  ///< of attention by OpPass, where sequences are divided
   friend bool operator==(const LayerForm&, const LayerForm&) = default;

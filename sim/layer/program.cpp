@@ -54,6 +54,7 @@ class Maker {
     needs(Activity::attention, OpPass::forward);
     attention(OpPass::forward);
     begin(Segment::dispatch);
+    if (shared_beside()) shared_experts(OpPass::forward);
     exchange(Activity::dispatch, OpPass::forward);
     begin(Segment::feed_forward);
     feed_forward(OpPass::forward);
@@ -66,6 +67,9 @@ class Maker {
   Program backward(bool weights_too) {
     begin(Segment::combine);
     again();
+    if (shared_beside()) shared_experts(OpPass::backward_input);
+    shared_weights_are_done_ = shared_beside() && weights_too;
+    if (shared_weights_are_done_) shared_experts(OpPass::backward_weight);
     exchange(Activity::combine_backward, OpPass::backward_input);
     begin(Segment::feed_forward);
     feed_forward_backward(weights_too);
@@ -218,10 +222,24 @@ class Maker {
     }
   }
 
+  /// In an overlapped pair they stay with the other experts.
+  bool shared_beside() const { return form_.shared_beside && !is_woven_; }
+  /// On a lane of their own, behind what came before the exchange.
+  void shared_experts(OpPass pass) {
+    Act& act = compute(Activity::feed_forward, pass);
+    act.piece = shared_experts_piece;
+    act.behind = pass == OpPass::backward_weight ? first_lane : main_lane;
+    act.lane = first_lane;
+  }
+
   void feed_forward(OpPass pass) {
     gather_experts(pass);
     if (form_.divides_feed_forward) gather_layer(pass);
-    compute(Activity::feed_forward, pass);
+    Act& act = compute(Activity::feed_forward, pass);
+    if (shared_beside()) {
+      act.piece = other_experts_piece;
+      act.also_behind = first_lane;
+    }
     if (form_.divides_feed_forward) reduce_layer(pass);
     reduce_experts(pass);
   }
@@ -283,12 +301,15 @@ class Maker {
     };
     for (std::int64_t i = 0; i < inputs && form_.gathers_again; ++i)
       place(call(Activity::tensor, OpPass::backward_weight, Operation::all_gather));
-    place(compute(block, OpPass::backward_weight));
+    Act& weights = compute(block, OpPass::backward_weight);
+    if (block == Activity::feed_forward && shared_weights_are_done_) weights.piece = other_experts_piece;
+    place(weights);
     add({.kind = ActKind::produces, .activity = block, .pass = OpPass::backward_weight});
   }
 
   const LayerForm& form_;
   bool is_woven_;
+  bool shared_weights_are_done_ = false;  // of this pass
   Segment segment_ = Segment::attention;
   Program program_;
 };

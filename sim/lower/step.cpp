@@ -192,7 +192,7 @@ Timed StepLowering::timed(ActorId actor, const Act& act, const ActPlace& place) 
   if (loads_ == nullptr || !has_experts) return timed_of(act, work_.times->layer(place.layer));
   const ActorPlace& of = communicators_.actors()[actor];
   const std::uint32_t number = loads_->number_of(place.layer, place.microbatch, of.expert_group);
-  return loads_->work(number, of.expert_rank).times.in(act.pass);
+  return timed_of(act, work_.times->layer(place.layer), loads_->work(number, of.expert_rank).times);
 }
 
 TaskGraph StepLowering::finish() {

@@ -106,6 +106,13 @@ void read_behaviour(Reader& reader, Collectives& all) {
              .at_least = 1.0,
              .at_most = 100.0}),
       choice(
+          &Collectives::shared_experts, shared_experts_names,
+          {.name = "shared_experts",
+           .help = "when shared experts are computed: in_turn, with the others, or beside the exchange that "
+                   "brings tokens to these (Megatron-Core's moe_shared_expert_overlap); where a forward is "
+                   "beside a backward, or a tensor group shares them, always in turn",
+           .fallback = "in_turn"}),
+      choice(
           &Collectives::stage_sends, stage_sends_names,
           {.name = "stage_sends",
            .help = "what each rank of a tensor group sends to the next stage where all hold the same, which "

@@ -81,6 +81,13 @@ enum class StageMessages : std::uint8_t {
 };
 inline constexpr std::string_view stage_message_names[] = {"free", "in_turn"};
 
+/// When shared experts are computed.
+enum class SharedExperts : std::uint8_t {
+  in_turn,  ///< with the others, between dispatch and combine
+  beside,   ///< while tokens are on their way to the others
+};
+inline constexpr std::string_view shared_experts_names[] = {"in_turn", "beside"};
+
 /// The algorithm of each kind of communication.
 struct Collectives {
   std::shared_ptr<const Collective> dispatch, combine, gradients, parameters, servers, tensor, pipeline,
@@ -90,6 +97,7 @@ struct Collectives {
   std::int64_t channels = 16;       ///< of a communicator, each with buffers for its neighbours
   std::int64_t peer_channels = 32;  ///< of single sends, to each peer of the same node
   double slowed_by_compute = 1;     ///< how much longer an exchange takes while its device computes
+  SharedExperts shared_experts = SharedExperts::in_turn;
   StageSends stage_sends = StageSends::whole;
   StageMessages stage_messages = StageMessages::free;
 

@@ -125,6 +125,14 @@ LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer, const ExpertL
   return lower_layer(scenario.model, layer, share, scenario.recompute);
 }
 
+BlockOps shared_experts_of_layer(const Scenario& scenario, std::size_t layer) {
+  if (!scenario.model.layers[layer].is_moe) return {};
+  const std::vector<std::int64_t> rows = expert_rows(scenario, layer);
+  Share share = share_of(scenario);
+  share.expert_rows = rows;
+  return lower_shared_experts(scenario.model, layer, share, scenario.recompute);
+}
+
 Kept kept_of(const BlockOps& ops) {
   return {ops.activations, ops.for_weight, ops.again, ops.in_forward, ops.in_backward};
 }

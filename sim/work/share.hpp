@@ -48,6 +48,8 @@ Bytes row_bytes(std::int64_t hidden, Precision precision);
 Bytes keys_and_values(const Op& core, const Scenario& scenario);
 /// The ops of one layer on one device, of the busiest rank.
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads = nullptr);
+/// Of its feed-forward block what its shared experts are; nothing without any.
+BlockOps shared_experts_of_layer(const Scenario& scenario, std::size_t layer);
 /// Bytes that a microbatch keeps on a device.
 struct Kept {
   Bytes for_backward;                 ///< from its forward to its backward, or to its input gradient

@@ -80,6 +80,26 @@ std::vector<std::size_t> first_alike(const Scenario& scenario, const ExpertLoads
 
 }  // namespace
 
+Timed without(const Timed& block, const Timed& part) {
+  if (part.time.count == 0) return block;
+  Timed rest{.time = std::max(Time{}, block.time - part.time), .host = block.host};
+  const double seconds = to_seconds(rest.time), whole = to_seconds(block.time), less = to_seconds(part.time);
+  if (seconds == 0) return rest;
+  rest.slowdown = std::max(1.0, (whole * block.slowdown - less * part.slowdown) / seconds);
+  const double lost = whole * (block.communication - 1) - less * (part.communication - 1);
+  rest.communication = std::max(1.0, 1 + lost / seconds);
+  return rest;
+}
+
+BlockTimes times_of_shared_experts(const Scenario& scenario, std::size_t layer) {
+  BlockTimes times{};
+  const bool is_exchanged = scenario.layout.sizes().expert > 1 && scenario.layout.sizes().tensor == 1;
+  if (scenario.collectives.shared_experts == SharedExperts::in_turn || !is_exchanged) return times;
+  times = times_of(shared_experts_of_layer(scenario, layer), scenario);
+  for (Timed& timed : times.passes) timed.host = {};
+  return times;
+}
+
 std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario) {
   std::vector<Piece> pieces;
   for (std::size_t next = 0; next < ops.size();) {
@@ -228,7 +248,9 @@ WorkTimes::WorkTimes(const Scenario& scenario, const ExpertLoads* loads)
     const LayerOps ops = ops_of_layer(scenario, layer, loads);
     const BlockSums attention = sums_of(ops.attention, scenario);
     const BlockSums feed_forward = sums_of(ops.feed_forward, scenario);
-    shapes_[layer] = {times_of(attention), times_of(feed_forward)};
+    shapes_[layer] = {.attention = times_of(attention),
+                      .feed_forward = times_of(feed_forward),
+                      .shared_experts = times_of_shared_experts(scenario, layer)};
     shares_[layer] = {shares_of(attention, LayerPart::attention),
                       shares_of(feed_forward, LayerPart::feed_forward)};
     if (scenario.layout.sizes().context == 1) continue;

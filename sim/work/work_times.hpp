@@ -40,7 +40,16 @@ struct LayerTimes {
   /// The attention block again, by passes of OpPass, cut around its attention cores. Empty without context
   /// parallelism.
   std::array<std::vector<Piece>, 3> pieces{};
+  /// Of the feed-forward block, shared experts where they are computed beside an exchange, else nothing. The
+  /// host launches them with the rest of the block.
+  BlockTimes shared_experts{};
 };
+
+/// What is left of a block's time without a part of it.
+Timed without(const Timed& block, const Timed& part);
+
+/// Of a layer of that shape: as LayerTimes has them.
+BlockTimes times_of_shared_experts(const Scenario& scenario, std::size_t layer);
 
 /// How much longer communication takes beside blocks than alone, the mean over their time in all passes.
 class BesideCompute {

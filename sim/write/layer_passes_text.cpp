@@ -31,6 +31,12 @@ std::string title_of(const LayerPasses& of) {
                      of.has_experts ? "attention and experts" : "attention and a dense feed-forward");
 }
 
+/// What a compute act is: a block, or the shared or the other experts of one.
+std::string_view computed_by(const Act& act) {
+  if (act.activity != Activity::feed_forward || act.piece < 0) return name_of(act.activity);
+  return act.piece == shared_experts_piece ? "shared experts" : "other experts";
+}
+
 /// "attention, input gradient", "attention, blocks 1 to 3 of keys", "tensor reduce_scatter", "needs
 /// parameters".
 std::string name_of(const PricedAct& row) {
@@ -50,7 +56,7 @@ std::string name_of(const PricedAct& row) {
   const std::string_view of = act.pass == OpPass::forward || row.is_forward_again() ? ""
                               : act.pass == OpPass::backward_input                  ? ", input gradient"
                                                                                     : ", weight gradient";
-  if (act.blocks == 0) return fmt::format("{}{}", name_of(act.activity), of);
+  if (act.blocks == 0) return fmt::format("{}{}", computed_by(act), of);
   if (act.blocks == 1)
     return fmt::format("{}{}, block {} of keys", name_of(act.activity), of, act.first_block);
   return fmt::format("{}{}, blocks {} to {} of keys", name_of(act.activity), of, act.first_block,

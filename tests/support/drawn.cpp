@@ -130,8 +130,9 @@ std::string draw_collectives(RandomStream& random) {
     added("gradients", sum);
     added("tensor", one_of(random, {"ring", "nccl"}));
   }
-  return fmt::format(R"({{{}"communication_sms": {}, "slowed_by_compute": {}}})", keys,
-                     one_of(random, {0, 0, 8}), one_of(random, {1.0, 1.0, 1.3}));
+  return fmt::format(R"({{{}"communication_sms": {}, "slowed_by_compute": {}, "shared_experts": "{}"}})",
+                     keys, one_of(random, {0, 0, 8}), one_of(random, {1.0, 1.0, 1.3}),
+                     one_of(random, {"in_turn", "beside"}));
 }
 
 std::string draw_schedule(RandomStream& random, std::int64_t pipeline) {

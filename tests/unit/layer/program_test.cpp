@@ -78,6 +78,27 @@ TEST_CASE("A layer with experts elsewhere exchanges tokens before and after them
                                                               "dispatch_backward all_to_all", "attention B"});
 }
 
+TEST_CASE("Shared experts beside an exchange come before it on a lane, and the others wait for both") {
+  const Programs programs = programs_of_layer({.exchanges = true, .shared_beside = true});
+  const std::vector<Act>& forward = programs.of(Pass::forward).acts;
+  CHECK(told(forward) == Words{"needs attention", "attention F", "feed_forward F", "dispatch all_to_all",
+                               "feed_forward F", "combine all_to_all"});
+  CHECK(forward[2].piece == shared_experts_piece);
+  CHECK(forward[2].lane != main_lane);
+  CHECK(forward[3].lane == main_lane);
+  CHECK(forward[4].piece == other_experts_piece);
+  CHECK(forward[4].also_behind == forward[2].lane);
+  const std::vector<Act>& backward = programs.of(Pass::backward).acts;
+  CHECK(told(backward) == Words{"needs attention", "feed_forward B", "feed_forward W",
+                                "combine_backward all_to_all", "feed_forward B", "feed_forward W",
+                                "produces feed_forward", "dispatch_backward all_to_all", "attention B",
+                                "attention W", "produces attention"});
+  CHECK(told(programs.of(Pass::backward_weight).acts) ==
+        Words{"feed_forward W", "produces feed_forward", "attention W", "produces attention"});
+  CHECK(programs.of(Pass::backward_weight).acts.front().piece == -1);
+  for (const Act& act : programs.woven_forward.acts) CHECK(act.piece == -1);
+}
+
 TEST_CASE("Experts that are computed again get their tokens once more") {
   const Programs programs = programs_of_layer({.exchanges = true, .experts_again = true});
   const std::vector<Act>& acts = programs.of(Pass::backward_input).acts;
