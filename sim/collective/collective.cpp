@@ -10,12 +10,14 @@ extern const Entry<Collective> ring_collective;
 extern const Entry<Collective> tree_collective;
 extern const Entry<Collective> nccl_collective;
 extern const Entry<Collective> dimension_ring_collective;
+extern const Entry<Collective> deepep_collective;
+extern const Entry<Collective> hybrid_ep_collective;
 
 namespace {
 
-constinit const Entry<Collective>* const members[] = {&pairwise_collective,       &hierarchical_collective,
-                                                      &ring_collective,           &tree_collective,
-                                                      &dimension_ring_collective, &nccl_collective};
+constinit const Entry<Collective>* const members[] = {
+    &pairwise_collective,       &hierarchical_collective, &ring_collective,   &tree_collective,
+    &dimension_ring_collective, &nccl_collective,         &deepep_collective, &hybrid_ep_collective};
 
 }  // namespace
 

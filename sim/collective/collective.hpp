@@ -25,6 +25,21 @@ enum class Operation : std::uint8_t {
 inline constexpr std::string_view operation_names[] = {
     "all_to_all", "all_reduce", "reduce_scatter", "all_gather", "point_to_point", "reduce", "broadcast"};
 
+/// Which rows an all-to-all takes where.
+enum class Leg : std::uint8_t {
+  out,    ///< to experts for the first time: nobody knows yet how many come from where
+  home,   ///< back, where those of one token are added up
+  again,  ///< to the same experts once more, as many as before
+};
+inline constexpr std::size_t leg_count = 3;
+
+/// Buffers that exchanges of tokens go through.
+enum class ExchangeBuffers : std::uint8_t {
+  channels,  ///< those of a communicator
+  queues,    ///< queues of some tokens for each peer, as DeepEP's
+  whole,     ///< room for all tokens of the group, as HybridEP's
+};
+
 /// One communication of one group.
 struct Request {
   Operation operation = Operation::all_reduce;
@@ -40,7 +55,9 @@ struct Request {
   /// Rows that go to one rank or node once are then those of the matrix there, scaled as the even ones are
   /// (reached / rows), and never more than the source's tokens.
   std::span<const std::int64_t> rows{};
-  double tokens = 0;  ///< with `rows`: of one source
+  double tokens = 0;                 ///< all_to_all: of one source
+  Leg leg = Leg::out;                ///< all_to_all
+  std::int64_t multiprocessors = 0;  ///< that its kernels have, where it is their work to copy
 };
 
 /// all_to_all: rows that go from a source to a rank (both by their place in the group), each as often as it
@@ -83,8 +100,13 @@ class Collective {
   virtual ~Collective() = default;
   /// The traffic of a request. Throws InputError for an operation that the algorithm does not do.
   virtual Traffic plan(const Request& request, const Fabric& fabric) const = 0;
-  /// Whether messages go through buffers of the algorithm's own, not through a communicator's channels.
-  virtual bool has_own_buffers() const { return false; }
+  virtual ExchangeBuffers buffers() const { return ExchangeBuffers::channels; }
+  /// Multiprocessors that its kernels take where nobody says how many; 0: none that it knows of.
+  virtual std::int64_t usual_multiprocessors() const { return 0; }
+  /// Whether rows that go out for the first time are counted before: that leg is unlike `again`.
+  virtual bool counts_rows() const { return false; }
+  /// Whether the host reads these counts, and launches nothing until it has.
+  virtual bool host_waits() const { return false; }
 };
 
 /// The members of the family.

@@ -8,7 +8,8 @@ CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGr
   const auto layer = static_cast<std::size_t>(place.layer);
   if (is_exchange(act.activity)) {
     const Layer& shape = scenario_.model.layers[layer];
-    return traffic_.exchange(groups.inside(Scope::expert), shape.experts, is_outward(act.activity),
+    const Leg leg = leg_of(act.activity, collective_of(scenario_.collectives, act.activity));
+    return traffic_.exchange(groups.inside(Scope::expert), shape.experts, leg,
                              static_cast<double>(dispatched_rows(scenario_, layer)),
                              padded_capacity(scenario_, shape) > 0);
   }
@@ -136,6 +137,7 @@ HostPath Prices::path(Pass pass, std::span<const Act> acts, std::span<const ActP
     }
     if (acts[i].kind != ActKind::call) continue;
     const Time time = acts[i].lane == main_lane ? prices[i].alone() : Time{};
+    if (host_reads_counts(acts[i], scenario_)) path += HostPath::of_wait(host.wait);
     path += HostPath::of_launches(1, host.call, time);
   }
   return path;

@@ -117,15 +117,14 @@ const CallTime& TrafficTimes::at_power(const Set& set, Curve& curve, std::size_t
   return *known;
 }
 
-CallTime TrafficTimes::exchange(GroupSet number, const Experts& experts, bool outward, double rows,
-                                bool padded) {
+CallTime TrafficTimes::exchange(GroupSet number, const Experts& experts, Leg leg, double rows, bool padded) {
   Set& set = sets_[number];
   if (set.size == 1 || rows <= 0) return {};
   auto known = std::find_if(set.exchanges.begin(), set.exchanges.end(), [&](const Exchange& e) {
-    return e.outward == outward && e.padded == padded && e.experts == experts;
+    return e.leg == leg && e.padded == padded && e.experts == experts;
   });
   if (known == set.exchanges.end()) {
-    set.exchanges.push_back({.experts = experts, .outward = outward, .padded = padded});
+    set.exchanges.push_back({.experts = experts, .leg = leg, .padded = padded});
     known = set.exchanges.end() - 1;
     known->grows_evenly = grows_evenly(planned(set, *known, 1), planned(set, *known, 1e9));
   }
@@ -137,12 +136,12 @@ CallTime TrafficTimes::exchange(GroupSet number, const Experts& experts, bool ou
 std::vector<Request> TrafficTimes::requests_of(const Set& set, const Exchange& exchange, double rows) {
   const ExchangedRows sent{
       .rows = rows, .tokens = rows / static_cast<double>(exchange.experts.top_k), .padded = exchange.padded};
-  return exchange_requests(scenario_, exchange.experts, exchange.outward, sent, set.groups, reaches_);
+  return exchange_requests(scenario_, exchange.experts, exchange.leg, sent, set.groups, reaches_);
 }
 
 const Collective& TrafficTimes::collective_of(const Exchange& exchange) const {
   const Collectives& all = scenario_.collectives;
-  return exchange.outward ? *all.dispatch : *all.combine;
+  return exchange.leg == Leg::home ? *all.combine : *all.dispatch;
 }
 
 Traffic TrafficTimes::planned(const Set& set, const Exchange& exchange, double rows) {

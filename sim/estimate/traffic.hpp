@@ -46,9 +46,9 @@ class TrafficTimes {
   double seconds(GroupSet set, Operation kind, const Collective& collective, double bytes) {
     return operation(set, kind, collective, bytes).seconds();
   }
-  /// A dispatch (`outward`) or combine of a layer, every rank sending that many rows, and the busiest more.
+  /// An exchange of a layer, every rank sending that many rows, and the busiest more.
   /// Throws InputError where the algorithm cannot serve the groups.
-  CallTime exchange(GroupSet set, const Experts& experts, bool outward, double rows, bool padded);
+  CallTime exchange(GroupSet set, const Experts& experts, Leg leg, double rows, bool padded);
 
  private:
   static constexpr std::size_t powers = 61;  // of two
@@ -61,7 +61,8 @@ class TrafficTimes {
   };
   struct Exchange {
     Experts experts;
-    bool outward, padded;
+    Leg leg;
+    bool padded;
     bool grows_evenly = true;
     std::map<double, CallTime> known = {};  ///< by rows
   };

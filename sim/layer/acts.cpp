@@ -60,6 +60,11 @@ CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& 
   }
 }
 
+bool host_reads_counts(const Act& call, const Scenario& scenario) {
+  return call.activity == Activity::dispatch && !scenario.habits().host.is_none() &&
+         scenario.collectives.dispatch->host_waits();
+}
+
 const Collective& collective_of(const Collectives& collectives, Activity activity) {
   switch (scope_of(activity)) {
     case Scope::expert:

@@ -29,6 +29,9 @@ struct CallBytes {
 CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,
                    std::int64_t computed_rows);
 
+/// Whether a call goes on only when the host has read how many rows come. Without a host nobody reads.
+bool host_reads_counts(const Act& call, const Scenario& scenario);
+
 /// The algorithm of a communication inside a layer.
 const Collective& collective_of(const Collectives& collectives, Activity activity);
 

@@ -29,7 +29,8 @@ Patterns::Patterns(const Work& work, const ExpertLoads* loads, const Communicato
 }
 
 PatternId Patterns::of(ActorId actor, const Act& call, const ActPlace& place) {
-  if (is_exchange(call.activity)) return exchange(actor, is_outward(call.activity), place);
+  if (is_exchange(call.activity))
+    return exchange(actor, leg_of(call.activity, collective_of(scenario_.collectives, call.activity)), place);
   const bool has_experts = call.activity == Activity::expert_tensor;
   const std::int64_t rows = has_experts ? computed_rows(actor, place) : 0;
   const LayerTimes& times = work_.times->layer(std::max<std::int64_t>(0, place.layer));
@@ -91,58 +92,60 @@ std::int64_t Patterns::computed_rows(ActorId actor, const ActPlace& place) const
   return loads_->work(load_number(actor, place), communicators_.actors()[actor].expert_rank).rows;
 }
 
-PatternId Patterns::exchange(ActorId actor, bool outward, const ActPlace& place) {
+PatternId Patterns::exchange(ActorId actor, Leg leg, const ActPlace& place) {
   const auto layer = static_cast<std::size_t>(place.layer);
-  if (loads_ == nullptr) return even_exchange(actor, layer, outward);
-  return uneven_exchange(actor, layer, load_number(actor, place), outward);
+  if (loads_ == nullptr) return even_exchange(actor, layer, leg);
+  return uneven_exchange(actor, layer, load_number(actor, place), leg);
 }
 
-PatternId Patterns::even_exchange(ActorId actor, std::size_t layer, bool outward) {
+PatternId Patterns::even_exchange(ActorId actor, std::size_t layer, Leg leg) {
   const std::pair exchanged{scenario_.model.layers[layer].experts,
                             dispatched_rows(scenario_, layer, work_.loads.get())};
   auto known = std::find(exchanged_.begin(), exchanged_.end(), exchanged);
   if (known == exchanged_.end()) known = exchanged_.insert(known, exchanged);
-  const auto key = static_cast<std::uint64_t>(known - exchanged_.begin()) * 2 + (outward ? 0 : 1);
+  const auto key =
+      static_cast<std::uint64_t>(known - exchanged_.begin()) * leg_count + static_cast<std::uint64_t>(leg);
   return find_or_make(communicators_.index_of(Scope::expert, actor), key, [&] {
-    return make_exchange(communicators_.of(Scope::expert, actor), layer, outward, nullptr);
+    return make_exchange(communicators_.of(Scope::expert, actor), layer, leg, nullptr);
   });
 }
 
-/// Both ways at once, since both need the rows.
-PatternId Patterns::uneven_exchange(ActorId actor, std::size_t layer, std::uint32_t loads, bool outward) {
+/// All ways at once, since all need the rows.
+PatternId Patterns::uneven_exchange(ActorId actor, std::size_t layer, std::uint32_t loads, Leg leg) {
   std::vector<PatternId>& known = uneven_[communicators_.index_of(Scope::expert, actor)];
-  if (known.empty()) known.assign(2 * static_cast<std::size_t>(loads_->count()), nothing);
-  const std::size_t there = 2 * static_cast<std::size_t>(loads);
+  if (known.empty()) known.assign(leg_count * static_cast<std::size_t>(loads_->count()), nothing);
+  const std::size_t there = leg_count * static_cast<std::size_t>(loads);
   if (known[there] == nothing) {
     const RankRows rows = loads_->rows(scenario_, loads);
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
-    known[there] = make_exchange(communicator, layer, true, &rows);
-    known[there + 1] = make_exchange(communicator, layer, false, &rows);
+    for (const Leg one : {Leg::out, Leg::home, Leg::again}) {
+      if (one == Leg::again && !scenario_.collectives.dispatch->counts_rows()) continue;
+      known[there + static_cast<std::size_t>(one)] = make_exchange(communicator, layer, one, &rows);
+    }
   }
-  return known[there + (outward ? 0 : 1)];
+  return known[there + static_cast<std::size_t>(leg)];
 }
 
 /// `rows` where ranks differ, else null.
-PatternId Patterns::make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
+PatternId Patterns::make_exchange(const Communicator& communicator, std::size_t layer, Leg leg,
                                   const RankRows* rows) {
   const Layer& shape = scenario_.model.layers[layer];
   const ExchangedRows sent{.rows = static_cast<double>(dispatched_rows(scenario_, layer, work_.loads.get())),
                            .tokens = static_cast<double>(tokens_per_device(scenario_)),
                            .padded = padded_capacity(scenario_, shape) > 0};
   const std::vector<Request> requests =
-      exchange_requests(scenario_, shape.experts, outward, sent, communicator.groups, reaches_);
+      exchange_requests(scenario_, shape.experts, leg, sent, communicator.groups, reaches_);
   std::vector<Call> of_groups;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     Request& request = of_groups.emplace_back(Call{requests[i], communicator.groups[i]}).request;
     if (rows == nullptr) continue;
     request.rows = rows->sent;
-    request.tokens = sent.tokens;
   }
-  const Activity activity = outward ? Activity::dispatch : Activity::combine;
+  const Activity activity = leg == Leg::home ? Activity::combine : Activity::dispatch;
   Interplay in_the_way = interplay();
   in_the_way.slowed_by_compute = std::max(beside_compute_, scenario_.collectives.slowed_by_compute);
   in_the_way.busiest = rows == nullptr ? scenario_.busiest_over_mean() : 1.0;
-  in_the_way.returns = rows != nullptr && !outward;
+  in_the_way.returns = rows != nullptr && leg == Leg::home;
   return maker_.make(builder_, collective_of(scenario_.collectives, activity), of_groups,
                      communicator.members, in_the_way);
 }

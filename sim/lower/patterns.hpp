@@ -49,11 +49,10 @@ class Patterns {
   PatternId find_or_make(std::size_t communicator, std::uint64_t key, auto make, std::int64_t rounds = 1);
   std::uint32_t load_number(ActorId actor, const ActPlace& place) const;
   std::int64_t computed_rows(ActorId actor, const ActPlace& place) const;
-  PatternId exchange(ActorId actor, bool outward, const ActPlace& place);
-  PatternId even_exchange(ActorId actor, std::size_t layer, bool outward);
-  PatternId uneven_exchange(ActorId actor, std::size_t layer, std::uint32_t loads, bool outward);
-  PatternId make_exchange(const Communicator& communicator, std::size_t layer, bool outward,
-                          const RankRows* rows);
+  PatternId exchange(ActorId actor, Leg leg, const ActPlace& place);
+  PatternId even_exchange(ActorId actor, std::size_t layer, Leg leg);
+  PatternId uneven_exchange(ActorId actor, std::size_t layer, std::uint32_t loads, Leg leg);
+  PatternId make_exchange(const Communicator& communicator, std::size_t layer, Leg leg, const RankRows* rows);
   PatternId in_groups(ActorId actor, const Act& call, const CallBytes& bytes);
   PatternId ring(ActorId actor, const Collective& collective, const CallBytes& bytes);
   std::vector<Call> calls(const Communicator& communicator, const Request& prototype) const;
@@ -71,8 +70,8 @@ class Patterns {
   GraphBuilder& builder_;
   PatternMaker maker_;
   std::vector<PatternId> sends_;
-  std::vector<std::vector<CachedPattern>> cached_;  // by communicator
-  std::vector<std::vector<PatternId>> uneven_;      // by communicator: of 2 x the number of the loads
+  std::vector<std::vector<CachedPattern>> cached_;           // by communicator
+  std::vector<std::vector<PatternId>> uneven_;               // by communicator: by loads, then by Leg
   std::vector<std::pair<Experts, std::int64_t>> exchanged_;  // shapes of layers, and rows that they send
   Reaches reaches_;
   std::vector<DeviceId> devices_;  // all of them, in order

@@ -99,6 +99,14 @@ TaskId StepLowering::issue_call(ActorId actor, const Tag& tag) {
   return time.count == 0 ? nothing : streams_[actor].host;
 }
 
+void StepLowering::wait_for_counts(ActorId actor, const Tag& tag, TaskId input) {
+  Tag of_host = tag;
+  of_host.activity = Activity::host;
+  Streams& streams = streams_[actor];
+  const TaskId counted = both(both(streams.communication, input), streams.arrival);
+  streams.host = host_task(actor, scenario().habits().host.wait, of_host, both(streams.host, counted));
+}
+
 TaskId StepLowering::copy(ActorId actor, const std::vector<Op>& ops, Tag tag, TaskId input) {
   tag.activity = Activity::copy;
   tag.overlapped = false;

@@ -51,6 +51,7 @@ class StepLowering {
   TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input = nothing);
   /// The actor's next call of a layer's program.
   TaskId call(ActorId actor, const Act& act, const ActPlace& place, const Tag& tag, TaskId input) {
+    if (host_reads_counts(act, scenario())) wait_for_counts(actor, tag, input);
     return call(actor, scope_of(act.activity), patterns_.of(actor, act, place), tag, input);
   }
   /// The same on a channel beside the communication stream: nothing waits for it but who asks for it.
@@ -92,6 +93,8 @@ class StepLowering {
   TaskId issue(ActorId actor, const Timed& timed, const Tag& tag, TaskId task, TaskId before);
   /// The host issues a call; returns what the call is behind.
   TaskId issue_call(ActorId actor, const Tag& tag);
+  /// The host goes on when it has read how many rows a dispatch behind `input` brings.
+  void wait_for_counts(ActorId actor, const Tag& tag, TaskId input);
   std::size_t arrival_index(bool gradient, std::int64_t model_stage, std::int64_t microbatch,
                             std::uint32_t position) const;
   /// The actor's next call of a channel: the task that its communicator's members share.

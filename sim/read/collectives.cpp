@@ -1,6 +1,9 @@
 // The part "collectives", and a communication by itself.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "models/base/error.hpp"
 #include "models/config/fields.hpp"
 #include "sim/read/parts.hpp"
@@ -15,6 +18,12 @@ struct Way {
   Operation operation;
 };
 
+/// Whose kernels a member of the family runs.
+void note_kernels(const Reader& chosen, Collectives& all) {
+  const Value* kind = chosen.is_describing() ? nullptr : chosen.value().find("kind");
+  if (kind != nullptr && kind->text == "nccl") all.kernels = CommunicationKernels::nccl;
+}
+
 /// `chosen` is the part of `reader` that is named as the way.
 std::shared_ptr<const Collective> make_collective(const Reader& reader, Reader& chosen, const Way& way,
                                                   const Fabric& fabric) {
@@ -27,6 +36,17 @@ std::shared_ptr<const Collective> make_collective(const Reader& reader, Reader& 
     reader.fail(way.name, error.problem());
   }
   return made;
+}
+
+/// What has both exchanges of tokens where no key of its own says otherwise; nothing where it is not given.
+std::shared_ptr<const Collective> read_experts(Reader& reader, Collectives& all, const Fabric& fabric) {
+  std::optional<Reader> chosen =
+      reader.optional_part("experts", "both of these exchanges, where dispatch or combine does not say",
+                           member_names(collectives()));
+  if (!chosen) return nullptr;
+  note_kernels(*chosen, all);
+  return make_collective(reader, *chosen, {"experts", "both exchanges of tokens", "", Operation::all_to_all},
+                         fabric);
 }
 
 /// The algorithm of each communication.
@@ -59,12 +79,19 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Gra
        {"expert_tensor", "rows inside an expert's tensor-parallel group", "ring", Operation::all_gather}},
       {&Collectives::pipeline,
        {"pipeline", "activations from stage to stage", "pairwise", Operation::point_to_point}}};
+  const std::shared_ptr<const Collective> experts = read_experts(reader, all, fabric);
   for (const auto& [member, way] : ways) {
+    if (experts && way.operation == Operation::all_to_all && !reader.has(way.name)) {
+      static_cast<void>(reader.optional_part(way.name, way.help, member_names(collectives())));
+      all.*member = experts;
+      continue;
+    }
     Reader chosen = part_or_empty(reader, way.name, way.help, member_names(collectives()));
     all.*member = make_collective(reader, chosen, way, fabric);
-    const Value* kind = chosen.is_describing() ? nullptr : chosen.value().find("kind");
-    if (kind != nullptr && kind->text == "nccl") all.kernels = CommunicationKernels::nccl;
+    note_kernels(chosen, all);
   }
+  // Where kernels of exchanges keep their multiprocessors, that is what compute meets most.
+  if (all.dispatch->usual_multiprocessors() > 0) all.kernels = CommunicationKernels::own;
 }
 
 /// What communicators and their kernels take of a device.
@@ -72,12 +99,14 @@ void read_channels(Reader& reader, Collectives& all) {
   constexpr std::int64_t most_channels = 1024;
   read_fields(
       reader, all,
-      field(&Collectives::communication_sms,
-            {.name = "communication_sms",
-             .help = "multiprocessors that communication kernels hold while they run "
-                     "(NCCL between H200: 24)",
-             .fallback = 0,
-             .at_least = 0}),
+      field(
+          &Collectives::communication_sms,
+          {.name = "communication_sms",
+           .help = "multiprocessors that communication kernels hold while they run (NCCL between H200: 24), "
+                   "and with which those of experts copy; 0: none, or as many as kernels of experts take "
+                   "by default",
+           .fallback = 0,
+           .at_least = 0}),
       field(&Collectives::channels,
             {.name = "channels",
              .help = "channels of a communicator, each with a buffer for each neighbour in ring and tree "
@@ -152,6 +181,9 @@ Collectives read_collectives(Reader reader, const Fabric& fabric, const Gradient
   Collectives all;
   read_ways(reader, all, fabric, gradients, context_exchange);
   read_channels(reader, all);
+  if (all.communication_sms == 0 && !reader.is_describing())
+    all.communication_sms =
+        std::max(all.dispatch->usual_multiprocessors(), all.combine->usual_multiprocessors());
   read_behaviour(reader, all);
   reader.finish();
   return all;

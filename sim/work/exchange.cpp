@@ -16,10 +16,15 @@ double Reaches::of(const Experts& experts, std::int64_t blocks) {
   return reach;
 }
 
-std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& experts, bool outward,
+Leg leg_of(Activity exchange, const Collective& collective) {
+  if (!is_outward(exchange)) return Leg::home;
+  return exchange == Activity::dispatch || !collective.counts_rows() ? Leg::out : Leg::again;
+}
+
+std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& experts, Leg leg,
                                        const ExchangedRows& sent,
                                        std::span<const std::vector<DeviceId>> groups, Reaches& reaches) {
-  const Precision precision = outward ? scenario.precision.dispatch : scenario.precision.combine;
+  const Precision precision = leg == Leg::home ? scenario.precision.combine : scenario.precision.dispatch;
   const auto reached = [&](std::int64_t blocks) {
     const double each = sent.rows / static_cast<double>(blocks);
     if (sent.padded) return each;
@@ -35,7 +40,10 @@ std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& 
                         .bytes = row_bytes(scenario.model.hidden, precision),
                         .rows_per_rank = sent.rows / static_cast<double>(ranks),
                         .reached_rows_per_rank = reached(ranks),
-                        .reached_rows_per_node = reached(ranks % nodes == 0 ? nodes : ranks)});
+                        .reached_rows_per_node = reached(ranks % nodes == 0 ? nodes : ranks),
+                        .tokens = sent.tokens,
+                        .leg = leg,
+                        .multiprocessors = scenario.collectives.communication_sms});
   }
   return requests;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/collective/collective.hpp"
+#include "sim/graph/activity.hpp"
 #include "sim/scenario/scenario.hpp"
 
 namespace moesim {
@@ -34,9 +35,11 @@ class Reaches {
   std::vector<Known> known_;
 };
 
-/// One request for each group, all going at once. `outward`: to the experts; else back. The groups must
-/// outlive the requests.
-std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& experts, bool outward,
+/// Which way an exchange goes; as one that goes for the first time where its algorithm makes no difference.
+Leg leg_of(Activity exchange, const Collective& collective);
+
+/// One request for each group, all going at once. The groups must outlive the requests.
+std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& experts, Leg leg,
                                        const ExchangedRows& sent,
                                        std::span<const std::vector<DeviceId>> groups, Reaches& reaches);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sim/work/holdings.hpp"
+#include "sim/work/share.hpp"
 
 namespace moesim {
 namespace {
@@ -52,9 +53,12 @@ class Channels {
   void add_exchange(const std::vector<DeviceId>& devices) {
     if (devices.size() < 2) return;
     const Collectives& all = scenario_.collectives;
-    const bool own = all.dispatch->has_own_buffers();
-    if (own && buffer_.count > 0) bytes_ += deep_ep(devices);
-    if (!own || !all.combine->has_own_buffers())
+    const ExchangeBuffers out = all.dispatch->buffers(), home = all.combine->buffers();
+    if (buffer_.count > 0) {
+      if (std::max(out, home) == ExchangeBuffers::whole) bytes_ += hybrid_ep(devices);
+      if (out == ExchangeBuffers::queues || home == ExchangeBuffers::queues) bytes_ += deep_ep(devices);
+    }
+    if (std::min(out, home) == ExchangeBuffers::channels)
       add_sends(devices, static_cast<std::int64_t>(devices.size()) - 1);
   }
 
@@ -73,6 +77,19 @@ class Channels {
     const std::int64_t nodes = nodes_of(devices, scenario_.fabric());
     const std::int64_t tokens = (ranks / nodes) * (nodes > 1 ? 288 : 256) + (nodes > 1 ? 2 * nodes * 128 : 0);
     return Bytes{channels * tokens * (2 * scenario_.model.hidden + beside)};
+  }
+
+  /// All tokens of the group, whoever they go to, in bf16 with a weight for each expert of the node; in
+  /// groups of several nodes also those of a rank for each other node (docs/Hybrid-EP_Implementation.md,
+  /// section 4.2). Dispatch and combine share it.
+  Bytes hybrid_ep(const std::vector<DeviceId>& devices) const {
+    const auto ranks = static_cast<std::int64_t>(devices.size());
+    const std::int64_t nodes = nodes_of(devices, scenario_.fabric());
+    std::int64_t experts = 0;
+    for (const Layer& layer : scenario_.model.layers)
+      if (layer.is_moe) experts = std::max(experts, layer.experts.count);
+    const std::int64_t token = 2 * scenario_.model.hidden + 4 * experts / nodes;
+    return Bytes{tokens_per_device(scenario_) * token * (ranks + nodes - 1)};
   }
 
   const Scenario& scenario_;

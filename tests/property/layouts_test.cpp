@@ -90,7 +90,7 @@ Case random_case(RandomStream& random) {
   c.recompute = one_of(random, {"none", "full", "attention", "experts"});
   c.schedule = one_of(random, {"1f1b", "gpipe", "zb_h1"});
   c.gradients = one_of(random, {"all_reduce", "zero1", "zero2", "zero3"});
-  c.dispatch = one_of(random, {"pairwise", "hierarchical"});
+  c.dispatch = one_of(random, {"pairwise", "hierarchical", "deepep", "hybrid_ep"});
   if (c.pipeline == 2 && random.below(2) == 0) {
     c.schedule = one_of(random, {"dualpipe", "dualpipev", "chimera", "interleaved", "zb_v", "zb_h2"});
     c.gradients = one_of(random, {"all_reduce", "zero1"});  // what both directions of a pipeline can have

@@ -114,7 +114,8 @@ std::string draw_collectives(RandomStream& random) {
   const auto add = [&](const char* name, const char* kind, const char* more = "") {
     keys += fmt::format(R"("{}": {{"kind": "{}"{}}}, )", name, kind, more);
   };
-  const char* exchange = one_of(random, {"pairwise", "pairwise", "hierarchical", "nccl"});
+  const char* exchange =
+      one_of(random, {"pairwise", "pairwise", "hierarchical", "nccl", "deepep", "hybrid_ep"});
   const char* hopper = R"(, "generation": "hopper")";
   const auto added = [&](const char* name, const char* kind) {
     add(name, kind, kind == std::string_view("nccl") ? hopper : "");
