@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
-#include <utility>
 
 #include "models/base/at.hpp"
 #include "models/config/fields.hpp"
@@ -111,7 +111,7 @@ class MegatronCore final : public Software {
 /// part in it. Collectives and waits as measured there. Weight gradients of a pass of their own are products
 /// that were put aside (transformer_engine/pytorch/module/_common.py: WeightGradStore), without autograd.
 constexpr HostTimes usual_host{
-    .forward = 25_us, .backward = 35_us, .update = 15_us, .call = 100_us, .start = 100_us, .wait = 16_us};
+    .forward = 45_us, .backward = 35_us, .update = 15_us, .call = 100_us, .start = 100_us, .wait = 16_us};
 
 struct Scope {
   std::string_view name;
@@ -192,6 +192,20 @@ void read_modules(Reader& reader, Choices& choices) {
              {.name = "fp8_recipe",
               .help = "over what numbers in fp8 share a scale, which decides how many kernels a cast is",
               .fallback = "delayed"}),
+      field(&Choices::connections,
+            {.name = "cuda_device_max_connections",
+             .help =
+                 "CUDA_DEVICE_MAX_CONNECTIONS: with 1 a backward pass computes input gradients while inputs "
+                 "are gathered again, and weight gradients while input gradients are summed; with more it "
+                 "computes nothing while tensor parallelism communicates",
+             .fallback = 1,
+             .at_least = 1,
+             .at_most = 32}));
+}
+
+void read_dispatch(Reader& reader, Choices& choices) {
+  read_fields(
+      reader, choices,
       choice(&Choices::dispatcher, dispatcher_names,
              {.name = "moe_token_dispatcher_type",
               .help = "rows are permuted, exchanged and sorted (alltoall), or sent once for each rank and "
@@ -218,16 +232,7 @@ void read_modules(Reader& reader, Choices& choices) {
                                  .help = "of a loss that balances experts; above 0 its kernels run",
                                  .fallback = 0.0,
                                  .at_least = 0.0,
-                                 .at_most = 1.0}),
-      field(&Choices::connections,
-            {.name = "cuda_device_max_connections",
-             .help =
-                 "CUDA_DEVICE_MAX_CONNECTIONS: with 1 a backward pass computes input gradients while inputs "
-                 "are gathered again, and weight gradients while input gradients are summed; with more it "
-                 "computes nothing while tensor parallelism communicates",
-             .fallback = 1,
-             .at_least = 1,
-             .at_most = 32}));
+                                 .at_most = 1.0}));
 }
 
 void expect_version(const Reader& reader, const Choices& choices, std::string_view key, bool is_asked,
@@ -261,11 +266,13 @@ void check(const Reader& reader, const Choices& choices) {
 
 std::unique_ptr<const Software> make(Reader& reader) {
   Choices choices;
-  read_fields(reader, choices,
-              choice(&Choices::version, version_names,
-                     {.name = "version", .help = "release of Megatron-Core", .fallback = "0.19"}));
+  read_fields(
+      reader, choices,
+      choice(&Choices::version, version_names,
+             {.name = "version", .help = "release of Megatron-Core, as it is tagged", .fallback = "v0.19"}));
   read_fusions(reader, choices);
   read_modules(reader, choices);
+  read_dispatch(reader, choices);
   choices.graphs = read_graphs(reader);
   check(reader, choices);
   HostTimes host = read_host_times(reader, usual_host);
@@ -274,39 +281,6 @@ std::unique_ptr<const Software> make(Reader& reader) {
 }
 
 }  // namespace
-
-namespace megatron {
-namespace {
-
-/// Whether a graph holds an op: attention to its residual, or the norm before the router to the permutation
-/// (core/transformer/transformer_layer.py: _te_cuda_graph_capture).
-bool is_held(const Op& op, const GraphScope& graphs) {
-  if (op.part == LayerPart::router) return graphs.router;
-  if (op.module == Module::permute) return graphs.preprocess;
-  if (op.part != LayerPart::attention || op.module == Module::embedding || op.module == Module::loss)
-    return false;
-  return op.name == "feed-forward norm" ? graphs.router : graphs.attention;
-}
-
-/// The op with which the graph of a layer is launched.
-bool launches_graph(const Op& op, const GraphScope& graphs) {
-  return graphs.attention ? op.module == Module::core : op.module == Module::router;
-}
-
-/// A graph is a launch, and 228 ns for each kernel in it (host.hpp), behind a call in Python that brings
-/// inputs to their places (transformer_engine/pytorch/graph.py: make_graphed_callables).
-constexpr std::int64_t calls_of_graph = 2;
-
-}  // namespace
-
-void capture(const Op& op, const Choices& choices, std::size_t first, std::vector<Op>& kernels) {
-  if (!is_held(op, choices.graphs)) return;
-  std::int64_t calls = launches_graph(op, choices.graphs) ? calls_of_graph : 0;
-  for (std::size_t i = first; i < kernels.size() && kernels[i].waits == 0; ++i)
-    kernels[i].calls = std::exchange(calls, 0);
-}
-
-}  // namespace megatron
 
 extern constexpr Entry<Software> megatron_core_software{
     "megatron_core", "Megatron-Core with Transformer Engine: the kernels, waits and host of its releases",

@@ -25,8 +25,8 @@ enum class Version : std::uint8_t {
   v0_18,
   v0_19
 };
-inline constexpr std::string_view version_names[] = {"0.9",  "0.10", "0.11", "0.12", "0.13", "0.14",
-                                                     "0.15", "0.16", "0.17", "0.18", "0.19"};
+inline constexpr std::string_view version_names[] = {"v0.9",  "v0.10", "v0.11", "v0.12", "v0.13", "v0.14",
+                                                     "v0.15", "v0.16", "v0.17", "v0.18", "v0.19"};
 
 /// `--transformer-impl`: who has linear layers and norms.
 enum class TransformerCode : std::uint8_t { transformer_engine, local };

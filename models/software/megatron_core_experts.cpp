@@ -171,13 +171,21 @@ void sort_of_flex(const Op& op, const Choices& choices, Kernels& k) {
     return;
   }
   const bool is_before = op.part == LayerPart::dispatch;
-  const bool is_fused = choices.is_experimental && choices.fuses_permute;
+  const bool is_map_fused = choices.is_experimental && choices.fuses_permute;
   if (is_before && is_forward) {
-    is_fused ? static_cast<void>(k.tiny(1, gathers)) : map_of_choices(k);
-    k.tiny(3, gathers);
+    is_map_fused ? static_cast<void>(k.tiny(1, gathers)) : map_of_choices(k);
+    if (choices.fuses_permute) {
+      k.tiny(3, gathers);
+    } else {
+      masked_select(k);
+      masked_select(k);
+    }
   }
-  k.op(op);
-  if (is_before && !is_forward) k.tiny(is_fused ? 1 : 4, gathers);  // gradients of weights by index
+  const bool is_sum = is_before != is_forward && !choices.fuses_permute;
+  Op rows = is_sum ? in_launches(op, 2) : op;
+  rows.adds_atomically = is_sum;
+  k.op(std::move(rows));
+  if (is_before && !is_forward) k.tiny(is_map_fused ? 1 : 4, gathers);  // gradients of weights by index
 }
 
 /// A product for each expert, launched in a loop in C++ (transformer_engine/common/gemm/cublaslt_gemm.cu:

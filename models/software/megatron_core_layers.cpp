@@ -110,7 +110,6 @@ void add_rotary(const Op& op, const Choices& choices, Kernels& k) {
   if (!is_forward && op.k == 0) k.add(kind::joined, k.elements(), 4);
 }
 
-/// Backward of cuDNN has a kernel before and one after (transformer_engine/common/fused_attn).
 void add_core(const Op& op, const Choices& choices, std::vector<Op>& kernels) {
   Kernels k(op, kernels);
   if (choices.attention == AttentionCode::unfused) {
@@ -121,7 +120,6 @@ void add_core(const Op& op, const Choices& choices, std::vector<Op>& kernels) {
     return;
   }
   k.op(op).by_calls(calls_of_attention);
-  if (op.pass != OpPass::forward) k.tiny(2, KernelClass::attention).by_calls(0);
 }
 
 /// A kernel for each result that is added forward, the last with its bias and dropout

@@ -161,10 +161,14 @@ Fit fits_update(const Scenario& scenario) {
   if (scenario.habits().update_passes == UpdatePasses::one) return {};
   const UpdatePlan& plan = scenario.update;
   if (plan.has_master && plan.passes.size() == 1) return {};
-  return Misfit("software.update_passes",
-                "separate passes are those of AdamW or SGD in one fused kernel on fp32 master weights, but "
-                "optimizer is {}",
-                scenario.words.optimizer);
+  return Misfit(
+             "software",
+             "updates in separate passes, which are those of AdamW or SGD in one fused kernel on fp32 master "
+             "weights, but optimizer is {}",
+             scenario.words.optimizer)
+      .with_hint(scenario.software_name == "megatron_core"
+                     ? "--set software.use_precision_aware_optimizer=true"
+                     : "--set software.update_passes=one");
 }
 
 Fit fits_offload(const Scenario& scenario) {

@@ -130,7 +130,7 @@ TEST_CASE(
   const auto hybrid =
       megatron(R"("moe_token_dispatcher_type": "flex", "moe_flex_dispatcher_backend": "hybridep")");
   CHECK(of_layer(true, *hybrid).waits == 1);
-  CHECK(of_layer(true, *megatron(R"("version": "0.12", "moe_permute_fusion": false)")).waits == 1 + 2 + 1);
+  CHECK(of_layer(true, *megatron(R"("version": "v0.12", "moe_permute_fusion": false)")).waits == 1 + 2 + 1);
 }
 
 TEST_CASE("Products of experts are launched in a loop in C++, which takes less of the host than modules do") {
@@ -202,13 +202,13 @@ TEST_CASE("Keys of later releases are errors in earlier ones") {
   const auto fails = [](const std::string& keys, const std::string& with) {
     CHECK_THROWS_WITH(megatron(keys), Catch::Contains(with));
   };
-  fails(R"("version": "0.10", "moe_permute_fusion": true)", "is of Megatron-Core 0.11 and later");
-  fails(R"("version": "0.13", "moe_router_fusion": true)", "0.14");
-  fails(R"("version": "0.15", "cuda_graph_scope": "moe_router")", "0.16");
-  fails(R"("version": "0.11", "moe_token_dispatcher_type": "flex")", "0.12");
+  fails(R"("version": "v0.10", "moe_permute_fusion": true)", "is of Megatron-Core v0.11 and later");
+  fails(R"("version": "v0.13", "moe_router_fusion": true)", "0.14");
+  fails(R"("version": "v0.15", "cuda_graph_scope": "moe_router")", "0.16");
+  fails(R"("version": "v0.11", "moe_token_dispatcher_type": "flex")", "0.12");
   fails(R"("cuda_graph_scope": "moe_preprocess")", "expected moe_router with it");
   fails(R"("cuda_graph_scope": "mlp")", "known: attn, moe_router");
-  CHECK_FALSE(megatron(R"("version": "0.9")")->habits().fusion.permutation);
+  CHECK_FALSE(megatron(R"("version": "v0.9")")->habits().fusion.permutation);
   CHECK(megatron()->habits().fusion.permutation);
 }
 
