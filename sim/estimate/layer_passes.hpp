@@ -26,8 +26,13 @@ struct PricedAct {
   Bytes kept{};      ///< that it keeps for later passes; below zero: that it lets go
   std::vector<PricedOp> ops{};  ///< of compute
   bool is_forward_again() const { return again.count > 0 && again == time; }
-  /// Communication on a lane of its own: the pass goes on computing.
-  bool is_beside() const { return act.kind == ActKind::call && act.lane != main_lane; }
+  /// On a lane of its own: communication while the pass goes on computing, or shared experts while it
+  /// communicates.
+  bool is_beside() const {
+    const bool computes_beside =
+        act.kind == ActKind::compute && act.activity == Activity::feed_forward && act.piece >= 0;
+    return (act.kind == ActKind::call || computes_beside) && act.lane != main_lane;
+  }
 };
 
 /// One pass of one microbatch through a layer, or an end of the model.

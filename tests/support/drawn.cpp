@@ -211,9 +211,29 @@ Drawn draw(RandomStream random) {
   return drawn;
 }
 
+namespace {
+
+/// An exchange may refuse groups that lie on nodes unevenly. Throws InputError.
+void try_exchange(const Scenario& scenario) {
+  const std::vector<Group> groups = scenario.layout.expert_groups();
+  for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
+    for (const Group& group : groups) {
+      std::vector<DeviceId> devices;
+      for (const std::uint32_t position : group) devices.push_back(scenario.layout.device(rank, position));
+      if (devices.size() < 2) continue;
+      static_cast<void>(scenario.collectives.dispatch->plan(
+          {.operation = Operation::all_to_all, .group = devices, .bytes = Bytes{1}}, scenario.fabric()));
+    }
+  }
+}
+
+}  // namespace
+
 std::optional<Scenario> read_drawn(const Drawn& drawn) {
   try {
-    return read_scenario(load_document_text(drawn.text(), MOESIM_SOURCE "/drawn.json"));
+    Scenario scenario = read_scenario(load_document_text(drawn.text(), MOESIM_SOURCE "/drawn.json"));
+    try_exchange(scenario);
+    return scenario;
   } catch (const InputError&) {
     return std::nullopt;
   }
