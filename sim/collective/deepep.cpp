@@ -8,9 +8,9 @@ namespace moesim {
 namespace {
 
 // Fitted on the 24 rates of V1 on eight B200 with 16 to 48 multiprocessors (branch hybrid-ep,
-// docs/README_Hybrid-EP.md): within 2 %. What a row costs does not depend on the device there is: eight H800
-// and H200, and H20 over two and four nodes, follow within 7 %. `nic_share`: rates of H800 over four and
-// eight nodes (docs/legacy.md), within 3 %.
+// docs/README_Hybrid-EP.md): 1 % in the mean, 4 % at most. What a row costs there does not depend on the
+// device: eight H800 and H200, and H20 over two and four nodes, follow within 10 %, but for a combine of 16
+// H20. `nic_share`: rates of H800 over four and eight nodes (docs/legacy.md), within 3 %.
 constexpr Time out_startup{45'000'000}, home_startup{80'000'000};
 constexpr RowCopy out_copy{.each = Time{254'000}, .rate = Rate{46.7e9}};
 constexpr RowCopy home_copy{.each = Time{0}, .rate = Rate{22.3e9}};
