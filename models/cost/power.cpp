@@ -12,8 +12,7 @@
 namespace moesim {
 namespace {
 
-constexpr double lowest_clock = 0.17;  // an H200's lowest, 345 of 1,980 MHz (nvidia-smi)
-constexpr double near = 1e-3;          // of the power
+constexpr double near = 1e-3;  // of the power
 constexpr int most_tries = 12;
 
 }  // namespace

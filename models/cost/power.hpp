@@ -9,6 +9,9 @@
 
 namespace moesim {
 
+/// Over the full one: an H200's lowest is 345 of 1,980 MHz (nvidia-smi).
+inline constexpr double lowest_clock = 0.17;
+
 /// What a device draws beyond idle for an op that takes `time` on it at `clock` (DeviceState). Nothing where
 /// its power is not known.
 Energy drawn(const Op& op, Time time, const Device& device, double clock);

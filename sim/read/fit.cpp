@@ -168,7 +168,8 @@ Fit fits_update(const Scenario& scenario) {
              scenario.words.optimizer)
       .with_hint(scenario.software_name == "megatron_core"
                      ? "--set software.use_precision_aware_optimizer=true"
-                     : "--set software.update_passes=one");
+                 : scenario.software_name == "ideal" ? "--set software.update_passes=one"
+                                                     : "--set 'optimizer={}'");
 }
 
 Fit fits_offload(const Scenario& scenario) {

@@ -41,6 +41,7 @@ std::string kernels_name(const Op& kernel) {
 
 std::string messages_name(bool is_exchange, const TaskGraph& graph, const Pattern& pattern,
                           const Fabric& fabric) {
+  if (graph.link_loads_of(pattern).empty()) return {};  // a host's work
   bool leaves = false;
   for (const LinkLoad& load : graph.link_loads_of(pattern)) {
     const LinkClass link = fabric.links()[load.link].link_class;

@@ -72,7 +72,8 @@ class ErrorModel {
 
 /// What kernels of a class and precision are called: "matrix products in bf16".
 std::string kernels_name(const Op& kernel);
-/// What messages are called: "exchanges between nodes", "collectives inside nodes"; empty on other links.
+/// What messages are called: "exchanges between nodes", "collectives inside nodes"; empty on other links and
+/// on none.
 std::string messages_name(bool is_exchange, const TaskGraph& graph, const Pattern& pattern,
                           const Fabric& fabric);
 

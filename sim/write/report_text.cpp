@@ -7,6 +7,7 @@
 #include "models/base/at.hpp"
 #include "models/base/grouped.hpp"
 #include "models/config/values.hpp"
+#include "models/cost/power.hpp"
 #include "sim/report/fact.hpp"
 #include "sim/scenario/certainty.hpp"
 #include "sim/write/report.hpp"
@@ -180,8 +181,16 @@ std::string kernels(const Report& report) {
   return "\n" + line("Kernels of a device", "time", "bytes", "launches", report.power ? "energy" : "") + rows;
 }
 
-/// Of the mean power, to which clocks settle.
-constexpr double near_limit = 0.005;
+/// Why a device has not the full clock.
+std::string why_slowed(const PowerReport& of, const std::string& limit) {
+  constexpr double near_limit = 0.005;  // of the mean power, to which clocks settle
+  if (std::abs(of.held / of.limit - 1) <= near_limit)
+    return fmt::format("the mean power is at its limit of {}", limit);
+  if (of.clock <= lowest_clock)
+    return fmt::format("the lowest, at which it still draws {} of the {} it may", print(of.held), limit);
+  return fmt::format("soon after a rest, with a mean power of {} before the limit of {} holds it",
+                     print(of.held), limit);
+}
 
 std::string energy(const Report& report) {
   if (!report.power) return {};
@@ -198,16 +207,9 @@ std::string energy(const Report& report) {
                                 : fmt::format("{} of {} MHz", print("energy.clock_mhz", report),
                                               grouped(1e-6 / to_seconds(of.cycle)));
   const double cost = of.limit_cost / report.step_time;
-  const double over = of.held / of.limit;
-  const std::string why =
-      over > 1 + near_limit ? fmt::format("the lowest, at which it still draws {} of the {} it may",
-                                          print(of.held), print("energy.limit_w", report))
-      : over < 1 - near_limit
-          ? fmt::format("soon after a rest, on the way to a mean power of {}",
-                        print("energy.limit_w", report))
-          : fmt::format("the mean power is at its limit of {}", print("energy.limit_w", report));
-  text += fmt::format("  clock          {}: {}, which costs {} of the step ({:.1f} %)\n", clock, why,
-                      print("energy.limit_cost_s", report), 100 * cost);
+  text += fmt::format("  clock          {}: {}, which costs {} of the step ({:.1f} %)\n", clock,
+                      why_slowed(of, print("energy.limit_w", report)), print("energy.limit_cost_s", report),
+                      100 * cost);
   if (cost > worth_a_hint)
     text +=
         "  The power limit holds the clock down: less to compute or to move helps (recomputation, fp8); less "
