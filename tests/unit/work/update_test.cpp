@@ -59,7 +59,8 @@ TEST_CASE("States on the host come over its link before the update and are not t
   CHECK(bytes_each({offload}).updated == bytes_each({}).updated + 4 + 2 * 4);
   CHECK(bytes_each({offload, "optimizer.master=false", "optimizer.moments=bf16"}).updated ==
         bytes_each({"optimizer.master=false", "optimizer.moments=bf16"}).updated + 2 * 2);
-  const Scenario beside = mixtral({}), away = mixtral({offload});
+  const std::string alike = "cluster.device.spread=0";  // else the slowest of all devices counts
+  const Scenario beside = mixtral({alike}), away = mixtral({offload, alike});
   const HeldElements held = held_elements(beside, 0);
   const auto bytes = [&](const Scenario& scenario) {
     return update_bytes(held, holders_of(scenario), scenario.gradient_sync, scenario);
@@ -71,7 +72,7 @@ TEST_CASE("States on the host come over its link before the update and are not t
   CHECK(to_seconds(slow.step_time - fast.step_time) ==
         Approx(states / away.cluster->device.host_rate.count).epsilon(0.02));
   CHECK(slow.memory_peak() < fast.memory_peak());
-  const Scenario twice = mixtral({offload, R"(cluster.device.host_rate="110 GB/s")"});
+  const Scenario twice = mixtral({offload, alike, R"(cluster.device.host_rate="110 GB/s")"});
   CHECK(simulate(twice).report.step_time < slow.step_time);
   CHECK_THROWS_AS(mixtral({offload, R"(cluster.device.host_rate="0 GB/s")"}), InputError);
 }
