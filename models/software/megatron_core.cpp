@@ -106,12 +106,15 @@ class MegatronCore final : public Software {
   SoftwareHabits habits_;
 };
 
-/// Forward as in models of a library, whose modules are nested as these are (hugging_face.cpp: median of 59
-/// steps on H200), backward as in blocks of one's own (torch_modules.cpp: of six); no step of Megatron has a
-/// part in it. Collectives and waits as measured there. Weight gradients of a pass of their own are products
-/// that were put aside (transformer_engine/pytorch/module/_common.py: WeightGradStore), without autograd.
-constexpr HostTimes usual_host{
-    .forward = 45_us, .backward = 35_us, .update = 15_us, .call = 100_us, .start = 100_us, .wait = 16_us};
+/// Collectives and waits as measured where launches were. Weight gradients of a pass of their own are
+/// products that were put aside (transformer_engine/pytorch/module/_common.py: WeightGradStore), without
+/// autograd.
+constexpr HostTimes usual_host{.forward = forward_launch,
+                               .backward = backward_launch,
+                               .update = 15_us,
+                               .call = 100_us,
+                               .start = 100_us,
+                               .wait = 16_us};
 
 struct Scope {
   std::string_view name;

@@ -15,8 +15,8 @@ namespace kind = pytorch::kind;
 double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// What a step in Python takes of a launch in a loop in C++: 9.4 us for one (configs/validation/
-/// software-h200.json, "issue, nothing recorded": add), over the rates of usual_host.
-constexpr std::int64_t loop_ns = 9'400, forward_ns = 45'000, backward_ns = 35'000;
+/// software-h200.json, "issue, nothing recorded": add).
+constexpr Time loop_launch{9'400'000};
 
 /// Launches that an attention counts as: PyTorch's takes 46.5 us on the same host ("sdpa flash"), and there
 /// is a module around it (transformer_engine/pytorch/attention/dot_product_attention:
@@ -56,8 +56,8 @@ Op in_launches(Op op, std::int64_t count) {
 }
 
 std::int64_t calls_of_loop(std::int64_t launches, bool is_forward) {
-  const std::int64_t rate = is_forward ? forward_ns : backward_ns;
-  return 1 + (launches * loop_ns + rate - 1) / rate;
+  const std::int64_t launch = (is_forward ? forward_launch : backward_launch).count;
+  return 1 + (launches * loop_launch.count + launch - 1) / launch;
 }
 
 /// transformer_engine/common/normalization: forward one kernel; backward one, and a sum of the weight's
