@@ -244,13 +244,20 @@ Bounds added_atomically(const Op& op, const Device& device, const SmShare& share
           traffic(device, op) * share.interference * share.traffic, 3 * launches(op, device), 1};
 }
 
+/// What a kernel counts at its own pace: the multiplications of a product, elements of others.
+double counted(const Op& op) {
+  const bool multiplies = op.kind == OpKind::gemm || op.kind == OpKind::grouped_gemm;
+  return multiplies ? op.flops.count / 2 : real(op.m) * real(op.n);
+}
+
 /// Device::cycle 0 is not known: bytes alone count.
 Bounds by_access(const Op& op, const Device& device, const SmShare& share) {
+  if (op.bytes.count <= 0) return {};
   const Access& access = op.access;
   const double rate = access.per_cycle * real(share.multiprocessors) * share.clock / to_seconds(device.cycle);
   const bool counts = access.per_cycle > 0 && device.cycle.count > 0;
   const double kernels = real(std::max<std::int64_t>(1, op.kernels));
-  return {counts ? real(op.m) * real(op.n) / rate : 0,
+  return {counts ? counted(op) / rate : 0,
           share.interference * share.traffic * real(op.bytes.count) /
               (device.memory_bandwidth.count * access.share),
           launches(op, device) + kernels * to_seconds(access.start), 0};
@@ -259,7 +266,6 @@ Bounds by_access(const Op& op, const Device& device, const SmShare& share) {
 Bounds streaming(const Op& op, const Device& device, const SmShare& share) {
   if (op.bytes.count <= 0) return {};
   if (op.adds_atomically) return added_atomically(op, device, share);
-  if (op.access.share > 0) return by_access(op, device, share);
   return {0, traffic(device, op) * op.passes * share.interference * share.traffic, launches(op, device), 0};
 }
 
@@ -267,6 +273,7 @@ class Roofline final : public Cost {
  public:
   OpTime time(const Op& op, const Device& device, const DeviceState& state) const override {
     const SmShare share = share_of(op, device, state);
+    if (op.access.share > 0) return under(by_access(op, device, share));
     switch (op.kind) {
       case OpKind::gemm:
       case OpKind::grouped_gemm:

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
+#include "models/cluster/device.hpp"
 #include "models/config/family.hpp"
 #include "models/transformer/op.hpp"
 
@@ -46,6 +48,13 @@ struct HostTimes {
   }
 };
 
+/// How software exchanges tokens.
+struct ExchangeHabits {
+  std::string_view library{};        ///< as `collectives` calls it; empty: any
+  std::int64_t multiprocessors = 0;  ///< that its kernels get; 0: as many as is usual
+  double slowed_by_compute = 1;      ///< how much longer they take while the device computes
+};
+
 /// Habits of a software beside the kernels of its ops.
 struct SoftwareHabits {
   Fusion fusion;
@@ -58,7 +67,15 @@ struct SoftwareHabits {
   TensorBackward tensor_backward = TensorBackward::overlapped;
   bool recomputes_parts = true;  ///< else whole layers or nothing
   bool has_dropout = true;       ///< else its models have none
-  Bytes workspaces{};            ///< of libraries, which an allocator counts
+  bool has_experts = true;       ///< else its models are dense
+  bool is_of_gpus = false;       ///< of NVIDIA, whose ranks talk through NCCL
+  ExchangeHabits exchanges{};
+  bool graph_waits = false;  ///< a graph of the iteration holds a dispatch that the host waits for
+  bool has_fp8 = true;       ///< else its products in fp8 are not known
+  Generation since{};        ///< of GPUs that have what it needs, because of the key after this, by its path
+  std::string_view since_key{};
+  std::span<const std::string_view> schedules{};  ///< of pipelines that it has; empty: all
+  Bytes workspaces{};                             ///< of libraries, which an allocator counts
   HostTimes host{};
 };
 

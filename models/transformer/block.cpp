@@ -18,6 +18,7 @@ namespace {
 Op cast(const Projection& p, OpPass pass, std::int64_t width, double read) {
   Op op =
       make_streaming(OpKind::elementwise, "fp8 cast", pass, p.rows, width, read + fp8_bytes, Module::cast);
+  op.k = p.width + p.depth - width;
   op.rows.assign(p.experts.begin(), p.experts.end());
   return op;
 }
@@ -27,6 +28,7 @@ Op cast(const Projection& p, OpPass pass, std::int64_t width, double read) {
 void Block::append(std::vector<Op>& to, Op op) const {
   if (op.bytes.count <= 0) return;
   op.part = part_;
+  op.again = &to == &again_;
   to.push_back(std::move(op));
 }
 

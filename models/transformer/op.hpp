@@ -134,7 +134,8 @@ struct Op {
   KernelClass kernel_class = KernelClass::streaming;
   std::uint8_t core = 0;                  ///< attention: which of its block's cores the kernel belongs to
   Precision precision = Precision::bf16;  ///< of the operands of a product
-  std::int64_t m = 0, n = 0, k = 0;       ///< product: rows, columns, depth; else m rows of n
+  std::int64_t m = 0, n = 0, k = 0;       ///< product: rows, columns, depth; else m rows of n, and of a
+                                          ///< cast k is the other side of its product
   /// Rows per expert: of a grouped_gemm (its depth, for weight gradients), of experts' activation, of what
   /// brings rows to experts and back where all of them are here.
   std::vector<std::int64_t> rows;
@@ -164,6 +165,7 @@ struct Op {
   /// Columns (forward) of the matrices that a product has side by side; zeros: it has one. Eager code takes
   /// them one by one, but for those of experts.
   std::array<std::int64_t, 3> columns{};
+  bool again = false;            ///< forward: computed once more for backward
   bool adds_atomically = false;  ///< each of its m x n elements to a sum in memory, by itself
 };
 

@@ -18,18 +18,33 @@ struct Way {
   Operation operation;
 };
 
-/// Whose kernels a member of the family runs.
-void note_kernels(const Reader& chosen, Collectives& all) {
+/// The name of the algorithm that a part chooses.
+std::string_view kind_of(const Reader& chosen, std::string_view usual) {
   const Value* kind = chosen.is_describing() ? nullptr : chosen.value().find("kind");
-  if (kind != nullptr && kind->text == "nccl") all.kernels = CommunicationKernels::nccl;
+  return kind == nullptr ? usual : std::string_view(kind->text);
+}
+
+/// Libraries of which software calls one, and not another.
+constexpr std::string_view libraries[] = {"nccl", "deepep", "hybrid_ep"};
+
+/// Where the algorithm is a library, it is that which the software calls.
+void check_library(const Reader& reader, const Way& way, std::string_view kind, std::string_view called) {
+  const bool is_library = std::find(std::begin(libraries), std::end(libraries), kind) != std::end(libraries);
+  if (called.empty() || !is_library || kind == called || way.operation != Operation::all_to_all) return;
+  reader.fail(way.name, fmt::format("is '{}', but the software exchanges tokens with '{}'", kind, called),
+              called == "nccl" ? "--set software.moe_token_dispatcher_type=flex"
+                               : "--set software.moe_token_dispatcher_type=alltoall");
 }
 
 /// `chosen` is the part of `reader` that is named as the way.
 std::shared_ptr<const Collective> make_collective(const Reader& reader, Reader& chosen, const Way& way,
-                                                  const Fabric& fabric) {
+                                                  const Fabric& fabric, Generation generation) {
+  if (kind_of(chosen, way.usual) == "nccl" && generation != Generation::none)
+    chosen.supply("generation", at(generation_names, generation));
   std::shared_ptr<const Collective> made = make_member(chosen, collectives(), way.help, way.usual);
+  if (fabric.device_count() < 2) return made;
   // Asked once here so that an algorithm that cannot do its job is an error of the input, not of the run.
-  const DeviceId two[] = {0, fabric.device_count() > 1 ? 1U : 0U};
+  const DeviceId two[] = {0, 1};
   try {
     static_cast<void>(made->plan({.operation = way.operation, .group = two, .bytes = Bytes{1}}, fabric));
   } catch (const InputError& error) {
@@ -39,19 +54,32 @@ std::shared_ptr<const Collective> make_collective(const Reader& reader, Reader& 
 }
 
 /// What has both exchanges of tokens where no key of its own says otherwise; nothing where it is not given.
-std::shared_ptr<const Collective> read_experts(Reader& reader, Collectives& all, const Fabric& fabric) {
+std::shared_ptr<const Collective> read_experts(Reader& reader, Collectives& all, const Fabric& fabric,
+                                               const UsualCollectives& usual) {
   std::optional<Reader> chosen =
       reader.optional_part("experts", "both of these exchanges, where dispatch or combine does not say",
                            member_names(collectives()));
   if (!chosen) return nullptr;
-  note_kernels(*chosen, all);
-  return make_collective(reader, *chosen, {"experts", "both exchanges of tokens", "", Operation::all_to_all},
-                         fabric);
+  const Way way{"experts", "both exchanges of tokens", "", Operation::all_to_all};
+  const std::string_view kind = kind_of(*chosen, way.usual);
+  check_library(reader, way, kind, usual.exchanges.library);
+  if (kind == "nccl") all.kernels = CommunicationKernels::nccl;
+  return make_collective(reader, *chosen, way, fabric, usual.generation);
+}
+
+/// What does an operation where nothing is given: `otherwise`, or the libraries of the software.
+std::string_view usual_library(const UsualCollectives& usual, Operation operation,
+                               std::string_view otherwise) {
+  if (!usual.are_nccl || operation == Operation::point_to_point || operation == Operation::broadcast ||
+      operation == Operation::reduce)
+    return otherwise;
+  return operation == Operation::all_to_all && !usual.exchanges.library.empty() ? usual.exchanges.library
+                                                                                : "nccl";
 }
 
 /// The algorithm of each communication.
-void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const GradientPlan& plan,
-               ContextExchange context_exchange) {
+void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const UsualCollectives& libraries_run,
+               const GradientPlan& plan, ContextExchange context_exchange) {
   const bool to_server = plan.updater == Updater::server;
   const bool in_ring = context_exchange == ContextExchange::ring;
   const std::string_view usual = to_server ? "pairwise" : "ring";
@@ -79,23 +107,26 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Gra
        {"expert_tensor", "rows inside an expert's tensor-parallel group", "ring", Operation::all_gather}},
       {&Collectives::pipeline,
        {"pipeline", "activations from stage to stage", "pairwise", Operation::point_to_point}}};
-  const std::shared_ptr<const Collective> experts = read_experts(reader, all, fabric);
-  for (const auto& [member, way] : ways) {
+  const std::shared_ptr<const Collective> experts = read_experts(reader, all, fabric, libraries_run);
+  for (auto [member, way] : ways) {
+    way.usual = usual_library(libraries_run, way.operation, way.usual);
     if (experts && way.operation == Operation::all_to_all && !reader.has(way.name)) {
       static_cast<void>(reader.optional_part(way.name, way.help, member_names(collectives())));
       all.*member = experts;
       continue;
     }
     Reader chosen = part_or_empty(reader, way.name, way.help, member_names(collectives()));
-    all.*member = make_collective(reader, chosen, way, fabric);
-    note_kernels(chosen, all);
+    const std::string_view kind = kind_of(chosen, way.usual);
+    check_library(reader, way, kind, libraries_run.exchanges.library);
+    if (kind == "nccl") all.kernels = CommunicationKernels::nccl;
+    all.*member = make_collective(reader, chosen, way, fabric, libraries_run.generation);
   }
   // Where kernels of exchanges keep their multiprocessors, that is what compute meets most.
   if (all.dispatch->usual_multiprocessors() > 0) all.kernels = CommunicationKernels::own;
 }
 
 /// What communicators and their kernels take of a device.
-void read_channels(Reader& reader, Collectives& all) {
+void read_channels(Reader& reader, Collectives& all, const ExchangeHabits& habits) {
   constexpr std::int64_t most_channels = 1024;
   read_fields(
       reader, all,
@@ -105,7 +136,7 @@ void read_channels(Reader& reader, Collectives& all) {
            .help = "multiprocessors that communication kernels hold while they run (NCCL between H200: 24), "
                    "and with which those of experts copy; 0: none, or as many as kernels of experts take "
                    "by default",
-           .fallback = 0,
+           .fallback = habits.multiprocessors,
            .at_least = 0}),
       field(&Collectives::channels,
             {.name = "channels",
@@ -125,13 +156,13 @@ void read_channels(Reader& reader, Collectives& all) {
 }
 
 /// What goes on beside communication, and what goes to the next stage.
-void read_behaviour(Reader& reader, Collectives& all) {
+void read_behaviour(Reader& reader, Collectives& all, const ExchangeHabits& habits) {
   read_fields(
       reader, all,
       field(&Collectives::slowed_by_compute,
             {.name = "slowed_by_compute",
              .help = "how much longer an exchange of tokens takes while its device computes",
-             .fallback = 1.0,
+             .fallback = habits.slowed_by_compute,
              .at_least = 1.0,
              .at_most = 100.0}),
       choice(
@@ -176,20 +207,21 @@ Fit fits_group(const OneCommunication& communication, std::int64_t devices) {
 
 }  // namespace
 
-Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,
-                             ContextExchange context_exchange) {
+Collectives read_collectives(Reader reader, const Fabric& fabric, const UsualCollectives& usual,
+                             const GradientPlan& gradients, ContextExchange context_exchange) {
   Collectives all;
-  read_ways(reader, all, fabric, gradients, context_exchange);
-  read_channels(reader, all);
+  read_ways(reader, all, fabric, usual, gradients, context_exchange);
+  read_channels(reader, all, usual.exchanges);
   if (all.communication_sms == 0 && !reader.is_describing())
     all.communication_sms =
         std::max(all.dispatch->usual_multiprocessors(), all.combine->usual_multiprocessors());
-  read_behaviour(reader, all);
+  read_behaviour(reader, all, usual.exchanges);
   reader.finish();
   return all;
 }
 
-OneCommunication read_communication(Reader reader, const Fabric& fabric, std::string& words) {
+OneCommunication read_communication(Reader reader, const Fabric& fabric, Generation generation,
+                                    std::string& words) {
   OneCommunication communication;
   read_fields(reader, communication,
               choice(&OneCommunication::operation, operation_names,
@@ -207,7 +239,7 @@ OneCommunication read_communication(Reader reader, const Fabric& fabric, std::st
   if (communication.group_size == 0) communication.group_size = devices;
   const Way way{"collective", "the algorithm", usual_of(operation), operation};
   Reader chosen = part_or_empty(reader, way.name, way.help, member_names(collectives()));
-  communication.collective = make_collective(reader, chosen, way, fabric);
+  communication.collective = make_collective(reader, chosen, way, fabric, generation);
   words = words_of(chosen, way.usual);
   reader.finish();
   reader.expect(fits_group, communication, devices);

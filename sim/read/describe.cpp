@@ -37,7 +37,7 @@ void declare_routing(Reader reader, const Fabric&) {
 
 void declare_communication(Reader reader, const Fabric& fabric) {
   std::string words;
-  static_cast<void>(read_communication(std::move(reader), fabric, words));
+  static_cast<void>(read_communication(std::move(reader), fabric, Generation::none, words));
 }
 
 constexpr Row whole[] = {
@@ -53,7 +53,7 @@ constexpr Row others[] = {
     {"collectives", "the algorithm of each communication",
      [](Reader r, const Fabric& fabric) {
        static_cast<void>(
-           read_collectives(std::move(r), fabric, {.updater = Updater::owner}, ContextExchange::ring));
+           read_collectives(std::move(r), fabric, {}, {.updater = Updater::owner}, ContextExchange::ring));
      }},
     {"search", "what `moesim search` may choose", declare<read_search_bounds>},
     {"precision", "number formats", declare<read_precision_plan>},

@@ -31,9 +31,15 @@ Batch read_batch(Reader reader);
 Parallelism read_parallelism(Reader reader);
 PrecisionPlan read_precision_plan(Reader reader);
 Budget read_budget(Reader reader);
+/// What a scenario's devices and software say of its collectives.
+struct UsualCollectives {
+  Generation generation = Generation::none;
+  bool are_nccl = false;  ///< where nothing else is given
+  ExchangeHabits exchanges{};
+};
 /// What gradients need of the collectives depends on how they are synchronised.
-Collectives read_collectives(Reader reader, const Fabric& fabric, const GradientPlan& gradients,
-                             ContextExchange context_exchange);
+Collectives read_collectives(Reader reader, const Fabric& fabric, const UsualCollectives& usual,
+                             const GradientPlan& gradients, ContextExchange context_exchange);
 /// What a scenario does with the tokens that routing sends somewhere.
 struct ExpertChoices {
   Placement placement = Placement::in_order;
@@ -52,7 +58,8 @@ PipelineSizes read_pipeline_sizes(Reader reader);
 PassDurations read_fixed_cost(Reader reader);
 /// Says in `words` which collective it is. Throws InputError for one that does not do the operation, and for
 /// a group that does not divide the devices.
-OneCommunication read_communication(Reader reader, const Fabric& fabric, std::string& words);
+OneCommunication read_communication(Reader reader, const Fabric& fabric, Generation generation,
+                                    std::string& words);
 /// Reads the scenario's own key "recompute".
 Recompute read_recompute(Reader& reader);
 

@@ -119,6 +119,25 @@ TEST_CASE(
   CHECK(third == Approx(third_slot).epsilon(0.02));
 }
 
+TEST_CASE("Each compute stage of the overlapped block takes what the trace has, within 12 %") {
+  const Simulation run = simulate(block());
+  const Tasks tasks = first_pair(run.graph);
+  for (std::size_t stage = 0; stage < trace[0].size(); ++stage) {
+    double simulated = 0, measured = 0;
+    for (int slot = 0; slot < 2; ++slot) {
+      const Measured& one = trace[static_cast<std::size_t>(slot)][stage];
+      const TaskId task = task_of(tasks, one, slot);
+      if (run.graph.kinds[task] != TaskKind::compute) continue;
+      simulated += to_seconds(run.timeline.ends[task] - run.timeline.starts[task]) * 1e6;
+      measured += one.span;
+    }
+    if (measured <= 0) continue;
+    CAPTURE(name_of(trace[0][stage].activity), static_cast<int>(trace[0][stage].pass), simulated / 2,
+            measured / 2);
+    CHECK(simulated == Approx(measured).epsilon(0.12));
+  }
+}
+
 TEST_CASE("The overlapped block has the trace's slots within 15 % from model and device alone") {
   const Simulation run = simulate(block());
   const Tasks tasks = first_pair(run.graph);
