@@ -166,6 +166,11 @@ auto memory_keys() {
 /// All numbers of a device file that stand in no part.
 auto device_keys() {
   const std::tuple names{field(&Device::name, {.name = "name", .help = "of the device"}),
+                         choice(&Device::generation, generation_names,
+                                {.name = "generation",
+                                 .help = "of NVIDIA's GPUs: what NCCL does between them, and what runs on "
+                                         "them; none: not known, or another's device",
+                                 .fallback = "none"}),
                          field(&Device::multiprocessors, {.name = "multiprocessors",
                                                           .help = "SMs of a GPU, 1 for a TPU core",
                                                           .at_least = 1,

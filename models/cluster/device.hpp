@@ -17,6 +17,10 @@
 
 namespace moesim {
 
+/// Generations of NVIDIA's GPUs: what NCCL does between them, and what runs on them.
+enum class Generation : std::uint8_t { none, ampere, hopper, blackwell };
+inline constexpr std::string_view generation_names[] = {"none", "ampere", "hopper", "blackwell"};
+
 /// An output tile that a matrix kernel may choose, rows by columns.
 struct Tile {
   std::int64_t rows = 128;
@@ -74,20 +78,21 @@ struct PowerBehaviour {
 /// A device as its file gives it. Every number there has a source.
 struct Device {
   std::string name;
-  std::int64_t multiprocessors = 1;  ///< SMs of a GPU, 1 for a TPU core
-  Bytes memory;                      ///< capacity of device memory, as the driver reports it
-  Bytes driver_memory;               ///< of it, what a process has before any tensor
-  Bytes channel_buffer;              ///< of a communicator, for one channel and one neighbour, both ways
-  Rate memory_bandwidth;             ///< data sheet
-  double memory_efficiency = 1;      ///< share of it that streaming kernels reach
-  Time memory_ramp;                  ///< until the memory pipeline is full; half speed before
-  Bytes cache;                       ///< last-level cache: partial sums of split products stay in it
-  Rate cache_bandwidth;              ///< of the last-level cache
-  Rate host_rate{};                  ///< of copies to and from the host's memory; 0: not known
-  Time cycle;                        ///< of its multiprocessors' clock under load; 0: not known
-  Time launch_overhead;              ///< gap between two kernels of one stream, launches queued ahead
-  Time kernel_floor;                 ///< shortest run of any kernel, launch excluded
-  double spread = 0;                 ///< between devices of this kind: standard deviation of time over mean
+  Generation generation = Generation::none;  ///< none: not known, or no GPU of NVIDIA's
+  std::int64_t multiprocessors = 1;          ///< SMs of a GPU, 1 for a TPU core
+  Bytes memory;                              ///< capacity of device memory, as the driver reports it
+  Bytes driver_memory;                       ///< of it, what a process has before any tensor
+  Bytes channel_buffer;          ///< of a communicator, for one channel and one neighbour, both ways
+  Rate memory_bandwidth;         ///< data sheet
+  double memory_efficiency = 1;  ///< share of it that streaming kernels reach
+  Time memory_ramp;              ///< until the memory pipeline is full; half speed before
+  Bytes cache;                   ///< last-level cache: partial sums of split products stay in it
+  Rate cache_bandwidth;          ///< of the last-level cache
+  Rate host_rate{};              ///< of copies to and from the host's memory; 0: not known
+  Time cycle;                    ///< of its multiprocessors' clock under load; 0: not known
+  Time launch_overhead;          ///< gap between two kernels of one stream, launches queued ahead
+  Time kernel_floor;             ///< shortest run of any kernel, launch excluded
+  double spread = 0;             ///< between devices of this kind: standard deviation of time over mean
   std::array<GemmBehaviour, precision_count> gemm;
   std::int64_t attention_tile_rows = 128;  ///< queries of one tile of attention
   AttentionBehaviour attention_forward;
@@ -95,6 +100,7 @@ struct Device {
   Contention contention;                ///< how compute and communication slow each other, by what computes
   std::optional<PowerBehaviour> power;  ///< where it is known: without, the clock is the full one
 
+  bool is_gpu() const { return multiprocessors > 1; }
   const GemmBehaviour& gemm_in(Precision precision) const { return at(gemm, precision); }
 };
 

@@ -66,6 +66,9 @@ class Reader {
 
   /// Whether the key is given (a described reader has none).
   bool has(std::string_view name) const;
+  /// Gives a key its value where the object does not, or says "none": what another part of the document says
+  /// of it.
+  void supply(std::string_view name, std::string_view text);
   /// A part: an object in place, or the name of a JSON file that holds it. Must be given.
   Reader part(std::string_view name, std::string_view help, std::span<const std::string_view> kinds = {});
   /// The same, or nothing where it is not given.

@@ -14,8 +14,8 @@
 #include "models/config/fields.hpp"
 #include "models/software/access_names.hpp"
 #include "models/software/apart.hpp"
+#include "models/software/fused.hpp"
 #include "models/software/host.hpp"
-#include "models/software/members.hpp"
 #include "models/software/pytorch.hpp"
 #include "models/software/software.hpp"
 
@@ -320,7 +320,7 @@ std::unique_ptr<const Software> make(Reader& reader) {
                                   .fallback = false});
   const HostTimes host = read_host(reader, {});
   if (host.captures) expect_capturable(reader, ops);
-  return std::make_unique<File>(software_named("ideal").make(reader), std::move(ops), are_apart, holds, host);
+  return std::make_unique<File>(read_fused(reader), std::move(ops), are_apart, holds, host);
 }
 
 }  // namespace

@@ -27,6 +27,8 @@ class HuggingFace final : public Software {
                 .tensor_backward = TensorBackward::in_turn,
                 .recomputes_parts = false,
                 .has_dropout = false,
+                .is_of_gpus = true,
+                .has_fp8 = false,
                 .workspaces = pytorch::workspaces,
                 .host = host} {}
 

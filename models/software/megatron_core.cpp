@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include "models/base/at.hpp"
@@ -21,6 +22,16 @@ using namespace megatron;
 using namespace literals;
 using pytorch::Kernels;
 
+/// core/pipeline_parallel/schedules.py.
+constexpr std::array<std::string_view, 2> pipelines{"1f1b", "interleaved"};
+
+/// MXFP8 is a format of Blackwell's matrix units; HybridEP copies by Hopper's engines (deepseek-ai/DeepEP,
+/// branch hybrid-ep).
+Generation needed_generation(const Choices& choices) {
+  if (choices.recipe == Fp8Recipe::mxfp8) return Generation::blackwell;
+  return choices.permutes_there() ? Generation::hopper : Generation::none;
+}
+
 SoftwareHabits habits_of(const Choices& choices, const HostTimes& host) {
   return {.fusion = {.attention = choices.attention == AttentionCode::fused,
                      .permutation = !choices.weighs_at_home()},
@@ -30,6 +41,15 @@ SoftwareHabits habits_of(const Choices& choices, const HostTimes& host) {
           .placeholder_gradients =
               choices.fuses_accumulation && choices.transformer == TransformerCode::transformer_engine,
           .tensor_backward = choices.connections == 1 ? TensorBackward::overlapped : TensorBackward::in_turn,
+          .is_of_gpus = true,
+          .exchanges = {.library = !choices.is_flex()                   ? "nccl"
+                                   : choices.flex == FlexCode::hybridep ? "hybrid_ep"
+                                                                        : "deepep"},
+          .graph_waits = choices.graphs.iteration && !choices.pads_to_capacity && !choices.permutes_there(),
+          .since = needed_generation(choices),
+          .since_key = choices.recipe == Fp8Recipe::mxfp8 ? "software.fp8_recipe"
+                                                          : "software.moe_flex_dispatcher_backend",
+          .schedules = pipelines,
           .host = host};
 }
 
@@ -249,8 +269,7 @@ void check(const Reader& reader, const Choices& choices) {
   expect_version(reader, choices, "moe_permute_fusion", choices.fuses_permute, Version::v0_11);
   expect_version(reader, choices, "moe_router_fusion", choices.fuses_router, Version::v0_14);
   expect_version(reader, choices, "moe_token_dispatcher_type", choices.is_flex(), Version::v0_12);
-  expect_version(reader, choices, "moe_flex_dispatcher_backend",
-                 choices.is_flex() && choices.flex == FlexCode::hybridep, Version::v0_16);
+  expect_version(reader, choices, "moe_flex_dispatcher_backend", choices.permutes_there(), Version::v0_16);
   expect_version(reader, choices, "cuda_graph_scope", choices.graphs.router || choices.graphs.preprocess,
                  Version::v0_16);
   if (choices.graphs.preprocess && !choices.graphs.router)
@@ -259,12 +278,6 @@ void check(const Reader& reader, const Choices& choices) {
     reader.fail("moe_pad_expert_input_to_capacity",
                 "is true, which DeepEP does not take: expected alltoall or "
                 "hybridep");
-  const bool waits = !choices.pads_to_capacity && !(choices.is_flex() && choices.flex == FlexCode::hybridep);
-  if (choices.graphs.iteration && waits) {
-    reader.fail("cuda_graph_scope",
-                "has full_iteration, which holds no dispatch that the host waits for: expected "
-                "moe_pad_expert_input_to_capacity, or flex with hybridep");
-  }
 }
 
 std::unique_ptr<const Software> make(Reader& reader) {

@@ -78,6 +78,8 @@ struct Choices {
   /// Routing weights are multiplied where tokens come home; since 0.13 in the activation of experts.
   bool weighs_at_home() const { return version < Version::v0_13; }
   bool is_flex() const { return dispatcher == Dispatcher::flex; }
+  /// Rows come in the order of their experts, and nobody counts them on the host.
+  bool permutes_there() const { return is_flex() && flex == FlexCode::hybridep; }
 };
 
 /// An op as it is, in so many launches.

@@ -2,6 +2,7 @@
 // 0.7.3): eager modules between the fused kernels of Megatron-LM 2 and apex, whole layers computed again,
 // gradients in 16 bits. Kernels are counted in megatron/model/transformer.py, mpu/cross_entropy.py,
 // deepspeed/runtime/pipe/engine.py, and autograd's for their backward.
+#include <array>
 #include <memory>
 
 #include "models/config/fields.hpp"
@@ -159,6 +160,9 @@ void add_embedding(const Op& op, Kernels& k) {
       .add(kind::embedding_gradient, k.elements(), 6, gathers);
 }
 
+/// Megatron-DeepSpeed, megatron/schedules.py.
+constexpr std::array<std::string_view, 2> pipelines{"1f1b", "interleaved"};
+
 class MegatronDeepSpeed final : public Software {
  public:
   MegatronDeepSpeed(const Fusions& fusions, const HostTimes& host)
@@ -169,6 +173,10 @@ class MegatronDeepSpeed final : public Software {
                 .adds_gradients = true,
                 .tensor_backward = TensorBackward::in_turn,
                 .recomputes_parts = false,
+                .has_experts = false,
+                .is_of_gpus = true,
+                .has_fp8 = false,
+                .schedules = pipelines,
                 .host = host} {}
 
   void add_kernels(const Op& op, std::vector<Op>& kernels) const override {

@@ -14,6 +14,7 @@ class TorchModules final : public Software {
  public:
   TorchModules(const pytorch::BlockChoices& choices, const HostTimes& host)
       : choices_(choices), library_(pytorch::library_of_models()), habits_(library_->habits()) {
+    habits_.has_fp8 = true;
     habits_.host = host;
   }
 

@@ -62,6 +62,7 @@ class Torchtitan final : public Software {
  public:
   Torchtitan(const Choices& choices, const HostTimes& host)
       : choices_(choices), library_(pytorch::library_of_models()), habits_(library_->habits()) {
+    habits_.has_fp8 = true;
     habits_.host = host;
   }
 

@@ -171,11 +171,24 @@ class Nccl final : public Collective {
   std::optional<MeasuredCollectives> table_;
 };
 
+const NcclGeneration& read_generation(Reader& reader) {
+  const auto generation = static_cast<Generation>(
+      reader.choice({.name = "generation",
+                     .help = "of the GPUs: what their links and NVSwitch can do; not given or none: that of "
+                             "the cluster's device",
+                     .fallback = "none"},
+                    generation_names));
+  if (generation != Generation::none) return nccl_generation(generation);
+  if (!reader.is_describing())
+    reader.fail("generation",
+                fmt::format("is that of the cluster's device, which has none, expected one of {}",
+                            fmt::join(std::begin(generation_names) + 1, std::end(generation_names), ", ")));
+  return nccl_generation(Generation::hopper);
+}
+
 std::unique_ptr<const Collective> make(Reader& reader) {
   const CollectiveSettings settings = read_collective_settings(reader, {});
-  const std::size_t generation =
-      reader.choice({.name = "generation", .help = "of the GPUs: what their links and NVSwitch can do"},
-                    nccl_generation_names);
+  const NcclGeneration& generation = read_generation(reader);
   const bool may_use_switch =
       reader.flag({.name = "nvls",
                    .help = "all-reduces may run in NVSwitch where it can (NCCL_NVLS_ENABLE)",
@@ -186,8 +199,8 @@ std::unique_ptr<const Collective> make(Reader& reader) {
           "times of collectives inside a node that moesim calibrate --collectives wrote: they hold "
           "there instead of the generation's numbers"))
     table = read_measured_collectives(*part);
-  return std::make_unique<Nccl>(settings, nccl_generation(generation),
-                                may_use_switch && has_switch(nccl_generation(generation)), std::move(table));
+  return std::make_unique<Nccl>(settings, generation, may_use_switch && has_switch(generation),
+                                std::move(table));
 }
 
 }  // namespace

@@ -170,7 +170,9 @@ NcclPace measured_pace(const RingTimes& times, const Protocol& protocol, const R
 
 }  // namespace
 
-const NcclGeneration& nccl_generation(std::size_t named) { return at(generations, named); }
+const NcclGeneration& nccl_generation(Generation generation) {
+  return at(generations, static_cast<std::size_t>(generation) - 1);  // none is before them
+}
 
 bool has_switch(const NcclGeneration& generation) { return generation.switch_share > 0; }
 

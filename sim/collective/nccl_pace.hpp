@@ -5,15 +5,15 @@
 #include <cstdint>
 #include <string_view>
 
+#include "models/cluster/device.hpp"
 #include "sim/collective/collective.hpp"
 
 namespace moesim {
 
 /// What differs between generations of GPUs: how their links and NVSwitch are used.
 struct NcclGeneration;
-inline constexpr std::string_view nccl_generation_names[] = {"ampere", "hopper", "blackwell"};
-/// One of the names, by its place.
-const NcclGeneration& nccl_generation(std::size_t named);
+/// Of one that is known.
+const NcclGeneration& nccl_generation(Generation generation);
 bool has_switch(const NcclGeneration& generation);
 
 /// How a communication goes: when its bytes begin to flow, and which shares of the links' rates they reach.

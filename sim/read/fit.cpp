@@ -157,6 +157,33 @@ Fit fits_recompute(const Scenario& scenario) {
   return {};
 }
 
+Fit fits_software(const Scenario& scenario) {
+  const SoftwareHabits& habits = scenario.habits();
+  const Device& device = scenario.cluster->device;
+  const std::string& model = scenario.model.name;
+  if (habits.is_of_gpus && !device.is_gpu()) {
+    return Misfit("software", "is {}, which runs on GPUs, but {} is none", scenario.software_name,
+                  device.name)
+        .with_hint("--set software.kind=ideal");
+  }
+  const bool is_known = device.generation != Generation::none;
+  if (is_known && device.generation < habits.since) {
+    return Misfit(habits.since_key, "is of {} and later, but {} is of {}", at(generation_names, habits.since),
+                  device.name, at(generation_names, device.generation));
+  }
+  if (!habits.has_fp8 && scenario.precision.gemm == Precision::fp8)
+    return Misfit("precision.gemm", "is fp8, whose kernels in {} are not known", scenario.software_name);
+  if (!scenario.model.has_experts()) return {};
+  if (!habits.has_experts) {
+    return Misfit("software", "is {}, whose models are dense, but '{}' has experts", scenario.software_name,
+                  model);
+  }
+  if (!habits.graph_waits) return {};
+  return Misfit("software.cuda_graph_scope",
+                "has full_iteration, which holds no dispatch that the host waits for: expected "
+                "moe_pad_expert_input_to_capacity, or flex with hybridep");
+}
+
 Fit fits_update(const Scenario& scenario) {
   if (scenario.habits().update_passes == UpdatePasses::one) return {};
   const UpdatePlan& plan = scenario.update;

@@ -28,6 +28,8 @@ Fit fits_multiprocessors(const Scenario& scenario);
 Fit fits_schedule(const Scenario& scenario);
 /// What is computed again must be there to be computed.
 Fit fits_recompute(const Scenario& scenario);
+/// Software runs on what it was written for, and models that it has.
+Fit fits_software(const Scenario& scenario);
 /// Passes of their own belong to one kernel on master weights.
 Fit fits_update(const Scenario& scenario);
 /// States only go to a host over a link whose rate is known.

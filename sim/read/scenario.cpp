@@ -57,10 +57,19 @@ void read_gradient_sync(Reader& reader, Scenario& scenario) {
   reader.expect(fits_gradient_sync, scenario);
 }
 
+/// Software of GPUs calls NCCL, whose behaviour is known on some.
+UsualCollectives usual_collectives(const Scenario& scenario) {
+  const Generation generation = scenario.cluster->device.generation;
+  const SoftwareHabits& habits = scenario.habits();
+  return {.generation = generation,
+          .are_nccl = habits.is_of_gpus && generation != Generation::none,
+          .exchanges = habits.exchanges};
+}
+
 void read_collectives_part(Reader& reader, Scenario& scenario) {
-  scenario.collectives =
-      read_collectives(part_or_empty(reader, "collectives", "the algorithm of each communication"),
-                       scenario.fabric(), scenario.gradient_sync, scenario.context_exchange);
+  scenario.collectives = read_collectives(
+      part_or_empty(reader, "collectives", "the algorithm of each communication"), scenario.fabric(),
+      usual_collectives(scenario), scenario.gradient_sync, scenario.context_exchange);
   reader.expect(fits_multiprocessors, scenario);
 }
 
@@ -120,8 +129,9 @@ Scenario read_communication_only(Reader reader) {
   read_about(reader, scenario);
   Reader cluster = reader.part("cluster", "devices and fabric");
   scenario.cluster = read_cluster(cluster);
-  scenario.communication = read_communication(reader.part("communication", "one communication by itself"),
-                                              scenario.fabric(), scenario.words.collective);
+  scenario.communication =
+      read_communication(reader.part("communication", "one communication by itself"), scenario.fabric(),
+                         scenario.cluster->device.generation, scenario.words.collective);
   read_engine(reader, scenario);
   scenario.faults =
       read_link_faults(part_or_empty(reader, "faults", "links with part of their rate"), scenario.fabric());
@@ -164,10 +174,12 @@ void say_moved(const Reader& reader) {
 void read_software(Reader& reader, Scenario& scenario) {
   Reader software =
       part_or_empty(reader, "software", "what runs on the devices for each op", member_names(softwares()));
-  const Entry<Software>& entry = choose_member(software, softwares(), "software", "ideal");
+  const std::string_view usual = scenario.cluster->device.is_gpu() ? "megatron_core" : "ideal";
+  const Entry<Software>& entry = choose_member(software, softwares(), "software", usual);
   scenario.software = entry.make(software);
   scenario.software_name = entry.name;
   software.finish();
+  reader.expect(fits_software, scenario);
 }
 
 void read_optimizer(Reader& reader, Scenario& scenario) {
@@ -206,9 +218,9 @@ void read_choices(Reader& reader, Scenario& scenario) {
   say_moved(reader);
   read_routing(reader, scenario);
   read_gradient_sync(reader, scenario);
-  read_collectives_part(reader, scenario);
   scenario.precision = read_precision_plan(part_or_empty(reader, "precision", "number formats"));
   read_software(reader, scenario);
+  read_collectives_part(reader, scenario);
   read_optimizer(reader, scenario);
   scenario.recompute = read_recompute(reader);
   scenario.words.recompute = recompute_words(reader);

@@ -90,8 +90,8 @@ SearchBounds read_search_bounds(Reader reader) {
       reader,
       {.name = "schedule",
        .help =
-           "schedules to try (default: 1f1b, interleaved, zb_h1, zb_h2, zb_v, chimera, dualpipe, dualpipev "
-           "and the scenario's)"},
+           "schedules to try (default: those of the software; of any 1f1b, interleaved, zb_h1, zb_h2, zb_v, "
+           "chimera, dualpipe, dualpipev; and the scenario's)"},
       schedules());
   if (std::find(bounds.schedules.begin(), bounds.schedules.end(), "zb_auto") != bounds.schedules.end()) {
     reader.fail("schedule", "zb_auto fits its order to each plan's durations, which the estimate cannot do");

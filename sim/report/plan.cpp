@@ -116,7 +116,9 @@ std::string print(const PlanChoices& choices) {
 
 std::string cluster_line(const Scenario& scenario) {
   if (!scenario.cluster) return std::string(program);
-  return fmt::format("{} x {}, {}", grouped(static_cast<double>(scenario.fabric().device_count())),
+  const std::string software = scenario.software_name.empty() ? "" : scenario.software_name + ", ";
+  return fmt::format("{}{} x {}, {}", software,
+                     grouped(static_cast<double>(scenario.fabric().device_count())),
                      scenario.cluster->device.name, program);
 }
 

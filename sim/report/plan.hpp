@@ -33,7 +33,7 @@ std::string plan_line(const Scenario& scenario);
 /// The parts that all these lines have, in the order of the first: what runs that differ have in common.
 std::string common_plan(const std::vector<std::string>& lines);
 
-/// "2,048 x H800, moesim 0.3".
+/// "megatron_core, 2,048 x H800, moesim 0.3".
 std::string cluster_line(const Scenario& scenario);
 
 }  // namespace moesim

@@ -66,8 +66,12 @@ void drop_repeated(auto& values) {
 void add_schedules(const ChoiceSource& source, Choices& all) {
   std::vector<std::string> kinds = source.bounds.schedules;
   if (kinds.empty()) {
-    kinds = with_own({"1f1b", "interleaved", "zb_h1", "zb_h2", "zb_v", "chimera", "dualpipe", "dualpipev"},
-                     source.document, "schedule");
+    const std::span<const std::string_view> known = source.base.habits().schedules;
+    const std::vector<std::string> tried =
+        known.empty() ? std::vector<std::string>{"1f1b", "interleaved", "zb_h1",    "zb_h2",
+                                                 "zb_v", "chimera",     "dualpipe", "dualpipev"}
+                      : std::vector<std::string>(known.begin(), known.end());
+    kinds = with_own(tried, source.document, "schedule");
     std::erase(kinds, "zb_auto");
   }
   drop_repeated(kinds);

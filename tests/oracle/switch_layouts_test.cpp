@@ -27,6 +27,7 @@ Scenario scenario_of(const std::string& layout, std::int64_t n, const std::strin
             "attention": {{"kind": "multi_head", "heads": 8, "head_dim": 64}},
             "feed_forward": {{"kind": "swiglu", "width": 1024}},
             "moe": {{"experts": 8, "top_k": 1, "width": 1024}}}},
+          "software": {{"kind": "ideal"}},
           "cluster": {{"name": "node", "device": "configs/devices/h100.json", "devices": {},
             "topology": {{"kind": "rail_fat_tree", "levels": 2, "devices_per_node": 8,
               "nvlink_rate": "400 GB/s", "nic_rate": "50 GB/s"}}}},

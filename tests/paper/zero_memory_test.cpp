@@ -12,7 +12,8 @@ namespace {
 /// GB of parameters, gradients and optimizer on a device, for as many parameters as the figure has.
 double gigabytes(const std::string& kind) {
   const std::string text =
-      R"({"model": "configs/models/llama3-70b.json", "cluster": "configs/clusters/h100-64.json",
+      R"({"model": "configs/models/llama3-70b.json", "software": {"kind": "ideal"},
+      "cluster": "configs/clusters/h100-64.json",
           "batch": {"sequences": 64, "sequence_length": 4096},
           "precision": {"gradient": "bf16", "moments": "fp32"},
           "gradient_sync": {"kind": ")" +

@@ -52,6 +52,7 @@ Scenario long_context(std::int64_t context, const char* exchange, const char* at
   const std::string text = fmt::format(
       R"({{"model": {{"name": "long", "hidden": 1024, "vocabulary": 1024, "layers": 2,
             "attention": {}, "feed_forward": {{"kind": "swiglu", "width": 1024}}}},
+          "software": {{"kind": "ideal"}},
           "cluster": {{"name": "eight", "device": "configs/devices/h100.json", "devices": 8,
             "topology": {{"kind": "rail_fat_tree", "levels": 2, "devices_per_node": 8,
               "nvlink_rate": "450 GB/s", "nic_rate": "50 GB/s"}}}},

@@ -130,8 +130,8 @@ std::vector<std::string> drawn_sets(std::uint64_t number) {
     return words[static_cast<std::size_t>(random.below(words.size()))];
   };
   return {"recompute=" + one_of({R"([])", R"(["full"])", R"(["experts"])", R"(["norm", "activation"])"}),
-          "software=" + one_of({R"({"kind": "ideal", "tensor_backward": "overlapped"})",
-                                R"({"kind": "ideal", "tensor_backward": "in_turn"})", without_host}),
+          "software=" + one_of({R"({"kind": "file", "tensor_backward": "overlapped"})",
+                                R"({"kind": "file", "tensor_backward": "in_turn"})", without_host}),
           "routing.spread=" + one_of({"0", "0", "0.2"}),
           "model.prediction_layers=" + one_of({"0", "0", "1"})};
 }
@@ -173,7 +173,7 @@ std::optional<Scenario> stage_of_scenario(const std::string& path) {
     Value document = load_document(MOESIM_SOURCE "/" + path);
     take_away(document, "faults");
     take_away(document, "parallelism", "layers_per_stage");
-    if (document.find("software") != nullptr)
+    if (document.find("software") != nullptr || path.find("bare") != std::string::npos)
       apply_override(document, parse_override("software=" + without_host));
     for (const char* set :
          {"parallelism.pipeline=1", R"(schedule={"kind": "1f1b"})", R"(engine={"kind": "fluid"})",

@@ -28,6 +28,7 @@ Scenario scenario_of(const Setup& setup) {
       R"({{"model": {{"name": "small", "hidden": 512, "vocabulary": 1024, "layers": 2,
             "attention": {{"kind": "multi_head", "heads": 8}},
             "moe": {{"experts": {}, "top_k": {}, "width": 256}}}},
+          "software": {{"kind": "ideal"}},
           "cluster": {{"name": "nodes", "device": "configs/devices/h100.json", "devices": {},
             "topology": {{"kind": "rail_fat_tree", "levels": 2, "devices_per_node": {},
               "nvlink_rate": "400 GB/s", "nic_rate": "50 GB/s"}}}},

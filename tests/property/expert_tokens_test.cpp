@@ -42,6 +42,7 @@ Scenario scenario_of(const Case& c) {
             "attention": {{"kind": "multi_head", "heads": 8}},
             "feed_forward": {{"kind": "swiglu", "width": 1024}},
             "moe": {{"experts": {}, "top_k": {}, "width": 256}}}},
+          "software": {{"kind": "ideal"}},
           "cluster": {{"name": "node", "device": "configs/devices/h100.json", "devices": {},
             "topology": {{"kind": "rail_fat_tree", "levels": 2, "devices_per_node": {},
               "nvlink_rate": "400 GB/s", "nic_rate": "50 GB/s"}}}},

@@ -22,6 +22,7 @@ Scenario scenario_of(const std::string& more,
                      const std::string& parallelism = R"("pipeline": 2, "expert": 4)", int devices = 16) {
   const std::string text = fmt::format(
       R"({{"model": {{"extends": "configs/models/tiny.json", "layers": 4, "moe": {{"experts": 8}}}},
+           "software": {{"kind": "ideal"}},
            "cluster": {{"extends": "configs/clusters/h100-64.json", "devices": {}}},
            "batch": {{"sequences": 64, "sequence_length": 256}},
            "parallelism": {{{}}}{}}})",
@@ -182,6 +183,7 @@ TEST_CASE("Every engine slows stragglers alike where nothing is shared") {
   const auto text = [&](const char* engine) {
     return fmt::format(
         R"({{"model": "configs/models/tiny.json",
+             "software": {{"kind": "ideal"}},
              "cluster": {{"extends": "configs/clusters/h100-64.json", "devices": 8}},
              "batch": {{"sequences": 16, "sequence_length": 256}}, "engine": {{"kind": "{}"}}, {}}})",
         engine, alone);

@@ -26,7 +26,7 @@ struct Case {
 Scenario scenario_of(const Case& c, const char* resolution) {
   const std::string text = fmt::format(
       R"({{"model": {{"extends": "configs/models/tiny.json", "layers": 8}},
-           "cluster": {{"extends": "configs/clusters/{}", "devices": {}}},
+           "software": {{"kind": "ideal"}}, "cluster": {{"extends": "configs/clusters/{}", "devices": {}}},
            "batch": {{"sequences": {}, "sequence_length": 512}},
            "parallelism": {{"pipeline": {}, "tensor": {}, "expert": {}, "placement": {}}},
            "schedule": {{"kind": "{}"}},
@@ -72,6 +72,7 @@ std::int64_t moves_by(testing::Drawn drawn, Time step) {
 std::string ring_of_64(const std::string& more) {
   return fmt::format(
       R"({{"model": {{"extends": "configs/models/tiny.json", "layers": 8, "moe": {{"experts": 8}}}},
+           "software": {{"kind": "ideal"}},
            "cluster": {{"extends": "configs/clusters/two-gpus.json", "devices": 64, "topology":
              {{"kind": "torus", "link_rate": "70 GB/s", "dimensions": [64]}}}},
            "batch": {{"sequences": 128, "sequence_length": 1024}},
@@ -83,6 +84,7 @@ std::string ring_of_64(const std::string& more) {
 std::string few_nics(const std::string& engine) {
   return fmt::format(
       R"({{"model": "configs/models/tiny.json",
+           "software": {{"kind": "ideal"}},
            "cluster": {{"extends": "configs/clusters/h100-64.json", "devices": 16,
              "topology": {{"nics_per_node": 2}}}},
            "batch": {{"sequences": 64, "sequence_length": 1024}},

@@ -144,7 +144,7 @@ class ByKernels final : public Cost {
 
 TEST_CASE("So it does with separate kernels") {
   const Device device = testing::device("h200.json");
-  const Value keys = parse_json(R"({"kind": "ideal", "attention": "separate", "grouped_gemm": "kernel_each",
+  const Value keys = parse_json(R"({"kind": "file", "attention": "separate", "grouped_gemm": "kernel_each",
                                     "norm_backward": "separate", "permutation": "separate"})",
                                 "keys");
   Reader reader(keys, "");

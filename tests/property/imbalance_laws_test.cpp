@@ -32,6 +32,7 @@ Scenario scenario_of(const Setup& setup, const std::string& routing, const std::
             "attention": {{"kind": "multi_head", "heads": 8}},
             "feed_forward": {{"width": 2048}}, "dense_layers": 2,
             "moe": {{"experts": {}, "top_k": {}, "width": 1024, "groups": 4, "chosen_groups": 2}}}},
+          "software": {{"kind": "ideal"}},
           "cluster": {{"name": "nodes", "device": "configs/devices/h100.json", "devices": {},
             "topology": {{"kind": "rail_fat_tree", "levels": 2, "devices_per_node": 4,
               "nvlink_rate": "400 GB/s", "nic_rate": "50 GB/s"}}}},

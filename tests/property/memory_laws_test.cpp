@@ -41,7 +41,7 @@ std::string text_of(const Case& c) {
           "batch": {{"sequences": {}, "sequence_length": {}, "microbatch": {}}},
           "parallelism": {{"tensor": {}, "pipeline": {}, "sequence_parallel": {}}},
           "schedule": {}, "recompute": "{}", "dropout": {},
-          "software": {{"kind": "ideal", "attention": "{}"}}}})",
+          "software": {{"kind": "file", "attention": "{}"}}}})",
       hidden, c.layers, heads, c.kv_heads, c.feed_forward, c.more, c.tensor * c.pipeline, c.sequences,
       sequence, microbatch, c.tensor, c.pipeline, c.sequence_parallel, c.schedule, c.recompute, c.dropout,
       c.separate ? "separate" : "fused");
@@ -238,6 +238,7 @@ TEST_CASE("What no tensor holds is the driver's part, and a buffer for each chan
                           const std::string& more = "") {
     const std::string text = fmt::format(
         R"({{"model": {{"extends": "configs/models/tiny.json", "layers": 8}},
+             "software": {{"kind": "ideal"}},
              "cluster": {{"extends": "configs/clusters/h100-64.json", "devices": {}}},
              "batch": {{"sequences": 64, "sequence_length": 512}}, "parallelism": {} {}}})",
         devices, parallelism, more);

@@ -17,7 +17,7 @@ Scenario scenario_of(const std::string& limit, const std::string& resolution = "
     "model": {"name": "dense", "hidden": 4096, "vocabulary": 32000, "layers": 4,
               "attention": {"kind": "grouped_query", "heads": 32, "kv_heads": 8},
               "feed_forward": {"width": 14336}},
-    "cluster": {"extends": "configs/clusters/h200-64.json", "devices": 8},
+    "software": {"kind": "ideal"}, "cluster": {"extends": "configs/clusters/h200-64.json", "devices": 8},
     "batch": {"sequences": 32, "sequence_length": 4096},
     "parallelism": {"pipeline": 2}})";
   return read_scenario(load_document_text(

@@ -92,6 +92,7 @@ constexpr const char* one_plan = R"({{
   "model": {{"name": "eight layers", "hidden": 4096, "vocabulary": 8192, "layers": 8,
              "attention": {{"kind": "multi_head", "heads": 32, "head_dim": 128}},
              "moe": {{"experts": 16, "top_k": 2, "width": 14336}}}},
+  "software": {{"kind": "ideal"}},
   "cluster": {{"extends": "{0}/configs/clusters/h100-64.json", "devices": 32,
                "topology": {{"nic_rate": "1600 Gb/s"}}}},
   "batch": {{"sequences": 256, "sequence_length": 4096}},

@@ -164,7 +164,8 @@ constexpr const char* device = R"({"extends": "configs/devices/h100.json", "cont
 
 std::string Drawn::text() const {
   return fmt::format(
-      R"({{"model": {}, "cluster": {{"name": "drawn", "device": {}, "devices": {},
+      R"({{"model": {}, "software": {{"kind": "ideal"}},
+      "cluster": {{"name": "drawn", "device": {}, "devices": {},
           "topology": {}}},
         "batch": {}, "parallelism": {}, "schedule": {}, "gradient_sync": {}, "collectives": {}, "routing": {},
         "engine": {}, "faults": {}, "resolution": "{}"}})",

@@ -23,6 +23,7 @@ inline Scenario scenario_of(const SyncCase& c) {
   const std::string text = fmt::format(
       R"({{"model": {{"extends": "configs/models/tiny.json", "layers": {}, "hidden": 4096,
                      "moe": {{"experts": 4, "top_k": 2, "width": 8192}}}},
+           "software": {{"kind": "ideal"}},
            "cluster": {{"extends": "configs/clusters/h100-64.json", "devices": 16}},
            "batch": {{"sequences": {}, "sequence_length": 512}},
            "parallelism": {{"pipeline": {}, "expert": {}}},

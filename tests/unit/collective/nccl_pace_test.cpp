@@ -15,7 +15,7 @@ using namespace moesim::literals;
 namespace {
 
 constexpr Rate nvlink{370.8e9};  // 18 links of 20.6 GB/s
-const NcclGeneration& hopper = nccl_generation(1);
+const NcclGeneration& hopper = nccl_generation(Generation::hopper);
 
 RingPace ring(Operation operation, std::int64_t ranks, double bytes) {
   const double sent = bytes * sent_share(operation, ranks);
@@ -104,14 +104,15 @@ TEST_CASE("The last chunk of an exchange is copied with nothing sent: 512 KiB a 
 }
 
 TEST_CASE("Ampere and Blackwell, of which nothing was measured, go as NCCL predicts") {
-  const RingPace ampere = ring_pace(nccl_generation(0), {.operation = Operation::all_gather,
-                                                         .ranks = 8,
-                                                         .sent = 1e9,
-                                                         .seconds = 1e9 / 240e9,
-                                                         .nvlink = Rate{240e9}});
+  const RingPace ampere = ring_pace(nccl_generation(Generation::ampere), {.operation = Operation::all_gather,
+                                                                          .ranks = 8,
+                                                                          .sent = 1e9,
+                                                                          .seconds = 1e9 / 240e9,
+                                                                          .nvlink = Rate{240e9}});
   CHECK(ampere.pace.nvlink_share == 1);
   CHECK(ampere.predicted == Approx(to_seconds(ampere.pace.latency) + 1e9 / 240e9));
-  CHECK(exchange_pace(nccl_generation(2), {.sent = 1e9, .longest = 2_us}).latency == 2_us);
+  CHECK(exchange_pace(nccl_generation(Generation::blackwell), {.sent = 1e9, .longest = 2_us}).latency ==
+        2_us);
 }
 
 TEST_CASE("NCCL's law is within 13 % of every collective that two and four H200 were measured with") {

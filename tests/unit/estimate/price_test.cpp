@@ -16,6 +16,7 @@ Scenario two_ranks(double startup_us = 0) {
       fmt::format(R"({{"model": {{"name": "small", "hidden": 1024, "vocabulary": 1024, "layers": 1,
               "attention": {{"kind": "grouped_query", "heads": 8, "kv_heads": 8, "head_dim": 128}},
               "feed_forward": {{"kind": "swiglu", "width": 2048}}}},
+            "software": {{"kind": "ideal"}},
             "cluster": {{"name": "pair", "device": "configs/devices/h100.json", "devices": 2,
               "topology": {{"kind": "nvswitch", "nvlink_rate": "100 GB/s", "nvlink_latency": "2 us"}}}},
             "batch": {{"sequences": 2, "sequence_length": 1024}}, "parallelism": {{"tensor": 2}},

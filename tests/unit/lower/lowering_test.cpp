@@ -78,7 +78,7 @@ TEST_CASE("What backward overlaps with tensor parallelism changes when bytes are
       const auto with = [&](const std::string& backward) {
         return mixtral({"parallelism.tensor=2", "parallelism.expert_tensor=2", "parallelism.expert=4",
                         "parallelism.sequence_parallel=" + parts, "schedule.kind=" + kind,
-                        "software.tensor_backward=" + backward});
+                        "software.kind=file", "software.tensor_backward=" + backward});
       };
       const Report overlapped = simulate(with("overlapped")).report;
       const Report in_turn = simulate(with("in_turn")).report;

@@ -14,6 +14,7 @@ Collectives with(const char* algorithms) {
       fmt::format(R"({{"model": {{"name": "small", "hidden": 1024, "vocabulary": 1024, "layers": 1,
               "attention": {{"kind": "grouped_query", "heads": 8, "kv_heads": 8, "head_dim": 128}},
               "feed_forward": {{"kind": "swiglu", "width": 2048}}}},
+            "software": {{"kind": "ideal"}},
             "cluster": {{"name": "pair", "device": "configs/devices/h100.json", "devices": 2,
               "topology": {{"kind": "nvswitch", "nvlink_rate": "100 GB/s", "nvlink_latency": "2 us"}}}},
             "batch": {{"sequences": 2, "sequence_length": 1024}},
@@ -39,6 +40,7 @@ namespace {
 Scenario exchanging(const std::string& collectives) {
   const std::string text = fmt::format(
       R"({{"model": {{"extends": "configs/models/tiny.json", "moe": {{"experts": 8}}}},
+           "software": {{"kind": "ideal"}},
            "cluster": {{"extends": "configs/clusters/h100-64.json", "devices": 16}},
            "batch": {{"sequences": 16, "sequence_length": 256}}, "parallelism": {{"expert": 8}},
            "collectives": {{{}}}}})",

@@ -97,10 +97,10 @@ TEST_CASE("The estimate of a search knows what else a scenario says, and its mem
   };
   // Where a forward runs beside a backward, ranks that are busy in one need not be in the other.
   const std::vector<Case> cases{
-      {"software.placeholder_gradients=true", 0.05},
+      {R"(software={"kind": "file", "placeholder_gradients": true})", 0.05},
       {"gradient_sync.overlap=true", 0.05},
-      {"software.update_passes=separate", 0.05},
-      {"software.fused_loss=false", 0.05},
+      {R"(software={"kind": "file", "update_passes": "separate"})", 0.05},
+      {R"(software={"kind": "file", "fused_loss": false})", 0.05},
       {R"(routing={"kind": "top_k", "skew": {"kind": "zipf", "exponent": 0.5}})", 0.15},
       {R"(routing={"kind": "top_k", "skew": {"kind": "zipf"}, "placement": "balanced", "redundant": 8})",
        0.15}};
@@ -124,7 +124,7 @@ TEST_CASE("Placeholder gradients take as much of the estimated memory as of the 
       "search.expert_tensor=[1]",   "search.microbatch=[1]",       "search.pipeline=[4]",
       "search.schedule=[\"1f1b\"]", "search.recompute=[\"full\"]", "search.gradient_sync=[\"zero1\"]"};
   std::vector<std::string> with = one;
-  with.emplace_back("software.placeholder_gradients=true");
+  with.emplace_back(R"(software={"kind": "file", "placeholder_gradients": true})");
   const FoundPlan without = search(request_of(one, 1)).result.simulated.front();
   const FoundPlan plan = search(request_of(with, 1)).result.simulated.front();
   const auto simulated =

@@ -26,8 +26,8 @@ Time time_with(const std::string& json, const Op& op) {
 }
 
 const std::string fused = R"({"kind": "ideal"})";
-const std::string separate = R"({"kind": "ideal", "attention": "separate"})";
-const std::string each = R"({"kind": "ideal", "grouped_gemm": "kernel_each"})";
+const std::string separate = R"({"kind": "file", "attention": "separate"})";
+const std::string each = R"({"kind": "file", "grouped_gemm": "kernel_each"})";
 
 Op attention(OpPass pass, std::int64_t sequence, bool dropout = true) {
   return make_attention(pass,
@@ -95,7 +95,7 @@ TEST_CASE("A kernel for each expert takes the sum of its products, those without
 }
 
 TEST_CASE("A norm whose weights have a kernel of their own reads gradient and input twice in backward") {
-  const std::string apart = R"({"kind": "ideal", "norm_backward": "separate"})";
+  const std::string apart = R"({"kind": "file", "norm_backward": "separate"})";
   const auto norm = [](OpPass pass, double bytes) {
     return make_streaming(OpKind::rms_norm, "norm", pass, 8192, 8192, bytes);
   };
@@ -107,7 +107,7 @@ TEST_CASE("A norm whose weights have a kernel of their own reads gradient and in
 
 // index_add_ in bf16 on an H200 (PyTorch 2.11): 8,192 x 4,096 elements 340 us, 24,640 x 5,120 983 us.
 TEST_CASE("Rows that are scaled and scattered take the time of their atomic additions besides their bytes") {
-  const std::string apart = R"({"kind": "ideal", "permutation": "separate"})";
+  const std::string apart = R"({"kind": "file", "permutation": "separate"})";
   for (const auto& [rows, width, microseconds] :
        {std::tuple{8192, 4096, 340.0}, std::tuple{24640, 5120, 983.0}}) {
     const Op back =
@@ -120,7 +120,7 @@ TEST_CASE("Rows that are scaled and scattered take the time of their atomic addi
 }
 
 TEST_CASE("A gather reads a row as often as it writes it, a fused permutation once") {
-  const std::string apart = R"({"kind": "ideal", "permutation": "separate"})";
+  const std::string apart = R"({"kind": "file", "permutation": "separate"})";
   const auto spread = [](std::int64_t top_k, double bytes) {
     Op op = make_streaming(OpKind::permute, "rows", OpPass::forward, 8192, 4096, bytes);
     op.top_k = top_k;

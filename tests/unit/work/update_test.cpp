@@ -11,6 +11,8 @@ using namespace moesim;
 
 namespace {
 
+const std::string separate_passes = R"(software={"kind": "file", "update_passes": "separate"})";
+
 Scenario mixtral(const std::vector<std::string>& sets) {
   std::vector<Override> overrides;
   for (const std::string& set : sets) overrides.push_back(parse_override(set));
@@ -45,11 +47,11 @@ TEST_CASE(
     "Separate passes zero, check and divide what is held, then cast, measure, clip and copy what is "
     "updated") {
   const BytesEach fp32 =
-      bytes_each({"software.update_passes=separate", "precision.gradient=fp32", "precision.moments=fp32"});
+      bytes_each({separate_passes, "precision.gradient=fp32", "precision.moments=fp32"});
   CHECK(fp32.held == 4 + 4 + 8);
   CHECK(fp32.updated == 4 + 8 + (4 + 8 + 16) + 6);
   const BytesEach bf16 =
-      bytes_each({"software.update_passes=separate", "precision.gradient=bf16", "precision.moments=fp32"});
+      bytes_each({separate_passes, "precision.gradient=bf16", "precision.moments=fp32"});
   CHECK(bf16.held == 2 + 2 + 4);
   CHECK(bf16.updated == fp32.updated + 2 + 4);
 }
@@ -78,7 +80,7 @@ TEST_CASE("States on the host come over its link before the update and are not t
 }
 
 TEST_CASE("Separate passes are those of one kernel on master weights") {
-  const std::string separate = "software.update_passes=separate";
+  const std::string separate = separate_passes;
   for (const std::string other : {"optimizer.master=false", "optimizer.implementation=foreach",
                                   "optimizer.clip=true", "optimizer.kind=muon"})
     CHECK_THROWS_AS(mixtral({separate, other}), InputError);
@@ -131,7 +133,7 @@ TEST_CASE("States of each optimizer come to the bytes that it holds for matrices
 TEST_CASE("Separate passes lengthen the update, not the passes of the model") {
   const Report one = simulate(mixtral({"parallelism.pipeline=1"})).report;
   const Report separate =
-      simulate(mixtral({"parallelism.pipeline=1", "software.update_passes=separate"})).report;
+      simulate(mixtral({"parallelism.pipeline=1", separate_passes})).report;
   CHECK(separate.step_time > one.step_time);
   CHECK(separate.makespan == one.makespan);
 }
@@ -140,7 +142,7 @@ TEST_CASE("Placeholders of gradients take one bf16 tensor for each shape of weig
   // Mixtral 8x7B: hidden 4096, 6144 of queries, keys and values, experts of 14336 (two halves), 32000 words.
   const std::vector<std::string> one_rank{"parallelism.pipeline=1", "schedule.kind=1f1b"};
   std::vector<std::string> with = one_rank;
-  with.push_back("software.placeholder_gradients=true");
+  with.push_back(R"(software={"kind": "file", "placeholder_gradients": true})");
   const Bytes more = memory_of_ranks(work_of(mixtral(with))).front().buffers -
                      memory_of_ranks(work_of(mixtral(one_rank))).front().buffers;
   const std::int64_t h = 4096;
