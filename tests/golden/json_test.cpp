@@ -252,12 +252,12 @@ TEST_CASE("A report names what the command line changed, and on its first lines 
   const std::string about = "The smallest scenario that has everything: two GPUs, one node, one MoE model";
   const std::vector<std::string> plain = printed({});
   CHECK(plain[0] == about);
-  CHECK(plain[1] == "EP 2 x DP 2, 1f1b, microbatch 1, zero1, 2 x H100, moesim 0.3");
+  CHECK(plain[1] == "EP 2 x DP 2, 1f1b, microbatch 1, zero1, ideal, 2 x H100, moesim 0.3");
   const std::vector<std::string> changed =
       printed({"--set", "schedule.kind=gpipe", "--set", "batch.sequences=16", "--set",
                "cluster.device.memory=1 MiB"});
   CHECK(changed[0] == about + ", with cluster.device.memory=1 MiB, batch.sequences=16, schedule.kind=gpipe");
-  CHECK(changed[1] == "EP 2 x DP 2, gpipe, microbatch 1, zero1, 2 x H100, moesim 0.3");
+  CHECK(changed[1] == "EP 2 x DP 2, gpipe, microbatch 1, zero1, ideal, 2 x H100, moesim 0.3");
   CHECK(changed[3].starts_with("  DOES NOT FIT   "));
   CHECK(printed({"--set", "about=Mine", "--set", "schedule.kind=gpipe"})[0] == "Mine");
 }
@@ -281,7 +281,7 @@ TEST_CASE("A report as CSV is a header and one row with as many fields") {
   std::vector<std::string> lines =
       lines_of(run_moesim({"run", "scenarios/two-gpus.json", "--set", "about=plain", "--format", "csv"}).out);
   REQUIRE(lines.size() == 2);
-  const std::string plan = R"("EP 2 x DP 2, 1f1b, microbatch 1, zero1, 2 x H100, moesim 0.3")";
+  const std::string plan = R"("EP 2 x DP 2, 1f1b, microbatch 1, zero1, ideal, 2 x H100, moesim 0.3")";
   const std::size_t place = lines[1].find("," + plan + ",");
   REQUIRE(place != std::string::npos);
   lines[1].replace(place + 1, plan.size(), "plan");
