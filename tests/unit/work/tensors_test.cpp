@@ -14,9 +14,10 @@ namespace {
 
 Scenario scenario_with(const std::string& model, std::int64_t tensor) {
   return read_scenario(load_document_text(
-      fmt::format(R"({{"model": {}, "software": {{"kind": "ideal"}}, "cluster": {{"extends": "configs/clusters/h100-64.json", "devices": 8}},
+      fmt::format(
+          R"({{"model": {}, "software": {{"kind": "ideal"}}, "cluster": {{"extends": "configs/clusters/h100-64.json", "devices": 8}},
                      "batch": {{"sequences": 8, "sequence_length": 512}}, "parallelism": {{"tensor": {}}}}})",
-                  model, tensor),
+          model, tensor),
       MOESIM_SOURCE "/scenarios/case.json"));
 }
 
