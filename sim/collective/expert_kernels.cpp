@@ -17,13 +17,11 @@ struct LinkSeconds {
 };
 
 LinkSeconds seconds_of(const std::vector<Flow>& flows, const Fabric& fabric) {
-  LinkLoads loads(fabric);
-  loads.add({.flows = flows, .latency = {}});
   LinkSeconds seconds;
-  for (const LinkId id : loads.links()) {
-    const Link& link = fabric.link(id);
+  for (const LinkBytes& one : bytes_by_link(flows, fabric)) {
+    const Link& link = fabric.link(one.link);
     double& longest = link.link_class == LinkClass::nvlink ? seconds.nvlink : seconds.other;
-    longest = std::max(longest, loads.load(id) / link.rate.count);
+    longest = std::max(longest, one.bytes / link.rate.count);
   }
   return seconds;
 }

@@ -4,6 +4,29 @@
 
 namespace moesim {
 
+std::vector<LinkBytes> bytes_by_link(std::span<const Flow> flows, const Fabric& fabric) {
+  std::vector<LinkBytes> all;
+  std::vector<LinkId> links;
+  for (const Flow& flow : flows) {
+    if (flow.from == flow.to || flow.bytes <= 0) continue;
+    const std::uint32_t ways = fabric.ways(flow.from, flow.to);
+    links.clear();
+    for (std::uint32_t way = 0; way < ways; ++way) fabric.route(flow.from, flow.to, links, way);
+    for (const LinkId link : links) all.push_back({link, flow.bytes / ways});
+  }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const LinkBytes& a, const LinkBytes& b) { return a.link < b.link; });
+  std::size_t last = 0;
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    if (all[i].link == all[last].link)
+      all[last].bytes += all[i].bytes;
+    else
+      all[++last] = all[i];
+  }
+  all.resize(all.empty() ? 0 : last + 1);
+  return all;
+}
+
 LinkLoads::LinkLoads(const Fabric& fabric)
     : fabric_(fabric), work_(fabric.links().size()), routes_{Routes(fabric), Routes(fabric)} {
   for (const Link& link : fabric.links()) is_nvlink_.push_back(link.link_class == LinkClass::nvlink ? 1 : 0);

@@ -33,6 +33,14 @@ class FlowWatcher {
   virtual void way(const Flow& flow, double share, std::span<const LinkWork> works) = 0;
 };
 
+/// What a link carries.
+struct LinkBytes {
+  LinkId link = 0;
+  double bytes = 0;
+};
+/// Of a few flows on what may be a wide fabric: the links that they use, each once.
+std::vector<LinkBytes> bytes_by_link(std::span<const Flow> flows, const Fabric& fabric);
+
 /// Adds up traffic by link.
 class LinkLoads {
  public:

@@ -21,9 +21,10 @@ namespace {
 
 /// Seconds that the flows take with all links to themselves, at their full rates.
 double alone(const std::vector<Flow>& flows, const Fabric& fabric) {
-  LinkLoads loads(fabric);
-  loads.add({.flows = flows, .latency = {}});
-  return loads.seconds();
+  double longest = 0;
+  for (const LinkBytes& one : bytes_by_link(flows, fabric))
+    longest = std::max(longest, one.bytes / fabric.link(one.link).rate.count);
+  return longest;
 }
 
 class Nccl final : public Collective {
