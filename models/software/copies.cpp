@@ -7,17 +7,6 @@
 namespace moesim::pytorch {
 namespace {
 
-/// `multi_tensor_apply_kernel`: of pairs of tensors a launch takes 320 chunks of 65,536 elements
-/// (aten/src/ATen/native/cuda/MultiTensorApply.cuh). Casting fp32 to bf16 it moves 3.52 TB/s, and bf16 alone
-/// 700 billion elements a second (configs/validation/software-h200.json, "optimizers": the copy of masters;
-/// kernels of one operand).
-constexpr Access multi_tensor{
-    .share = 3.52 / 4.8, .per_cycle = 700 * 0.505 / 132, .start = Time{1'000'000}, .name = "multi_tensor"};
-/// `split_with_sizes_copy`, 3.76 TB/s ("parallel": six calls, 12.7 GB each way in 6.8 ms). `chunk_cat` stays
-/// below it in the same steps, so that it moves at least 1.9.
-constexpr Access split{.share = 3.76 / 4.8, .start = Time{1'000'000}, .name = "split"};
-constexpr Access chunk_cat{.share = 1.9 / 4.8, .start = Time{1'000'000}, .name = "chunk_cat"};
-
 class Copies {
  public:
   Copies(const Op& op, std::vector<Op>& kernels)
@@ -33,8 +22,8 @@ class Copies {
   void by_multi_tensor() {
     constexpr double copied = 4;
     const auto launches = (op_.m + most_elements_of_lists - 1) / most_elements_of_lists;
-    if (each_ > copied) add(multi_tensor, each_ - copied, launches);
-    add(multi_tensor, copied, launches);
+    if (each_ > copied) add(kind::multi_tensor, each_ - copied, launches);
+    add(kind::multi_tensor, copied, launches);
   }
 
  private:
@@ -61,9 +50,9 @@ void add_copies(const Op& op, std::vector<Op>& kernels) {
     case Module::shards_in:
       return copies.by_multi_tensor();
     case Module::gathered_out:
-      return copies.in_one(split);
+      return copies.in_one(kind::split);
     case Module::gradients_in:
-      return copies.in_one(chunk_cat);
+      return copies.in_one(kind::chunk_cat);
     default:
       return copies.one_by_one(kind::vectorised);
   }

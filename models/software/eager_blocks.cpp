@@ -11,16 +11,8 @@ namespace {
 constexpr KernelClass gathers = KernelClass::gather_scatter;
 
 // Laws of kernels that only such blocks have; the same measurements as those of pytorch.hpp.
-/// vectorized_layer_norm_kernel: 2^22 to 2^30 elements in rows of 4,096, within 8 %.
-constexpr Access norm = kind::of_bytes("norm", 3.68, 2700);
-/// layer_norm_grad_input_kernel_vectorized.
-constexpr Access norm_input = kind::of_bytes("norm_input", 2.9, 1500);
 /// Sums over the heads that share a key, by element of the sum.
 constexpr Access repeat_sums = kind::of_elements("repeat_sums", 240, 2000);
-/// torch.gather of whole rows that are read several times: from the cache.
-constexpr Access gather_again = kind::of_bytes("gather_again", 5.1, 600);
-/// scatter_add_ of rows: an atomic addition each.
-constexpr Access scatter_add = kind::of_elements("scatter_add", 262, 2000);
 /// GammaBetaBackwardCUDAKernelTemplate: a block for 32 columns goes down all rows, 4,096 of them in 19.9 us
 /// (blocks of 2,048 columns, of which the device holds all at once).
 Access norm_weights(const Op& op) {
@@ -33,10 +25,10 @@ Access norm_weights(const Op& op) {
 
 void add_norm(Kernels& k, const Op& op) {
   if (op.pass == OpPass::forward) {
-    k.all(norm, 4);
+    k.all(kind::norm, 4);
     return;
   }
-  k.all(norm_input, 6).all(norm_weights(op), 4);
+  k.all(kind::norm_input, 6).all(norm_weights(op), 4);
   if (op.norm_of == NormOf::stream) k.all(kind::vectorised, 6);
 }
 
@@ -107,21 +99,21 @@ void add_permute(Kernels& k, const Op& op, std::vector<Op>& kernels) {
   const double n = k.elements(), tokens = token_elements(op), rows = static_cast<double>(op.m);
   if (op.pass == OpPass::forward) {
     add_argsort(op, rows, kernels);
-    k.add(kind::few(4200), 1, 4, gathers).add(gather_again, n, 4, gathers);
+    k.add(kind::few(4200), 1, 4, gathers).add(kind::gather_again, n, 4, gathers);
     k.all(kind::widened, 6).all(kind::row_factor, 8).all(kind::vectorised, 6);
     return;
   }
   k.all(kind::widened, 6).all(kind::row_factor, 8).all(kind::vectorised, 12).all(kind::row_sums, 4);
-  k.all(kind::vectorised, 6).add(kind::fill, tokens, 2).add(scatter_add, n, 6, gathers);
+  k.all(kind::vectorised, 6).add(kind::fill, tokens, 2).add(kind::scatter_add, n, 6, gathers);
   k.add(kind::few(32000), 1, 4, gathers).tiny(12, gathers);  // of weights by index: sorted and added up
 }
 
 void add_unpermute(Kernels& k, const Op& op) {
   const double n = k.elements();
   if (op.pass == OpPass::forward) {
-    k.add(kind::fill, token_elements(op), 2).add(scatter_add, n, 6, gathers);
+    k.add(kind::fill, token_elements(op), 2).add(kind::scatter_add, n, 6, gathers);
   } else {
-    k.add(gather_again, n, 4, gathers);
+    k.add(kind::gather_again, n, 4, gathers);
   }
 }
 

@@ -12,12 +12,12 @@
 
 #include "models/base/at.hpp"
 #include "models/config/fields.hpp"
-#include "models/software/access_names.hpp"
 #include "models/software/apart.hpp"
 #include "models/software/fused.hpp"
 #include "models/software/host.hpp"
 #include "models/software/pytorch.hpp"
 #include "models/software/software.hpp"
+#include "models/transformer/access_laws.hpp"
 
 namespace moesim {
 namespace {

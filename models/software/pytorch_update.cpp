@@ -12,30 +12,27 @@ namespace {
 
 namespace law {
 
-/// One step over lists: 320 blocks do not fill 132 multiprocessors evenly, which each launch pays for.
-constexpr Access listed = kind::of_bytes("listed", 4.41, 8300);
-/// One tensor: by a number on the device, norms, a row times a column, a matrix read across.
-constexpr Access scaled = kind::of_elements("scaled", 375), norm = kind::of_bytes("norm", 4.4, 4200),
-                 outer = kind::of_elements("outer", 620), across = kind::of_elements("across", 142);
+/// One tensor, a row times a column.
+constexpr Access outer = kind::of_elements("outer", 620);
 
 }  // namespace law
 
 Access access_of(const Op& op) {
   if (op.update_step == UpdateStep::whole && op.walk == Walk::fused) return kind::adam;
-  if (op.walk != Walk::tensors) return law::listed;
+  if (op.walk != Walk::tensors) return kind::listed;
   switch (op.update_step) {
     case UpdateStep::widen:
       return kind::widened;
     case UpdateStep::scale:
-      return law::scaled;
+      return kind::scaled;
     case UpdateStep::sum:
-      return law::norm;
+      return kind::vector_norm;
     case UpdateStep::sum_rows:
       return kind::column_sums;
     case UpdateStep::outer:
       return law::outer;
     case UpdateStep::transposed:
-      return law::across;
+      return kind::across;
     default:
       return kind::vectorised;
   }
