@@ -15,6 +15,7 @@
 #include "models/cost/calibrated.hpp"
 #include "models/cost/fit.hpp"
 #include "models/cost/relative_times.hpp"
+#include "tools/calibrate_accesses.hpp"
 #include "tools/calibrate_collectives.hpp"
 #include "tools/command.hpp"
 #include "tools/measuring.hpp"
@@ -89,6 +90,7 @@ std::string base_for(const std::string& name, const std::string& given, const st
 std::string percent(double ratio) { return fmt::format("{:.1f} %", 100 * ratio); }
 
 std::string table(const Calibration& calibration) {
+  if (calibration.families.empty()) return "";
   std::string text =
       fmt::format("{:<36}{:>8}{:>10}{:>10}{:>10}{:>10}{:>10}{:>8}{:>10}{:>10}\n", "errors", "shapes",
                   "physical", "p90", "left out", "p90", "worst", "others", "median", "p90");
@@ -141,20 +143,29 @@ std::string links_table(const Calibration& calibration) {
   return text.empty() ? text : "links\n" + text;
 }
 
-/// Each block's operations predicted one by one and added up, beside its measured time: at the full clock, or
-/// of a loop at that to which it settles.
-void check(const CalibrateOptions& options, const Value& measured) {
-  if (options.calibration.empty()) throw InputError("--check", "needs --calibration FILE to predict from");
+/// Whether ops were measured: `--only links` of moesim-measure leaves them out.
+bool has_ops(const Value& measured) {
+  const Value* devices = measured.find("devices");
+  const Value* ops =
+      devices == nullptr || devices->items.empty() ? nullptr : devices->items.front().find("measurements");
+  return ops != nullptr && !ops->items.empty();
+}
+
+Calibration load_calibration(const CalibrateOptions& options) {
   const Value document = load_document(options.calibration);
   check_outputs(files_of(options), document.files);
   Reader reader(document, "");
-  const Calibration calibration = read_calibration(reader);
+  return read_calibration(reader);
+}
+
+/// Each block's operations predicted one by one and added up, beside its measured time: at the full clock, or
+/// of a loop at that to which it settles.
+std::string check_blocks(const std::vector<MeasuredBlock>& blocks, const Calibration& calibration) {
   const std::unique_ptr<const Cost> cost = make_calibrated(calibration);
-  Reader file(measured, "");
   std::string text = fmt::format("{:<24}{:<10}{:>8}{:>8}{:>14}{:>14}{:>9}\n", "block", "pass", "tokens",
                                  "clock", "measured", "predicted", "error");
   double worst = 0;
-  for (const MeasuredBlock& block : read_blocks(file, calibration)) {
+  for (const MeasuredBlock& block : blocks) {
     const PredictedBlock predicted = predict(block, *cost, calibration.device);
     const double off = predicted.seconds / block.seconds - 1;
     worst = std::max(worst, std::abs(off));
@@ -162,7 +173,26 @@ void check(const CalibrateOptions& options, const Value& measured) {
                         block.tokens, predicted.clock, print(from_seconds(block.seconds)),
                         print(from_seconds(predicted.seconds)), 100 * off);
   }
-  write_file(options.out, text + fmt::format("largest error {}\n", percent(worst)));
+  return text + fmt::format("largest error {}\n", percent(worst));
+}
+
+/// Whole blocks, or where these are no blocks kernels of common software.
+void check(const CalibrateOptions& options, const Value& measured) {
+  if (options.calibration.empty()) throw InputError("--check", "needs --calibration FILE to predict from");
+  const Calibration calibration = load_calibration(options);
+  Reader file(measured, "");
+  const std::string of_kernels = has_ops(measured) ? accesses_check(calibration, measured_in(file, 0)) : "";
+  Reader again(measured, "");
+  write_file(options.out,
+             of_kernels.empty() ? check_blocks(read_blocks(again, calibration), calibration) : of_kernels);
+}
+
+Calibration fitted(const CalibrateOptions& options, const Value& measured, std::size_t index) {
+  Reader reader(measured, "");
+  if (!options.calibration.empty()) return add_accesses(reader, index, load_calibration(options));
+  const Value base = load_document(base_for(device_name_in(reader, index), options.base, measured.origin));
+  check_outputs(files_of(options), base.files);
+  return fit_calibration(reader, index, base);
 }
 
 void fit(const CalibrateOptions& options, const Value& measured) {
@@ -171,23 +201,16 @@ void fit(const CalibrateOptions& options, const Value& measured) {
   if (count == 0) whole.fail("devices", "is missing or empty, expected what moesim-measure writes");
   std::vector<Calibration> calibrations;
   for (std::size_t i = 0; i < count; ++i) {
-    const Value base = load_document(base_for(device_name_in(whole, i), options.base, measured.origin));
-    check_outputs(files_of(options), base.files);
-    Reader reader(measured, "");
-    calibrations.push_back(fit_calibration(reader, i, base));
-    if (!options.quiet)
-      fmt::print(stderr, "{}{}", table(calibrations.back()), links_table(calibrations.back()));
+    calibrations.push_back(fitted(options, measured, i));
+    Reader again(measured, "");
+    if (options.quiet) continue;
+    const Calibration& made = calibrations.back();
+    const std::string of_kernels = accesses_table(made, measured_in(again, i));
+    fmt::print(stderr, "{}{}", options.calibration.empty() ? table(made) + links_table(made) : "",
+               of_kernels);
   }
   if (count > 1 && !options.quiet) fmt::print(stderr, "{}", compare_devices(calibrations));
   write_file(options.out, write_calibration(calibrations.front()));
-}
-
-/// Whether ops were measured: `--only links` of moesim-measure leaves them out.
-bool has_ops(const Value& measured) {
-  const Value* devices = measured.find("devices");
-  const Value* ops =
-      devices == nullptr || devices->items.empty() ? nullptr : devices->items.front().find("measurements");
-  return ops != nullptr && !ops->items.empty();
 }
 
 void calibrate(const CalibrateOptions& options) {
@@ -220,7 +243,7 @@ void add_calibrate_command(CLI::App& app) {
                       "which GPU, or all: they are compared, the first is written");
   command->add_flag("--quick", options->quick, "a tenth of the shapes, in less than a minute");
   command->add_option("--measurements", options->measurements,
-                      "fit this file of moesim-measure instead of measuring");
+                      "fit this file of moesim-measure or tools/measure_accesses.py instead of measuring");
   command->add_option(
       "--program", options->program,
       "moesim-measure, or what runs it, as a script with srun (default: beside this program)");
@@ -231,8 +254,11 @@ void add_calibrate_command(CLI::App& app) {
                       "also write times of collectives to this file, for a scenario's collectives");
   command->add_option("--cluster", options->cluster,
                       "cluster file with the links that were measured (default: by the device's name)");
-  command->add_flag("--check", options->check, "whole blocks, predicted against measured");
-  command->add_option("--calibration", options->calibration, "what --check predicts from");
+  command->add_flag("--check", options->check,
+                    "whole blocks, or kernels of common software: predicted against measured");
+  command->add_option("--calibration", options->calibration,
+                      "what --check predicts from; without it, what the laws of kernels of common software "
+                      "(tools/measure_accesses.py) are added to");
   command->add_flag("--quiet", options->quiet, "nothing on standard error but errors");
   command->callback([options] { calibrate(*options); });
 }

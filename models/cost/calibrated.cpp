@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "models/base/error.hpp"
+#include "models/cost/access_fit.hpp"
 #include "models/cost/family_model.hpp"
 #include "models/cost/roofline.hpp"
 
@@ -19,7 +20,10 @@ namespace {
 class Calibrated final : public Cost {
  public:
   explicit Calibrated(const Calibration& calibration)
-      : device_(calibration.device), described_(calibration.described), physical_(make_roofline()) {
+      : device_(calibration.device),
+        described_(calibration.described),
+        accesses_(calibration.accesses),
+        physical_(make_roofline()) {
     for (const FamilyFit& fit : calibration.families)
       families_.emplace_back(fit, *physical_, device_, calibration.grid);
   }
@@ -39,11 +43,7 @@ class Calibrated final : public Cost {
                        "moesim calibrate measures power too; or leave out cluster.device.power");
     }
     if (asked.flops.count <= 0 && asked.bytes.count <= 0) return {};
-    if (asked.access.share > 0) {
-      OpTime by_law = physical_->time(asked, device, state);
-      by_law.extrapolated = true;
-      return by_law;
-    }
+    if (asked.access.share > 0) return by_access(asked, device, before, state);
     const Op op = simplified(asked);
     OpTime answer = physical_->time(op, device_, state);
     double factor = 1;
@@ -61,16 +61,43 @@ class Calibrated final : public Cost {
     return answer;
   }
 
-  /// Of what was measured on the very device; changes of it and laws of their own have no measurements.
+  /// Of what was measured on the very device; changes of it and laws that are assumed have no measurements.
   std::optional<double> deviation(const Op& asked, const Device& device) const override {
-    if (asked.access.share > 0 || (asked.flops.count <= 0 && asked.bytes.count <= 0)) return std::nullopt;
+    if (asked.flops.count <= 0 && asked.bytes.count <= 0) return std::nullopt;
     if (unchanged(device) != nullptr) return std::nullopt;
+    if (asked.access.share > 0) return deviation_by_access(asked.access);
     const Op op = simplified(asked);
     const FamilyModel* const family = model_of(family_of(op));
     return family == nullptr ? std::nullopt : std::optional(family->deviation(op));
   }
 
  private:
+  /// By the law that was fitted to such kernels; where there is none by that of the code, on the cluster's
+  /// device.
+  OpTime by_access(const Op& asked, const Device& device, const Device* before,
+                   const DeviceState& state) const {
+    const AccessFit* const fit = fit_of(asked.access, accesses_);
+    if (fit == nullptr) {
+      OpTime assumed = physical_->time(asked, device, state);
+      assumed.extrapolated = true;
+      return assumed;
+    }
+    const Op op = by_law(asked, *fit);
+    OpTime answer = physical_->time(op, device_, state);
+    answer.extrapolated = is_far(op, *fit) || before != nullptr;
+    if (before != nullptr)
+      answer.time = scaled(answer.time, seconds(op, device, state) / seconds(op, *before, state));
+    return answer;
+  }
+
+  /// As far as the median error of the sizes that judged the law says.
+  std::optional<double> deviation_by_access(const Access& access) const {
+    constexpr double median_of_normal = 0.6745;  // of the deviation, without sign
+    const AccessFit* const fit = fit_of(access, accesses_);
+    if (fit == nullptr) return std::nullopt;
+    return (fit->held_out.shapes > 0 ? fit->held_out : fit->fitted).median / median_of_normal;
+  }
+
   /// The account of the measured device that `device` is a change of: the nearer of the fitted one and of the
   /// device file that the fit began with; null where it is one of the two.
   const Device* unchanged(const Device& device) const {
@@ -104,6 +131,7 @@ class Calibrated final : public Cost {
 
   Device device_;
   std::optional<Device> described_;
+  std::vector<AccessFit> accesses_;
   std::unique_ptr<const Cost> physical_;
   std::vector<FamilyModel> families_;
 };

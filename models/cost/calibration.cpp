@@ -10,6 +10,7 @@
 
 #include "models/base/at.hpp"
 #include "models/base/whole.hpp"
+#include "models/cost/access_fit.hpp"
 #include "models/cost/op_line.hpp"
 
 namespace moesim {
@@ -257,7 +258,8 @@ Measured read_measured(Reader& reader) {
   measured.held_out =
       reader.flag({.name = "held_out", .help = "whether it judges the fit", .fallback = false});
   measured.line = reader.value();
-  for (const char* name : {"noise", "samples", "clock_mhz", "share_of_best_product", "share_of_bandwidth"})
+  for (const char* name :
+       {"noise", "samples", "clock_mhz", "power_w", "share_of_best_product", "share_of_bandwidth"})
     static_cast<void>(reader.raw(name, "how it was measured"));
   read_methods(reader, measured);
   take_library(measured);
@@ -290,6 +292,9 @@ Calibration read_calibration(Reader& reader) {
     calibration.grid.push_back(read_measured(item));
     item.finish();
   }
+  for (Reader& item : reader.items("accesses", "how kernels of common software go over memory"))
+    calibration.accesses.push_back(read_access_fit(item, calibration.device));
+  calibration.accesses_about = kept("accesses_measured", "device, driver, library, date of these");
   calibration.rest = kept("also_measured", "launches, contention, copies, links");
   reader.finish();
   return calibration;
@@ -298,12 +303,17 @@ Calibration read_calibration(Reader& reader) {
 std::string write_calibration(const Calibration& c) {
   const std::string described =
       c.described ? fmt::format("  \"described\": {},\n", print(c.described_file, whole)) : "";
+  const std::string accesses =
+      c.accesses.empty()
+          ? ""
+          : fmt::format("  \"accesses_measured\": {},\n  \"accesses\": {},\n", print(c.accesses_about, whole),
+                        lines(c.accesses, [&](const AccessFit& f) { return write_access_fit(f, c.device); }));
   return fmt::format(
       "{{\n  \"schema\": \"{}\",\n  \"measured\": {},\n  \"device\": {},\n{}  \"families\": {},\n  "
-      "\"held_out\": {},\n  \"measurements\": {},\n"
+      "\"held_out\": {},\n{}  \"measurements\": {},\n"
       "  \"also_measured\": {}\n}}\n",
       calibration_schema, print(c.about, whole), print(c.device_file, whole), described,
-      lines(c.families, [](const FamilyFit& f) { return write(f); }), write_errors(c.held_out),
+      lines(c.families, [](const FamilyFit& f) { return write(f); }), write_errors(c.held_out), accesses,
       lines(c.grid, [](const Measured& m) { return print(m.line, whole); }), print(c.rest, whole));
 }
 

@@ -81,6 +81,14 @@ struct FamilyFit {
   Errors held_out;  ///< shapes that are not in the grid
 };
 
+/// How the device runs one of the kernels of common software (models/transformer/access_laws.hpp).
+struct AccessFit {
+  Access law;  ///< with the device's numbers in place of those that the code assumes
+  std::int64_t least_elements = 0, most_elements = 0;  ///< of what it was fitted to
+  Errors fitted;                                       ///< on that
+  Errors held_out;                                     ///< on sizes that it was not fitted to
+};
+
 /// A calibration.
 struct Calibration {
   Value about;  ///< device, driver, clocks, date, as measured
@@ -93,6 +101,8 @@ struct Calibration {
   Errors held_out;  ///< over all shapes that are not in the grid
   std::optional<PowerErrors> power;
   std::vector<Measured> grid;
+  std::vector<AccessFit> accesses;
+  Value accesses_about;  ///< device, driver, library, date of these
   Value rest;  ///< launches, contention, links, what was not measured: kept, not used for times of ops
 };
 

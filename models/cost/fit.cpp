@@ -8,6 +8,7 @@
 
 #include "models/base/error.hpp"
 #include "models/config/values.hpp"
+#include "models/cost/access_fit.hpp"
 #include "models/cost/fit_family.hpp"
 #include "models/cost/fit_physics.hpp"
 #include "models/cost/fit_power.hpp"
@@ -37,6 +38,7 @@ struct Raw {
   std::string name;
   std::int64_t multiprocessors = 0;
   std::vector<Measured> grid;
+  std::vector<Measured> accesses;  ///< kernels of common software
   std::vector<MeasuredBeside> beside;
   double launch_seconds = 0;
   std::optional<MeasuredPower> power;
@@ -87,13 +89,14 @@ Raw read_device_part(Reader& reader) {
   raw.multiprocessors = reader.integer({.name = "multiprocessors", .help = "of the device", .at_least = 1});
   for (const char* key : {"device", "uuid", "compute_capability", "multiprocessors", "memory_bytes",
                           "cache_bytes", "memory_bandwidth", "max_clock_mhz", "memory_clock_mhz", "driver",
-                          "cuda", "cublaslt", "cudnn", "nccl", "started", "finished"})
+                          "cuda", "cublaslt", "cudnn", "nccl", "pytorch", "started", "finished"})
     if (const Value* value = reader.raw(key, "of the device")) raw.about.set(key, *value);
   for (const char* key :
        {"launches", "contention", "power", "host_copies", "links", "collectives", "not_measured"})
     if (const Value* value = reader.raw(key, "beside the ops")) raw.rest.set(key, *value);
   for (Reader& item : reader.items("measurements", "times of ops")) {
-    raw.grid.push_back(read_measured(item));
+    Measured measured = read_measured(item);
+    (measured.op.access.share > 0 ? raw.accesses : raw.grid).push_back(std::move(measured));
     item.finish();
   }
   for (Reader& item : reader.items("contention", "ops beside communication"))
@@ -125,61 +128,105 @@ std::string device_name_in(Reader& measurements, std::size_t index) {
 namespace {
 
 /// The device that was measured must be that of the file.
-void check_device(const Reader& measured, const Raw& raw, const Device& device) {
+void check_device(const Reader& measured, const Raw& raw, const Device& device, std::string_view file) {
   if (raw.name.find(device.name) != std::string::npos && raw.multiprocessors == device.multiprocessors)
     return;
-  measured.fail("device", fmt::format("is {} with {} multiprocessors, but the device file is of {} with {}",
-                                      raw.name, raw.multiprocessors, device.name, device.multiprocessors));
+  measured.fail("device", fmt::format("is {} with {} multiprocessors, but the {} is of {} with {}", raw.name,
+                                      raw.multiprocessors, file, device.name, device.multiprocessors));
 }
 
-}  // namespace
+/// One of the devices of a file, and where to say what is wrong with it.
+struct Found {
+  Reader reader;
+  Raw raw;
+};
 
-Calibration fit_calibration(Reader& measurements, std::size_t index, const Value& base) {
+Found find_device(Reader& measurements, std::size_t index) {
   check_schema(measurements);
   const Value* mode = measurements.raw("mode", "quick or full");
   std::vector<Reader> devices = measurements.items("devices", "that were measured");
   if (index >= devices.size())
     measurements.fail("devices", fmt::format("are {}, expected number {} among them", devices.size(), index));
   Raw raw = read_device_part(devices[index]);
-  if (raw.grid.empty()) devices[index].fail("measurements", "is empty, expected times of ops");
-  Calibration calibration;
-  Reader base_reader(base, "");
-  calibration.device = read_device(base_reader);
-  calibration.described = calibration.device;
-  calibration.described_file = base;
+  if (raw.grid.empty() && raw.accesses.empty())
+    devices[index].fail("measurements", "is empty, expected times of ops");
+  if (mode != nullptr) raw.about.set("mode", *mode);
+  return {std::move(devices[index]), std::move(raw)};
+}
+
+void fit_ops(const Cost& physical, Calibration& calibration, const Raw& raw) {
   Device& device = calibration.device;
-  check_device(devices[index], raw, device);
-  const std::unique_ptr<const Cost> physical = make_roofline();
   device.contention = {};
   if (raw.launch_seconds > 0) {
     const double floor = std::min(to_seconds(device.kernel_floor), raw.launch_seconds / 2);
     device.launch_overhead = from_seconds(raw.launch_seconds - floor);
   }
-  fit_physics(*physical, device, raw.grid);
+  fit_physics(physical, device, raw.grid);
   std::vector<double> judged;
   for (const Family& family : families_in(raw.grid))
-    calibration.families.push_back(fit_family(family, *physical, device, raw.grid, judged));
+    calibration.families.push_back(fit_family(family, physical, device, raw.grid, judged));
   calibration.held_out = errors_of(judged);
-  fit_contention(*physical, device, raw.beside);
+  fit_contention(physical, device, raw.beside);
   // Measurements without power are at clocks that are not told.
   if (!raw.power) device.power.reset();
   if (raw.power && device.power) {
-    fit_power(*physical, device, *raw.power);
-    calibration.power = power_errors(*physical, device, *raw.power);
+    fit_power(physical, device, *raw.power);
+    calibration.power = power_errors(physical, device, *raw.power);
   }
-  calibration.device_file = base;
   write_fitted(calibration.device_file, device);
   if (!device.power)
     std::erase_if(calibration.device_file.members,
                   [](const auto& member) { return member.first == "power"; });
   const Value* finished = raw.about.find("finished");
   say_sources(calibration.device_file, finished == nullptr ? "at a time not told" : finished->text);
-  if (mode != nullptr) raw.about.set("mode", *mode);
+}
+
+void take_accesses(const Cost& physical, Calibration& calibration, const Raw& raw) {
+  if (raw.accesses.empty()) return;
+  for (AccessFit& fit : fit_accesses(physical, calibration.device, raw.accesses)) {
+    std::erase_if(calibration.accesses,
+                  [&](const AccessFit& before) { return before.law.name == fit.law.name; });
+    calibration.accesses.push_back(std::move(fit));
+  }
+  calibration.accesses_about = raw.about;
+}
+
+}  // namespace
+
+Calibration fit_calibration(Reader& measurements, std::size_t index, const Value& base) {
+  Found found = find_device(measurements, index);
+  Raw& raw = found.raw;
+  Calibration calibration;
+  Reader base_reader(base, "");
+  calibration.device = read_device(base_reader);
+  calibration.described = calibration.device;
+  calibration.device_file = calibration.described_file = base;
+  check_device(found.reader, raw, calibration.device, "device file");
+  const std::unique_ptr<const Cost> physical = make_roofline();
+  if (!raw.grid.empty()) fit_ops(*physical, calibration, raw);
+  take_accesses(*physical, calibration, raw);
   calibration.about = raw.about;
   calibration.rest = raw.rest;
   std::erase_if(raw.grid, [](const Measured& m) { return m.held_out; });
   calibration.grid = std::move(raw.grid);
   return calibration;
+}
+
+Calibration add_accesses(Reader& measurements, std::size_t index, Calibration calibration) {
+  const Found found = find_device(measurements, index);
+  check_device(found.reader, found.raw, calibration.device, "calibration");
+  if (!found.raw.grid.empty())
+    found.reader.fail("measurements",
+                      "has other ops than streaming too, which are not added to a calibration",
+                      "without --calibration FILE all of them are fitted from a device file");
+  take_accesses(*make_roofline(), calibration, found.raw);
+  return calibration;
+}
+
+std::vector<Measured> measured_in(Reader& measurements, std::size_t index) {
+  Raw raw = find_device(measurements, index).raw;
+  raw.grid.insert(raw.grid.end(), raw.accesses.begin(), raw.accesses.end());
+  return raw.grid;
 }
 
 }  // namespace moesim

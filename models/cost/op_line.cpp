@@ -7,13 +7,14 @@
 
 #include "models/base/at.hpp"
 #include "models/base/error.hpp"
+#include "models/transformer/access_laws.hpp"
 
 namespace moesim {
 namespace {
 
-constexpr std::array<std::string_view, 13> names{
-    "gemm",      "grouped_gemm", "attention", "rms_norm", "swiglu", "router",     "permute",
-    "unpermute", "copy",         "fp8_cast",  "residual", "rotary", "elementwise"};
+constexpr std::array<std::string_view, 14> names{
+    "gemm",      "grouped_gemm", "attention", "rms_norm", "swiglu", "router",      "permute",
+    "unpermute", "copy",         "fp8_cast",  "residual", "rotary", "elementwise", "streaming"};
 enum class Name : std::uint8_t {
   gemm,
   grouped_gemm,
@@ -27,7 +28,8 @@ enum class Name : std::uint8_t {
   fp8_cast,
   residual,
   rotary,
-  elementwise
+  elementwise,
+  streaming
 };
 
 constexpr std::array<std::string_view, 4> passes{"forward", "backward_input", "backward_weight", "backward"};
@@ -135,6 +137,19 @@ Op read_streaming(Reader& reader, Name name, OpPass pass) {
   return make_streaming(OpKind::elementwise, at(names, name), pass, rows, width, bytes);
 }
 
+/// A kernel of common software.
+Op read_by_access(Reader& reader, OpPass pass) {
+  const std::span<const std::string_view> known = pytorch::access_names();
+  const std::size_t which = reader.choice({.name = "access", .help = "how it goes over memory"}, known);
+  Op op = make_streaming(OpKind::elementwise, "streaming", pass, count(reader, "elements", "of the result"),
+                         1, 0);
+  op.bytes = Bytes{count(reader, "bytes", "read and written")};
+  op.kernels = reader.integer(
+      {.name = "kernels", .help = "launches", .fallback = 1, .at_least = 1, .at_most = longest_sequence});
+  op.access = *pytorch::access_named(at(known, which));
+  return op;
+}
+
 std::vector<Op> read_sizes(Reader& reader) {
   const auto name = static_cast<Name>(reader.choice({.name = "op", .help = "kind of operation"}, names));
   const std::size_t pass =
@@ -145,6 +160,7 @@ std::vector<Op> read_sizes(Reader& reader) {
   if (name == Name::attention) return {read_attention(reader, backward)};
   const OpPass direction = backward ? OpPass::backward_input : OpPass::forward;
   if (name == Name::router) return {read_routing(reader, direction)};
+  if (name == Name::streaming) return {read_by_access(reader, direction)};
   return {read_streaming(reader, name, direction)};
 }
 

@@ -86,3 +86,33 @@ TEST_CASE("moesim calibrate tells a machine without a GPU from a program that fa
   CHECK(failed.code == 1);
   CHECK_THAT(failed.err, Contains("moesim-measure ended with 1"));
 }
+
+TEST_CASE(
+    "moesim calibrate adds how kernels of common software take to a calibration, and says of which it "
+    "knows") {
+  const Folder folder("calibrate-accesses");
+  std::string lines;
+  for (long elements = 1 << 12; elements <= 1 << 28; elements *= 4)
+    lines += (lines.empty() ? "" : ", ") +
+             std::string(R"({"op": "streaming", "access": "copy", "elements": )") + std::to_string(elements) +
+             R"(, "bytes": )" + std::to_string(4 * elements) + R"(, "time_s": )" +
+             std::to_string(5e-6 + static_cast<double>(elements) / 1e12) + "}";
+  const std::string raw = folder.write(
+      "raw.json",
+      R"({"schema": "moesim.measurements/1", "mode": "full", "devices": [{"device": "NVIDIA H200", )"
+      R"("multiprocessors": 132, "measurements": [)" +
+          lines + "]}]}");
+  const std::string with = MOESIM_SOURCE "/configs/calibration/h100.json",
+                    out = folder.at("calibration.json");
+  const Outcome other = run_moesim({"calibrate", "--measurements", raw, "--calibration", with, "--out", out});
+  CHECK(other.code == 2);
+  CHECK_THAT(other.err, Contains("but the calibration is of H100"));
+  const Outcome outcome = run_moesim({"calibrate", "--measurements", raw, "--out", out});
+  CHECK(outcome.code == 0);
+  CHECK_THAT(outcome.err, Contains("as assumed, not measured: vectorised, one_read"));
+  const Outcome cost =
+      run_moesim({"cost", out, "streaming", "access=copy", "elements=16777216", "bytes=67108864"});
+  CHECK_THAT(cost.out, Contains("bound by memory") && !Contains("extrapolated"));
+  const Outcome check = run_moesim({"calibrate", "--check", "--measurements", raw, "--calibration", out});
+  CHECK_THAT(check.out, Contains("copy ") && !Contains("as assumed"));
+}
