@@ -48,9 +48,10 @@ std::string accesses_table(const Calibration& calibration, const std::vector<Mea
   std::string text =
       fmt::format("{:<28}{:>7}{:>11}{:>10}{:>8}{:>9}{:>9}{:>8}{:>9}{:>9}{:>10}\n", "accesses", "share",
                   "per cycle", "shortest", "sizes", "median", "p90", "others", "median", "p90", "assumed");
+  std::vector<double> all, all_by_code;
   for (const Access& access : accesses) {
     const AccessFit* fit = fit_of(access, calibration.accesses);
-    const Errors by_code = errors_of(off_by(access, nullptr, true, *physical, described, measured));
+    const std::vector<double> by_code = off_by(access, nullptr, true, *physical, described, measured);
     if (fit == nullptr) {
       text += fmt::format("{:<28}too few sizes\n", access.name);
       continue;
@@ -60,8 +61,15 @@ std::string accesses_table(const Calibration& calibration, const std::vector<Mea
         fit->law.per_cycle > 0 ? fmt::format("{:.3f}", fit->law.per_cycle) : "",
         fmt::format("{:.2f} us", to_seconds(fit->law.start + device.kernel_floor) * 1e6), fit->fitted.shapes,
         percent(fit->fitted.median), percent(fit->fitted.p90), fit->held_out.shapes,
-        percent(fit->held_out.median), percent(fit->held_out.p90), percent(by_code.median));
+        percent(fit->held_out.median), percent(fit->held_out.p90), percent(errors_of(by_code).median));
+    const std::vector<double> by_fit = off_by(access, fit, true, *physical, device, measured);
+    all.insert(all.end(), by_fit.begin(), by_fit.end());
+    all_by_code.insert(all_by_code.end(), by_code.begin(), by_code.end());
   }
+  const Errors errors = errors_of(all), before = errors_of(all_by_code);
+  text +=
+      fmt::format("{} other sizes: median {}, p90 {}; as assumed {} and {}\n", errors.shapes,
+                  percent(errors.median), percent(errors.p90), percent(before.median), percent(before.p90));
   return text + assumed(calibration);
 }
 

@@ -82,7 +82,7 @@ std::string refusal(const std::string& text, const std::optional<Calibration>& t
 TEST_CASE("A law that kernels follow comes back from their times by size") {
   const Access of_bytes = law_of(kind::softmax, 0.55, 0, 3100);
   const Access of_elements = law_of(kind::widened, kind::widened.share, 2.2, 700);
-  const Access of_both = law_of(kind::adam, 0.5, 0.4, 5000);
+  const Access of_both = law_of(kind::adam, 0.3, 1.3, 5000);
   const Calibration calibration = fitted(measurements(lines({of_bytes, of_elements, of_both})));
   REQUIRE(calibration.accesses.size() == 3);
   for (const Access& law : {of_bytes, of_elements, of_both}) {
