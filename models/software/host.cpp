@@ -19,6 +19,15 @@ HostTimes with_graphs(HostTimes host, CudaGraphs graphs) {
   return host;
 }
 
+/// The times of a host that takes so many times as long for all that it does.
+HostTimes at_pace(HostTimes host, double pace) {
+  using Host = HostTimes;
+  for (Time Host::*time : {&Host::forward, &Host::backward, &Host::update, &Host::call, &Host::unit,
+                           &Host::weight, &Host::start, &Host::wait})
+    host.*time = scaled(host.*time, pace);
+  return host;
+}
+
 }  // namespace
 
 HostTimes of_one_graph(const HostTimes& host) {
@@ -65,7 +74,15 @@ HostTimes read_host_times(Reader& reader, const HostTimes& usual) {
                           .help = "of the host to read a result, once the device has it",
                           .fallback = usual.wait,
                           .at_least = none}));
-  return host;
+  const double pace = reader.number(
+      {.name = "host_pace",
+       .help =
+           "of this host's time, over that of the host that all of these were measured on (0.45: x86 of a "
+           "DGX H100; 1.24: Grace of a GB200, by NVIDIA/TransformerEngine, issue 2053)",
+       .fallback = 1.0,
+       .at_least = 0.01,
+       .at_most = 100.0});
+  return at_pace(host, pace);
 }
 
 HostTimes read_host(Reader& reader, const HostTimes& usual) {

@@ -90,13 +90,33 @@ Op in_launches(Op op, std::int64_t count);
 /// register_grad_ready): as a launch that has none.
 inline constexpr std::int64_t calls_of_hook = 1;
 
-/// What the host takes for a launch: forward as in models of a library, whose modules are nested as these are
-/// (hugging_face.cpp: median of 59 steps on H200), backward as in blocks of one's own (torch_modules.cpp: of
-/// six).
-inline constexpr Time forward_launch{45'000'000}, backward_launch{35'000'000};
+/// What the host takes for a launch, as the router's: 27 of plain PyTorch in 895 us forward, 12 in 343 us
+/// backward (configs/validation/megatron-host-h200.json, "routing", as all that is `beside` them).
+inline constexpr Time forward_launch{33'000'000}, backward_launch{29'000'000};
 
-/// Of launches in a loop in C++: so many of host's calls, whose Python is in the first.
-std::int64_t calls_of_loop(std::int64_t launches, bool is_forward);
+/// Of a part of a layer what its Python takes beside its launches, in so many launches: modules of
+/// Transformer Engine, autograd functions, fused functions behind the guards of torch.compile.
+struct Beside {
+  std::int64_t forward = 0, backward = 0;
+};
+namespace beside {
+/// A norm that is a module of its own; those of queries and keys, with the cuts before them.
+inline constexpr Beside norm{7, 7}, head_norms{15, 6};
+/// A linear layer. Backward all is beside the product of the input's gradient.
+inline constexpr Beside product{5, 3};
+inline constexpr Beside rotary{4, 0}, attention{24, 1}, residual{11, 1}, gating{5, 3};
+inline constexpr Beside fused_router{3, 2}, fused_loss{4, 5};
+inline constexpr Beside permute{10, 6}, counts{7, 0}, sort{8, 5}, unpermute{6, 7}, activation{9, 3};
+}  // namespace beside
+
+/// In a loop in C++: a product takes 15.6 us ("product in a loop in C++", two processes), any other launch
+/// 9.4 us (configs/validation/software-h200.json, "issue, nothing recorded": add); a tensor in fp8 three
+/// allocations of 3.6 us ("empty"). For each expert Python takes 15 us of a product's forward.
+inline constexpr Time product_in_loop{15'600'000}, launch_in_loop{9'400'000}, fp8_tensor{10'800'000},
+    python_of_expert{15'000'000};
+
+/// So much of the host behind a launch in Python, in launches.
+std::int64_t calls_of_loop(Time time, bool is_forward);
 
 /// Kernels of what is neither routing nor expert.
 void add_norm(const Op& op, const Choices& choices, pytorch::Kernels& kernels);

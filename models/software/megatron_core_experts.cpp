@@ -33,12 +33,16 @@ double all_rows(const Op& op) {
 double elements_of_map(const Op& op) { return pytorch::token_elements(op) / real(op.n) * real(op.k); }
 
 /// A small collective through torch.distributed beside those that the layer tells of: 100 us of the host, as
-/// of any (docs/software.md), in launches forward and backward; the smallest takes 9.3 us among 8 GPUs (1 KB,
-/// microsoft/mscclpp, docs/performance-ndmv4.md).
-void small_collective(Kernels& k, bool is_forward) { k.tiny(1, gathers, 9'300).by_calls(is_forward ? 2 : 3); }
+/// of any (docs/software.md), which is three launches forward and backward; the smallest takes 9.3 us among 8
+/// GPUs (1 KB, microsoft/mscclpp, docs/performance-ndmv4.md).
+void small_collective(Kernels& k) { k.tiny(1, gathers, 9'300).by_calls(3); }
 
-/// A slice of a tensor takes 1.3 us of 45 ("issue": view).
-constexpr std::int64_t views_of_a_call = 34;
+/// A slice of a tensor takes 1.3 us of a launch's 33 ("issue": view).
+constexpr std::int64_t views_of_a_call = 25;
+
+std::int64_t beside_pass(const Beside& more, const Op& op) {
+  return op.pass == OpPass::forward ? more.forward : more.backward;
+}
 
 /// torch.masked_select: where the mask is set, which the host waits for, and the elements there.
 void masked_select(Kernels& k) { k.tiny(4, gathers, 2'000).read().tiny(1, gathers); }
@@ -83,12 +87,16 @@ void auxiliary_loss(const Op& op, bool is_fused, Kernels& k) {
   const double n = k.elements();
   if (op.pass != OpPass::forward) {
     k.tiny(2);  // the scale of the loss
-    if (is_fused) return static_cast<void>(k.all(kind::vectorised, 12).all(kind::vectorised, 12));
+    if (is_fused) {
+      k.all(kind::vectorised, 12).all(kind::vectorised, 12).more_calls(beside::fused_loss.backward);
+      return;
+    }
     k.tiny(3).all(kind::expanded, 4).all(kind::softmax, 12).all(kind::vectorised, 12);
     return;
   }
   if (is_fused) {
     k.all(kind::softmax, 8).add(kind::column_sums, n, 1).tiny(1).tiny(2);
+    k.more_calls(beside::fused_loss.forward);
     return;
   }
   k.all(kind::softmax, 8).add(kind::topk, pytorch::chosen_from(op.m, op.n), 4, gathers).tiny(1, gathers);
@@ -108,7 +116,7 @@ void count_tokens(const Op& op, Kernels& k) {
   k.add(kind::column_sums, elements_of_map(op), 1, gathers);
   if (!is_exchanged(op)) return;
   k.tiny(1, gathers);
-  small_collective(k, true);
+  small_collective(k);
   k.tiny(4, gathers);
 }
 
@@ -117,7 +125,7 @@ void count_tokens(const Op& op, Kernels& k) {
 void bring_rows(const Op& op, const Choices& choices, std::vector<Op>& kernels) {
   Kernels k(op, kernels);
   if (choices.fuses_permute) {
-    k.tiny(3, gathers).op(op);
+    k.tiny(3, gathers).op(op).more_calls(beside::permute.forward);
     return;
   }
   const double map = elements_of_map(op);
@@ -138,7 +146,7 @@ void bring_rows(const Op& op, const Choices& choices, std::vector<Op>& kernels) 
 /// (token_dispatcher.py: _maybe_dtoh_and_synchronize).
 void read_counts(const Op& op, const Choices& choices, Kernels& k) {
   const std::int64_t counts = (is_exchanged(op) ? 4 : 1) + (choices.fuses_permute ? 0 : 1);
-  k.tiny(counts, gathers).waits(1);
+  k.tiny(counts, gathers).more_calls(beside::counts.forward).waits(1);
 }
 
 /// Of a flexible dispatcher what comes before it: choices by index, who gets how much, and how much comes,
@@ -194,15 +202,18 @@ void add_products(const Op& op, const Choices& choices, Kernels& k) {
   const std::vector<Op> products = separate_products(op);
   const auto count = static_cast<std::int64_t>(products.size());
   const bool is_weight = op.pass == OpPass::backward_weight;
-  std::int64_t calls =
-      calls_of_loop(count, op.pass == OpPass::forward) + (is_weight ? count * calls_of_hook : 0);
+  const bool is_forward = op.pass == OpPass::forward;
+  const Time each{product_in_loop.count + (is_forward ? python_of_expert.count : 0)};
+  const std::int64_t more = is_weight ? 0 : beside_pass(beside::product, op);
+  std::int64_t calls = calls_of_loop(Time{count * each.count}, is_forward) + more;
+  if (is_weight) calls += count * calls_of_hook;
   for (Op product : products) {
     product.kernel_class = op.kernel_class;
     k.op(std::move(product));
     if (choices.groups_gemm) {
       k.by_calls(std::exchange(calls, 0));
-    } else if (is_weight) {
-      k.by_calls(1 + calls_of_hook);
+    } else {
+      k.by_calls(1 + (is_weight ? calls_of_hook : more));
     }
   }
 }
@@ -241,10 +252,11 @@ void add_bias_gradients(const Op& op, Kernels& k) {
 /// Fused: one kernel for scores and choices (transformer_engine/common/fused_router).
 void add_router(const Op& op, const Choices& choices, Kernels& k) {
   if (op.pass == OpPass::forward) {
-    choices.fuses_router ? static_cast<void>(k.op(op)) : route(op, k);
+    choices.fuses_router ? static_cast<void>(k.op(op).more_calls(beside::fused_router.forward))
+                         : route(op, k);
     if (choices.pads_to_capacity) drop_tokens(k);
   } else if (choices.fuses_router) {
-    k.op(op);
+    k.op(op).more_calls(beside::fused_router.backward);
   } else {
     k.tiny(1, gathers).tiny(2).all(kind::fill_fp32, 4).tiny(1, gathers);
   }
@@ -259,7 +271,7 @@ void add_permute(const Op& op, const Choices& choices, std::vector<Op>& kernels)
     return;
   }
   if (!is_forward) {
-    k.op(choices.fuses_permute ? op : in_launches(scattered(op), 2));
+    k.op(choices.fuses_permute ? op : in_launches(scattered(op), 2)).more_calls(beside::permute.backward);
     if (!choices.fuses_permute) k.tiny(5, gathers);  // gradients of weights
     return;
   }
@@ -273,16 +285,18 @@ void add_permute(const Op& op, const Choices& choices, std::vector<Op>& kernels)
 void add_sort(const Op& op, const Choices& choices, Kernels& k) {
   if (choices.is_flex()) return sort_of_flex(op, choices, k);
   const bool is_forward = op.pass == OpPass::forward, is_before = op.part == LayerPart::dispatch;
-  if (is_before && is_forward) small_collective(k, true);
+  if (is_before && is_forward) small_collective(k);
   const bool is_fused = choices.fuses_permute && !choices.pads_to_capacity;
   if (is_fused && is_forward) k.tiny(1, gathers);  // where chunks go
   k.op(op);
-  if (!is_fused) {
+  if (is_fused) {
+    k.more_calls(beside_pass(beside::sort, op));
+  } else {
     const std::int64_t views = choices.pads_to_capacity ? 0 : 2 * op.k / views_of_a_call;
     k.by_calls(1 + views);
     if (is_before) k.tiny(1).by_calls(1 + views);  // of weights
   }
-  if (is_before && !is_forward) small_collective(k, false);
+  if (is_before && !is_forward) small_collective(k);
 }
 
 /// Rows added up at their tokens (moe_utils.unpermute); until 0.13 times their weights.
@@ -292,7 +306,7 @@ void add_unpermute(const Op& op, const Choices& choices, Kernels& k) {
   if (choices.fuses_permute) {
     Op rows = op;
     if (!is_forward && choices.weighs_at_home()) rows.bytes += Bytes{2} * op.m * op.n;  // for their gradients
-    k.op(std::move(rows));
+    k.op(std::move(rows)).more_calls(beside_pass(beside::unpermute, op));
     return;
   }
   if (!is_forward) {
@@ -327,7 +341,8 @@ void add_experts(const Op& op, const Choices& choices, Kernels& k) {
 /// With the weights of rows (core/fusions/fused_bias_swiglu.py: weighted_bias_swiglu_impl), in one kernel, or
 /// in one for each module of an expert.
 void add_expert_activation(const Op& op, const Choices& choices, Kernels& k) {
-  k.op(in_launches(op, choices.groups_gemm ? 1 : std::max<std::int64_t>(1, with_rows(op))));
+  const std::int64_t modules = choices.groups_gemm ? 1 : std::max<std::int64_t>(1, with_rows(op));
+  k.op(in_launches(op, modules)).more_calls(modules * beside_pass(beside::activation, op));
 }
 
 /// core/transformer/moe/shared_experts.py: sigmoid of one number a token, and its product.

@@ -14,15 +14,6 @@ namespace kind = pytorch::kind;
 
 double real(std::int64_t count) { return static_cast<double>(count); }
 
-/// What a step in Python takes of a launch in a loop in C++: 9.4 us for one (configs/validation/
-/// software-h200.json, "issue, nothing recorded": add).
-constexpr Time loop_launch{9'400'000};
-
-/// Launches that an attention counts as: PyTorch's takes 46.5 us on the same host ("sdpa flash"), and there
-/// is a module around it (transformer_engine/pytorch/attention/dot_product_attention:
-/// DotProductAttention.forward, get_qkv_layout, get_attention_backend).
-constexpr std::int64_t calls_of_attention = 2;
-
 /// x cos + rotate_half(x) sin and a copy, for queries and for keys: two halves stand for them
 /// (core/models/common/embeddings/rope_utils.py: _apply_rotary_pos_emb_bshd).
 void rotary_apart(Kernels& k, bool is_forward) {
@@ -48,6 +39,13 @@ void latent_rotary_apart(const Op& op, Kernels& k, bool is_forward) {
 
 bool is_router(const Op& op) { return op.part == LayerPart::router; }
 
+/// The norm before an attention is in the module of the product behind it (core/models/gpt/
+/// gpt_layer_specs.py: TELayerNormColumnParallelLinear), as those of latents are.
+Beside beside_norm(const Op& op) {
+  if (op.norm_of == NormOf::heads) return beside::head_norms;
+  return op.norm_of == NormOf::last || op.name == "feed-forward norm" ? beside::norm : Beside{};
+}
+
 }  // namespace
 
 Op in_launches(Op op, std::int64_t count) {
@@ -55,9 +53,9 @@ Op in_launches(Op op, std::int64_t count) {
   return op;
 }
 
-std::int64_t calls_of_loop(std::int64_t launches, bool is_forward) {
+std::int64_t calls_of_loop(Time time, bool is_forward) {
   const std::int64_t launch = (is_forward ? forward_launch : backward_launch).count;
-  return 1 + (launches * loop_launch.count + launch - 1) / launch;
+  return 1 + (time.count + launch - 1) / launch;
 }
 
 /// transformer_engine/common/normalization: forward one kernel; backward one, and a sum of the weight's
@@ -69,11 +67,12 @@ void add_norm(const Op& op, const Choices& choices, Kernels& k) {
   const std::int64_t norms = op.norm_of == NormOf::heads ? 2 : 1;
   if (op.pass == OpPass::forward) {
     for (std::int64_t copy = 1; copy < 2 * norms - 1; ++copy) k.add(kind::strided, k.elements() / 2, 4);
-    k.op(in_launches(op, norms));
+    k.op(in_launches(op, norms)).more_calls(beside_norm(op).forward);
     return;
   }
   const bool is_local = choices.transformer == TransformerCode::local;
   k.op(is_local ? norm_with_weights_apart(op) : in_launches(op, norms));
+  k.more_calls(beside_norm(op).backward);
   k.tiny(is_local ? norms : 2 * norms);
 }
 
@@ -89,6 +88,8 @@ void add_product(const Op& op, const Choices& choices, Kernels& k) {
   const bool sums_apart = !choices.fuses_accumulation || is_router(op);
   if (is_weight && sums_apart) product.bytes -= Bytes{6} * op.m * op.n;  // written in bf16
   k.op(std::move(product));
+  const Beside& more = is_router(op) ? beside::gating : beside::product;
+  if (!is_weight) k.more_calls(op.pass == OpPass::forward ? more.forward : more.backward);
   if (is_weight && is_router(op)) {
     k.add(kind::vectorised, real(op.m) * real(op.n), 10);
   } else if (is_weight) {
@@ -101,7 +102,7 @@ void add_product(const Op& op, const Choices& choices, Kernels& k) {
 void add_rotary(const Op& op, const Choices& choices, Kernels& k) {
   const bool is_forward = op.pass == OpPass::forward;
   if (choices.fuses_rope) {
-    k.op(in_launches(op, 2));
+    k.op(in_launches(op, 2)).more_calls(is_forward ? beside::rotary.forward : beside::rotary.backward);
   } else if (op.k > 0) {
     latent_rotary_apart(op, k, is_forward);
   } else {
@@ -119,7 +120,8 @@ void add_core(const Op& op, const Choices& choices, std::vector<Op>& kernels) {
     }
     return;
   }
-  k.op(op).by_calls(calls_of_attention);
+  const Beside& more = beside::attention;
+  k.op(op).more_calls(op.pass == OpPass::forward ? more.forward : more.backward);
 }
 
 /// A kernel for each result that is added forward, the last with its bias and dropout
@@ -133,6 +135,8 @@ void add_residual(const Op& op, Kernels& k) {
     return;
   }
   for (std::int64_t sum = 0; sum < streams - 2; ++sum) k.all(kind::vectorised, 6);
+  if (streams > 2)
+    k.more_calls(op.pass == OpPass::forward ? beside::residual.forward : beside::residual.backward);
 }
 
 /// Rows by index, into the order of the sequence (core/models/common/embeddings/language_model_embedding.py:
@@ -167,7 +171,8 @@ void add_cast(const Op& op, const Choices& choices, Kernels& k) {
   const std::int64_t tensors = is_one ? 1 : std::max<std::int64_t>(1, experts);
   const bool is_current = choices.recipe == Fp8Recipe::tensorwise;
   const std::int64_t all = tensors * (is_current ? 4 : 1);
-  const std::int64_t calls = is_one ? all : calls_of_loop(all, op.pass == OpPass::forward);
+  const Time in_loop{all * launch_in_loop.count + tensors * fp8_tensor.count};
+  const std::int64_t calls = is_one ? all : calls_of_loop(in_loop, op.pass == OpPass::forward);
   Op cast = in_launches(op, is_current ? 2 * tensors : tensors);
   cast.bytes += from_bytes(k.elements());  // the other way
   if (is_current) k.add(kind::one_read, k.elements(), 2).launches(2 * tensors).by_calls(0);

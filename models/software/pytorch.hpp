@@ -60,6 +60,12 @@ class Kernels {
     kernels_.back().calls = count;
     return *this;
   }
+  /// Beside its launches, the host takes so many calls more for what was added last.
+  Kernels& more_calls(std::int64_t count) {
+    Op& last = kernels_.back();
+    last.calls = (last.calls < 0 ? last.kernels : last.calls) + count;
+    return *this;
+  }
   /// What was added last is so many kernels, which share its elements.
   Kernels& launches(std::int64_t count) {
     kernels_.back().kernels = count;

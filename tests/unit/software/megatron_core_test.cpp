@@ -1,6 +1,7 @@
 // Megatron-Core: launches and waits of a layer, counted by hand in its source and that of Transformer Engine.
 #include <catch2/catch.hpp>
 
+#include "models/base/file.hpp"
 #include "models/config/document.hpp"
 #include "models/software/software.hpp"
 #include "models/transformer/layer_ops.hpp"
@@ -80,6 +81,27 @@ Counts of_layer(bool is_forward, const Software& software, Precision gemm = Prec
   return count(layer(software, gemm), software, is_forward, [](const Op&) { return true; });
 }
 
+double number_of(const Value& object, const char* key) { return object.find(key)->number; }
+
+double mean_us(const Value& object) {
+  const std::vector<Value>& two = object.find("us")->items;
+  return (two[0].number + two[1].number) / 2;
+}
+
+/// Measured parts of a layer but its exchanges, with 15.6 us for each launch of what was stood for in place
+/// of what that took.
+double measured_us(const Value& table, const char* pass) {
+  double sum = 0;
+  for (const auto& [name, part] : table.find("parts of bf16")->find(pass)->members) {
+    if (name != "dispatch" && name != "combine") sum += mean_us(part);
+  }
+  for (const auto& [name, part] : table.find("stand_in of bf16")->find(pass)->members) {
+    if (name == "all_to_all_single") continue;  // of the exchanges
+    sum += 15.6 * number_of(part, "launches") - mean_us(part);
+  }
+  return sum;
+}
+
 }  // namespace
 
 TEST_CASE("A layer of Megatron-Core has the launches that its source counts") {
@@ -138,12 +160,14 @@ TEST_CASE("Products of experts are launched in a loop in C++, which takes less o
     const auto software = megatron(keys);
     return of_module(Module::experts, is_forward, *software);
   };
-  // 16 launches of 9.4 us, in launches of 45 and 35 us, behind one in Python; a hook for each weight.
-  CHECK(calls("", true) == Counts{2 * local, 2 * (1 + 4), 0});
-  CHECK(calls("", false) == Counts{4 * local, 4 * (1 + 5) + 2 * local, 0});
+  // 16 products of 15.6 us and forward 15 us of Python each, in launches of 33 and 29 us, behind one in
+  // Python and what the module has beside; a hook for each weight.
+  CHECK(calls("", true) == Counts{2 * local, 2 * (1 + 15 + 5), 0});
+  CHECK(calls("", false) == Counts{4 * local, 2 * (1 + 9 + 3) + 2 * (1 + 9) + 2 * local, 0});
   // Modules one by one, and a copy that joins their results.
-  CHECK(calls(R"("moe_grouped_gemm": false)", true) == Counts{2 * local + 1, 2 * local + 1, 0});
-  CHECK(calls(R"("moe_grouped_gemm": false)", false) == Counts{4 * local + 1, 6 * local + 1, 0});
+  CHECK(calls(R"("moe_grouped_gemm": false)", true) == Counts{2 * local + 1, (1 + 5) * 2 * local + 1, 0});
+  CHECK(calls(R"("moe_grouped_gemm": false)", false) ==
+        Counts{4 * local + 1, (1 + 3) * 2 * local + (1 + 1) * 2 * local + 1, 0});
 }
 
 TEST_CASE("A cast to fp8 is as many kernels as its recipe needs for each expert") {
@@ -177,12 +201,13 @@ TEST_CASE("What a CUDA graph holds is launched with it, but not what the host wa
   const auto none = of_layer(true, *megatron(R"("moe_router_fusion": true)"));
   const auto all = scoped(R"("attn", "moe_router", "moe_preprocess")");
   // Left: copies to the host; sorts with an exchange of weights, experts, rows back, the last sum; a graph.
-  CHECK(of_layer(true, *all) == Counts{none.launches, 4 + (2 + 1 + 1 + 2) + 10 + 1 + 1 + 1 + 2, 1});
+  const std::int64_t copies = 4 + 7, sorts = 3 + 2 * (1 + 9), experts = 2 * 21 + 10;
+  CHECK(of_layer(true, *all) == Counts{none.launches, copies + sorts + experts + 7 + 12 + 2, 1});
   CHECK(of_module(Module::core, true, *all).calls == 2);
   CHECK(of_module(Module::core, false, *all).calls == 2);
   const auto router = scoped(R"("moe_router")");
   CHECK(of_module(Module::router, true, *router).calls == 2);
-  CHECK(of_module(Module::norm, true, *router).calls == 1 + 4);
+  CHECK(of_module(Module::norm, true, *router).calls == 1 + (4 + 15));
   CHECK(of_module(Module::permute, true, *router).calls ==
         of_module(Module::permute, true, *megatron()).calls);
 }
@@ -224,4 +249,23 @@ TEST_CASE("Biases of experts are weighed and added expert by expert") {
   CHECK(experts(true) == 2 * local + 2 * local + 2);
   // Cast, five kernels for each expert and two sums of its biases; two joins.
   CHECK(experts(false) == 4 * local + 1 + 5 * local + 2 + 2 * local);
+}
+
+TEST_CASE("The host of a layer takes what was measured, within an eighth") {
+  const std::string path = MOESIM_SOURCE "/configs/validation/megatron-host-h200.json";
+  const Value table = parse_json(read_file(path), path);
+  const auto software = megatron(R"("moe_aux_loss_coeff": 0.001)");
+  const HostTimes& host = software->habits().host;
+  for (const bool is_forward : {true, false}) {
+    const Time launch = is_forward ? host.forward : host.backward;
+    const double told = 1e6 * to_seconds(launch) * static_cast<double>(of_layer(is_forward, *software).calls);
+    CHECK(told == Approx(measured_us(table, is_forward ? "forward" : "backward")).epsilon(0.125));
+  }
+}
+
+TEST_CASE("A slower host takes longer for all that it does") {
+  const HostTimes usual = megatron()->habits().host, slow = megatron(R"("host_pace": 1.25)")->habits().host;
+  CHECK(slow.forward == scaled(usual.forward, 1.25));
+  CHECK(slow.call == scaled(usual.call, 1.25));
+  CHECK(slow.wait == scaled(usual.wait, 1.25));
 }
