@@ -9,7 +9,12 @@
 namespace moesim {
 namespace {
 
-constexpr std::size_t compute = 0, calls = 1;
+constexpr std::size_t compute = 0, exchanges = 1, inside = 2;
+
+std::size_t queue_of(const Act& act) {
+  if (act.kind == ActKind::compute) return compute;
+  return is_exchange(act.activity) ? exchanges : inside;
+}
 
 }  // namespace
 
@@ -45,13 +50,13 @@ void Play::issue(std::size_t pass, const Priced& priced) {
     if (act.kind == ActKind::join) {
       lane = behind;
     } else {
-      add(priced.prices[i], behind, lane);
+      add(priced.prices[i], queue_of(act), behind, lane);
     }
   }
 }
 
 /// What takes no time is no task: its lane is then behind what it was behind.
-void Play::add(const ActPrice& price, const Behind& behind, Behind& lane) {
+void Play::add(const ActPrice& price, std::size_t queue, const Behind& behind, Behind& lane) {
   if (!price.is_call && price.time == Time{}) {
     lane = behind;
     return;
@@ -60,13 +65,20 @@ void Play::add(const ActPrice& price, const Behind& behind, Behind& lane) {
   tasks_.push_back({price, behind});
   done_.push_back(0);
   if (!price.is_call) tasks_.back().price.time = price.alone(pace_);
-  queues_[price.is_call ? calls : compute].push_back(number);
+  queues_[queue].push_back(number);
   lane = {number, none, none};
 }
 
 Time Play::end() {
   while (true) {
-    while (can_start(compute) || can_start(calls)) start(can_start(compute) ? compute : calls);
+    for (std::size_t queue = 0; queue < queue_count;) {
+      if (!can_start(queue)) {
+        ++queue;
+        continue;
+      }
+      start(queue);
+      queue = 0;  // a call without time has ended, and others may start behind it
+    }
     settle();
     const Head* next = nullptr;
     for (const Head& head : heads_) {
@@ -74,11 +86,12 @@ Time Play::end() {
     }
     if (next == nullptr) break;
     now_ = next->end;
-    for (const std::size_t queue : {compute, calls}) {
+    for (std::size_t queue = 0; queue < queue_count; ++queue) {
       if (heads_[queue].runs && heads_[queue].end == now_) finish(queue);
     }
   }
-  ensure(!has_head(compute) && !has_head(calls), "acts of a program wait for earlier ones only");
+  ensure(!has_head(compute) && !has_head(exchanges) && !has_head(inside),
+         "acts of a program wait for earlier ones only");
   return now_;
 }
 
@@ -91,13 +104,13 @@ void Play::start(std::size_t queue) {
   head.pace = -1;
   if (queue == compute) return;
   head.end = now_ + price.time;
-  if (price.time == Time{}) finish(calls);
+  if (price.time == Time{}) finish(queue);
 }
 
 /// Compute, the latency of a call or its bytes are over.
 void Play::finish(std::size_t queue) {
   Head& head = heads_[queue];
-  if (queue == calls && !head.moves && task(calls).price.bytes > 0) {
+  if (queue != compute && !head.moves && task(queue).price.bytes > 0) {
     head.moves = true;
     return;
   }
@@ -106,19 +119,23 @@ void Play::finish(std::size_t queue) {
   head.runs = false;
 }
 
+bool Play::holds_multiprocessors(std::size_t queue) const {
+  return heads_[queue].runs && task(queue).price.holds_multiprocessors;
+}
+
 /// Brings the speeds of what runs in line with what has changed in this instant.
 void Play::settle() {
   Head& computing = heads_[compute];
-  Head& calling = heads_[calls];
   if (computing.runs) {
     const ActPrice& price = task(compute).price;
     const auto alone = static_cast<double>(price.time.count);
-    const bool is_held = calling.runs && task(calls).price.holds_multiprocessors && price.slowdown > 1;
-    set_pace(computing, is_held ? alone * static_cast<double>(price.slowdown) : alone);
+    const bool is_held = holds_multiprocessors(exchanges) || holds_multiprocessors(inside);
+    set_pace(computing, is_held && price.slowdown > 1 ? alone * static_cast<double>(price.slowdown) : alone);
   }
-  if (calling.runs && calling.moves) {
-    const ActPrice& price = task(calls).price;
-    set_pace(calling, computing.runs ? price.slowed : price.bytes);
+  for (const std::size_t queue : {exchanges, inside}) {
+    if (!heads_[queue].runs || !heads_[queue].moves) continue;
+    const ActPrice& price = task(queue).price;
+    set_pace(heads_[queue], computing.runs ? price.slowed : price.bytes);
   }
 }
 

@@ -1,5 +1,6 @@
-// Programs played by themselves on one rank: a queue of compute and one of communication, each in order, as
-// the fluid engine has them where nobody else is on the links.
+// Programs played by themselves on one rank: queues of compute, of exchanges and of communication inside
+// blocks, each in order, as the fluid engine has them where nobody else is on the links. Where calls of both
+// queues run at a time they are taken to have links of their own.
 #pragma once
 
 #include <array>
@@ -58,7 +59,9 @@ class Play {
     Time since, end;
   };
 
-  void add(const ActPrice& price, const Behind& behind, Behind& lane);
+  static constexpr std::size_t queue_count = 3;
+
+  void add(const ActPrice& price, std::size_t queue, const Behind& behind, Behind& lane);
   const Task& task(std::size_t queue) const { return tasks_[queues_[queue][heads_[queue].next]]; }
   bool has_head(std::size_t queue) const { return heads_[queue].next < queues_[queue].size(); }
   bool can_start(std::size_t queue) const {
@@ -69,14 +72,15 @@ class Play {
   void start(std::size_t queue);
   void finish(std::size_t queue);
   void settle();
+  bool holds_multiprocessors(std::size_t queue) const;
   void set_pace(Head& head, double pace) const;
 
   double pace_ = 1;
   Time now_;
   std::vector<Task> tasks_;
-  std::vector<std::uint8_t> done_;                    // by task
-  std::array<std::vector<std::uint32_t>, 2> queues_;  // compute, calls
-  std::array<Head, 2> heads_;
+  std::vector<std::uint8_t> done_;                              // by task
+  std::array<std::vector<std::uint32_t>, queue_count> queues_;  // compute, exchanges, calls inside blocks
+  std::array<Head, queue_count> heads_;
   std::array<std::array<Behind, lane_count>, 2> lanes_;  // by pass
 };
 

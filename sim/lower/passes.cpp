@@ -110,7 +110,7 @@ class PassLowering {
     if (lane != main_lane || tag_.overlapped) return;
     Streams& streams = step_.streams(actor_);
     streams.compute = task;
-    streams.communication = task;
+    streams.communication = streams.inside = task;
   }
 
   /// What the pass issues next waits for that task, which may be nothing, and for all that it waited for.
@@ -118,7 +118,7 @@ class PassLowering {
     if (task == nothing) return;
     if (!tag_.overlapped) {
       const Streams& streams = step_.streams(actor_);
-      last() = step_.both(streams.compute, streams.communication);
+      last() = step_.both(step_.both(streams.compute, streams.communication), streams.inside);
     }
     reach(main_lane, step_.both(last(), task));
   }

@@ -126,11 +126,12 @@ TaskId StepLowering::next_call(ActorId actor, Scope scope, Channel channel, Patt
 TaskId StepLowering::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
   const TaskId task = next_call(actor, scope, Channel::exchange, pattern, tag);
   Streams& streams = streams_[actor];
+  TaskId& last = scope == Scope::expert ? streams.communication : streams.inside;
   edge(issue_call(actor, tag), task);
-  edge(streams.communication, task);
-  if (input != streams.communication) edge(input, task);
+  edge(last, task);
+  if (input != last) edge(input, task);
   edge(std::exchange(streams.arrival, nothing), task);
-  return streams.communication = task;
+  return last = task;
 }
 
 TaskId StepLowering::call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern,
@@ -154,7 +155,7 @@ TaskId StepLowering::both(TaskId one, TaskId other) {
 
 void StepLowering::join(ActorId actor) {
   Streams& streams = streams_[actor];
-  std::array<TaskId, 3> before{streams.compute, streams.communication, streams.arrival};
+  std::array<TaskId, 4> before{streams.compute, streams.communication, streams.inside, streams.arrival};
   std::sort(before.begin(), before.end());  // `nothing` is the highest number
   const auto end = std::unique(before.begin(), std::find(before.begin(), before.end(), nothing));
   TaskId last = before.front();
@@ -162,7 +163,7 @@ void StepLowering::join(ActorId actor) {
     last = builder_.add_barrier();
     std::for_each(before.begin(), end, [&](TaskId task) { edge(task, last); });
   }
-  streams.compute = streams.communication = last;
+  streams.compute = streams.communication = streams.inside = last;
   streams.arrival = nothing;
 }
 

@@ -17,12 +17,13 @@ namespace moesim {
 enum class Channel : std::uint8_t { exchange, gradient, gather };
 inline constexpr std::size_t channel_count = 3;
 
-/// Where an actor stands: the last task of its compute and communication streams, an arrival that the next
-/// task of either waits for, the last gradients and parameters sent beside them, and how far its host has
-/// come.
+/// Where an actor stands: the last task of its compute stream, of the communication stream of experts and of
+/// that inside blocks (tensor and context parallelism), an arrival that the next task of any waits for, the
+/// last gradients and parameters sent beside them, and how far its host has come.
 struct Streams {
   TaskId compute = nothing;
   TaskId communication = nothing;
+  TaskId inside = nothing;
   TaskId arrival = nothing;
   TaskId gradient = nothing;
   TaskId gather = nothing;
@@ -47,7 +48,8 @@ class StepLowering {
 
   /// A compute task behind the actor's compute stream and behind `input`, which may be nothing.
   TaskId compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input = nothing);
-  /// The actor's next call of its communicator of that scope, behind its communication stream and `input`.
+  /// The actor's next call of its communicator of that scope, behind the stream that such calls have and
+  /// `input`.
   TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input = nothing);
   /// The actor's next call of a layer's program.
   TaskId call(ActorId actor, const Act& act, const ActPlace& place, const Tag& tag, TaskId input) {
@@ -63,7 +65,7 @@ class StepLowering {
   void busy_host(ActorId actor, Time time, const Tag& tag);
   /// One task that ends when both have ended; either may be nothing.
   TaskId both(TaskId one, TaskId other);
-  /// Both streams wait for all that the actor has issued so far, and for its arrival.
+  /// These streams wait for all that the actor has issued so far, and for its arrival.
   void join(ActorId actor);
   void edge(TaskId before, TaskId after) { builder_.add_edge(before, after); }
 

@@ -1,5 +1,6 @@
 // What lowering promises of tags, recomputation and the report of uneven pipelines.
 #include <fmt/format.h>
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "models/base/error.hpp"
@@ -92,6 +93,27 @@ TEST_CASE("What backward overlaps with tensor parallelism changes when bytes are
       }
     }
   }
+}
+
+TEST_CASE("What a pass sends inside its blocks is not held up by an exchange of the other pass of a pair") {
+  const Scenario scenario = mixtral({"parallelism.tensor=2", "schedule.overlap=true", "engine.kind=fluid"});
+  const TaskGraph graph = lower(work_of(scenario));
+  const Timeline timeline = scenario.engine->run(graph);
+  std::vector<TaskId> inside, exchanges;
+  for (TaskId task = 0; task < graph.size(); ++task) {
+    const Tag& tag = graph.tags[task];
+    if (!tag.overlapped || tag.pipeline_rank != 0) continue;
+    if (tag.activity == Activity::tensor) inside.push_back(task);
+    if (is_exchange(tag.activity)) exchanges.push_back(task);
+  }
+  REQUIRE(!inside.empty());
+  const auto meets_exchange = [&](TaskId call) {
+    return std::any_of(exchanges.begin(), exchanges.end(), [&](TaskId exchange) {
+      return timeline.starts[call] < timeline.ends[exchange] &&
+             timeline.starts[exchange] < timeline.ends[call];
+    });
+  };
+  CHECK(std::any_of(inside.begin(), inside.end(), meets_exchange));
 }
 
 TEST_CASE("The bubble is that of the rank with most to do, whatever span the schedule has") {
