@@ -41,6 +41,8 @@ SoftwareHabits habits_of(const Choices& choices, const HostTimes& host) {
           .placeholder_gradients =
               choices.fuses_accumulation && choices.transformer == TransformerCode::transformer_engine,
           .tensor_backward = choices.connections == 1 ? TensorBackward::overlapped : TensorBackward::in_turn,
+          .delays_weights = choices.delays_weights,
+          .waits_in_dispatch = choices.reads_counts(),
           .is_of_gpus = true,
           .exchanges = {.library = !choices.is_flex()                   ? "nccl"
                                    : choices.flex == FlexCode::hybridep ? "hybrid_ep"
@@ -125,6 +127,11 @@ class MegatronCore final : public Software {
   Choices choices_;
   SoftwareHabits habits_;
 };
+
+/// A part of a layer waits for an event of its microbatch, and records it (core/pipeline_parallel/utils.py:
+/// ScheduleNode.stream_acquire_context): each 10.6 us (configs/validation/software-h200.json, "issue, nothing
+/// recorded": record_event).
+constexpr Time node_events{21'100'000};
 
 /// Collectives and waits as measured where launches were. Weight gradients of a pass of their own are
 /// products that were put aside (transformer_engine/pytorch/module/_common.py: WeightGradStore), without
@@ -244,6 +251,12 @@ void read_dispatch(Reader& reader, Choices& choices) {
            .help = "experts get as many rows as they have capacity for, so that no shape depends on routing "
                    "and the host waits for no counts; capacity and drops are those of routing",
            .fallback = false}),
+      field(&Choices::delays_weights,
+            {.name = "delay_wgrad_compute",
+             .help =
+                 "in overlapped pairs of passes gradients of weights are computed apart, behind what others "
+                 "wait for; else with those of inputs",
+             .fallback = true}),
       field(
           &Choices::is_experimental,
           {.name = "enable_experimental",
@@ -292,6 +305,14 @@ std::unique_ptr<const Software> make(Reader& reader) {
   choices.graphs = read_graphs(reader);
   check(reader, choices);
   HostTimes host = read_host_times(reader, usual_host);
+  read_fields(
+      reader, host,
+      field(&HostTimes::node, {.name = "host_node",
+                               .help = "of the host for a part of a layer that an overlapped pair runs "
+                                       "by itself, beside its launches and, in a backward, one for "
+                                       "autograd",
+                               .fallback = node_events,
+                               .at_least = Time{}}));
   if (choices.graphs.iteration) host = of_one_graph(host);
   return std::make_unique<MegatronCore>(choices, host);
 }

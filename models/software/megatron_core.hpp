@@ -71,6 +71,7 @@ struct Choices {
   bool has_precise_optimizer = false;  ///< which takes gradients as they are
   bool pads_to_capacity = false;
   bool is_experimental = false;
+  bool delays_weights = true;
   double aux_loss = 0;
   std::int64_t connections = 1;
   GraphScope graphs;
@@ -80,6 +81,8 @@ struct Choices {
   bool is_flex() const { return dispatcher == Dispatcher::flex; }
   /// Rows come in the order of their experts, and nobody counts them on the host.
   bool permutes_there() const { return is_flex() && flex == FlexCode::hybridep; }
+  /// Whether the host reads how many rows come.
+  bool reads_counts() const { return !pads_to_capacity && !graphs.iteration; }
 };
 
 /// An op as it is, in so many launches.

@@ -143,10 +143,11 @@ void bring_rows(const Op& op, const Choices& choices, std::vector<Op>& kernels) 
 }
 
 /// Copies of the counts to the host, which waits for them before it can tell the exchange what to send
-/// (token_dispatcher.py: _maybe_dtoh_and_synchronize).
+/// (token_dispatcher.py: MoEAlltoAllTokenDispatcher.token_dispatch, _maybe_dtoh_and_synchronize).
 void read_counts(const Op& op, const Choices& choices, Kernels& k) {
   const std::int64_t counts = (is_exchanged(op) ? 4 : 1) + (choices.fuses_permute ? 0 : 1);
-  k.tiny(counts, gathers).more_calls(beside::counts.forward).waits(1);
+  k.tiny(counts, gathers).more_calls(beside::counts.forward);
+  is_exchanged(op) ? k.read_in_call() : k.read();
 }
 
 /// Of a flexible dispatcher what comes before it: choices by index, who gets how much, and how much comes,
@@ -156,7 +157,7 @@ void prepare_dispatch(const Op& op, const Choices& choices, Kernels& k) {
   const bool is_deepep = choices.flex == FlexCode::deepep;
   if (is_deepep) k.add(kind::topk, elements_of_map(op), 4, gathers);
   k.tiny(is_deepep ? 3 : 2, gathers);
-  if (!choices.pads_to_capacity && !choices.graphs.iteration) k.waits(1);
+  if (choices.reads_counts()) k.read_in_call();
 }
 
 /// Choices by index into a map of experts, as PyTorch's kernels (_DeepepManager._indices_to_multihot): three
@@ -277,7 +278,7 @@ void add_permute(const Op& op, const Choices& choices, std::vector<Op>& kernels)
   }
   choices.pads_to_capacity ? static_cast<void>(k.tiny(2)) : count_tokens(op, k);
   bring_rows(op, choices, kernels);
-  if (!choices.pads_to_capacity) read_counts(op, choices, k);
+  if (choices.reads_counts()) read_counts(op, choices, k);
 }
 
 /// Chunks of rows from each rank into the order of local experts, and back (moe_utils.sort_chunks_by_idxs);

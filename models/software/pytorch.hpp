@@ -82,6 +82,11 @@ class Kernels {
     kernels_.push_back(std::move(kernel));
     return *this;
   }
+  /// The host waits for what was added last when it has come to the exchange behind its block.
+  Kernels& read_in_call() {
+    kernels_.back().waits_in_call = true;
+    return waits(1);
+  }
   /// The host waits so many times for what was added last.
   Kernels& waits(std::int64_t count) {
     kernels_.back().waits += count;

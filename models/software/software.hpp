@@ -34,6 +34,7 @@ struct HostTimes {
   Time call{};                           ///< for a communication inside a layer
   Time unit{};                           ///< for a unit of FSDP2 in a pass, beside its launches
   Time weight{};          ///< for a weight whose gradient is a pass of its own, beside its launches
+  Time node{};            ///< for a part of a layer that an overlapped pair weaves, beside its launches
   Time start{};           ///< before the first launch of a step
   Time wait{};            ///< after the device has ended what the host waits for
   bool captures = false;  ///< CUDA graphs of blocks or of the iteration
@@ -43,7 +44,7 @@ struct HostTimes {
   }
   bool is_none() const {
     return forward.count + backward.count + update.count + block.count + call.count + unit.count +
-               weight.count + start.count + wait.count ==
+               weight.count + node.count + start.count + wait.count ==
            0;
   }
 };
@@ -65,10 +66,13 @@ struct SoftwareHabits {
   bool adds_gradients = false;  ///< of later microbatches, by kernels of their own; else inside products
   bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
   TensorBackward tensor_backward = TensorBackward::overlapped;
-  bool recomputes_parts = true;  ///< else whole layers or nothing
-  bool has_dropout = true;       ///< else its models have none
-  bool has_experts = true;       ///< else its models are dense
-  bool is_of_gpus = false;       ///< of NVIDIA, whose ranks talk through NCCL
+  /// Of an overlapped pair: nothing of its backward but the next weights waits for gradients of weights.
+  bool delays_weights = true;
+  bool waits_in_dispatch = false;  ///< the host reads what comes when it has come to a dispatch
+  bool recomputes_parts = true;    ///< else whole layers or nothing
+  bool has_dropout = true;         ///< else its models have none
+  bool has_experts = true;         ///< else its models are dense
+  bool is_of_gpus = false;         ///< of NVIDIA, whose ranks talk through NCCL
   ExchangeHabits exchanges{};
   bool graph_waits = false;  ///< a graph of the iteration holds a dispatch that the host waits for
   bool has_fp8 = true;       ///< else its products in fp8 are not known

@@ -154,10 +154,11 @@ struct Op {
   Flops flops;  ///< of products, as the mathematics needs them (causal attention counts half the square);
                 ///< else zero
   Bytes bytes;  ///< read and written in device memory, each operand once
-  std::int64_t kernels = 1;  ///< launches that it takes
-  std::int64_t calls = -1;   ///< of the host that launch them; below 0: one each
-  std::int64_t waits = 0;    ///< of the host for the device, after its launches: it reads a result
-  double passes = 1;         ///< how often its bytes are moved
+  std::int64_t kernels = 1;    ///< launches that it takes
+  std::int64_t calls = -1;     ///< of the host that launch them; below 0: one each
+  std::int64_t waits = 0;      ///< of the host for the device, after its launches: it reads a result
+  bool waits_in_call = false;  ///< only when the host has come to the exchange that follows the block
+  double passes = 1;           ///< how often its bytes are moved
   Access access{};
   Walk walk = Walk::fused;                     ///< of an update
   UpdateStep update_step = UpdateStep::whole;  ///< of an update

@@ -3,6 +3,7 @@
 
 #include "models/base/at.hpp"
 #include "sim/estimate/costs.hpp"
+#include "sim/layer/acts.hpp"
 #include "sim/layer/issue.hpp"
 
 namespace moesim {
@@ -19,9 +20,14 @@ const PricedPrograms& CostTables::woven(const Issued& issued) {
   priced.is_woven = true;
   priced.woven_forward = prices_.of(priced.programs->woven_forward.acts, priced.place(), groups_);
   priced.woven_backward = prices_.of(priced.programs->woven_backward.acts, priced.place(), groups_);
-  if (!scenario_.habits().host.is_none()) {
-    priced.woven_issue = {prices_.issue(priced.programs->woven_forward.acts, priced.place()),
-                          prices_.issue(priced.programs->woven_backward.acts, priced.place())};
+  if (scenario_.habits().host.is_none()) return priced;
+  priced.woven_issue = {prices_.issue(priced.programs->woven_forward.acts, priced.place()),
+                        prices_.issue(priced.programs->woven_backward.acts, priced.place())};
+  if (issued.end != Activity::none) return priced;
+  for (const Woven& part : pair_weave) {
+    const Issued node{.is_backward = part.is_backward, .layer = issued.layer, .segment = part.segment};
+    priced.woven_issue[part.is_backward ? 1 : 0] +=
+        host_of_node(node, priced.programs->of_pair(part.is_backward), scenario_);
   }
   return priced;
 }

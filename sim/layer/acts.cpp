@@ -40,6 +40,15 @@ Time host_of_weights(const Act& act, const Scenario& scenario, std::int64_t laye
   return each * block_tensors(scenario, act.activity, layer).count();
 }
 
+/// Of gradients of weights alone no part of the graph is left.
+Time host_of_node(const Issued& issued, const Program& program, const Scenario& scenario) {
+  const HostTimes& host = scenario.habits().host;
+  if (host.node.count == 0 || !issued.segment || program.of(issued.segment).empty()) return {};
+  if (*issued.segment == Segment::feed_forward_weight || *issued.segment == Segment::attention_weight)
+    return {};
+  return host.node + (issued.is_backward ? host.backward : Time{});
+}
+
 CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,
                    std::int64_t computed_rows) {
   const std::int64_t hidden = scenario.model.hidden;
@@ -61,8 +70,8 @@ CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& 
 }
 
 bool host_reads_counts(const Act& call, const Scenario& scenario) {
-  return call.activity == Activity::dispatch && !scenario.habits().host.is_none() &&
-         scenario.collectives.dispatch->host_waits();
+  if (call.activity != Activity::dispatch || scenario.habits().host.is_none()) return false;
+  return scenario.habits().waits_in_dispatch || scenario.collectives.dispatch->host_waits();
 }
 
 const Collective& collective_of(const Collectives& collectives, Activity activity) {

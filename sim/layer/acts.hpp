@@ -18,6 +18,9 @@ Timed timed_of(const Act& act, const LayerTimes& times, const BlockTimes& feed_f
 /// weights of a block with the first act of it.
 Time host_of_weights(const Act& act, const Scenario& scenario, std::int64_t layer);
 
+/// Beside the launches of a segment of a pair: what its host pays to run it by itself.
+Time host_of_node(const Issued& issued, const Program& program, const Scenario& scenario);
+
 /// Of a call: the bytes of its request, which a ring sends `rounds` times, one after the other. Not of tokens
 /// that go to experts and back: those are rows (sim/work/exchange.hpp).
 struct CallBytes {

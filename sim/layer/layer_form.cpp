@@ -37,6 +37,7 @@ LayerForm form_of(const Scenario& scenario, std::size_t layer,
                        scenario.collectives.shared_experts == SharedExperts::beside;
   form.overlaps_tensor =
       form.divides_layers && scenario.habits().tensor_backward == TensorBackward::overlapped;
+  form.weights_in_turn = !scenario.habits().delays_weights;
   form.gathers_again = form.divides_layers && form.divides_tokens && !scenario.software->keeps_gathered();
   for (std::size_t pass = 0; pass < pieces.size(); ++pass) {
     for (const Piece& piece : pieces[pass])

@@ -73,13 +73,17 @@ class Maker {
     exchange(Activity::combine_backward, OpPass::backward_input);
     begin(Segment::feed_forward);
     feed_forward_backward(weights_too);
+    if (delays_weights()) {
+      begin(Segment::feed_forward_weight);
+      if (weights_too) weight(Activity::feed_forward, form_.divides_feed_forward ? 1 : 0);
+    }
     begin(Segment::dispatch);
     exchange(Activity::dispatch_backward, OpPass::backward_input);
     begin(Segment::attention);
     const bool beside = weights_too && overlaps_tensor() && !form_.divides_sequences;
     if (beside) gradients_beside_calls(Activity::attention);
     if (!beside) attention(OpPass::backward_input);
-    begin(Segment::attention_weight);
+    if (delays_weights()) begin(Segment::attention_weight);
     if (weights_too && !beside) weight(Activity::attention, form_.divides_layers ? 1 : 0);
     Program program = take(weights_too ? Pass::backward : Pass::backward_input);
     if (form_.again) keep_again(program);
@@ -87,7 +91,7 @@ class Maker {
   }
 
   Program backward_weight() {
-    begin(Segment::feed_forward);
+    begin(Segment::feed_forward_weight);
     weight(Activity::feed_forward, form_.divides_feed_forward ? 1 : 0);
     begin(Segment::attention_weight);
     weight(Activity::attention, form_.divides_layers ? 1 : 0);
@@ -251,7 +255,7 @@ class Maker {
       return reduce_experts(OpPass::backward_input);
     }
     feed_forward(OpPass::backward_input);
-    if (weights_too) weight(Activity::feed_forward, form_.divides_feed_forward ? 1 : 0);
+    if (weights_too && !delays_weights()) weight(Activity::feed_forward, form_.divides_feed_forward ? 1 : 0);
   }
 
   /// What recomputation sends once more, besides keys and values, before the gradient of the combine.
@@ -290,10 +294,13 @@ class Maker {
     join(main_lane, third_lane);
   }
 
+  /// Whether nothing else of a backward waits for gradients of weights: in an overlapped pair, where software
+  /// has them apart.
+  bool delays_weights() const { return is_woven_ && !form_.weights_in_turn; }
+
   /// A weight gradient, after so many inputs of which each rank kept its part only with sequence parallelism.
-  /// In an overlapped pair nothing else of its pass waits for it.
   void weight(Activity block, std::int64_t inputs) {
-    const Lane lane = is_woven_ ? first_lane : main_lane;
+    const Lane lane = delays_weights() ? first_lane : main_lane;
     Lane behind = main_lane;
     const auto place = [&](Act& act) {
       act.behind = std::exchange(behind, lane);

@@ -28,8 +28,15 @@ enum class ActKind : std::uint8_t {
 };
 
 /// The parts of a pass through a layer that an overlapped pair weaves. Acts of one part follow each other.
-enum class Segment : std::uint8_t { attention, dispatch, feed_forward, combine, attention_weight };
-inline constexpr std::size_t segment_count = 5;
+enum class Segment : std::uint8_t {
+  attention,
+  dispatch,
+  feed_forward,
+  feed_forward_weight,
+  combine,
+  attention_weight
+};
+inline constexpr std::size_t segment_count = 6;
 
 /// Acts of one lane follow each other; lanes run beside each other. What a pass does after its layer is
 /// behind its main lane alone.
@@ -113,15 +120,17 @@ struct Woven {
 
 /// A forward beside a full backward, layer by layer as figure 4 of the DeepSeek-V3 report (arXiv 2412.19437)
 /// and its published trace have it: compute in the order attention F, experts B and W, experts F, attention
-/// B, attention W; communication in the order combine B, dispatch F, dispatch B, combine F.
-inline constexpr std::array<Woven, 9> pair_weave{{{true, Segment::combine},
-                                                  {false, Segment::attention},
-                                                  {true, Segment::feed_forward},
-                                                  {false, Segment::dispatch},
-                                                  {true, Segment::dispatch},
-                                                  {false, Segment::feed_forward},
-                                                  {true, Segment::attention},
-                                                  {false, Segment::combine},
-                                                  {true, Segment::attention_weight}}};
+/// B, attention W; communication in the order combine B, dispatch F, dispatch B, combine F. A host issues
+/// them as Megatron-Core does (models/common/model_chunk_schedule_plan.py: TransformerLayerSchedulePlan.run).
+inline constexpr std::array<Woven, 10> pair_weave{{{true, Segment::combine},
+                                                   {false, Segment::attention},
+                                                   {true, Segment::feed_forward},
+                                                   {false, Segment::dispatch},
+                                                   {true, Segment::feed_forward_weight},
+                                                   {true, Segment::dispatch},
+                                                   {false, Segment::feed_forward},
+                                                   {false, Segment::combine},
+                                                   {true, Segment::attention},
+                                                   {true, Segment::attention_weight}}};
 
 }  // namespace moesim

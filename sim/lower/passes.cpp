@@ -61,6 +61,7 @@ class PassLowering {
   void play(const Issued& issued) {
     const Programs& all = step_.programs().of(issued);
     const Program& program = tag_.overlapped ? all.of_pair(issued.is_backward) : all.of(slot_.pass);
+    step_.busy_host(actor_, host_of_node(issued, program, step_.scenario()), tag_);
     for (const Act& act : program.of(issued.segment)) play(act, issued.layer);
   }
 

@@ -103,7 +103,9 @@ void StepLowering::wait_for_counts(ActorId actor, const Tag& tag, TaskId input) 
   Tag of_host = tag;
   of_host.activity = Activity::host;
   Streams& streams = streams_[actor];
-  const TaskId counted = both(both(streams.communication, input), streams.arrival);
+  const bool is_counted_by_kernels = scenario().collectives.dispatch->host_waits();  // of the exchange itself
+  const TaskId before = is_counted_by_kernels ? streams.communication : nothing;
+  const TaskId counted = both(both(before, input), streams.arrival);
   streams.host = host_task(actor, scenario().habits().host.wait, of_host, both(streams.host, counted));
 }
 

@@ -121,9 +121,10 @@ namespace {
 HostPath path_of(const Op& kernel, Time time, double times, const HostTimes& host) {
   const std::int64_t count = std::max<std::int64_t>(1, std::llround(times));
   const Time each = kernel.calls < 0 ? host.of(kernel) : host.of(kernel) * kernel.calls / kernel.kernels;
-  if (each.count == 0 && kernel.waits == 0) return {.device = time * count};
+  const std::int64_t waits = kernel.waits_in_call ? 0 : kernel.waits;
+  if (each.count == 0 && waits == 0) return {.device = time * count};
   HostPath path = HostPath::of_launches(kernel.kernels * count, each, time * count);
-  for (std::int64_t wait = 0; wait < kernel.waits * count; ++wait) path += HostPath::of_wait(host.wait);
+  for (std::int64_t wait = 0; wait < waits * count; ++wait) path += HostPath::of_wait(host.wait);
   return path;
 }
 

@@ -136,6 +136,37 @@ TEST_CASE("A pair computes and communicates in the order of the DeepSeek-V3 repo
               "combine all_to_all"});
 }
 
+TEST_CASE("A pair is issued as Megatron-Core does: behind the wait of a dispatch come gradients of weights") {
+  const Programs programs = programs_of_layer({.exchanges = true});
+  Words words;
+  visit_issued_by_pair(one_layer, one_layer, [&](const Issued& next) {
+    for (const Act& act : programs.of_pair(next.is_backward).of(next.segment)) {
+      if (act.kind == ActKind::compute || act.kind == ActKind::call) words.push_back(told(act));
+    }
+  });
+  CHECK(words == Words{"combine_backward all_to_all", "attention F", "feed_forward B", "dispatch all_to_all",
+                       "feed_forward W", "dispatch_backward all_to_all", "feed_forward F",
+                       "combine all_to_all", "attention B", "attention W"});
+}
+
+TEST_CASE("Where gradients of weights are not apart a backward in a pair goes on behind them") {
+  const Programs apart = programs_of_layer({.exchanges = true});
+  const Programs in_turn = programs_of_layer({.exchanges = true, .weights_in_turn = true});
+  CHECK(issued(in_turn, one_layer, one_layer, ActKind::compute) ==
+        issued(apart, one_layer, one_layer, ActKind::compute));
+  const auto lane_of_weights = [](const Program& program) {
+    std::vector<Lane> lanes;
+    for (const Act& act : program.acts) {
+      if (act.kind == ActKind::compute && act.pass == OpPass::backward_weight) lanes.push_back(act.lane);
+    }
+    return lanes;
+  };
+  CHECK(lane_of_weights(in_turn.woven_backward) == std::vector<Lane>{main_lane, main_lane});
+  for (const Lane lane : lane_of_weights(apart.woven_backward)) CHECK(lane != main_lane);
+  CHECK(in_turn.woven_backward.of(Segment::feed_forward_weight).empty());
+  CHECK(told(in_turn.of(Pass::backward).acts) == told(apart.of(Pass::backward).acts));
+}
+
 TEST_CASE("Layers of a pair that have no partner left are issued alone") {
   const Programs programs = programs_of_layer({});
   const StageContent two{.first_layer = 0, .layers = 2};

@@ -155,6 +155,21 @@ TEST_CASE(
   CHECK(of_layer(true, *megatron(R"("version": "v0.12", "moe_permute_fusion": false)")).waits == 1 + 2 + 1);
 }
 
+TEST_CASE(
+    "For counts of what goes to other ranks the host waits with the dispatch, for others where they are") {
+  const auto software = megatron(R"("moe_permute_fusion": false)");
+  std::vector<Op> kernels;
+  for (const Op& op : layer(*software).attention.forward) {
+    if (op.module == Module::permute) software->add_kernels(op, kernels);
+  }
+  std::int64_t in_call = 0, behind = 0;
+  for (const Op& kernel : kernels) (kernel.waits_in_call ? in_call : behind) += kernel.waits;
+  CHECK(in_call == 1);
+  CHECK(behind == 2);
+  CHECK(software->habits().waits_in_dispatch);
+  CHECK_FALSE(megatron(R"("moe_pad_expert_input_to_capacity": true)")->habits().waits_in_dispatch);
+}
+
 TEST_CASE("Products of experts are launched in a loop in C++, which takes less of the host than modules do") {
   const auto calls = [](const std::string& keys, bool is_forward) {
     const auto software = megatron(keys);
