@@ -46,12 +46,10 @@ TEST_CASE("Adam in one pass moves each of its operands once") {
 TEST_CASE(
     "Separate passes zero, check and divide what is held, then cast, measure, clip and copy what is "
     "updated") {
-  const BytesEach fp32 =
-      bytes_each({separate_passes, "precision.gradient=fp32", "precision.moments=fp32"});
+  const BytesEach fp32 = bytes_each({separate_passes, "precision.gradient=fp32", "precision.moments=fp32"});
   CHECK(fp32.held == 4 + 4 + 8);
   CHECK(fp32.updated == 4 + 8 + (4 + 8 + 16) + 6);
-  const BytesEach bf16 =
-      bytes_each({separate_passes, "precision.gradient=bf16", "precision.moments=fp32"});
+  const BytesEach bf16 = bytes_each({separate_passes, "precision.gradient=bf16", "precision.moments=fp32"});
   CHECK(bf16.held == 2 + 2 + 4);
   CHECK(bf16.updated == fp32.updated + 2 + 4);
 }
@@ -132,8 +130,7 @@ TEST_CASE("States of each optimizer come to the bytes that it holds for matrices
 
 TEST_CASE("Separate passes lengthen the update, not the passes of the model") {
   const Report one = simulate(mixtral({"parallelism.pipeline=1"})).report;
-  const Report separate =
-      simulate(mixtral({"parallelism.pipeline=1", separate_passes})).report;
+  const Report separate = simulate(mixtral({"parallelism.pipeline=1", separate_passes})).report;
   CHECK(separate.step_time > one.step_time);
   CHECK(separate.makespan == one.makespan);
 }
