@@ -178,7 +178,7 @@ TEST_CASE("The estimate knows every key of every collective") {
         CAPTURE(sets);
         REQUIRE(result.agreement.pairs == 1);
         // Sends of a ring beside an overlapped pair are in its way more than two queues tell.
-        CHECK(std::abs(result.agreement.worst) < (slot == "context" ? 0.035 : 0.023));
+        CHECK(std::abs(result.agreement.worst) < (slot == "context" ? 0.035 : 0.03));
         ++tried;
       }
     }
