@@ -23,7 +23,7 @@ HostTimes with_graphs(HostTimes host, CudaGraphs graphs) {
 HostTimes at_pace(HostTimes host, double pace) {
   using Host = HostTimes;
   for (Time Host::*time : {&Host::forward, &Host::backward, &Host::update, &Host::call, &Host::unit,
-                           &Host::weight, &Host::start, &Host::wait})
+                           &Host::weight, &Host::node, &Host::start, &Host::wait})
     host.*time = scaled(host.*time, pace);
   return host;
 }
@@ -36,7 +36,7 @@ HostTimes of_one_graph(const HostTimes& host) {
 
 HostTimes read_host_times(Reader& reader, const HostTimes& usual) {
   using Host = HostTimes;
-  HostTimes host;
+  HostTimes host{.node = usual.node};
   const Time none;
   read_fields(
       reader, host,
