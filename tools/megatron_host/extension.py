@@ -22,7 +22,8 @@ DType = _enum("DType", ["kByte", "kInt16", "kInt32", "kInt64", "kFloat32", "kFlo
                         "kFloat8E4M3", "kFloat8E5M2", "kFloat8E8M0", "kFloat4E2M1"])
 FP8FwdTensors = _enum("FP8FwdTensors", [f"GEMM{at}_{what}" for at in (1, 2, 3)
                                         for what in ("INPUT", "WEIGHT", "OUTPUT")])
-FP8BwdTensors = _enum("FP8BwdTensors", [f"GRAD_{what}{at}" for at in (1, 2, 3) for what in ("OUTPUT", "INPUT")])
+FP8BwdTensors = _enum("FP8BwdTensors", [f"GRAD_{what}{at}" for at in (1, 2, 3)
+                                        for what in ("OUTPUT", "INPUT")])
 TORCH = {DType.kByte: torch.uint8, DType.kFloat32: torch.float32, DType.kFloat16: torch.float16,
          DType.kBFloat16: torch.bfloat16, DType.kInt32: torch.int32}
 
@@ -113,8 +114,8 @@ def _multiply(sizes, out, device):
 
 @timed(1)
 def generic_gemm(A, transA, B, transB, D, quantizer, output_dtype, bias, bias_type, gelu, gelu_in, grad,
-                 workspace, workspace_size, accumulate, use_split_accumulator, comm_overlap=None, comm_type=None,
-                 extra_output=None, bulk_overlap=False, alpha=1.0, beta=None):
+                 workspace, workspace_size, accumulate, use_split_accumulator, comm_overlap=None,
+                 comm_type=None, extra_output=None, bulk_overlap=False, alpha=1.0, beta=None):
     sizes = _sizes(A, transA, B, transB)
     device = _device(A)
     if D is None:
@@ -126,7 +127,8 @@ def generic_gemm(A, transA, B, transB, D, quantizer, output_dtype, bias, bias_ty
 
 @timed(lambda A, *_: len(A))
 def te_general_grouped_gemm(A, transa, B, transb, D, D_type, m_splits, bias, bias_type, single_output,
-                            pre_gelu_out, grad, workspace, workspaceSize, accumulate, use_split_accumulator, math_sm_count):
+                            pre_gelu_out, grad, workspace, workspaceSize, accumulate, use_split_accumulator,
+                            math_sm_count):
     device = _device(A[0])
     zeros = 0  # what comes out is a number: one kernel fills it in place of the first product
     if single_output:
