@@ -21,10 +21,15 @@ HELD_OUT = 6  # sizes of each access
 UNSUPPORTED = (RuntimeError, TypeError, AttributeError, NotImplementedError)  # of a call, in this version of PyTorch
 
 
+def device_of(facts):
+    """The GPU that PyTorch calls 0, which need not be the driver's first."""
+    return "--id=GPU-%s" % facts.uuid
+
+
 def machine():
     import torch
     facts = torch.cuda.get_device_properties(0)
-    query = ["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm,clocks.max.mem", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", device_of(facts), "--query-gpu=driver_version,clocks.max.sm,clocks.max.mem", "--format=csv,noheader,nounits"]
     driver, clock, memory_clock = subprocess.run(query, capture_output=True, text=True,
                                                  check=True).stdout.split("\n")[0].split(", ")
     return {"device": facts.name, "uuid": str(facts.uuid).replace("-", ""),
@@ -37,7 +42,7 @@ def machine():
 def state(call):
     """Clock in MHz and power in W while the call goes on."""
     import torch
-    query = ["nvidia-smi", "--query-gpu=clocks.sm,power.draw", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", device_of(torch.cuda.get_device_properties(0)), "--query-gpu=clocks.sm,power.draw", "--format=csv,noheader,nounits"]
     with subprocess.Popen(query, stdout=subprocess.PIPE, text=True) as reading:
         while reading.poll() is None:
             for _ in range(8):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What Megatron-Core's host takes for a layer, on one GPU as rank 0 of eight expert-parallel ranks.
 
-    python3 tools/measure_megatron.py out.json --source DIR [--only CASE,...] [--iterations 20]
+    python3 tools/measure_megatron.py out.json --source DIR [--only "CASE;..."] [--iterations 20]
 
 DIR has `megatron/core` of NVIDIA/Megatron-LM and `transformer_engine` of NVIDIA/TransformerEngine, as their
 releases have them: nothing of them is here. Process groups are PyTorch's fake ones, which send nothing, so

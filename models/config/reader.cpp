@@ -10,7 +10,6 @@
 #include "models/config/document.hpp"
 #include "models/config/quantity.hpp"
 #include "models/config/unknown_key.hpp"
-#include "models/config/values.hpp"
 
 namespace moesim {
 namespace {
@@ -164,16 +163,6 @@ void Reader::moved(std::string_view path, std::string_view to) const {
 }
 
 bool Reader::has(std::string_view name) const { return value_ != nullptr && value_->find(name) != nullptr; }
-
-void Reader::supply(std::string_view name, std::string_view text) {
-  if (is_describing()) return;
-  const Value* given = value_->find(name);
-  if (given != nullptr && given->text != "none") return;
-  auto whole = std::make_unique<Value>(*value_);
-  whole->set(name, value_of(text));
-  owned_ = std::move(whole);
-  value_ = owned_.get();
-}
 
 const Value* Reader::take(std::string_view name) {
   known_.emplace_back(name);

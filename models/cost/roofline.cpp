@@ -244,11 +244,10 @@ Bounds added_atomically(const Op& op, const Device& device, const SmShare& share
           traffic(device, op) * share.interference * share.traffic, 3 * launches(op, device), 1};
 }
 
+bool multiplies(const Op& op) { return op.kind == OpKind::gemm || op.kind == OpKind::grouped_gemm; }
+
 /// What a kernel counts at its own pace: the multiplications of a product, elements of others.
-double counted(const Op& op) {
-  const bool multiplies = op.kind == OpKind::gemm || op.kind == OpKind::grouped_gemm;
-  return multiplies ? op.flops.count / 2 : real(op.m) * real(op.n);
-}
+double counted(const Op& op) { return multiplies(op) ? op.flops.count / 2 : real(op.m) * real(op.n); }
 
 /// Device::cycle 0 is not known: bytes alone count.
 Bounds by_access(const Op& op, const Device& device, const SmShare& share) {
@@ -273,7 +272,9 @@ class Roofline final : public Cost {
  public:
   OpTime time(const Op& op, const Device& device, const DeviceState& state) const override {
     const SmShare share = share_of(op, device, state);
-    if (op.access.share > 0) return under(by_access(op, device, share));
+    // What a product multiplies at its own pace needs a clock; on a device without one it goes as any.
+    if (op.access.share > 0 && (device.cycle.count > 0 || !multiplies(op)))
+      return under(by_access(op, device, share));
     switch (op.kind) {
       case OpKind::gemm:
       case OpKind::grouped_gemm:

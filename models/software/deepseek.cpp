@@ -31,27 +31,28 @@ constexpr Access vectorised = of_bytes("vectorised", 3.0), copy = of_bytes("copy
                  rotary = of_bytes("rotary", 3.1), sums = of_bytes("sums", 2.2);
 /// Rows, with a scale for every 128 numbers of each; columns, transposed; and back to bf16.
 constexpr Access cast_rows = of_bytes("per_token_cast_to_fp8", 2.1, 6'000),
-                 cast_of_rows = of_bytes("per_token_cast_to_fp8", 2.4, 6'000),
+                 cast_of_rows = of_bytes("per_token_cast_to_fp8_of_experts", 2.4, 6'000),
                  cast_columns = of_bytes("per_channel_cast_and_transpose", 2.4, 3'000),
                  cast_back = of_bytes("cast_back", 2.37, 3'000),
-                 cast_special = of_bytes("per_token_cast_to_fp8_special", 1.3);
+                 cast_special = of_bytes("per_token_cast_to_fp8_special_fmt", 1.27),
+                 cast_special_back = of_bytes("per_token_cast_back_special_fmt", 1.7);
 constexpr Access transpose = of_bytes("batched_transpose", 2.5, 2'000);
 constexpr Access activation = of_bytes("swiglu_and_cast", 2.4, 3'000),
                  activation_backward = of_bytes("swiglu_backward", 2.35);
 /// Rows that arrived to the experts that want them, and their results added up again.
 constexpr Access expand = of_bytes("expand_to_fused", 2.45), reduce = of_bytes("reduce_fused", 2.9);
-/// 32,768 rows in 64 and 161 us.
-constexpr Access count_rows = of_count("clean_and_count_expert", 512),
-                 map_rows = of_count("get_fused_mapping", 204);
-/// 4,096 x 256 scores in 66 us.
-constexpr Access topk = of_count("gatherTopK", 16'000);
+/// 32,768 rows in 70 and 171 us.
+constexpr Access count_rows = of_count("clean_and_count_expert", 468),
+                 map_rows = of_count("get_fused_mapping", 192);
+/// 4,096 x 256 scores in 70 us.
+constexpr Access topk = of_count("gatherTopK", 14'980);
 /// Weight gradients, both of whose operands have scales along the depth: 643 TFLOPS of attention, 719 of
 /// experts, on two streams no more than on one.
 constexpr Access weight_product = of_count("fp8_dptp128c_acc", 690e6 / 2);
 
 constexpr KernelClass gathers = KernelClass::gather_scatter;
 constexpr double scale_bytes = 4.0 / 128;  // fp32, for each number
-constexpr double cast_bytes = 2 + 1 + scale_bytes;
+constexpr double cast_bytes = 2 + 1 + scale_bytes, special_bytes = 2 + 1.5 + scale_bytes;
 constexpr std::int64_t scales_ns = 5'000;  // the transpose of a cast's scales, whatever its size
 
 double real(std::int64_t count) { return static_cast<double>(count); }
@@ -63,8 +64,9 @@ class DeepSeek final : public Software {
   DeepSeek()
       : habits_{.fusion = {},
                 .is_of_gpus = true,
-                .exchanges = {.library = "deepep", .multiprocessors = 20, .slowed_by_compute = 44.4 / 30.3}} {
-  }
+                .exchanges = {.library = "deepep", .multiprocessors = 20, .slowed_by_compute = 44.4 / 30.3},
+                .since = Generation::hopper,
+                .since_key = "software"} {}
 
   void add_kernels(const Op& op, std::vector<Op>& kernels) const override {
     Kernels k(op, kernels);
@@ -134,14 +136,14 @@ class DeepSeek final : public Software {
     return rows;
   }
 
-  /// What attention gives is kept in fp8 of 12 bits' range (DeepSeek-V3, arXiv 2412.19437, section 3.3.3).
+  /// What attention gives is kept in E5M6, 12 bits (DeepSeek-V3, arXiv 2412.19437, section 3.3.3).
   static void add_core(const Op& op, Kernels& k) {
     const double outputs = real(op.batch) * real(op.heads) * real(op.sequence) * real(op.value_head_dim);
     if (is_forward(op)) {
       k.op(op);
-      k.add(cast_special, outputs, cast_bytes);
+      k.add(cast_special, outputs, special_bytes);
     } else {
-      k.add(cast_back, outputs, cast_bytes);
+      k.add(cast_special_back, outputs, special_bytes);
       k.op(op);
     }
   }

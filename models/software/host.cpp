@@ -28,13 +28,7 @@ HostTimes at_pace(HostTimes host, double pace) {
   return host;
 }
 
-}  // namespace
-
-HostTimes of_one_graph(const HostTimes& host) {
-  return {.start = host.start + graph_launch, .captures = true};
-}
-
-HostTimes read_host_times(Reader& reader, const HostTimes& usual) {
+HostTimes read_times(Reader& reader, const HostTimes& usual) {
   using Host = HostTimes;
   HostTimes host{.node = usual.node};
   const Time none;
@@ -74,6 +68,17 @@ HostTimes read_host_times(Reader& reader, const HostTimes& usual) {
                           .help = "of the host to read a result, once the device has it",
                           .fallback = usual.wait,
                           .at_least = none}));
+  return host;
+}
+
+}  // namespace
+
+HostTimes of_one_graph(const HostTimes& host) {
+  return {.start = host.start + graph_launch, .captures = true};
+}
+
+HostTimes read_host_times(Reader& reader, const HostTimes& usual) {
+  HostTimes host = read_times(reader, usual);
   const double pace = reader.number(
       {.name = "host_pace",
        .help =

@@ -171,6 +171,7 @@ NcclPace measured_pace(const RingTimes& times, const Protocol& protocol, const R
 }  // namespace
 
 const NcclGeneration& nccl_generation(Generation generation) {
+  static_assert(std::size(generations) + 1 == std::size(generation_names));
   return at(generations, static_cast<std::size_t>(generation) - 1);  // none is before them
 }
 

@@ -32,8 +32,8 @@ void check_library(const Reader& reader, const Way& way, std::string_view kind, 
   const bool is_library = std::find(std::begin(libraries), std::end(libraries), kind) != std::end(libraries);
   if (called.empty() || !is_library || kind == called || way.operation != Operation::all_to_all) return;
   reader.fail(way.name, fmt::format("is '{}', but the software exchanges tokens with '{}'", kind, called),
-              called == "nccl" ? "--set software.moe_token_dispatcher_type=flex"
-                               : "--set software.moe_token_dispatcher_type=alltoall");
+              "megatron_core's moe_token_dispatcher_type says with which: alltoall nccl, flex deepep, or "
+              "hybrid_ep where moe_flex_dispatcher_backend is hybridep");
 }
 
 /// `chosen` is the part of `reader` that is named as the way.

@@ -164,12 +164,16 @@ Fit fits_software(const Scenario& scenario) {
   if (habits.is_of_gpus && !device.is_gpu()) {
     return Misfit("software", "is {}, which runs on GPUs, but {} is none", scenario.software_name,
                   device.name)
-        .with_hint("--set software.kind=ideal");
+        .with_hint("--set 'software={\"kind\": \"ideal\"}'");
   }
   const bool is_known = device.generation != Generation::none;
   if (is_known && device.generation < habits.since) {
     return Misfit(habits.since_key, "is of {} and later, but {} is of {}", at(generation_names, habits.since),
                   device.name, at(generation_names, device.generation));
+  }
+  if (scenario.software_name == "deepseek" && scenario.precision.gemm != Precision::fp8) {
+    return Misfit("precision.gemm", "is {}, but the kernels of deepseek multiply, cast and keep in fp8",
+                  at(precision_names, scenario.precision.gemm));
   }
   if (!habits.has_fp8 && scenario.precision.gemm == Precision::fp8)
     return Misfit("precision.gemm", "is fp8, whose kernels in {} are not known", scenario.software_name);

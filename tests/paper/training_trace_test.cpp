@@ -119,7 +119,7 @@ TEST_CASE(
   CHECK(third == Approx(third_slot).epsilon(0.02));
 }
 
-TEST_CASE("Each compute stage of the overlapped block takes what the trace has, within 12 %") {
+TEST_CASE("Each compute stage, of kernels listed from the trace, takes what it took there within 12 %") {
   const Simulation run = simulate(block());
   const Tasks tasks = first_pair(run.graph);
   for (std::size_t stage = 0; stage < trace[0].size(); ++stage) {
@@ -138,7 +138,7 @@ TEST_CASE("Each compute stage of the overlapped block takes what the trace has, 
   }
 }
 
-TEST_CASE("The overlapped block has the trace's slots within 15 % from model and device alone") {
+TEST_CASE("The overlapped block has the trace's slots within 15 % with kernels at the rates of the trace") {
   const Simulation run = simulate(block());
   const Tasks tasks = first_pair(run.graph);
   const double second = since_first(run.timeline, tasks, run.timeline.starts[task_of(tasks, trace[1][0], 1)]);

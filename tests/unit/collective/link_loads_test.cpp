@@ -89,6 +89,21 @@ TEST_CASE("An exchange loads links as its flows do, with and without someone who
   }
 }
 
+TEST_CASE("A few flows added up alone carry what all links together are told, over one way or several") {
+  const Fabric torus = fabric_of(R"("kind": "torus", "dimensions": [4, 4], "link_rate": "70 GB/s",
+                                    "hop_latency": "1 us", "cores_per_chip": 1)",
+                                 16);
+  for (const Fabric& fabric : {two_nodes(), torus}) {
+    const std::vector<Flow> flows{{0, 3, 100}, {3, 0, 50}, {0, 1, 30}, {2, 2, 70}, {0, 3, 10}, {1, 2, 0}};
+    LinkLoads loads(fabric);
+    loads.add({.flows = flows, .latency = {}});
+    const std::map<LinkId, LinkWork> all = taken(loads);
+    const std::vector<LinkBytes> few = bytes_by_link(flows, fabric);
+    REQUIRE(few.size() == all.size());
+    for (const LinkBytes& one : few) CHECK(one.bytes == Approx(all.at(one.link).bytes));
+  }
+}
+
 TEST_CASE("Groups meet where they load a common link") {
   const Fabric fabric = two_nodes();
   LinkLoads loads(fabric);

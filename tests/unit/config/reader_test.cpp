@@ -52,6 +52,17 @@ const auto choice = [](Reader& r) {
 
 }  // namespace
 
+TEST_CASE("A key is supplied where an object lacks it or says none, and stays where it is said") {
+  const Value document = parse_json(R"({"said": "mine", "none": "none"})", "test");
+  Reader reader(document, "part");
+  for (const char* name : {"said", "none", "lacking"}) reader.supply(name, "theirs");
+  CHECK(reader.text({.name = "said", .help = ""}) == "mine");
+  CHECK(reader.text({.name = "none", .help = ""}) == "theirs");
+  CHECK(reader.text({.name = "lacking", .help = ""}) == "theirs");
+  CHECK_NOTHROW(reader.finish());
+  CHECK(document.find("lacking") == nullptr);
+}
+
 TEST_CASE("Values of every type are read as given") {
   CHECK(read("8", integer) == 8);
   CHECK(read("2.0", integer) == 2);

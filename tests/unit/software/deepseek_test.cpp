@@ -52,6 +52,13 @@ TEST_CASE(
   CHECK(kernels_of(bf16).front().access.share == 0);
 }
 
+TEST_CASE("On a device whose clock is not known a weight gradient goes as the device's products do") {
+  const Op fp8 = make_gemm("output", OpPass::backward_weight, 7168, 16384, 4096, Precision::fp8);
+  const Device device = testing::device("h800.json", {parse_override("cycle=0 s")});
+  CHECK(make_roofline()->time(kernels_of(fp8).front(), device, 0).time ==
+        make_roofline()->time(fp8, device, 0).time);
+}
+
 TEST_CASE("DeepEP takes tokens where they lie: nothing permutes them at home") {
   CHECK(kernels_of(streaming(Module::permute, OpPass::forward, 32768, 7168, 2)).empty());
   CHECK(kernels_of(streaming(Module::unpermute, OpPass::backward_input, 32768, 7168, 2)).empty());

@@ -283,4 +283,6 @@ TEST_CASE("A slower host takes longer for all that it does") {
   CHECK(slow.forward == scaled(usual.forward, 1.25));
   CHECK(slow.call == scaled(usual.call, 1.25));
   CHECK(slow.wait == scaled(usual.wait, 1.25));
+  CHECK(slow.node == scaled(usual.node, 1.25));
+  REQUIRE(usual.node > Time{});
 }
