@@ -10,10 +10,9 @@ std::unique_ptr<const Software> make(Reader& reader) {
   for (const FusionKey& key : fusion_keys) {
     if (!reader.has(key.name)) continue;
     const std::string megatron =
-        key.argument.empty() ? "" : fmt::format(", of megatron_core 'software.{}'", key.argument);
-    reader.fail(key.name, fmt::format("is no key of ideal, which fuses all: it is one of software.kind "
-                                      "'file', for software of your own{}",
-                                      megatron));
+        key.argument.empty() ? "" : fmt::format(", and megatron_core says it by '{}'", key.argument);
+    reader.fail(key.name,
+                fmt::format("is no key of ideal, which fuses all: software.kind 'file' has it{}", megatron));
   }
   return make_fused();
 }

@@ -195,12 +195,13 @@ Fit fits_update(const Scenario& scenario) {
   return Misfit(
              "software",
              "updates in separate passes, which are those of AdamW or SGD in one fused kernel on fp32 master "
-             "weights, but optimizer is {}",
-             scenario.words.optimizer)
+             "weights, but {} of optimizer {} under {} are others",
+             std::string_view(plan.has_master ? "the kernels" : "the weights"), scenario.words.optimizer,
+             scenario.words.gradient_sync)
       .with_hint(scenario.software_name == "megatron_core"
                      ? "--set software.use_precision_aware_optimizer=true"
-                 : scenario.software_name == "ideal" ? "--set software.update_passes=one"
-                                                     : "--set 'optimizer={}'");
+                 : scenario.software_name == "file" ? "--set software.update_passes=one"
+                                                    : "--set 'optimizer={}'");
 }
 
 Fit fits_offload(const Scenario& scenario) {

@@ -117,6 +117,8 @@ std::string contrast(std::string_view called, const FoundPlan& winner, const Fou
   std::string text = fmt::format("  {:<22}{:>10}  {:>10}  {:>12}\n", "", "winner", called, "more");
   for (const std::string_view name : {"compute_s", "exposed_communication_s", "bubble_s", "optimizer_s"})
     text += line(name, fact(name).label);
+  if ((winner.report->breakdown.host + other.report->breakdown.host).count > 0)
+    text += line("host_s", fact("host_s").label);
   return text + line("step_time_s", "step");
 }
 

@@ -92,7 +92,7 @@ TEST_CASE("A key that ideal once had is refused, and where it is now is said") {
   const std::string message = refusal(bare, {R"(software={"kind": "ideal", "permutation": "separate"})"});
   CHECK(contains(message, "software.permutation: is no key of ideal"));
   CHECK(contains(message, "'file'"));
-  CHECK(contains(message, "of megatron_core 'software.moe_permute_fusion'"));
+  CHECK(contains(message, "megatron_core says it by 'moe_permute_fusion'"));
 }
 
 TEST_CASE("NCCL's generation is the device's where it is not given, and must be given where that has none") {
