@@ -186,7 +186,7 @@ void take_accesses(const Cost& physical, Calibration& calibration, const Raw& ra
   for (AccessFit& fit : fit_accesses(physical, calibration.device, raw.accesses)) {
     std::erase_if(calibration.accesses,
                   [&](const AccessFit& before) { return before.law.name == fit.law.name; });
-    calibration.accesses.push_back(std::move(fit));
+    calibration.accesses.push_back(fit);
   }
   calibration.accesses_about = raw.about;
 }
