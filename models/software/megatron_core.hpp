@@ -115,8 +115,8 @@ inline constexpr Beside permute{10, 6}, counts{7, 0}, sort{8, 5}, unpermute{6, 7
 /// In a loop in C++: a product takes 15.6 us ("product in a loop in C++", two processes), any other launch
 /// 9.4 us (configs/validation/software-h200.json, "issue, nothing recorded": add); a tensor in fp8 three
 /// allocations of 3.6 us ("empty"). For each expert Python takes some 15 us of a
-/// product's forward: (954 or 906 us of "first" and "second products" - 420 of the stand-in - six launches) / 16
-/// is 21 and 18, single pairs of cases give 3 to 22.
+/// product's forward: (954 or 906 us of "first" and "second products" - 420 of the stand-in - six launches) /
+/// 16 is 21 and 18, single pairs of cases give 3 to 22.
 inline constexpr Time product_in_loop{15'600'000}, launch_in_loop{9'400'000}, fp8_tensor{10'800'000},
     python_of_expert{15'000'000};
 
