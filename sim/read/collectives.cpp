@@ -53,6 +53,16 @@ std::shared_ptr<const Collective> make_collective(const Reader& reader, Reader& 
   return made;
 }
 
+/// The same for a communication of the software, whose library it is; notes whose kernels run.
+std::shared_ptr<const Collective> make_way(const Reader& reader, Reader& chosen, const Way& way,
+                                           Collectives& all, const Fabric& fabric,
+                                           const UsualCollectives& usual) {
+  const std::string_view kind = kind_of(chosen, way.usual);
+  check_library(reader, way, kind, usual.exchanges.library);
+  if (kind == "nccl") all.kernels = CommunicationKernels::nccl;
+  return make_collective(reader, chosen, way, fabric, usual.generation);
+}
+
 /// What has both exchanges of tokens where no key of its own says otherwise; nothing where it is not given.
 std::shared_ptr<const Collective> read_experts(Reader& reader, Collectives& all, const Fabric& fabric,
                                                const UsualCollectives& usual) {
@@ -61,10 +71,7 @@ std::shared_ptr<const Collective> read_experts(Reader& reader, Collectives& all,
                            member_names(collectives()));
   if (!chosen) return nullptr;
   const Way way{"experts", "both exchanges of tokens", "", Operation::all_to_all};
-  const std::string_view kind = kind_of(*chosen, way.usual);
-  check_library(reader, way, kind, usual.exchanges.library);
-  if (kind == "nccl") all.kernels = CommunicationKernels::nccl;
-  return make_collective(reader, *chosen, way, fabric, usual.generation);
+  return make_way(reader, *chosen, way, all, fabric, usual);
 }
 
 /// What does an operation where nothing is given: `otherwise`, or the libraries of the software.
@@ -116,10 +123,7 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Usu
       continue;
     }
     Reader chosen = part_or_empty(reader, way.name, way.help, member_names(collectives()));
-    const std::string_view kind = kind_of(chosen, way.usual);
-    check_library(reader, way, kind, libraries_run.exchanges.library);
-    if (kind == "nccl") all.kernels = CommunicationKernels::nccl;
-    all.*member = make_collective(reader, chosen, way, fabric, libraries_run.generation);
+    all.*member = make_way(reader, chosen, way, all, fabric, libraries_run);
   }
   // Where kernels of exchanges keep their multiprocessors, that is what compute meets most.
   if (all.dispatch->usual_multiprocessors() > 0) all.kernels = CommunicationKernels::own;
