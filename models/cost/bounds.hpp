@@ -4,11 +4,11 @@
 
 #include <cstdint>
 
+#include "models/base/real.hpp"
 #include "models/cost/cost.hpp"
 
 namespace moesim {
 
-constexpr double real(std::int64_t count) { return static_cast<double>(count); }
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a / b + (a % b > 0 ? 1 : 0); }
 
 /// The two bounds of one op and what comes on top of them, in seconds.

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "models/base/at.hpp"
+#include "models/base/real.hpp"
 #include "models/software/pytorch.hpp"
 #include "models/software/software.hpp"
 
@@ -54,8 +55,6 @@ constexpr KernelClass gathers = KernelClass::gather_scatter;
 constexpr double scale_bytes = 4.0 / 128;  // fp32, for each number
 constexpr double cast_bytes = 2 + 1 + scale_bytes, special_bytes = 2 + 1.5 + scale_bytes;
 constexpr std::int64_t scales_ns = 5'000;  // the transpose of a cast's scales, whatever its size
-
-double real(std::int64_t count) { return static_cast<double>(count); }
 
 class DeepSeek final : public Software {
  public:

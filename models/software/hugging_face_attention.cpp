@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/base/real.hpp"
 #include "models/software/hugging_face.hpp"
 #include "models/software/separate.hpp"
 
@@ -13,8 +14,6 @@ namespace {
 using pytorch::Kernels;
 namespace kind = pytorch::kind;
 constexpr KernelClass gathers = KernelClass::gather_scatter;
-
-double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// x cos + rotate_half(x) sin, for queries and for keys: two halves stand for them, since the laws are
 /// linear. Under autocast angles are in fp32, and so is what they multiply; the result is cast.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "models/base/real.hpp"
 #include "models/software/hugging_face.hpp"
 
 namespace moesim::hugging_face {
@@ -12,8 +13,6 @@ namespace {
 using pytorch::Kernels;
 namespace kind = pytorch::kind;
 constexpr KernelClass gathers = KernelClass::gather_scatter;
-
-double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// Bytes of an element: what autocast gives to experts is in fp32, and stays that.
 double width(const Choices& choices) { return choices.autocast ? 4 : 2; }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "models/base/real.hpp"
 #include "models/software/hugging_face.hpp"
 
 namespace moesim::hugging_face {
@@ -13,8 +14,6 @@ namespace {
 using pytorch::Kernels;
 namespace kind = pytorch::kind;
 constexpr KernelClass gathers = KernelClass::gather_scatter;
-
-double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// The loop of a layer, from the product that is first in its pass.
 struct Loop {

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "models/base/real.hpp"
 #include "models/software/megatron_core.hpp"
 #include "models/software/separate.hpp"
 #include "models/software/torch_blocks.hpp"
@@ -15,8 +16,6 @@ namespace {
 using pytorch::Kernels;
 namespace kind = pytorch::kind;
 constexpr KernelClass gathers = KernelClass::gather_scatter;
-
-double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// Whether a rank has some of the experts only.
 bool is_exchanged(const Op& op) { return static_cast<std::int64_t>(op.rows.size()) != op.k; }

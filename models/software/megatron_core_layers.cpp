@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/base/real.hpp"
 #include "models/software/megatron_core.hpp"
 #include "models/software/separate.hpp"
 
@@ -11,8 +12,6 @@ namespace {
 
 using pytorch::Kernels;
 namespace kind = pytorch::kind;
-
-double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// x cos + rotate_half(x) sin and a copy, for queries and for keys: two halves stand for them
 /// (core/models/common/embeddings/rope_utils.py: _apply_rotary_pos_emb_bshd).

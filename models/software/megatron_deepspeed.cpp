@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 
+#include "models/base/real.hpp"
 #include "models/config/fields.hpp"
 #include "models/software/pytorch.hpp"
 #include "models/software/separate.hpp"
@@ -21,8 +22,6 @@ namespace kind = pytorch::kind;
 struct Fusions {
   bool softmax = true, gelu = true, dropout = true;
 };
-
-double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// apex, csrc/layer_norm_cuda_kernel.cu: one kernel; backward parts of the gradients of weights, their sums,
 /// and the gradient of the input. Before its feed-forward a layer makes two numbers on the device,

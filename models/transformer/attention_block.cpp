@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/base/real.hpp"
 #include "models/transformer/block.hpp"
 #include "models/transformer/core_kernels.hpp"
 
@@ -22,8 +23,6 @@ struct Context {
 };
 
 NormOutput norm_output(const Context& c) { return c.recompute.norm ? NormOutput::again : NormOutput::kept; }
-
-double real(std::int64_t count) { return static_cast<double>(count); }
 
 double held(std::int64_t rows, std::int64_t width) { return bf16_bytes * real(rows) * real(width); }
 

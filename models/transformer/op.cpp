@@ -4,12 +4,11 @@
 #include <numeric>
 #include <utility>
 
+#include "models/base/real.hpp"
 #include "models/base/whole.hpp"
 
 namespace moesim {
 namespace {
-
-double real(std::int64_t count) { return static_cast<double>(count); }
 
 /// Bytes of one element that a product writes: bf16 for fp8 operands; weight gradients are read and written
 /// in fp32.
