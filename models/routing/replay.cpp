@@ -1,4 +1,5 @@
-// Measured loads: tokens of each expert of each layer, from a CSV or JSON file.
+// Measured loads: tokens of each expert of each layer, or of each of its microbatches, from a CSV or JSON
+// file.
 #include <charconv>
 #include <cmath>
 #include <numeric>
@@ -14,25 +15,33 @@ namespace {
 
 constexpr std::int64_t most_experts = 1'000'000;
 
-/// One layer of a file.
+/// One layer of a file, or one of its microbatches.
 struct LayerLoad {
   std::int64_t layer = 0;
   std::vector<double> tokens;  ///< of each expert; negative: not seen yet
+  std::int64_t microbatch = 0;
+
+  bool is_of(const LayerLoad& other) const { return layer == other.layer && microbatch == other.microbatch; }
 };
 
 class Replay final : public Skew {
  public:
   Replay(std::string file, std::vector<LayerLoad> layers)
-      : file_(std::move(file)), layers_(std::move(layers)) {}
+      : file_(std::move(file)), layers_(std::move(layers)) {
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      if (i == 0 || layers_[i].layer != layers_[i - 1].layer) layer_starts_.push_back(i);
+    }
+  }
 
-  std::vector<double> popularity(std::int64_t experts, std::int64_t layer, std::int64_t,
+  std::vector<double> popularity(std::int64_t experts, std::int64_t layer, std::int64_t microbatch,
                                  const Random&) const override {
     check(experts);
-    std::vector<double> shares = of(layer).tokens;
+    std::vector<double> shares = of(layer, microbatch).tokens;
     const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
     for (double& share : shares) share /= sum;
     return shares;
   }
+  bool varies() const override { return layers_.size() > layer_starts_.size(); }
   void check(std::int64_t experts) const override {
     const std::size_t has = layers_.front().tokens.size();
     if (static_cast<std::int64_t>(has) == experts) return;
@@ -41,17 +50,37 @@ class Replay final : public Skew {
   }
 
  private:
-  /// The layer of that number; layers that the file lacks take those that it has in turn.
-  const LayerLoad& of(std::int64_t layer) const {
-    for (const LayerLoad& one : layers_) {
-      if (one.layer == layer) return one;
+  /// The layer of that number; layers and microbatches that the file lacks take those that it has in turn.
+  const LayerLoad& of(std::int64_t layer, std::int64_t microbatch) const {
+    std::size_t place = static_cast<std::size_t>(layer) % layer_starts_.size();
+    for (std::size_t i = 0; i < layer_starts_.size(); ++i) {
+      if (layers_[layer_starts_[i]].layer == layer) place = i;
     }
-    return layers_[static_cast<std::size_t>(layer) % layers_.size()];
+    const std::size_t first = layer_starts_[place];
+    const std::size_t end = place + 1 < layer_starts_.size() ? layer_starts_[place + 1] : layers_.size();
+    return layers_[first + static_cast<std::size_t>(microbatch) % (end - first)];
   }
 
   std::string file_;
-  std::vector<LayerLoad> layers_;
+  std::vector<LayerLoad> layers_;          // microbatches of a layer one after the other
+  std::vector<std::size_t> layer_starts_;  // the first of each layer
 };
+
+/// What is wrong with `fresh` behind those before: layers come one after the other, and in each its
+/// microbatches from 0 on. Nothing where it is right.
+std::string goes_back(const std::vector<LayerLoad>& layers, const LayerLoad& fresh) {
+  if (!layers.empty() && layers.back().layer == fresh.layer) {
+    const std::int64_t next = layers.back().microbatch + 1;
+    if (fresh.microbatch == next) return {};
+    return fmt::format("has microbatch {} of layer {}, expected {}", fresh.microbatch, fresh.layer, next);
+  }
+  for (const LayerLoad& known : layers) {
+    if (known.layer == fresh.layer)
+      return fmt::format("goes back to layer {}, expected layer by layer", fresh.layer);
+  }
+  if (fresh.microbatch == 0) return {};
+  return fmt::format("begins layer {} with microbatch {}, expected 0", fresh.layer, fresh.microbatch);
+}
 
 /// Goes through a CSV file line by line.
 class CsvReader {
@@ -61,11 +90,15 @@ class CsvReader {
   std::vector<LayerLoad> read() {
     std::vector<LayerLoad> layers;
     const std::optional<std::string_view> header = next();
-    if (!header || *header != "layer,expert,tokens") {
-      fail(fmt::format("holds '{}', expected the header 'layer,expert,tokens'", header.value_or("")));
+    has_microbatches_ = header && *header == "layer,microbatch,expert,tokens";
+    if (!header || (!has_microbatches_ && *header != "layer,expert,tokens")) {
+      fail(
+          fmt::format("holds '{}', expected the header 'layer,expert,tokens' or "
+                      "'layer,microbatch,expert,tokens'",
+                      header.value_or("")));
     }
     while (const std::optional<std::string_view> line = next()) add(*line, layers);
-    if (layers.empty()) fail("ends, expected a row 'layer,expert,tokens' for each expert of a layer");
+    if (layers.empty()) fail(fmt::format("ends, expected a row '{}' for each expert of a layer", *header));
     return layers;
   }
 
@@ -84,26 +117,37 @@ class CsvReader {
   }
 
   void add(std::string_view line, std::vector<LayerLoad>& layers) {
-    const std::size_t one = line.find(',');
-    const std::size_t two = line.find(',', one == std::string_view::npos ? one : one + 1);
-    if (two == std::string_view::npos) fail(fmt::format("holds '{}', expected 'layer,expert,tokens'", line));
-    const auto layer = number<std::int64_t>(line.substr(0, one), "a layer's number");
-    const auto expert = number<std::int64_t>(line.substr(one + 1, two - one - 1), "an expert's number");
-    const auto tokens = number<double>(line.substr(two + 1), "a number of tokens");
+    std::string_view rest = line;
+    const auto layer = number<std::int64_t>(cell(rest, line), "a layer's number");
+    const auto microbatch =
+        has_microbatches_ ? number<std::int64_t>(cell(rest, line), "a microbatch's number") : 0;
+    const auto expert = number<std::int64_t>(cell(rest, line), "an expert's number");
+    const auto tokens = number<double>(rest, "a number of tokens");
     if (expert >= most_experts) {
       fail(fmt::format("names expert {}, expected less than {}", expert, most_experts));
     }
-    if (layers.empty() || layers.back().layer != layer) {
-      for (const LayerLoad& known : layers) {
-        if (known.layer == layer) fail(fmt::format("goes back to layer {}, expected layer by layer", layer));
-      }
-      layers.push_back({.layer = layer, .tokens = {}});
+    const LayerLoad fresh{.layer = layer, .tokens = {}, .microbatch = microbatch};
+    if (layers.empty() || !layers.back().is_of(fresh)) {
+      if (const std::string back = goes_back(layers, fresh); !back.empty()) fail(back);
+      layers.push_back(fresh);
     }
     std::vector<double>& all = layers.back().tokens;
     const auto at = static_cast<std::size_t>(expert);
     if (all.size() <= at) all.resize(at + 1, -1.0);
     if (all[at] >= 0) fail(fmt::format("names expert {} of layer {} twice", expert, layer));
     all[at] = tokens;
+  }
+
+  /// What is before the next comma, which is taken from `rest` of the line.
+  std::string_view cell(std::string_view& rest, std::string_view line) const {
+    const std::size_t comma = rest.find(',');
+    if (comma == std::string_view::npos) {
+      fail(fmt::format("holds '{}', expected 'layer,{}expert,tokens'", line,
+                       has_microbatches_ ? "microbatch," : ""));
+    }
+    const std::string_view found = rest.substr(0, comma);
+    rest.remove_prefix(comma + 1);
+    return found;
   }
 
   template <class Number>
@@ -124,9 +168,10 @@ class CsvReader {
   std::string_view rest_;
   std::string file_;
   std::int64_t line_ = 0;
+  bool has_microbatches_ = false;
 };
 
-/// {"layers": [{"layer": 3, "tokens": [120, 80, ...]}, ...]}
+/// {"layers": [{"layer": 3, "microbatch": 0, "tokens": [120, 80, ...]}, ...]}; microbatch may be left out
 std::vector<LayerLoad> read_json(const std::string& text, const std::string& file) {
   const Value document = parse_json(text, file);
   Reader reader(document, "");
@@ -135,11 +180,11 @@ std::vector<LayerLoad> read_json(const std::string& text, const std::string& fil
   for (Reader& item : reader.items("layers", "loads of each layer")) {
     LayerLoad one;
     one.layer = item.integer({.name = "layer", .help = "number of the layer", .at_least = 0});
+    one.microbatch =
+        item.integer({.name = "microbatch", .help = "of the layer, from 0 on", .fallback = 0, .at_least = 0});
     one.tokens = item.numbers({.name = "tokens", .help = "of each expert", .at_least = 0.0});
     item.finish();
-    for (const LayerLoad& known : layers) {
-      if (known.layer == one.layer) item.fail("layer", fmt::format("is {} once more", one.layer));
-    }
+    if (const std::string back = goes_back(layers, one); !back.empty()) item.fail("layer", back);
     layers.push_back(std::move(one));
   }
   if (layers.empty()) reader.fail("layers", "is empty, expected at least one layer");
@@ -167,9 +212,11 @@ void check(const std::vector<LayerLoad>& layers, const std::string& file) {
 }
 
 std::unique_ptr<const Skew> make(Reader& reader) {
-  const std::string name = reader.text(
-      {.name = "file", .help = "CSV with the columns layer,expert,tokens, or JSON; relative to this file"});
-  if (reader.is_describing()) return std::make_unique<Replay>("", std::vector<LayerLoad>{{0, {1.0}}});
+  const std::string name =
+      reader.text({.name = "file",
+                   .help = "CSV with the columns layer,expert,tokens (or "
+                           "layer,microbatch,expert,tokens), or JSON; relative to this file"});
+  if (reader.is_describing()) return std::make_unique<Replay>("", std::vector<LayerLoad>{{.tokens = {1.0}}});
   std::string file;
   try {
     file = find_beside(name, reader.value().find("file")->origin);

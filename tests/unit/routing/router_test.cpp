@@ -84,6 +84,27 @@ TEST_CASE("Measured loads are replayed from CSV and JSON alike, and other layers
   }
 }
 
+TEST_CASE("Loads are replayed microbatch by microbatch, and those that the file lacks take its own in turn") {
+  const Folder folder("replay");
+  const std::string csv = folder.write(
+      "loads.csv", "layer,microbatch,expert,tokens\n2,0,0,3\n2,0,1,1\n2,1,0,1\n2,1,1,3\n5,0,0,1\n5,0,1,1\n");
+  const std::string json = folder.write("loads.json", R"({"layers": [{"layer": 2, "tokens": [3, 1]},
+    {"layer": 2, "microbatch": 1, "tokens": [1, 3]}, {"layer": 5, "tokens": [1, 1]}]})");
+  const Gate two{.experts = 2, .top_k = 1};
+  for (const std::string& file : {csv, json}) {
+    const Router made = replaying(file);
+    CHECK(made.varies());
+    CHECK(made.popularity(two, 2, 0) == std::vector{0.75, 0.25});
+    CHECK(made.popularity(two, 2, 1) == std::vector{0.25, 0.75});
+    CHECK(made.popularity(two, 2, 4) == std::vector{0.75, 0.25});
+    CHECK(made.popularity(two, 5, 1) == std::vector{0.5, 0.5});
+    CHECK(made.popularity(two, 4, 1) == std::vector{0.25, 0.75});  // the file's first layer, of two
+    CHECK(made.loads(two, 2, 0, 0, 1, 8).rows == std::vector<std::int64_t>{6, 2});
+    CHECK(made.loads(two, 2, 1, 0, 1, 8).rows == std::vector<std::int64_t>{2, 6});
+  }
+  CHECK_FALSE(replaying(folder.write("one.csv", "layer,expert,tokens\n0,0,1\n0,1,2\n")).varies());
+}
+
 TEST_CASE("Replayed loads of another number of experts are refused") {
   const Folder folder("replay");
   const Router made = replaying(folder.write("loads.csv", "layer,expert,tokens\n0,0,1\n0,1,1\n"));
@@ -108,7 +129,8 @@ TEST_CASE("A wrong file of loads is refused with its line") {
   };
   const std::string header = "layer,expert,tokens\n";
   CHECK(error_of("a.csv", "layer,tokens\n") ==
-        "a.csv: line 1: holds 'layer,tokens', expected the header 'layer,expert,tokens'");
+        "a.csv: line 1: holds 'layer,tokens', expected the header 'layer,expert,tokens' or "
+        "'layer,microbatch,expert,tokens'");
   CHECK(error_of("a.csv", header + "1,2\n") == "a.csv: line 2: holds '1,2', expected 'layer,expert,tokens'");
   CHECK(error_of("a.csv", header + "0,0,1\n0,1,many\n") ==
         "a.csv: line 3: holds 'many', expected a number of tokens");
@@ -117,6 +139,13 @@ TEST_CASE("A wrong file of loads is refused with its line") {
   CHECK(error_of("a.csv", header + "0,0,1\n0,0,2\n") == "a.csv: line 3: names expert 0 of layer 0 twice");
   CHECK(error_of("a.csv", header + "0,0,1\n1,0,1\n0,1,2\n") ==
         "a.csv: line 4: goes back to layer 0, expected layer by layer");
+  const std::string each = "layer,microbatch,expert,tokens\n";
+  CHECK(error_of("a.csv", each + "0,0,1\n") ==
+        "a.csv: line 2: holds '0,0,1', expected 'layer,microbatch,expert,tokens'");
+  CHECK(error_of("a.csv", each + "0,0,0,1\n0,2,0,1\n") ==
+        "a.csv: line 3: has microbatch 2 of layer 0, expected 1");
+  CHECK(error_of("a.csv", each + "0,1,0,1\n") ==
+        "a.csv: line 2: begins layer 0 with microbatch 1, expected 0");
   CHECK(error_of("a.csv", header) ==
         "a.csv: line 1: ends, expected a row 'layer,expert,tokens' for each expert of a layer");
   CHECK(error_of("a.csv", header + "0,1,1\n") == "a.csv: layer 0 lacks expert 0");
@@ -125,7 +154,7 @@ TEST_CASE("A wrong file of loads is refused with its line") {
         "a.csv: layer 1 has 2 experts, expected 1 as in layer 0");
   CHECK(error_of("a.json", R"({"layers": []})") == "a.json: layers: is empty, expected at least one layer");
   CHECK(error_of("a.json", R"({"layers": [{"layer": 1, "tokens": [1]}, {"layer": 1, "tokens": [2]}]})") ==
-        "a.json: layers.1.layer: is 1 once more");
+        "a.json: layers.1.layer: has microbatch 0 of layer 1, expected 1");
   CHECK_THROWS_WITH(replaying("nowhere.csv"),
                     "test: routing.skew.file: 'nowhere.csv' is no file here or in a folder above");
 }
