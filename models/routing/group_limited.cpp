@@ -7,6 +7,7 @@
 
 #include "models/base/at.hpp"
 #include "models/base/error.hpp"
+#include "models/routing/dropping.hpp"
 #include "models/routing/routing.hpp"
 
 namespace moesim {
@@ -26,12 +27,19 @@ bool better(const Scored& a, const Scored& b) {
 /// Group-limited routing with the group sizes of the scenario, or of the model where the scenario gives none.
 class GroupLimited final : public Routing {
  public:
-  GroupLimited(std::int64_t groups, std::int64_t chosen) : groups_(groups), chosen_(chosen) {}
+  GroupLimited(std::int64_t groups, std::int64_t chosen, const Dropping& dropping)
+      : groups_(groups), chosen_(chosen), dropping_(dropping) {}
 
   using Routing::route;
   /// Popularity is of the experts as they are chosen, whatever their groups.
   void route(const Demand& demand, RandomStream&, Loads& loads) const override {
-    fill_expected(demand, loads);
+    dropping_.fill(demand, loads);
+  }
+  std::int64_t capacity(const Gate& gate, std::int64_t tokens) const override {
+    return dropping_.padded_rows(gate, tokens);
+  }
+  double kept(const Gate& gate, std::int64_t sources, std::int64_t tokens) const override {
+    return dropping_.kept(gate, sources, tokens);
   }
 
   double reach(const Gate& gate, std::int64_t blocks, const Random& random) const override {
@@ -111,6 +119,7 @@ class GroupLimited final : public Routing {
 
   std::int64_t groups_;
   std::int64_t chosen_;
+  Dropping dropping_;
 };
 
 std::unique_ptr<const Routing> make(Reader& reader) {
@@ -125,7 +134,7 @@ std::unique_ptr<const Routing> make(Reader& reader) {
   if (groups > 0 && chosen > groups) {
     reader.fail("chosen", fmt::format("is {}, expected at most the {} groups", chosen, groups));
   }
-  return std::make_unique<GroupLimited>(groups, chosen);
+  return std::make_unique<GroupLimited>(groups, chosen, read_dropping(reader));
 }
 
 }  // namespace

@@ -11,8 +11,14 @@
 namespace moesim {
 namespace {
 
-/// Each expert's share of a token's k choices, none above 1: what is over goes to the others in proportion.
-std::vector<double> capped_shares(const Demand& demand) {
+bool is_even(std::span<const double> popularity) {
+  return std::all_of(popularity.begin(), popularity.end(), [&](double p) { return p == popularity[0]; });
+}
+
+}  // namespace
+
+/// What is over 1 goes to the others in proportion.
+std::vector<double> chances(const Demand& demand) {
   const std::span<const double> popularity = demand.popularity;
   std::vector<double> shares(popularity.size(), 0.0);
   auto left = static_cast<double>(demand.gate.top_k);
@@ -35,12 +41,7 @@ std::vector<double> capped_shares(const Demand& demand) {
   }
 }
 
-bool is_even(std::span<const double> popularity) {
-  return std::all_of(popularity.begin(), popularity.end(), [&](double p) { return p == popularity[0]; });
-}
-
-/// Whole rows of each expert over all sources.
-std::vector<std::int64_t> expert_rows(const Demand& demand) {
+std::vector<std::int64_t> expected_rows(const Demand& demand) {
   const std::int64_t tokens = demand.sources * demand.tokens;
   const std::int64_t total = tokens * demand.gate.top_k;
   std::vector<std::int64_t> rows(demand.popularity.size());
@@ -51,7 +52,7 @@ std::vector<std::int64_t> expert_rows(const Demand& demand) {
     }
     return rows;
   }
-  const std::vector<double> shares = capped_shares(demand);
+  const std::vector<double> shares = chances(demand);
   const auto hottest =
       static_cast<std::size_t>(std::max_element(shares.begin(), shares.end()) - shares.begin());
   // Sums of shares are off by rounding: what is a whole number must not become the next one.
@@ -68,8 +69,6 @@ std::vector<std::int64_t> expert_rows(const Demand& demand) {
   ensure(before == total, "every choice has an expert");
   return rows;
 }
-
-}  // namespace
 
 std::int64_t Loads::of_expert(std::int64_t expert) const {
   std::int64_t sum = 0;
@@ -88,11 +87,14 @@ std::vector<std::int64_t> Loads::of_experts() const {
 std::int64_t Loads::total() const { return std::accumulate(rows.begin(), rows.end(), std::int64_t{0}); }
 
 void fill_expected(const Demand& demand, Loads& loads) {
+  ensure(std::ssize(demand.popularity) == demand.gate.experts && demand.gate.top_k <= demand.gate.experts,
+         "a popularity for each expert, and k of them to choose");
+  divide(expected_rows(demand), demand, loads);
+}
+
+void divide(std::span<const std::int64_t> of_expert, const Demand& demand, Loads& loads) {
   const auto experts = static_cast<std::size_t>(demand.gate.experts);
   const auto sources = static_cast<std::size_t>(demand.sources);
-  ensure(demand.popularity.size() == experts && demand.gate.top_k <= demand.gate.experts,
-         "a popularity for each expert, and k of them to choose");
-  const std::vector<std::int64_t> of_expert = expert_rows(demand);
   loads.sources = demand.sources;
   loads.experts = demand.gate.experts;
   loads.dropped = loads.skipped = loads.capacity = 0;

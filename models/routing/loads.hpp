@@ -45,11 +45,20 @@ struct Demand {
   std::span<const double> popularity;  ///< each expert's wanted share of all choices; sums to 1
 };
 
-/// The rows that are expected without any drop, in whole numbers. Each source sends exactly tokens x top-k
-/// rows; no expert gets a token twice, so what an expert cannot take (more than all tokens) goes to the
-/// others by their popularity. The busiest expert has its expected rows rounded up, so it never gets less
-/// where its popularity is higher; rows of experts before and with any other are rounded up together. Even
-/// popularity gives even rows. Fills `loads`, whose memory is used again.
+/// The chance of each expert to be among the k of a token, none above 1; sums to k.
+std::vector<double> chances(const Demand& demand);
+
+/// Divides the rows of each expert evenly among the sources into `loads`, whose memory is used again; rows
+/// that do not divide go to one source after the other.
+void divide(std::span<const std::int64_t> of_expert, const Demand& demand, Loads& loads);
+
+/// The rows of each expert that are expected without any drop, in whole numbers that add up to all choices.
+/// No expert gets a token twice, so what an expert cannot take (more than all tokens) goes to the others by
+/// their popularity. The busiest expert has its expected rows rounded up, so it never gets less where its
+/// popularity is higher; rows of experts before and with any other are rounded up together. Even popularity
+/// gives even rows.
+std::vector<std::int64_t> expected_rows(const Demand& demand);
+/// Those, divided among the sources, each of which sends exactly tokens x top-k rows.
 void fill_expected(const Demand& demand, Loads& loads);
 
 }  // namespace moesim

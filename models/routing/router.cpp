@@ -68,7 +68,9 @@ Router read_router(Reader& reader) {
   if (!router.routing->has_skew() && !router.skew->is_even()) {
     std::vector<std::string_view> known;
     for (const Entry<Routing>* member : routings()) {
-      if (member != &kind) known.push_back(member->name);
+      std::vector<Declaration> unused;
+      Reader none = Reader::describing(unused);
+      if (member->make(none)->has_skew()) known.push_back(member->name);
     }
     reader.fail("skew", fmt::format("is given, but '{}' routing has none (with skew: {})", kind.name,
                                     fmt::join(known, ", ")));

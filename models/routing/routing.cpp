@@ -12,11 +12,13 @@ extern const Entry<Routing> top_k_routing;
 extern const Entry<Routing> group_limited_routing;
 extern const Entry<Routing> switch_routing;
 extern const Entry<Routing> gshard_routing;
+extern const Entry<Routing> expert_choice_routing;
 
 namespace {
 
-constinit const Entry<Routing>* const members[] = {&balanced_routing, &top_k_routing, &group_limited_routing,
-                                                   &switch_routing, &gshard_routing};
+constinit const Entry<Routing>* const members[] = {&balanced_routing,      &top_k_routing,
+                                                   &group_limited_routing, &switch_routing,
+                                                   &gshard_routing,        &expert_choice_routing};
 
 }  // namespace
 

@@ -21,6 +21,9 @@ class Routing {
   /// Rows of a source's buffer for one expert where buffers are padded: then all ranks are alike, whatever
   /// the loads. 0 where rows go as they are.
   virtual std::int64_t capacity(const Gate&, std::int64_t /*tokens*/) const { return 0; }
+  /// Share of all choices that `sources` ranks with `tokens` each keep where all experts are equally popular
+  /// and nothing is drawn: then all ranks are alike.
+  virtual double kept(const Gate&, std::int64_t /*sources*/, std::int64_t /*tokens*/) const { return 1; }
   /// Whether tokens are drawn one by one, so that loads stray even where all experts are equally popular.
   virtual bool draws() const { return false; }
   /// Whether the popularity of experts counts.

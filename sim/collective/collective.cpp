@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "models/routing/reach.hpp"
+
 namespace moesim {
 
 extern const Entry<Collective> pairwise_collective;
@@ -25,7 +27,13 @@ double rows_between(const Request& request, std::size_t source, std::size_t rank
   if (request.rows.empty()) return once ? request.reached_rows_per_rank : request.rows_per_rank;
   const auto rows = static_cast<double>(request.rows[source * request.group.size() + rank]);
   if (!once) return rows;
-  return std::min(request.tokens, rows * (request.reached_rows_per_rank / request.rows_per_rank));
+  if (request.reach == nullptr)
+    return std::min(request.tokens, rows * (request.reached_rows_per_rank / request.rows_per_rank));
+  return std::min(rows, rows_to(request, {&rank, 1}, request.limited_to_ranks));
+}
+
+double rows_to(const Request& request, std::span<const std::size_t> ranks, double limited) {
+  return request.tokens * std::min(1.0, limited * request.reach->of(ranks));
 }
 
 std::vector<Flow> all_flows(const Traffic& traffic) {

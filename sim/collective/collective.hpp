@@ -12,6 +12,8 @@
 
 namespace moesim {
 
+class RankReach;
+
 /// What is asked of a group of devices.
 enum class Operation : std::uint8_t {
   all_to_all,
@@ -52,9 +54,12 @@ struct Request {
   double reached_rows_per_node =
       0;  ///< all_to_all: rows from each rank to each node when rows for a node are sent once
   /// all_to_all where ranks differ: rows [source][rank], by the ranks of the group; empty where they do not.
-  /// Rows that go to one rank or node once are then those of the matrix there, scaled as the even ones are
-  /// (reached / rows), and never more than the source's tokens.
   std::span<const std::int64_t> rows{};
+  /// With `rows`: which ranks a token goes to. Without it rows that go to one rank or node once are those of
+  /// the matrix there, scaled as the even ones are (reached / rows), and never more than the source's tokens.
+  const RankReach* reach = nullptr;
+  double limited_to_ranks = 1;       ///< ranks that the policy lets a token reach over those of a free choice
+  double limited_to_nodes = 1;       ///< the same of nodes
   double tokens = 0;                 ///< all_to_all: of one source
   Leg leg = Leg::out;                ///< all_to_all
   std::int64_t multiprocessors = 0;  ///< that its kernels have, where it is their work to copy
@@ -63,6 +68,9 @@ struct Request {
 /// all_to_all: rows that go from a source to a rank (both by their place in the group), each as often as it
 /// has experts there, or once.
 double rows_between(const Request& request, std::size_t source, std::size_t rank, bool once);
+
+/// all_to_all with `reach`: tokens of a source that go to one of these ranks.
+double rows_to(const Request& request, std::span<const std::size_t> ranks, double limited);
 
 /// Bytes from one device to another.
 struct Flow {

@@ -26,22 +26,26 @@ LinkSeconds seconds_of(const std::vector<Flow>& flows, const Fabric& fabric) {
   return seconds;
 }
 
-/// What the busiest rank sends or receives over what the mean one does.
-double busiest_over_mean(const Request& request) {
+/// Rows that go to ranks once: of the mean rank, and of the one that sends or receives most.
+struct HandledRows {
+  double mean = 0, most = 0;
+};
+
+HandledRows handled_rows(const Request& request) {
   const std::size_t ranks = request.group.size();
-  if (request.rows.empty()) return 1;
-  std::vector<std::int64_t> sent(ranks), received(ranks);
+  const double even = request.reached_rows_per_rank * static_cast<double>(ranks);
+  if (request.rows.empty()) return {even, even};
+  std::vector<double> sent(ranks), received(ranks);
   for (std::size_t from = 0; from < ranks; ++from) {
     for (std::size_t to = 0; to < ranks; ++to) {
-      sent[from] += request.rows[from * ranks + to];
-      received[to] += request.rows[from * ranks + to];
+      const double rows = rows_between(request, from, to, true);
+      sent[from] += rows;
+      received[to] += rows;
     }
   }
-  const std::int64_t all = std::accumulate(sent.begin(), sent.end(), std::int64_t{0});
-  if (all == 0) return 1;
-  const std::int64_t most = std::max(*std::max_element(sent.begin(), sent.end()),
-                                     *std::max_element(received.begin(), received.end()));
-  return static_cast<double>(most) * static_cast<double>(ranks) / static_cast<double>(all);
+  const double all = std::accumulate(sent.begin(), sent.end(), 0.0);
+  return {all / static_cast<double>(ranks), std::max(*std::max_element(sent.begin(), sent.end()),
+                                                     *std::max_element(received.begin(), received.end()))};
 }
 
 class ExpertKernels final : public Collective {
@@ -75,21 +79,22 @@ class ExpertKernels final : public Collective {
   }
 
   /// Of the rows that each rank handles, those of the busiest.
-  double copy_seconds(const Request& request, std::int64_t nodes) const {
+  double copy_seconds(const Request& request, const Fabric& fabric) const {
     const auto row = static_cast<double>(request.bytes.count);
     const ExchangeKernel& way = kernel(request);
-    const double to_nodes = request.reached_rows_per_node * static_cast<double>(nodes);
-    const double to_ranks = request.reached_rows_per_rank * static_cast<double>(request.group.size());
-    double seconds = to_ranks * way.to_rank.seconds(row);
-    if (nodes > 1 || way.enters_own_node) seconds += to_nodes * way.to_node.seconds(row);
+    const HandledRows to_ranks = handled_rows(request);
+    if (to_ranks.mean <= 0) return 0;
+    double seconds = to_ranks.mean * way.to_rank.seconds(row);
+    if (nodes_of(request.group, fabric) > 1 || way.enters_own_node)
+      seconds += rows_to_nodes(request, fabric) * way.to_node.seconds(row);
     const std::int64_t has = request.multiprocessors > 0 ? request.multiprocessors : library_.multiprocessors;
-    return seconds * busiest_over_mean(request) / static_cast<double>(has);
+    return seconds * (to_ranks.most / to_ranks.mean) / static_cast<double>(has);
   }
 
   /// Takes from the shares of the links' rates what multiprocessors cannot keep up with.
   void bound_by_copies(Traffic& traffic, const Request& request, const Fabric& fabric) const {
     const LinkSeconds full = seconds_of(traffic.flows, fabric);
-    const double copies = copy_seconds(request, nodes_of(request.group, fabric));
+    const double copies = copy_seconds(request, fabric);
     const double nvlink = full.nvlink / library_.nvlink_share;
     const double inside = std::max(copies, nvlink) + library_.unhidden * std::min(copies, nvlink);
     if (full.nvlink > 0) traffic.nvlink_efficiency = full.nvlink / inside;

@@ -43,7 +43,9 @@ double rows_to_node(const Request& request, std::size_t from, const NodeMembers&
   double rows = 0;
   for (const std::size_t to : target.ranks) rows += rows_between(request, from, to, false);
   const double even = request.rows_per_rank * static_cast<double>(target.ranks.size());
-  return std::min(request.tokens, rows * (request.reached_rows_per_node / even));
+  if (request.reach == nullptr)
+    return std::min(request.tokens, rows * (request.reached_rows_per_node / even));
+  return std::min(rows, rows_to(request, target.ranks, request.limited_to_nodes));
 }
 
 /// What one rank sends to the members of one node: over its rail to `entry`, the member there, which passes
@@ -60,6 +62,17 @@ void send(std::size_t from, std::size_t entry, const NodeMembers& target, const 
 }
 
 }  // namespace
+
+double rows_to_nodes(const Request& request, const Fabric& fabric) {
+  if (request.rows.empty())
+    return request.reached_rows_per_node * static_cast<double>(nodes_of(request.group, fabric));
+  double rows = 0;
+  for (const NodeMembers& target : by_node(request.group, fabric)) {
+    for (std::size_t from = 0; from < request.group.size(); ++from)
+      rows += rows_to_node(request, from, target);
+  }
+  return rows / static_cast<double>(request.group.size());
+}
 
 std::vector<Flow> rail_flows(const Request& request, const Fabric& fabric, std::string_view algorithm) {
   const std::vector<NodeMembers> nodes = by_node(request.group, fabric);

@@ -13,4 +13,7 @@ namespace moesim {
 /// Throws InputError, as `algorithm`, where a node has more ranks of the group than another.
 std::vector<Flow> rail_flows(const Request& request, const Fabric& fabric, std::string_view algorithm);
 
+/// Rows of the mean source that go to a node once, over all nodes, its own included.
+double rows_to_nodes(const Request& request, const Fabric& fabric);
+
 }  // namespace moesim

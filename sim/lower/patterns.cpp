@@ -117,10 +117,13 @@ PatternId Patterns::uneven_exchange(ActorId actor, std::size_t layer, std::uint3
   const std::size_t there = leg_count * static_cast<std::size_t>(loads);
   if (known[there] == nothing) {
     const RankRows rows = loads_->rows(scenario_, loads);
+    const Experts& experts = scenario_.model.layers[layer].experts;
+    const auto tokens = static_cast<double>(tokens_per_device(scenario_) * rows.ranks);
+    const UnevenRows uneven{.sent = rows.sent, .reach = RankReach(rows, experts.top_k, tokens)};
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
     for (const Leg one : {Leg::out, Leg::home, Leg::again}) {
       if (one == Leg::again && !scenario_.collectives.dispatch->counts_rows()) continue;
-      known[there + static_cast<std::size_t>(one)] = make_exchange(communicator, layer, one, &rows);
+      known[there + static_cast<std::size_t>(one)] = make_exchange(communicator, layer, one, &uneven);
     }
   }
   return known[there + static_cast<std::size_t>(leg)];
@@ -128,13 +131,14 @@ PatternId Patterns::uneven_exchange(ActorId actor, std::size_t layer, std::uint3
 
 /// `rows` where ranks differ, else null.
 PatternId Patterns::make_exchange(const Communicator& communicator, std::size_t layer, Leg leg,
-                                  const RankRows* rows) {
+                                  const UnevenRows* rows) {
   const Layer& shape = scenario_.model.layers[layer];
   const ExchangedRows sent{.rows = static_cast<double>(dispatched_rows(scenario_, layer, work_.loads.get())),
                            .tokens = static_cast<double>(tokens_per_device(scenario_)),
                            .padded = padded_capacity(scenario_, shape) > 0};
   const std::vector<Request> requests =
-      exchange_requests(scenario_, shape.experts, leg, sent, communicator.groups, reaches_);
+      exchange_requests(scenario_, shape.experts, leg, sent, communicator.groups, reaches_,
+                        rows == nullptr ? nullptr : &rows->reach);
   std::vector<Call> of_groups;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     Request& request = of_groups.emplace_back(Call{requests[i], communicator.groups[i]}).request;

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
+#include "models/routing/reach.hpp"
 #include "sim/layer/acts.hpp"
 #include "sim/lower/communicators.hpp"
 #include "sim/work/exchange.hpp"
@@ -40,6 +42,11 @@ class Patterns {
   const Footprints& footprints() const { return maker_.footprints(); }
 
  private:
+  /// What ranks send where they differ.
+  struct UnevenRows {
+    std::span<const std::int64_t> sent;
+    RankReach reach;
+  };
   struct CachedPattern {
     std::uint64_t key;
     std::int64_t rounds;
@@ -52,7 +59,8 @@ class Patterns {
   PatternId exchange(ActorId actor, Leg leg, const ActPlace& place);
   PatternId even_exchange(ActorId actor, std::size_t layer, Leg leg);
   PatternId uneven_exchange(ActorId actor, std::size_t layer, std::uint32_t loads, Leg leg);
-  PatternId make_exchange(const Communicator& communicator, std::size_t layer, Leg leg, const RankRows* rows);
+  PatternId make_exchange(const Communicator& communicator, std::size_t layer, Leg leg,
+                          const UnevenRows* rows);
   PatternId in_groups(ActorId actor, const Act& call, const CallBytes& bytes);
   PatternId ring(ActorId actor, const Collective& collective, const CallBytes& bytes);
   std::vector<Call> calls(const Communicator& communicator, const Request& prototype) const;

@@ -164,7 +164,8 @@ std::optional<RoutingReport> routing_of(const Work& work) {
   for (std::size_t i = 0; i < scenario.model.layers.size(); ++i) {
     const Layer& layer = scenario.model.layers[i];
     if (!layer.is_moe) continue;
-    if (work.loads != nullptr || padded_capacity(scenario, layer) > 0) return counted(work);
+    const bool drops = padded_capacity(scenario, layer) > 0 || kept_choices(scenario, layer) < 1;
+    if (work.loads != nullptr || drops) return counted(work);
     return even(scenario, i);
   }
   return std::nullopt;

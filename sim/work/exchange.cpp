@@ -23,24 +23,34 @@ Leg leg_of(Activity exchange, const Collective& collective) {
 
 std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& experts, Leg leg,
                                        const ExchangedRows& sent,
-                                       std::span<const std::vector<DeviceId>> groups, Reaches& reaches) {
+                                       std::span<const std::vector<DeviceId>> groups, Reaches& reaches,
+                                       const RankReach* reach) {
   const Precision precision = leg == Leg::home ? scenario.precision.combine : scenario.precision.dispatch;
+  const double whole =
+      sent.rows / static_cast<double>(experts.top_k);  // tokens none of whose rows is dropped
   const auto reached = [&](std::int64_t blocks) {
     const double each = sent.rows / static_cast<double>(blocks);
     if (sent.padded) return each;
-    return std::min(each, sent.tokens * reaches.of(experts, blocks) / static_cast<double>(blocks));
+    return std::min(each, whole * reaches.of(experts, blocks) / static_cast<double>(blocks));
+  };
+  const auto limited = [&](std::int64_t blocks) {
+    return reaches.of(experts, blocks) / even_reach(experts.count, experts.top_k, blocks);
   };
   std::vector<Request> requests;
   for (const std::vector<DeviceId>& group : groups) {
     const auto ranks = static_cast<std::int64_t>(group.size());
     const std::int64_t nodes =
         nodes_of(group, scenario.fabric());  // groups may lie on unequal numbers of them
+    const std::int64_t blocks = ranks % nodes == 0 ? nodes : ranks;
     requests.push_back({.operation = Operation::all_to_all,
                         .group = group,
                         .bytes = row_bytes(scenario.model.hidden, precision),
                         .rows_per_rank = sent.rows / static_cast<double>(ranks),
                         .reached_rows_per_rank = reached(ranks),
-                        .reached_rows_per_node = reached(ranks % nodes == 0 ? nodes : ranks),
+                        .reached_rows_per_node = reached(blocks),
+                        .reach = reach,
+                        .limited_to_ranks = reach == nullptr ? 1 : limited(ranks),
+                        .limited_to_nodes = reach == nullptr ? 1 : limited(blocks),
                         .tokens = sent.tokens,
                         .leg = leg,
                         .multiprocessors = scenario.collectives.communication_sms});

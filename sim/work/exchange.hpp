@@ -38,9 +38,11 @@ class Reaches {
 /// Which way an exchange goes; as one that goes for the first time where its algorithm makes no difference.
 Leg leg_of(Activity exchange, const Collective& collective);
 
-/// One request for each group, all going at once. The groups must outlive the requests.
+/// One request for each group, all going at once. The groups must outlive the requests, and so must `reach`,
+/// which says where tokens go where ranks differ.
 std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& experts, Leg leg,
                                        const ExchangedRows& sent,
-                                       std::span<const std::vector<DeviceId>> groups, Reaches& reaches);
+                                       std::span<const std::vector<DeviceId>> groups, Reaches& reaches,
+                                       const RankReach* reach = nullptr);
 
 }  // namespace moesim

@@ -68,12 +68,19 @@ std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer) {
   return scenario.router.routing->capacity(gate_of(layer.experts), tokens_per_device(scenario));
 }
 
+double kept_choices(const Scenario& scenario, const Layer& layer) {
+  return scenario.router.routing->kept(gate_of(layer.experts), scenario.layout.sizes().expert,
+                                       tokens_per_device(scenario));
+}
+
 std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads) {
   const Layer& shape = scenario.model.layers[layer];
   if (!shape.is_moe) return 0;
   if (loads != nullptr) return loads->mean_rows(static_cast<std::int64_t>(layer));
   const std::int64_t capacity = padded_capacity(scenario, shape);
-  return capacity > 0 ? capacity * shape.experts.count : tokens_per_device(scenario) * shape.experts.top_k;
+  if (capacity > 0) return capacity * shape.experts.count;
+  const std::int64_t choices = tokens_per_device(scenario) * shape.experts.top_k;
+  return std::llround(static_cast<double>(choices) * kept_choices(scenario, shape));
 }
 
 std::int64_t gathered_groups(const Scenario& scenario) {

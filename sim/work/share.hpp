@@ -28,8 +28,10 @@ std::vector<double> paces_of(const Scenario& scenario);
 Gate gate_of(const Experts& experts);
 /// Rows of a device's buffer for one expert where buffers are padded; else 0.
 std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer);
-/// Rows that one device sends out in a layer: its tokens x top-k, or its buffers where they are padded, or
-/// what is not dropped on average of `loads`, which are there where ranks differ.
+/// Share of the choices of a layer with experts that is not dropped, where ranks are alike.
+double kept_choices(const Scenario& scenario, const Layer& layer);
+/// Rows that one device sends out in a layer: what is kept of its tokens x top-k, or its buffers where they
+/// are padded, or the mean of `loads`, which are there where ranks differ.
 std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads = nullptr);
 /// Expert groups whose rows are computed together: those of the ranks that share an expert's matrices.
 std::int64_t gathered_groups(const Scenario& scenario);
