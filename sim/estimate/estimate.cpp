@@ -324,13 +324,22 @@ double PipelineEstimate::update(const SyncPlan& sync) const {
   sum +=
       each.seconds(updated_part(rank.held, owners, {})) + static_cast<double>(rank.held.total()) * each.held;
   const bool comes_back =
-      plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.shards_parameters);
+      plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.gathers_in_passes());
   if (comes_back || plan.keeps == Keeps::step) {
     const Operation operation =
         plan.updater == Updater::server ? Operation::broadcast : Operation::all_gather;
     sum += seconds(operation, *scenario_.collectives.parameters, size_of(Precision::bf16));
   }
-  return sum;
+  return plan.gathers_beside ? sum + gathered_beside() : sum;
+}
+
+/// Parameters that come back beside first passes: those of the first layer before it, and what takes longer
+/// than the passes of a microbatch.
+double PipelineEstimate::gathered_beside() const {
+  double longest = 0;
+  for (const Rank& rank : ranks_)
+    longest = std::max(longest, (rank.gathered - rank.passes.forward) * static_cast<double>(profile_.chunks));
+  return cost_.embedding.gathered + longest;
 }
 
 /// Of the gradients of the embedding's two copies, or of a rank's shard of them.

@@ -114,6 +114,7 @@ class PipelineEstimate {
   HolderCounts holders(const SyncPlan& sync) const;
   double memory(const Rank& rank, const GradientPlan& plan, const HolderCounts& holders) const;
   double sum_of_embeddings(const SyncPlan& sync) const;
+  double gathered_beside() const;
 
   CostTables& tables_;
   const Scenario& scenario_;

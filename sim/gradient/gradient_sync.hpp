@@ -45,6 +45,9 @@ struct GradientPlan {
   /// A rank keeps only its shard of the parameters: they are gathered before each layer's forward and
   /// backward and do not come back after the update.
   bool shards_parameters = false;
+  /// Whole parameters come back after the update beside the next step's first passes, which wait for them
+  /// layer by layer; else before any pass.
+  bool gathers_beside = false;
   Keeps keeps = Keeps::pass;     ///< gathered parameters
   bool server_per_node = false;  ///< of servers: those of several nodes sum among each other
   bool overlap = false;          ///< sent beside compute as soon as a bucket is full; else passes wait
@@ -64,7 +67,11 @@ struct GradientPlan {
   /// Layers are units that are gathered and reduced as one, and so are both ends of the model together.
   bool has_units() const { return copies == SyncCopies::units; }
   /// Gradients or parameters are shards, of whatever passes of a microbatch need or make.
-  bool shards_passes() const { return shards_gradients || shards_parameters; }
+  bool shards_passes() const { return shards_gradients || shards_parameters || gathers_beside; }
+  /// Passes gather what they need and is not there.
+  bool gathers_in_passes() const { return shards_parameters || gathers_beside; }
+  /// What was gathered stays for the step.
+  bool gathers_once() const { return gathers_beside || keeps == Keeps::step; }
   /// Gradients are copied into buckets that are there all the time.
   bool has_buckets() const { return copies == SyncCopies::buckets || copies == SyncCopies::views; }
   /// Ranks over which a group of that many shards.
@@ -90,5 +97,7 @@ std::unique_ptr<const GradientSync> make_gradient_sync(const GradientPlan& plan)
 
 /// Reads what all members have: "overlap" and "bucket".
 GradientPlan read_gradient_timing(Reader& reader);
+/// Reads "overlap_parameters", of members whose parameters come back from those who update a shard.
+void read_parameter_timing(Reader& reader, GradientPlan& plan);
 
 }  // namespace moesim

@@ -7,6 +7,7 @@ namespace moesim {
 extern constexpr Entry<GradientSync> zero1_gradient_sync{
     "zero1", "each rank updates its shard: the optimizer's state is sharded", [](Reader& reader) {
       GradientPlan plan = read_gradient_timing(reader);
+      read_parameter_timing(reader, plan);
       plan.updater = Updater::owner;
       return make_gradient_sync(plan);
     }};

@@ -8,6 +8,7 @@ namespace moesim {
 extern constexpr Entry<GradientSync> zero2_gradient_sync{
     "zero2", "zero1, and each rank keeps only its shard of the gradients", [](Reader& reader) {
       GradientPlan plan = read_gradient_timing(reader);
+      read_parameter_timing(reader, plan);
       plan.updater = Updater::owner;
       plan.shards_gradients = true;
       return make_gradient_sync(plan);

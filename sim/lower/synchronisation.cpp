@@ -92,11 +92,12 @@ bool Synchronisation::was_gathered(ActorId actor, const Tag& tag) {
 
 TaskId Synchronisation::gather(ActorId actor, const Tag& tag, TaskId now) {
   if (plan_.has_units()) return units_.gather(actor);
-  if (!plan_.shards_parameters || (plan_.keeps == Keeps::step && was_gathered(actor, tag))) return nothing;
+  if (!plan_.gathers_in_passes() || (plan_.gathers_once() && was_gathered(actor, tag))) return nothing;
   Holdings needed = block_holdings(scenario_, tag.activity, tag.layer);
   if (tag.activity == Activity::attention) needed += feed_forward_holdings(scenario_, tag.layer);
   // Beside compute one layer ahead: what this pass needs comes while the layer before it runs.
-  const TaskId from = plan_.overlap ? std::exchange(states_[actor].previous_use, now) : now;
+  const bool is_beside = plan_.gathers_beside || plan_.overlap;
+  const TaskId from = is_beside ? std::exchange(states_[actor].previous_use, now) : now;
   TaskId last = nothing;
   for (const bool experts : {false, true}) {
     const Bytes bytes = size_of(Precision::bf16) * of_scope(needed, experts);
@@ -251,7 +252,7 @@ void Synchronisation::update(ActorId actor) {
   optimize(actor);
   const Collective& parameters = *scenario_.collectives.parameters;
   const Bytes element = size_of(Precision::bf16);
-  if (plan_.updater == Updater::owner && !plan_.shards_parameters)
+  if (plan_.updater == Updater::owner && !plan_.gathers_in_passes())
     call_for_all(actor, Activity::parameter, Operation::all_gather, parameters, element);
   if (plan_.updater == Updater::server)
     call_for_all(actor, Activity::parameter, Operation::broadcast, parameters, element);

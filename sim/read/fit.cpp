@@ -129,6 +129,11 @@ Fit fits_gradient_sync(const Scenario& scenario) {
                   shards, holders);
   }
   if (!scenario.gradient_sync.shards_passes() || !scenario.schedule->is_bidirectional()) return {};
+  if (scenario.gradient_sync.gathers_beside) {
+    return Misfit("gradient_sync.overlap_parameters",
+                  "is true, but ranks that share parameters have stages for opposite directions of the "
+                  "schedule, whose first passes would wait for each other: expected false");
+  }
   return Misfit("gradient_sync",
                 "shards gradients or parameters over ranks that hold a stage for opposite directions of the "
                 "schedule, and so would tie their microbatches to each other")

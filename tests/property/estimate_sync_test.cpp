@@ -42,6 +42,20 @@ constexpr const char* syncs[] = {R"({"kind": "ddp"})",
 
 }  // namespace
 
+TEST_CASE(
+    "The estimate of parameters that come back beside first passes is near what the engine makes of them") {
+  const std::string kind = GENERATE("zero1", "zero2");
+  const int pipeline = GENERATE(1, 4);
+  const std::string schedule =
+      pipeline == 1 ? R"({"kind": "1f1b"})" : GENERATE(R"({"kind": "1f1b"})", R"({"kind": "interleaved"})");
+  CAPTURE(kind, pipeline, schedule);
+  const SyncCase c{.sync = R"({"kind": ")" + kind + R"(", "overlap": true, "overlap_parameters": true})",
+                   .pipeline = pipeline,
+                   .schedule = schedule};
+  const Report report = simulate(scenario_of(c)).report;
+  CHECK(estimate_of(c).seconds == Approx(to_seconds(report.step_time)).epsilon(0.05));
+}
+
 TEST_CASE("The estimate of DDP and FSDP2 is near what the engine makes of their tasks, copies included") {
   const std::string sync = GENERATE(from_range(std::begin(syncs), std::end(syncs)));
   const int pipeline = GENERATE(1, 2);

@@ -146,3 +146,33 @@ TEST_CASE("Ranks that hold a stage for opposite directions send its gradients to
     }
   }
 }
+
+TEST_CASE("Parameters that come back beside first passes are as many, and the step takes no longer") {
+  const Shape shape = GENERATE(Shape{1, 4, "1f1b"}, Shape{4, 4, "1f1b"}, Shape{2, 4, "interleaved"});
+  const std::string kind = GENERATE("zero1", "zero2");
+  CAPTURE(shape.pipeline, shape.schedule, kind);
+  const auto run = [&](const char* beside) {
+    return simulate(scenario_of({.sync = R"({"kind": ")" + kind +
+                                         R"(", "overlap": true, "overlap_parameters": )" + beside + "}",
+                                 .pipeline = shape.pipeline,
+                                 .expert = shape.expert,
+                                 .schedule = std::string(R"({"kind": ")") + shape.schedule + R"("})"}))
+        .report;
+  };
+  const Report before = run("false"), beside = run("true");
+  const auto of = [](const Report& report) {
+    return report.communications[static_cast<std::size_t>(Activity::parameter)];
+  };
+  CHECK(of(beside).bytes == of(before).bytes);
+  CHECK(of(beside).exposed < of(before).exposed);
+  CHECK(beside.step_time < before.step_time);
+  CHECK(beside.breakdown.compute == before.breakdown.compute);
+  CHECK(beside.memory_peak() == before.memory_peak());
+}
+
+TEST_CASE("Parameters come back whole before any pass of ranks that hold a stage for both directions") {
+  CHECK_THROWS_WITH(scenario_of({.sync = R"({"kind": "zero1", "overlap_parameters": true})",
+                                 .pipeline = 4,
+                                 .schedule = R"({"kind": "chimera"})"}),
+                    Catch::Contains("gradient_sync.overlap_parameters: is true, but ranks"));
+}
