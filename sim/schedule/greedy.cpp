@@ -14,10 +14,6 @@ namespace {
 
 constexpr Time never{std::numeric_limits<std::int64_t>::max()};
 
-double held(std::int64_t forwards, std::int64_t inputs, std::int64_t weights, double kept_for_weight) {
-  return static_cast<double>(forwards - inputs) + kept_for_weight * static_cast<double>(inputs - weights);
-}
-
 /// One rank while the order is made. Microbatches come in their order, so counts say how far it is.
 struct Worker {
   std::int64_t forwards = 0, inputs = 0, weights = 0;
@@ -78,13 +74,14 @@ class Greedy {
   std::optional<Pass> choose(const Worker& worker, Time now) const {
     const double more = std::max(0.0, limit_.kept_for_weight - 1);  // that a B takes, where it is recomputed
     const double now_held = held(worker.forwards, worker.inputs, worker.weights, limit_.kept_for_weight);
-    const bool has_room = now_held + 1 + more <= limit_.microbatches + 1e-9;
+    const bool splits = now_held + more <= limit_.microbatches + 1e-9;
+    const bool has_room = now_held + 1 + (rule_.room_to_split ? more : 0) <= limit_.microbatches + 1e-9;
     const bool can_free = worker.weights < worker.inputs;
     const bool due = worker.forwards < shape_.microbatches &&
                      worker.forwards - worker.inputs < rule_.ahead[rank_of(worker)] && (has_room || can_free);
     const Time gradient = worker.gradient();
-    if (can_free && more > 0 && now_held + more > limit_.microbatches + 1e-9) return Pass::backward_weight;
-    if (!(rule_.in_turn && due) && gradient <= now) return Pass::backward_input;
+    if (can_free && !splits) return Pass::backward_weight;
+    if (!(rule_.in_turn && due) && gradient <= now) return splits ? Pass::backward_input : Pass::backward;
     if (due && has_room && worker.activation() <= now &&
         (rule_.in_turn || fits(shape_.forward, rule_.forward_share, now, gradient)))
       return Pass::forward;
@@ -103,8 +100,9 @@ class Greedy {
 
   void start(Worker& worker, Pass pass, Time now) {
     worker.first = std::min(worker.first, now);
-    worker.free = now + duration(pass);
+    worker.free = now + duration_of(pass, shape_);
     const std::int64_t microbatch = count(worker, pass)++;
+    if (pass == Pass::backward) ++worker.weights;  // none is owed then
     const std::size_t rank = rank_of(worker);
     plan_.order.ranks[rank].push_back({.pass = pass, .microbatch = static_cast<std::int32_t>(microbatch)});
     wake(rank, worker.free);
@@ -112,7 +110,7 @@ class Greedy {
     if (pass == Pass::forward && rank + 1 == workers_.size()) worker.gradient_at[index] = worker.free;
     if (pass == Pass::forward && rank + 1 < workers_.size())
       send(rank + 1, workers_[rank + 1].activation_at[index], worker.free);
-    if (pass == Pass::backward_input && rank > 0)
+    if ((pass == Pass::backward_input || pass == Pass::backward) && rank > 0)
       send(rank - 1, workers_[rank - 1].gradient_at[index], worker.free);
   }
 
@@ -123,12 +121,7 @@ class Greedy {
 
   static std::int64_t& count(Worker& worker, Pass pass) {
     if (pass == Pass::forward) return worker.forwards;
-    return pass == Pass::backward_input ? worker.inputs : worker.weights;
-  }
-
-  Time duration(Pass pass) const {
-    if (pass == Pass::forward) return shape_.forward;
-    return pass == Pass::backward_input ? shape_.backward_input : shape_.backward_weight;
+    return pass == Pass::backward_weight ? worker.weights : worker.inputs;
   }
 
   const PipelineShape& shape_;
@@ -145,6 +138,20 @@ class Greedy {
 
 Plan greedy_plan(const PipelineShape& shape, const ActivationLimit& limit, const GreedyRule& rule) {
   return Greedy(shape, limit, rule).run();
+}
+
+Time duration_of(Pass pass, const PipelineShape& shape) {
+  switch (pass) {
+    case Pass::forward:
+      return shape.forward;
+    case Pass::backward:
+      return shape.backward_input + shape.backward_weight;
+    case Pass::backward_input:
+      return shape.backward_input;
+    case Pass::backward_weight:
+      return shape.backward_weight;
+  }
+  return {};
 }
 
 double peak_activations(const std::vector<Slot>& rank, double kept_for_weight) {

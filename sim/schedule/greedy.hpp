@@ -12,13 +12,14 @@
 namespace moesim {
 
 /// What a rank may hold. A microbatch counts one from its F to its B and `kept_for_weight` from there to its
-/// W.
+/// W; one whose gradients come both at once counts one until then.
 struct ActivationLimit {
   double microbatches = 1;
   double kept_for_weight = 1;
 };
 
-/// What the ranks go by. W passes fill the gaps, and are forced where memory is short.
+/// What the ranks go by. W passes fill the gaps, and are forced where memory is short. Where even then there
+/// is no room for what a W of its own would need, both gradients come at once.
 struct GreedyRule {
   /// F and B take turns once a rank is `ahead`, as in 1F1B; else a rank runs the B's that are there, then
   /// F's.
@@ -26,6 +27,8 @@ struct GreedyRule {
   /// How many forwards each rank may be ahead of its B's. At least one; no rank gets further than the one
   /// before.
   std::vector<std::int64_t> ahead;
+  /// Holds back forwards that would leave no room to split a backward whose W needs more than its F has kept.
+  bool room_to_split = false;
   /// An F or W is begun although a B is on its way if at least this share of it is done when the B comes.
   double forward_share = 1, weight_share = 1;
 };
@@ -41,7 +44,15 @@ struct Plan {
 /// least one.
 Plan greedy_plan(const PipelineShape& shape, const ActivationLimit& limit, const GreedyRule& rule);
 
-/// The most that a rank of an order with split backward holds, counted as ActivationLimit says.
+/// What so many forwards, input gradients and weight gradients leave on a rank.
+inline double held(std::int64_t forwards, std::int64_t inputs, std::int64_t weights, double kept_for_weight) {
+  return static_cast<double>(forwards - inputs) + kept_for_weight * static_cast<double>(inputs - weights);
+}
+
+/// What a pass takes by the durations that an order is fitted to.
+Time duration_of(Pass pass, const PipelineShape& shape);
+
+/// The most that a rank of an order holds, counted as ActivationLimit says.
 double peak_activations(const std::vector<Slot>& rank, double kept_for_weight);
 
 }  // namespace moesim

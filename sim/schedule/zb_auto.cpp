@@ -1,13 +1,16 @@
 // Zero bubble with a budget of activations (Qi et al., Zero Bubble Pipeline Parallelism, arXiv 2401.10241,
-// section 3): an order fitted to given durations. ZB-H1 and ZB-H2 and the orders of a greedy rule are tried;
-// the numbers of the best rule are then turned one by one. Limit 1 stands for the paper's ZB-1p, 2 for ZB-2p.
+// section 3): an order fitted to given durations. 1F1B, ZB-H1 and ZB-H2, those of the paper's heuristic and
+// those of a greedy rule are tried; the numbers of the best rule are then turned one by one. Limit 1 stands
+// for the paper's ZB-1p, 2 for ZB-2p.
 #include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "models/base/error.hpp"
 #include "sim/schedule/greedy.hpp"
+#include "sim/schedule/one_f_one_b.hpp"
 #include "sim/schedule/replay.hpp"
+#include "sim/schedule/rounds.hpp"
 #include "sim/schedule/schedule.hpp"
 #include "sim/schedule/zero_bubble.hpp"
 
@@ -44,10 +47,12 @@ class Search {
         tries_(passes_to_place / (3 * shape.ranks * shape.microbatches)) {}
 
   Order best() {
-    try_known(1);
-    try_known(2);
-    for (const bool in_turn : {true, false}) {
-      GreedyRule best_of_kind{.in_turn = in_turn, .ahead = {}, .forward_share = 0.5, .weight_share = 0.5};
+    try_known(one_f_one_b_order(shape_, false));
+    try_known(zero_bubble_order(shape_, 1));
+    try_known(zero_bubble_order(shape_, 2));
+    try_rounds();
+    for (const GreedyRule& kind : kinds()) {
+      GreedyRule best_of_kind = kind;
       std::optional<Cost> cost;
       for (const std::vector<std::int64_t>& ahead : starts()) {
         GreedyRule rule = best_of_kind;
@@ -82,8 +87,7 @@ class Search {
     best_ = std::move(plan);
   }
 
-  void try_known(std::int32_t depth) {
-    Order order = zero_bubble_order(shape_, depth);
+  void try_known(Order order) {
     for (const std::vector<Slot>& rank : order.ranks) {
       if (peak_activations(rank, limit_.kept_for_weight) > limit_.microbatches + 1e-9) return;
     }
@@ -93,6 +97,28 @@ class Search {
                                         .overlapped = {},
                                         .send = shape_.send});
     keep({.order = std::move(order), .span = times.longest_span(), .makespan = times.makespan});
+  }
+
+  void try_rounds() {
+    for (const bool late : {false, true})
+      for (const bool skip : {false, true})
+        for (const bool fill : {false, true})
+          keep(
+              rounds_plan(shape_, limit_, {.late_forward = late, .skip_forward = skip, .always_fill = fill}));
+  }
+
+  /// Room is held free for a split only where a split takes any.
+  std::vector<GreedyRule> kinds() const {
+    std::vector<GreedyRule> all;
+    for (const bool in_turn : {true, false})
+      for (const bool room_to_split : {false, true})
+        if (!room_to_split || (limit_.kept_for_weight > 1 && limit_.kept_for_weight <= limit_.microbatches))
+          all.push_back({.in_turn = in_turn,
+                         .ahead = {},
+                         .room_to_split = room_to_split,
+                         .forward_share = 0.5,
+                         .weight_share = 0.5});
+    return all;
   }
 
   Cost attempt(const GreedyRule& rule) {
@@ -182,13 +208,11 @@ class ZbAuto final : public Schedule {
                     print(one), shape.microbatches, shape.ranks, longest_days);
     }
     const ActivationLimit limit = limit_of(shape);
-    const double kept = limit.kept_for_weight;
-    if (limit.microbatches >= std::max(1.0, kept)) return {};
+    if (limit.microbatches >= 1) return {};
     return Misfit("schedule",
                   "zb_auto: limit {} on {} pipeline ranks lets a rank hold {:.2g} microbatches, expected at "
-                  "least {}",
-                  limit_.microbatches, shape.ranks, limit.microbatches,
-                  kept > 1 ? fmt::format("{:.2g}, which one holds before its weight gradient", kept) : "one");
+                  "least one",
+                  limit_.microbatches, shape.ranks, limit.microbatches);
   }
 
   Order order(const PipelineShape& asked) const override {
