@@ -25,11 +25,16 @@ Fit limits_ranks(const Sizes& sizes) {
   return Misfit("parallelism.pipeline", "is {}, expected at most {}", sizes.pipeline, most);
 }
 
-/// A list of layers for each stage that a user can take over: as even as it goes.
-std::string even_split(std::int64_t layers, std::int64_t stages) {
+/// As even as it goes.
+std::vector<std::int64_t> even_split(std::int64_t layers, std::int64_t stages) {
   std::vector<std::int64_t> split(static_cast<std::size_t>(stages), layers / stages);
   for (std::int64_t i = 0; i < layers % stages; ++i) ++at(split, i);
-  return fmt::format("--set parallelism.layers_per_stage=[{}]", fmt::join(split, ","));
+  return split;
+}
+
+/// A list of layers for each stage that a user can take over.
+std::string hint_of_split(std::int64_t layers, std::int64_t stages) {
+  return fmt::format("--set parallelism.layers_per_stage=[{}]", fmt::join(even_split(layers, stages), ","));
 }
 
 /// Buckets of gradients that the pipeline ranks send beside compute, each in a step or for each microbatch.
@@ -74,16 +79,32 @@ Fit fits_layers(const std::vector<std::int64_t>& given, std::int64_t layers, std
   if (given.empty()) {
     if (layers % stages == 0) return {};
     return Misfit(key, "is missing: {} layers do not divide by {} stages evenly", layers, stages)
-        .with_hint("say how many layers each stage has, as " + even_split(layers, stages));
+        .with_hint("say how many layers each stage has, as " + hint_of_split(layers, stages));
   }
   const std::int64_t entries = std::ssize(given);
-  if (entries != stages) {
-    return Misfit(key, "has {} entries, expected one for each of {} stages", entries, stages)
-        .with_hint("as " + even_split(layers, stages));
+  if (entries % stages != 0 && stages % entries != 0) {
+    return Misfit(key, "has {} entries, expected one for each of {} stages, or for equal parts of them",
+                  entries, stages)
+        .with_hint("as " + hint_of_split(layers, stages));
   }
   const std::int64_t sum = std::accumulate(given.begin(), given.end(), std::int64_t{0});
   if (sum == layers) return {};
   return Misfit(key, "adds up to {} layers, expected the model's {}", sum, layers);
+}
+
+std::vector<std::int64_t> layers_of_stages(const std::vector<std::int64_t>& given, std::int64_t layers,
+                                           std::int64_t stages) {
+  if (given.empty()) return even_split(layers, stages);
+  const std::int64_t entries = std::ssize(given);
+  const std::int64_t merged = std::max(std::int64_t{1}, entries / stages);
+  const std::int64_t cut = std::max(std::int64_t{1}, stages / entries);
+  std::vector<std::int64_t> all;
+  for (auto entry = given.begin(); entry != given.end(); entry += merged) {
+    const std::vector<std::int64_t> parts =
+        even_split(std::accumulate(entry, entry + merged, std::int64_t{0}), cut);
+    all.insert(all.end(), parts.begin(), parts.end());
+  }
+  return all;
 }
 
 Fit fits_gates(const Scenario& scenario) {

@@ -16,6 +16,10 @@ void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism
 
 /// Layers of each stage as given, or as many on each where nothing is.
 Fit fits_layers(const std::vector<std::int64_t>& given, std::int64_t layers, std::int64_t stages);
+/// The layers of each stage: equal ones where none are given; entries for fewer stages are cut as evenly as
+/// it goes, those for more are taken together, all in the order of the forward pass.
+std::vector<std::int64_t> layers_of_stages(const std::vector<std::int64_t>& given, std::int64_t layers,
+                                           std::int64_t stages);
 /// What the router asks of each layer's gate.
 Fit fits_gates(const Scenario& scenario);
 /// Copies and spread against what they stand beside.

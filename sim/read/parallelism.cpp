@@ -103,7 +103,10 @@ Parallelism read_parallelism(Reader reader) {
   parallelism.placement = read_placement(reader);
   parallelism.layers_per_stage = reader.integers(
       {.name = "layers_per_stage",
-       .help = "layers of each stage of the model, in the order of the forward pass (default: equal)",
+       .help =
+           "layers of each stage of the model, in the order of the forward pass (default: equal); where a "
+           "schedule has several stages for an entry they share it, where several entries for a stage "
+           "it has them all",
        .at_least = 0});
   reader.finish();
   return parallelism;

@@ -266,9 +266,7 @@ Scenario read_training_step(Reader reader) {
   const std::int64_t stages = scenario.stages();
   const std::int64_t layers = std::ssize(scenario.model.layers);
   reader.expect(fits_layers, layers_per_stage, layers, stages);
-  scenario.layers_per_stage = layers_per_stage;
-  if (layers_per_stage.empty())
-    scenario.layers_per_stage.assign(static_cast<std::size_t>(stages), layers / stages);
+  scenario.layers_per_stage = layers_of_stages(layers_per_stage, layers, stages);
   reader.expect(fits_tasks, scenario);
   if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
     static_cast<void>(read_search_bounds(std::move(*search)));

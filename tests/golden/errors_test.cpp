@@ -263,9 +263,10 @@ TEST_CASE("Layers that cannot be spread over the stages are refused with the num
     return refusal_of(
         {"parallelism.pipeline=2", "parallelism.expert=1", "parallelism.layers_per_stage=" + layers});
   };
-  CHECK(on_two_stages("[2]") == start +
-                                    "has 1 entries, expected one for each of 2 stages\nhint: as --set "
-                                    "parallelism.layers_per_stage=[1,1]\n");
+  CHECK(on_two_stages("[1,1,0]") ==
+        start +
+            "has 3 entries, expected one for each of 2 stages, or for equal parts "
+            "of them\nhint: as --set parallelism.layers_per_stage=[1,1]\n");
   CHECK(on_two_stages("[2,1]") == start + "adds up to 3 layers, expected the model's 2\n");
   CHECK(on_two_stages("[3,-1]") == start + "is -1, expected at least 0\n");
   CHECK(refusal_of({"parallelism.pipeline=2", "parallelism.expert=1", "model.layers=3"}) ==
