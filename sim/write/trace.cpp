@@ -59,7 +59,7 @@ std::vector<Slice> slices_of(const TaskGraph& graph, const Timeline& timeline) {
 /// Writes events into one string.
 class TraceWriter {
  public:
-  TraceWriter(const TaskGraph& graph, std::size_t slices) : graph_(graph) {
+  TraceWriter(const TaskGraph& graph, const Pairs& pairs, std::size_t slices) : graph_(graph), pairs_(pairs) {
     text_.reserve(slices * 240 + 1024);
     text_ = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[";
   }
@@ -154,9 +154,17 @@ class TraceWriter {
     if (tag.microbatch >= 0) write("{}", tag.microbatch);
     if (tag.activity != Activity::whole_pass) {
       write(" {}", activity);
-    } else if (tag.overlapped) {
-      write(" with a backward");
+    } else if (const Slot* beside = beside_of(tag)) {
+      write(" with {}{}", at(pass_letters, beside->pass), beside->microbatch);
     }
+  }
+
+  /// The other half of the tag's pair, if it is of one.
+  const Slot* beside_of(const Tag& tag) const {
+    if (!tag.overlapped) return nullptr;
+    const auto found =
+        pairs_.find({tag.pipeline_rank, tag.chunk, tag.microbatch, tag.pass == PassKind::forward});
+    return found == pairs_.end() ? nullptr : &found->second;
   }
 
   void arguments(TaskId task) {
@@ -172,11 +180,16 @@ class TraceWriter {
     if (tag.pass != PassKind::none)
       write("{}\"pass\":\"{}\"", std::exchange(comma, ","), at(pass_names, tag.pass));
     if (tag.overlapped) write("{}\"overlapped\":true", std::exchange(comma, ","));
+    if (const Slot* beside = beside_of(tag))
+      write(",\"beside\":{{\"pass\":\"{}\",\"microbatch\":{},\"chunk\":{}}}",
+            at(pass_names, beside->pass == Pass::forward ? PassKind::forward : PassKind::backward),
+            beside->microbatch, beside->chunk);
     if (graph_.kinds[task] == TaskKind::coflow && tag.activity != Activity::host)
       number("bytes", graph_.pattern_table[graph_.patterns[task]].bytes_sent);
   }
 
   const TaskGraph& graph_;
+  const Pairs& pairs_;
   std::string text_;
   bool is_first_ = true;
 };
@@ -224,6 +237,20 @@ bool are_expert_ranks(const Scenario& scenario, const std::vector<std::uint32_t>
   return true;
 }
 
+Pairs pairs_of(const Order& order) {
+  Pairs pairs;
+  for (std::size_t r = 0; r < order.ranks.size(); ++r) {
+    const std::vector<Slot>& slots = order.ranks[r];
+    for (std::size_t i = 0; i + 1 < slots.size(); ++i) {
+      if (!slots[i].overlapped) continue;
+      const Slot &forward = slots[i], &backward = slots[i + 1];
+      pairs[{r, forward.chunk, forward.microbatch, true}] = backward;
+      pairs[{r, backward.chunk, backward.microbatch, false}] = forward;
+    }
+  }
+  return pairs;
+}
+
 }  // namespace
 
 std::vector<std::string> actor_names(const Scenario& scenario, const TaskGraph& graph) {
@@ -249,14 +276,14 @@ std::vector<std::string> actor_names(const Scenario& scenario, const TaskGraph& 
 }
 
 Tracks tracks_of(const Work& work, const TaskGraph& graph, const Timeline& timeline) {
-  return {actor_names(work.scenario, graph), counters_of(work, graph, timeline)};
+  return {actor_names(work.scenario, graph), counters_of(work, graph, timeline), pairs_of(work.order)};
 }
 
 std::string write_trace(const std::string& title, const Tracks& tracks, const TaskGraph& graph,
                         const Timeline& timeline) {
   ensure(tracks.actors.size() == graph.actor_count, "every actor has a name");
   const std::vector<Slice> slices = slices_of(graph, timeline);
-  TraceWriter writer(graph, slices.size());
+  TraceWriter writer(graph, tracks.pairs, slices.size());
   for (ActorId actor = 0; actor < tracks.actors.size(); ++actor)
     writer.name_process(actor, tracks.actors[actor]);
   for (auto first = slices.begin(); first != slices.end();) {

@@ -1,6 +1,8 @@
 #include "sim/write/trace.hpp"
 #include "sim/read/scenario.hpp"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <map>
@@ -254,6 +256,34 @@ TEST_CASE("A trace's counters come to the report's memory, microbatches in fligh
     INFO(file);
     require_counters_of_report(scenario_of(file, sets));
   }
+}
+
+TEST_CASE("A trace says which backward an overlapped forward shares the device with") {
+  const Simulation run = simulate(load_scenario(MOESIM_SOURCE "/scenarios/dualpipe-8x20.json"));
+  const std::string text =
+      write_trace("", tracks_of(run.work, run.graph, run.timeline), run.graph, run.timeline);
+  std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, Json> beside;
+  for (const Event& event : events_of(text)) {
+    const Json& of = event.arguments;
+    CHECK(of.contains("beside") == of.contains("overlapped"));
+    if (of.contains("beside"))
+      beside[{of.at("stage"), of.at("chunk"), of.at("microbatch")}] = of.at("beside");
+  }
+  std::size_t pairs = 0;
+  const Order& order = run.work.order;
+  for (std::size_t r = 0; r < order.ranks.size(); ++r) {
+    for (std::size_t i = 0; i < order.ranks[r].size(); ++i) {
+      const Slot& slot = order.ranks[r][i];
+      if (!slot.overlapped) continue;
+      ++pairs;
+      const Slot& other = order.ranks[r][i + 1];
+      CHECK(beside.at({static_cast<std::int64_t>(r), slot.chunk, slot.microbatch}) ==
+            Json{{"pass", "backward"}, {"microbatch", other.microbatch}, {"chunk", other.chunk}});
+      const std::string name = fmt::format("\"F{} with BW{}\"", slot.microbatch, other.microbatch);
+      CHECK(text.find(name) != std::string::npos);
+    }
+  }
+  CHECK(beside.size() == pairs);
 }
 
 TEST_CASE("A trace names ranks by what they stand for") {
