@@ -299,11 +299,14 @@ OfPasses& OfPasses::operator*=(double factor) {
 PipelineProfile profile_of(const Schedule& schedule, std::int64_t ranks, std::int64_t microbatches) {
   const std::int64_t period = 2 * ranks;  // orders repeat after one or two rounds of the ranks
   const std::int64_t full = 4 * ranks + microbatches % period;
-  if (microbatches <= full + period) return exact(schedule, ranks, microbatches);
+  // Where ranks do not divide the microbatches, how large groups of an interleaved order are depends on how
+  // many there are.
+  const bool in_groups = schedule.chunks() > 1 && microbatches % ranks != 0;
+  if (in_groups || microbatches <= full + period) return exact(schedule, ranks, microbatches);
   PipelineProfile profile = exact(schedule, ranks, full);
-  if (profile.is_refused) return profile;
-  profile.order = 0;  // of fewer microbatches
   const PipelineProfile more = exact(schedule, ranks, full + period);
+  if (profile.is_refused || more.is_refused) return exact(schedule, ranks, microbatches);
+  profile.order = 0;  // of fewer microbatches
   const double factor = static_cast<double>(microbatches - full) / static_cast<double>(period);
   for (std::size_t i = 0; i < profile.work.size(); ++i) go_on(profile.work[i], more.work[i], factor);
   for (std::size_t i = 0; i < profile.paths.size(); ++i) go_on(profile.paths[i], more.paths[i], factor);

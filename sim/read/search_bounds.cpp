@@ -84,8 +84,9 @@ SearchBounds read_search_bounds(Reader reader) {
                                           .at_least = Bytes{0}}));
   for (std::size_t axis = 0; axis < size_axes.size(); ++axis)
     bounds.sizes[axis] = read_sizes(reader, size_axes[axis].key, size_axes[axis].help);
-  bounds.chunks =
-      read_sizes(reader, "chunks", "chunks of a rank to try with interleaved (default: 2, 3 and 4)");
+  bounds.chunks = read_sizes(
+      reader, "chunks",
+      "chunks of a rank to try with interleaved, zb_interleaved and looped_bfs (default: 2, 3 and 4)");
   bounds.schedules = known_names(
       reader,
       {.name = "schedule",

@@ -8,9 +8,13 @@ extern const Entry<Schedule> sequential_schedule;
 extern const Entry<Schedule> gpipe_schedule;
 extern const Entry<Schedule> one_f_one_b_schedule;
 extern const Entry<Schedule> interleaved_schedule;
+extern const Entry<Schedule> looped_bfs_schedule;
 extern const Entry<Schedule> zb_h1_schedule;
 extern const Entry<Schedule> zb_h2_schedule;
+extern const Entry<Schedule> zb_interleaved_schedule;
 extern const Entry<Schedule> zb_v_schedule;
+extern const Entry<Schedule> v_half_schedule;
+extern const Entry<Schedule> v_min_schedule;
 extern const Entry<Schedule> zb_auto_schedule;
 extern const Entry<Schedule> chimera_schedule;
 extern const Entry<Schedule> dualpipe_schedule;
@@ -20,7 +24,8 @@ namespace {
 
 constinit const Entry<Schedule>* const members[] = {
     &sequential_schedule, &gpipe_schedule,    &one_f_one_b_schedule, &interleaved_schedule,
-    &zb_h1_schedule,      &zb_h2_schedule,    &zb_v_schedule,        &zb_auto_schedule,
+    &looped_bfs_schedule, &zb_h1_schedule,    &zb_h2_schedule,       &zb_interleaved_schedule,
+    &zb_v_schedule,       &v_half_schedule,   &v_min_schedule,       &zb_auto_schedule,
     &chimera_schedule,    &dualpipe_schedule, &dualpipev_schedule};
 
 std::vector<Place> down(std::int64_t ranks, std::int64_t chunk) {

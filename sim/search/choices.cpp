@@ -63,6 +63,11 @@ void drop_repeated(auto& values) {
                  values.end());
 }
 
+/// Whether a schedule has several chunks a rank, as many as one asks for.
+bool has_chunks(std::string_view kind) {
+  return kind == "interleaved" || kind == "zb_interleaved" || kind == "looped_bfs";
+}
+
 void add_schedules(const ChoiceSource& source, Choices& all) {
   std::vector<std::string> kinds = source.bounds.schedules;
   if (kinds.empty()) {
@@ -77,7 +82,7 @@ void add_schedules(const ChoiceSource& source, Choices& all) {
   drop_repeated(kinds);
   for (const std::string& kind : kinds) {
     std::vector<std::int64_t> chunks{0};
-    if (kind == "interleaved")
+    if (has_chunks(kind))
       chunks = source.bounds.chunks.empty() ? std::vector<std::int64_t>{2, 3, 4} : source.bounds.chunks;
     drop_repeated(chunks);
     for (const std::int64_t count : chunks) {
@@ -168,7 +173,7 @@ constexpr ChoiceAxis of_schedule{
     .own =
         [](const Value& document, const Scenario& scenario, FoundPlan& plan) {
           plan.schedule = kind_of(document, "schedule", "1f1b");
-          plan.chunks = plan.schedule == "interleaved" ? scenario.schedule->chunks() : 0;
+          plan.chunks = has_chunks(plan.schedule) ? scenario.schedule->chunks() : 0;
         },
     .outside =
         [](const Choices& all, const Scenario&, const FoundPlan& plan) {

@@ -91,6 +91,28 @@ TEST_CASE("Interleaving v chunks divides the bubble of 1F1B by v") {
   }
 }
 
+TEST_CASE("Breadth first over v chunks divides the bubble of GPipe by v") {
+  for (const std::int64_t chunks : {1, 2, 3}) {
+    const std::string schedule = fmt::format(R"({{"kind": "looped_bfs", "chunks": {}}})", chunks);
+    for_pipelines({unit, long_backward, long_weight}, [&](const PipelineShape& shape) {
+      if (shape.microbatches < shape.ranks) return;  // durations are those of a chunk
+      CHECK(run(schedule, shape).makespan == work_of(shape) * chunks + round_of(shape) * (shape.ranks - 1));
+    });
+  }
+}
+
+TEST_CASE("Interleaving v chunks divides the bubble of ZB-H1 by v where W is the shortest pass") {
+  for (const std::int64_t chunks : {1, 2, 3, 7}) {
+    const std::string schedule = fmt::format(R"({{"kind": "zb_interleaved", "chunks": {}}})", chunks);
+    for_pipelines({unit, long_backward, {9, 5, 5}, {4, 8, 1}}, [&](PipelineShape shape) {
+      if (shape.microbatches > 5) return;
+      shape.microbatches *= shape.ranks;
+      const Time bubble = (shape.forward + shape.backward_input - shape.backward_weight) * (shape.ranks - 1);
+      CHECK(run(schedule, shape).makespan == work_of(shape) * chunks + bubble);
+    });
+  }
+}
+
 TEST_CASE("ZB-H1 leaves (p - 1)(F + B - W) of bubble where W is the shortest pass, never less") {
   for_pipelines({unit, long_backward, {9, 5, 5}, {4, 8, 1}, long_weight}, [](const PipelineShape& shape) {
     if (shape.microbatches < shape.ranks) return;
@@ -120,6 +142,43 @@ TEST_CASE("ZB-V has no bubble in its own span when F = B = W and there are 2p - 
     const bool none = run("zb_v", shape).longest_span() == work_of(shape) * 2;
     CHECK(none == (shape.microbatches >= 2 * shape.ranks - 1));
   });
+}
+
+// The orders of the authors' public code (sail-sg/zero-bubble-pipeline-parallelism, commit 39f2c186,
+// zbv_greedy.py) at F = B = W of a chunk: cells of the longest span. V-Min of a multiple of three ranks is
+// one cell longer here.
+TEST_CASE("V-Half and V-Min take as long as their published orders") {
+  struct Case {
+    std::int64_t ranks, microbatches, half, least;
+  };
+  const Case c = GENERATE(Case{4, 8, 53, 59}, Case{4, 20, 125, 131}, Case{7, 21, 143, 149},
+                          Case{8, 24, 161, 171}, Case{6, 18, 119, 126}, Case{9, 27, 185, 192});
+  const PipelineShape shape = pipeline(c.ranks, c.microbatches, unit);
+  CAPTURE(c.ranks, c.microbatches);
+  CHECK(run("v_half", shape).makespan == Time{c.half});
+  CHECK(run("v_min", shape).makespan == Time{c.least});
+}
+
+TEST_CASE("V-Half and V-Min take as long as their published orders where F, B and W differ") {
+  PipelineShape shape = pipeline(8, 24, {100, 110, 90});
+  shape.send = Time{5};
+  CHECK(run("v_half", shape).makespan == Time{16620});
+  CHECK(run("v_min", shape).makespan == Time{19310});  // its ranks wait for each other in every period
+  shape.microbatches = 48;
+  CHECK(run("v_half", shape).makespan == Time{31020});
+  CHECK(run("v_min", shape).makespan == Time{35750});
+}
+
+TEST_CASE("V-Half has half of 1F1B's bubble with many microbatches, V-Min two thirds") {
+  for (const std::int64_t p : {8, 16, 32}) {
+    CAPTURE(p);
+    const PipelineShape shape = pipeline(p, 8 * p, unit);
+    const auto over_plain = [&](const char* kind) {
+      return (run(kind, shape).makespan - work_of(shape) * 2) / (round_of(shape) * (2 * (p - 1)));
+    };
+    CHECK(over_plain("v_half") < 0.55);
+    CHECK(over_plain("v_min") < 0.7);
+  }
 }
 
 // Zero bubble, arXiv 2401.10241: ZB-H2 (section 2.3), the searched orders (section 3) and ZB-V (section 6)

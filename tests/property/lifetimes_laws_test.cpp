@@ -30,11 +30,12 @@ std::string draw_text(std::uint64_t seed, const char* routing) {
   RandomStream random = Random(5).stream("lifetimes", seed);
   Drawn drawn = testing::draw(Random(6).stream("lifetimes", seed));
   drawn.routing = routing;
-  drawn.schedule =
-      one_of(random, {R"({"kind": "1f1b"})", R"({"kind": "gpipe"})", R"({"kind": "interleaved"})",
-                      R"({"kind": "interleaved", "overlap": true})", R"({"kind": "zb_h1"})",
-                      R"({"kind": "zb_h2"})", R"({"kind": "zb_v"})", R"({"kind": "dualpipe"})",
-                      R"({"kind": "dualpipe"})", R"({"kind": "dualpipev"})", R"({"kind": "chimera"})"});
+  drawn.schedule = one_of(
+      random, {R"({"kind": "1f1b"})", R"({"kind": "gpipe"})", R"({"kind": "interleaved"})",
+               R"({"kind": "interleaved", "overlap": true})", R"({"kind": "zb_h1"})", R"({"kind": "zb_h2"})",
+               R"({"kind": "zb_v"})", R"({"kind": "v_half"})", R"({"kind": "v_min"})",
+               R"({"kind": "zb_interleaved"})", R"({"kind": "looped_bfs"})", R"({"kind": "dualpipe"})",
+               R"({"kind": "dualpipe"})", R"({"kind": "dualpipev"})", R"({"kind": "chimera"})"});
   drawn.batch = fmt::format(R"({{"sequences": {}, "sequence_length": 128}})",
                             drawn.devices * one_of<std::int64_t>(random, {1, 2, 4, 12}));
   drawn.resolution = one_of(random, {"folded", "full"});

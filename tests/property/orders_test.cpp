@@ -116,6 +116,12 @@ class Made {
   std::map<std::tuple<bool, std::size_t, std::int32_t>, std::pair<Time, std::size_t>> ends_;
 };
 
+/// Microbatches of the largest group of an interleaved schedule.
+std::int64_t group_of(std::int64_t p, std::int64_t m) {
+  const std::int64_t groups = std::max(std::int64_t{1}, m / p);
+  return (m + groups - 1) / groups;
+}
+
 /// The most microbatch-chunks that the schedule's paper lets rank r of p hold, of m microbatches.
 using MemoryBound = std::int64_t (*)(std::int64_t p, std::int64_t r, std::int64_t m);
 
@@ -126,9 +132,15 @@ const std::map<std::string, MemoryBound>& memory_bounds() {
       {"gpipe", [](Int, Int, Int m) { return m; }},
       {"1f1b", [](Int p, Int r, Int m) { return std::min(m, p - r); }},
       {"interleaved",  // two chunks
-       [](Int p, Int r, Int m) { return std::min(2 * m, 2 * (p - r - 1) + p + 1); }},
+       [](Int p, Int r, Int m) { return std::min(2 * m, 2 * (p - r - 1) + group_of(p, m) + 1); }},
+      {"looped_bfs", [](Int, Int, Int m) { return 2 * m; }},  // two chunks
       {"zb_h1", [](Int p, Int, Int m) { return std::min(m, p); }},
       {"zb_h2", [](Int p, Int, Int m) { return std::min(m, 2 * p - 1); }},
+      {"zb_interleaved",
+       [](Int p, Int, Int m) { return std::min(2 * m, p + group_of(p, m)); }},  // two chunks
+      // Halves of a stage: p/2 + 1 microbatches, and p/3 and one or two more.
+      {"v_half", [](Int p, Int, Int m) { return std::min(2 * m, 2 * (p / 2 + 1)); }},
+      {"v_min", [](Int p, Int, Int m) { return std::min(2 * m, 2 * ((p + 4) / 3)); }},
       {"zb_v", [](Int p, Int, Int m) { return std::min(2 * m, 2 * p); }},  // halves of a stage
       {"chimera", [](Int p, Int, Int m) { return std::min(m, p); }},
       {"dualpipe", [](Int p, Int, Int) { return p + 1; }},

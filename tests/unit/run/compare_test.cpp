@@ -90,7 +90,8 @@ TEST_CASE("A comparison of schedules gives the closed forms, and a kind that fai
         "gpipe,9,,,0.3333333333333333,0,,,1,,0.3333333333333333,"
         "\"PP 2, gpipe, 2 microbatches of given durations, moesim 0.3\"\n"
         "nope,,,,,,,,,\"--over: schedule.kind: unknown 'nope' (known: sequential, gpipe, 1f1b, interleaved, "
-        "zb_h1, zb_h2, zb_v, zb_auto, chimera, dualpipe, dualpipev)\",,\n");
+        "looped_bfs, zb_h1, zb_h2, zb_interleaved, zb_v, v_half, v_min, zb_auto, chimera, dualpipe, "
+        "dualpipev)\",,\n");
   CHECK(write(tell(compare_kinds(write_pipeline(folder), "sequential,gpipe")), "text") ==
         "Two ranks\nPP 2, 2 microbatches of given durations, moesim 0.3\n\n"
         "  schedule.kind  step time  relative   bubble  exposed comm.\n"

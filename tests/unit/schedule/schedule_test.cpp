@@ -106,8 +106,9 @@ TEST_CASE("Schedules that cannot serve a pipeline say so with its numbers") {
     std::string message;
   };
   const Refusal refusal = GENERATE(
-      Refusal{"interleaved", 4, 6,
-              "schedule: interleaved: 6 microbatches are not a multiple of 4 pipeline ranks"},
+      Refusal{R"({"kind": "interleaved", "group": 3})", 4, 6,
+              "schedule: interleaved: groups of 3 of 6 microbatches on 4 pipeline ranks, expected one for "
+              "each rank at least, and no more than all"},
       Refusal{"chimera", 3, 6, "schedule: chimera: 3 pipeline ranks are odd, expected an even number"},
       Refusal{"chimera", 4, 7, "schedule: chimera: 7 microbatches are odd, expected an even number"},
       Refusal{"dualpipe", 3, 6, "schedule: dualpipe: 3 pipeline ranks are odd, expected an even number"},
