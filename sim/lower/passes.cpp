@@ -38,7 +38,9 @@ class PassLowering {
     if (!is_weight_only) send();
   }
 
-  /// This forward and that backward share the device. Sends go out when both have ended.
+  /// This forward and that backward share the device. Each hands on what it made when it has ended itself,
+  /// the backward with the pair: Megatron-Core sends the forward's output beside what is left of the backward
+  /// (model_chunk_schedule_plan.py, post_forward).
   void overlapped_with(PassLowering& backward) {
     for (PassLowering* pass : {this, &backward}) {
       pass->tag_.overlapped = true;
@@ -48,8 +50,9 @@ class PassLowering {
     last() = backward.last() = step_.streams(actor_).compute;
     for (const Issued& issued : issued_by_pair(content_, backward.content_))
       (issued.is_backward ? backward : *this).play(issued);
+    if (!ends()) hand_on(last());
     backward.end_weights();
-    send();
+    step_.join(actor_);
     backward.send();
   }
 
@@ -145,11 +148,14 @@ class PassLowering {
   }
 
   void send() {
-    const bool gradient = !is_forward();
     if (ends()) return;
     step_.join(actor_);  // all of the pass; a stage without layers passes on what arrived
+    hand_on(step_.streams(actor_).compute);
+  }
+  void hand_on(TaskId made) {
+    const bool gradient = !is_forward();
     const std::int64_t to = gradient ? stage_ - 1 : stage_ + 1;
-    step_.edge(step_.streams(actor_).compute, step_.arrival(gradient, to, slot_.microbatch, position_, tag_));
+    step_.edge(made, step_.arrival(gradient, to, slot_.microbatch, position_, tag_));
   }
 
   StepLowering& step_;
