@@ -10,6 +10,22 @@ std::int64_t Capacity::rows(const Gate& gate, std::int64_t tokens, std::int64_t 
   return std::max(minimum, static_cast<std::int64_t>(std::min(most, even)));
 }
 
+std::int64_t TokenGroups::count(std::int64_t tokens) const {
+  return most == 0 ? 1 : (tokens + most - 1) / most;
+}
+
+std::int64_t TokenGroups::largest(std::int64_t tokens) const {
+  const std::int64_t groups = count(tokens);
+  return (tokens + groups - 1) / groups;
+}
+
+TokenGroups read_token_groups(Reader& reader) {
+  return {.most = reader.integer({.name = "group",
+                                  .help = "tokens of a group at most; 0 takes all of a source as one",
+                                  .fallback = 0,
+                                  .at_least = 0})};
+}
+
 Capacity read_capacity(Reader& reader, double factor, std::int64_t minimum, std::string_view what) {
   Capacity capacity;
   capacity.factor = reader.number(

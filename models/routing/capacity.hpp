@@ -20,6 +20,19 @@ struct Capacity {
   std::int64_t rows(const Gate& gate, std::int64_t tokens, std::int64_t choices) const;
 };
 
+/// Tokens of a source are divided into groups as even as can be, each with buffers of its own (Mesh
+/// TensorFlow: _split_into_groups).
+struct TokenGroups {
+  std::int64_t most = 0;  ///< tokens of one; 0: all of a source
+
+  std::int64_t count(std::int64_t tokens) const;
+  /// Tokens of the largest, which decides how large buffers are.
+  std::int64_t largest(std::int64_t tokens) const;
+};
+
+/// Reads "group".
+TokenGroups read_token_groups(Reader& reader);
+
 /// Reads "capacity_factor", "minimum_capacity" and "padded".
 Capacity read_capacity(Reader& reader, double factor, std::int64_t minimum, std::string_view what);
 

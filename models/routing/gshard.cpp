@@ -22,8 +22,8 @@ namespace {
 
 struct Keys {
   Capacity capacity;
-  std::int64_t group = 0;  ///< tokens of one group at most; 0: all of a source
-  bool all = false;        ///< second choices are always taken
+  TokenGroups groups;
+  bool all = false;  ///< second choices are always taken
 };
 
 class GShard final : public Routing {
@@ -34,7 +34,7 @@ class GShard final : public Routing {
   void route(const Demand& demand, RandomStream& random, Loads& loads) const override {
     clear(demand, loads);
     const ExpertDraw draw(demand.popularity);
-    const std::int64_t count = groups(demand.tokens);
+    const std::int64_t count = keys_.groups.count(demand.tokens);
     for (std::int64_t source = 0; source < demand.sources; ++source) {
       const std::span<std::int64_t> rows(&at(loads.rows, source * loads.experts),
                                          static_cast<std::size_t>(loads.experts));
@@ -47,8 +47,9 @@ class GShard final : public Routing {
   }
 
   std::int64_t capacity(const Gate& gate, std::int64_t tokens) const override {
-    return keys_.capacity.padded ? groups(tokens) * group_capacity(gate, tokens) : 0;
+    return keys_.capacity.padded ? keys_.groups.count(tokens) * group_capacity(gate, tokens) : 0;
   }
+  std::int64_t group(std::int64_t tokens) const override { return keys_.groups.largest(tokens); }
   bool draws() const override { return true; }
   void check(const Gate& gate) const override {
     if (gate.top_k != 2 || gate.experts < 2) {
@@ -58,13 +59,9 @@ class GShard final : public Routing {
   }
 
  private:
-  std::int64_t groups(std::int64_t tokens) const {
-    return keys_.group == 0 ? 1 : (tokens + keys_.group - 1) / keys_.group;
-  }
-  /// Rows of an expert from one group; the largest group decides.
+  /// Rows of an expert from one group.
   std::int64_t group_capacity(const Gate& gate, std::int64_t tokens) const {
-    const std::int64_t count = groups(tokens);
-    return keys_.capacity.rows(gate, (tokens + count - 1) / count, 2);
+    return keys_.capacity.rows(gate, keys_.groups.largest(tokens), 2);
   }
   /// Adds the rows of one group to a source's, and what is left out to the loads.
   void route_group(const Demand& demand, const ExpertDraw& draw, std::int64_t tokens, RandomStream& random,
@@ -100,10 +97,7 @@ std::unique_ptr<const Routing> make(Reader& reader) {
   Keys keys;
   keys.capacity = read_capacity(reader, 1.0, 1,
                                 "rows that an expert takes from a group over the even share of both choices");
-  keys.group = reader.integer({.name = "group",
-                               .help = "tokens of a group at most; 0 takes all of a source as one",
-                               .fallback = 0,
-                               .at_least = 0});
+  keys.groups = read_token_groups(reader);
   keys.all = reader.choice({.name = "second",
                             .help = "whether a second choice is taken at random, by its weight, or always",
                             .fallback = "random"},

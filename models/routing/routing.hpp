@@ -24,6 +24,8 @@ class Routing {
   /// Share of all choices that `sources` ranks with `tokens` each keep where all experts are equally popular
   /// and nothing is drawn: then all ranks are alike.
   virtual double kept(const Gate&, std::int64_t /*sources*/, std::int64_t /*tokens*/) const { return 1; }
+  /// Of so many tokens of a source, those that fill buffers of their own.
+  virtual std::int64_t group(std::int64_t tokens) const { return tokens; }
   /// Whether tokens are drawn one by one, so that loads stray even where all experts are equally popular.
   virtual bool draws() const { return false; }
   /// Whether the popularity of experts counts.
