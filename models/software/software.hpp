@@ -73,6 +73,7 @@ struct SoftwareHabits {
   bool has_dropout = true;         ///< else its models have none
   bool has_experts = true;         ///< else its models are dense
   bool is_of_gpus = false;         ///< of NVIDIA, whose ranks talk through NCCL
+  bool is_of_tpus = false;         ///< of Google, whose programs XLA compiles
   ExchangeHabits exchanges{};
   bool graph_waits = false;  ///< a graph of the iteration holds a dispatch that the host waits for
   bool has_fp8 = true;       ///< else its products in fp8 are not known

@@ -204,6 +204,7 @@ void add_permutation(Block& block, const Context& c, const Experts& e, std::int6
   apart.top_k = e.top_k;
   apart.groups = e.groups;
   apart.rows = rows_of_all(c.share);
+  group_tokens(apart, c.share);
   block.forward(std::move(apart));
   Op back = make_streaming(OpKind::unpermute, "permute", OpPass::backward_input, rows, c.hidden,
                            bf16_bytes * (1 + summed), Module::permute);
@@ -211,6 +212,7 @@ void add_permutation(Block& block, const Context& c, const Experts& e, std::int6
   back.top_k = e.top_k;
   back.groups = e.groups;
   back.rows = rows_of_all(c.share);
+  group_tokens(back, c.share);
   block.backward(std::move(back));
 }
 
@@ -231,6 +233,7 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
     Op op = make_streaming(OpKind::router, "router", pass, c.residual, e.count, 6 + choice, Module::router);
     op.top_k = e.top_k;
     op.groups = e.groups;
+    group_tokens(op, c.share);
     return op;
   };
   block.forward(route(OpPass::forward));

@@ -13,6 +13,12 @@ std::vector<std::int64_t> rows_of_all(const Share& share) {
   return is_all ? std::vector<std::int64_t>{rows.begin(), rows.end()} : std::vector<std::int64_t>{};
 }
 
+void group_tokens(Op& op, const Share& share) {
+  const std::int64_t tokens = share.residual_rows();
+  op.batch = share.token_group > 0 ? part_of(tokens, share.token_group) : 1;
+  op.sequence = part_of(tokens, op.batch);
+}
+
 namespace {
 
 Op cast(const Projection& p, OpPass pass, std::int64_t width, double read) {

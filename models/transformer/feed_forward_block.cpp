@@ -157,6 +157,7 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   sum.top_k = e.top_k;
   sum.groups = e.groups;
   sum.rows = rows_of_all(share);
+  group_tokens(sum, share);
   block.forward(std::move(sum));
   if (!share.fusion.permutation)
     block.keep(static_cast<double>(rows) * (bf16_bytes * static_cast<double>(model.hidden) + 4 + 8));
@@ -166,6 +167,7 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   spread.top_k = e.top_k;
   spread.groups = e.groups;
   spread.rows = rows_of_all(share);
+  group_tokens(spread, share);
   block.backward(std::move(spread));
   block.serve(LayerPart::feed_forward);
   if (share.dispatch != Precision::fp8) return;

@@ -49,12 +49,15 @@ BlockOps lower_embedding(const Model& model, const Share& share) {
   // Every tensor rank writes all rows, zero where the token is not in its part of the vocabulary.
   const double read = 2.0 / static_cast<double>(share.tensor);
   const double positions = model.positions > 0 ? 2 : 0;
+  const std::int64_t tokens = share.tokens() + share.sequences * share.source_length / share.context;
   Block block;
-  block.forward(make_streaming(OpKind::elementwise, "embedding", OpPass::forward, share.tokens(),
-                               model.hidden, read + positions + 2, Module::embedding));
+  Op look_up = make_streaming(OpKind::elementwise, "embedding", OpPass::forward, tokens, model.hidden,
+                              read + positions + 2, Module::embedding);
+  look_up.k = part_of(model.vocabulary, share.tensor);  // rows of the matrix
+  block.forward(std::move(look_up));
   // Reads the gradient; reads and writes the rows of the fp32 gradient of the matrix.
-  Op add = make_streaming(OpKind::elementwise, "embedding", OpPass::backward_weight, share.tokens(),
-                          model.hidden, 2 + 4 * read + 4 * positions, Module::embedding);
+  Op add = make_streaming(OpKind::elementwise, "embedding", OpPass::backward_weight, tokens, model.hidden,
+                          2 + 4 * read + 4 * positions, Module::embedding);
   add.k = part_of(model.vocabulary, share.tensor);  // rows of the gradient
   block.backward(std::move(add));
   const std::int64_t rows = share.residual_rows();

@@ -47,6 +47,7 @@ struct Share {
   Precision dispatch =
       Precision::bf16;  ///< of rows sent to experts (and gradients of their results); fp8 is cast before
   std::int64_t source_length = 0;  ///< encoder sequence that cross attention reads; 0 is sequence_length
+  std::int64_t token_group = 0;    ///< tokens that have buffers of experts of their own; 0: all of them
   Fusion fusion{};
   const Keeping* keeping = nullptr;  ///< null: as fused kernels keep
   /// Rows of the microbatch on this device outside tensor parallelism: sequences x sequence_length / context.

@@ -78,6 +78,8 @@ struct Model {
   std::int64_t encoder_layers = 0;  ///< leading layers that form the encoder
   std::int64_t prediction_layers = 0;  ///< trailing layers that predict further tokens (MTP)
   std::vector<Layer> layers;
+  /// Whether a layer belongs to the encoder of an encoder-decoder.
+  bool is_encoder(std::size_t layer) const { return layer < static_cast<std::size_t>(encoder_layers); }
   /// Whether a layer belongs to multi-token prediction.
   bool is_prediction(std::size_t layer) const {
     return layer + static_cast<std::size_t>(prediction_layers) >= layers.size();
@@ -131,10 +133,11 @@ std::int64_t active_parameters_without_embedding(const Model& model);
 /// the attention's forward products. Causal counts only the scores that are needed: half the square, S w -
 /// w^2/2 with a window w; else S^2 (S w). Recomputation never counts. A token of an encoder-decoder is one
 /// source and one target position. The multi-token prediction layers, each with one more use of the head,
-/// count when `with_prediction`. The convention is that of arXiv 2505.09343, Table 2, for its MoE rows; its
-/// dense rows (394 and 2448 GFLOP) equal 6 (12 L h^2 + h V), which takes any feed-forward for 8 h^2 and
-/// leaves the scores out.
+/// count when `with_prediction`. `target`: tokens of a sequence in the decoder; 0 is `sequence`, and with
+/// others the FLOPs are those of a sequence over its source tokens. The convention is that of arXiv
+/// 2505.09343, Table 2, for its MoE rows; its dense rows (394 and 2448 GFLOP) equal 6 (12 L h^2 + h V), which
+/// takes any feed-forward for 8 h^2 and leaves the scores out.
 Flops training_flops_per_token(const Model& model, std::int64_t sequence, bool causal = true,
-                               bool with_prediction = false);
+                               bool with_prediction = false, std::int64_t target = 0);
 
 }  // namespace moesim

@@ -56,13 +56,19 @@ std::int64_t matrices_met(const Model& model, std::size_t index) {
   return met + h * e.count + e.top_k * feed_forward_matrices(h, e.width, e.gated) + shared_matrices(h, e);
 }
 
-/// Forward FLOPs of one attention over a sequence.
-Flops attention_flops(const Attention& a, std::int64_t sequence, std::int64_t window, bool causal) {
+/// Elements of matrices that keys and values of a cross attention are made with, out of source tokens.
+std::int64_t cross_key_matrices(std::int64_t hidden, const Attention& a) {
+  return hidden * a.kv_heads * (a.head_dim + a.value_head_dim);
+}
+
+/// Forward FLOPs of one attention of a sequence to another, or to itself.
+Flops attention_flops(const Attention& a, std::int64_t sequence, std::int64_t keys, std::int64_t window,
+                      bool causal) {
   return make_attention(OpPass::forward,
                         {.heads = a.heads,
                          .kv_heads = a.kv_heads,
                          .sequence = sequence,
-                         .kv_sequence = sequence,
+                         .kv_sequence = keys,
                          .head_dim = a.head_dim,
                          .value_head_dim = a.value_head_dim,
                          .window = window,
@@ -139,19 +145,29 @@ std::int64_t active_parameters_without_embedding(const Model& model) {
   return active_parameters(model) - looked_up * model.hidden;
 }
 
-Flops training_flops_per_token(const Model& model, std::int64_t sequence, bool causal, bool with_prediction) {
-  ensure(sequence >= 1, "a sequence of at least one token");
+Flops training_flops_per_token(const Model& model, std::int64_t sequence, bool causal, bool with_prediction,
+                               std::int64_t target) {
+  ensure(sequence >= 1 && target >= 0, "a sequence of at least one token");
+  const std::int64_t targets = target > 0 ? target : sequence;
   const std::int64_t heads_used = 1 + (with_prediction ? model.prediction_layers : 0);
-  std::int64_t matrices = heads_used * model.vocabulary * model.hidden;
+  // Of all tokens, then by their part of the sequence's: equal lengths keep their sums to the last digit.
+  const double of_targets = static_cast<double>(targets) / static_cast<double>(sequence);
+  double matrices = of_targets * static_cast<double>(heads_used * model.vocabulary * model.hidden);
   Flops scores;
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
     if (model.is_prediction(i) && !with_prediction) break;
     const Layer& layer = model.layers[i];
-    matrices += matrices_met(model, i);
-    scores += attention_flops(layer.attention, sequence, layer.attention.window, causal && layer.causal);
-    if (layer.cross_attention) scores += attention_flops(layer.attention, sequence, 0, false);
+    const std::int64_t length = model.is_encoder(i) ? sequence : targets;
+    const std::int64_t of_sources =
+        layer.cross_attention ? cross_key_matrices(model.hidden, layer.attention) : 0;
+    matrices +=
+        (model.is_encoder(i) ? 1 : of_targets) * static_cast<double>(matrices_met(model, i) - of_sources) +
+        static_cast<double>(of_sources);
+    scores +=
+        attention_flops(layer.attention, length, length, layer.attention.window, causal && layer.causal);
+    if (layer.cross_attention) scores += attention_flops(layer.attention, length, sequence, 0, false);
   }
-  return Flops{6 * static_cast<double>(matrices)} + scores * (3 / static_cast<double>(sequence));
+  return Flops{6 * matrices} + scores * (3 / static_cast<double>(sequence));
 }
 
 }  // namespace moesim

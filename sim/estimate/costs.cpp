@@ -151,7 +151,7 @@ const std::vector<CostTables::BlockCost>& CostTables::attention(const Key& key) 
   if (const auto known = attention_.find(key); known != attention_.end()) return known->second;
   std::vector<BlockCost> all;
   for (const std::size_t layer : layer_of_shape_) {
-    Share share = share_of(scenario_);
+    Share share = share_of(scenario_, layer);
     share.dispatched_rows = dispatched_rows(scenario_, layer);
     all.push_back(cost_of(lower_attention(scenario_.model, layer, share, scenario_.recompute)));
   }
@@ -163,7 +163,7 @@ const std::vector<CostTables::BlockCost>& CostTables::feed_forward(const Key& ke
   std::vector<BlockCost> all;
   for (const std::size_t layer : layer_of_shape_) {
     const auto cost_with = [&](const std::vector<std::int64_t>& rows) {
-      Share share = share_of(scenario_);
+      Share share = share_of(scenario_, layer);
       share.expert_rows = rows;
       share.dispatched_rows = dispatched_rows(scenario_, layer);
       return cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute));

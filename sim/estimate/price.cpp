@@ -11,11 +11,11 @@ CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGr
     const Leg leg = leg_of(act.activity, collective_of(scenario_.collectives, act.activity));
     return traffic_.exchange(groups.inside(Scope::expert), shape.experts, leg,
                              static_cast<double>(dispatched_rows(scenario_, layer)),
-                             padded_capacity(scenario_, shape) > 0);
+                             padded_capacity(scenario_, layer) > 0);
   }
   const bool of_experts = act.activity == Activity::expert_tensor;
   const CallBytes sent =
-      bytes_of(act, scenario_, place.times, of_experts ? computed_rows(scenario_, layer) : 0);
+      bytes_of(act, scenario_, place.layer, place.times, of_experts ? computed_rows(scenario_, layer) : 0);
   const bool is_ring = act.operation == Operation::point_to_point;
   const GroupSet set = is_ring ? groups.ring : groups.inside(scope_of(act.activity));
   CallTime time = traffic_.operation(set, act.operation, collective_of(scenario_.collectives, act.activity),

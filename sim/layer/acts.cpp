@@ -51,7 +51,7 @@ Time host_of_node(const Issued& issued, const Program& program, const Scenario& 
   return host.node + (issued.is_backward ? host.backward * 5 / 2 : Time{});
 }
 
-CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,
+CallBytes bytes_of(const Act& call, const Scenario& scenario, std::int64_t layer, const LayerTimes& times,
                    std::int64_t computed_rows) {
   const std::int64_t hidden = scenario.model.hidden;
   switch (call.activity) {
@@ -65,9 +65,12 @@ CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& 
           call.operation == Operation::all_gather ? scenario.precision.dispatch : scenario.precision.combine;
       return {row_bytes(hidden, precision) * computed_rows};
     }
-    default:
+    default: {
       ensure(call.activity == Activity::tensor, "a communication inside a layer has bytes");
-      return {size_of(Precision::bf16) * (share_of(scenario).tokens() * hidden)};
+      const Share share =
+          layer < 0 ? share_of(scenario) : share_of(scenario, static_cast<std::size_t>(layer));
+      return {size_of(Precision::bf16) * (share.tokens() * hidden)};
+    }
   }
 }
 

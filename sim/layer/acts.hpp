@@ -29,7 +29,7 @@ struct CallBytes {
 };
 
 /// `computed_rows` are those of the experts of the rank that calls.
-CallBytes bytes_of(const Act& call, const Scenario& scenario, const LayerTimes& times,
+CallBytes bytes_of(const Act& call, const Scenario& scenario, std::int64_t layer, const LayerTimes& times,
                    std::int64_t computed_rows);
 
 /// Whether a call goes on only when the host has read how many rows come. Without a host nobody reads.

@@ -34,7 +34,7 @@ PatternId Patterns::of(ActorId actor, const Act& call, const ActPlace& place) {
   const bool has_experts = call.activity == Activity::expert_tensor;
   const std::int64_t rows = has_experts ? computed_rows(actor, place) : 0;
   const LayerTimes& times = work_.times->layer(std::max<std::int64_t>(0, place.layer));
-  const CallBytes bytes = bytes_of(call, scenario_, times, rows);
+  const CallBytes bytes = bytes_of(call, scenario_, place.layer, times, rows);
   if (call.operation == Operation::point_to_point)
     return ring(actor, collective_of(scenario_.collectives, call.activity), bytes);
   return in_groups(actor, call, bytes);
@@ -134,8 +134,8 @@ PatternId Patterns::make_exchange(const Communicator& communicator, std::size_t 
                                   const UnevenRows* rows) {
   const Layer& shape = scenario_.model.layers[layer];
   const ExchangedRows sent{.rows = static_cast<double>(dispatched_rows(scenario_, layer, work_.loads.get())),
-                           .tokens = static_cast<double>(tokens_per_device(scenario_)),
-                           .padded = padded_capacity(scenario_, shape) > 0};
+                           .tokens = static_cast<double>(tokens_per_device(scenario_, layer)),
+                           .padded = padded_capacity(scenario_, layer) > 0};
   const std::vector<Request> requests =
       exchange_requests(scenario_, shape.experts, leg, sent, communicator.groups, reaches_,
                         rows == nullptr ? nullptr : &rows->reach);

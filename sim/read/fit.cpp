@@ -71,7 +71,23 @@ void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism
   scenario.layout = Layout(sizes, parallelism.placement);
   scenario.sequence_parallel = parallelism.sequence_parallel;
   scenario.context_exchange = parallelism.context_exchange;
+  reader.expect(fits_targets(scenario));
   reader.expect(fits_groups(scenario, scenario.layout));
+}
+
+Fit fits_targets(const Scenario& scenario) {
+  constexpr std::string_view key = "batch.target_length";
+  const Batch& batch = scenario.batch;
+  const Sizes& sizes = scenario.layout.sizes();
+  if (batch.target_length == 0) return {};
+  if (scenario.model.encoder_layers == 0)
+    return Misfit(key, "is {}, but the model '{}' has no encoder", batch.target_length, scenario.model.name);
+  if (sizes.pipeline > 1 || sizes.context > 1) {
+    return Misfit(key, "is {}, expected neither pipeline {} nor context {}: stages and ranks would differ",
+                  batch.target_length, sizes.pipeline, sizes.context);
+  }
+  if (!scenario.divides_tokens() || batch.target_length % sizes.tensor == 0) return {};
+  return Misfit(key, "{} tokens do not divide by tensor {}", batch.target_length, sizes.tensor);
 }
 
 Fit fits_layers(const std::vector<std::int64_t>& given, std::int64_t layers, std::int64_t stages) {
@@ -126,9 +142,10 @@ Fit fits_experts(const Scenario& scenario) {
     return Misfit("routing.redundant", "is {}, but in_order placement makes no copies", redundant)
         .with_hint("add --set routing.placement=balanced");
   }
-  const auto pads = [&](const Layer& layer) { return padded_capacity(scenario, layer) > 0; };
-  const std::vector<Layer>& layers = scenario.model.layers;
-  if (redundant > 0 && std::any_of(layers.begin(), layers.end(), pads)) {
+  bool pads = false;
+  for (std::size_t i = 0; i < scenario.model.layers.size(); ++i)
+    pads = pads || padded_capacity(scenario, i) > 0;
+  if (redundant > 0 && pads) {
     return Misfit("routing.redundant",
                   "is {}, but padded buffers are full whatever the load: copies of experts have nothing to "
                   "share",
@@ -191,6 +208,10 @@ Fit fits_software(const Scenario& scenario) {
     return Misfit("software", "is {}, which runs on GPUs, but {} is none", scenario.software_name,
                   device.name)
         .with_hint("--set 'software={\"kind\": \"ideal\"}'");
+  }
+  if (habits.is_of_tpus && device.is_gpu()) {
+    return Misfit("software", "is {}, whose kernels are those of TPUs, but {} is a GPU",
+                  scenario.software_name, device.name);
   }
   const bool is_known = device.generation != Generation::none;
   if (is_known && device.generation < habits.since) {

@@ -14,6 +14,8 @@ namespace moesim {
 /// Throws InputError.
 void fit_sizes(const Reader& reader, Scenario& scenario, Parallelism parallelism);
 
+/// Targets of their own belong to an encoder-decoder whose layers all are on each rank, sequence by sequence.
+Fit fits_targets(const Scenario& scenario);
 /// Layers of each stage as given, or as many on each where nothing is.
 Fit fits_layers(const std::vector<std::int64_t>& given, std::int64_t layers, std::int64_t stages);
 /// The layers of each stage: equal ones where none are given; entries for fewer stages are cut as evenly as

@@ -117,9 +117,10 @@ Fit recomputes_as(const SoftwareHabits& habits, const Recompute& chosen) {
 }
 
 Fit limits_tokens(const Batch& batch) {
-  if (batch.microbatch <= most_tokens / batch.sequence_length) return {};
+  const std::int64_t longest = std::max(batch.sequence_length, batch.decoder_length());
+  if (batch.microbatch <= most_tokens / longest) return {};
   return Misfit("batch.microbatch", "is {} sequences of {} tokens, expected at most {} tokens together",
-                batch.microbatch, batch.sequence_length, most_tokens);
+                batch.microbatch, longest, most_tokens);
 }
 
 Fit limits_microbatches(const Batch& batch, const Sizes& sizes) {

@@ -34,7 +34,7 @@ class Tally {
     const Layer& layer = at(scenario_.model.layers, place.layer);
     const std::int64_t ranks = scenario_.layout.sizes().expert;
     ++places_;
-    choices_ += ranks * tokens_per_device(scenario_) * layer.experts.top_k;
+    choices_ += ranks * tokens_of(place) * layer.experts.top_k;
     if (differing_ != nullptr) {
       const std::uint32_t number = differing_->number_of(place.layer, place.microbatch, place.group);
       count(differing_->counts(number), place.layer);
@@ -63,12 +63,17 @@ class Tally {
   LoadCounts routed(const RoutedPlace& place, const Experts& experts) {
     const std::int64_t ranks = scenario_.layout.sizes().expert;
     scenario_.router.fill(loads_, gate_of(experts), place.layer, place.microbatch, place.group, ranks,
-                          tokens_per_device(scenario_));
+                          tokens_of(place));
     return {.of_experts = loads_.of_experts(),
             .of_ranks = {1},
             .dropped = loads_.dropped,
             .kept = loads_.total(),
             .sent = loads_.capacity > 0 ? ranks * loads_.capacity * loads_.experts : loads_.total()};
+  }
+
+  /// Of a rank.
+  std::int64_t tokens_of(const RoutedPlace& place) const {
+    return tokens_per_device(scenario_, static_cast<std::size_t>(place.layer));
   }
 
   void count(const LoadCounts& counts, std::int64_t layer) {
@@ -164,7 +169,7 @@ std::optional<RoutingReport> routing_of(const Work& work) {
   for (std::size_t i = 0; i < scenario.model.layers.size(); ++i) {
     const Layer& layer = scenario.model.layers[i];
     if (!layer.is_moe) continue;
-    const bool drops = padded_capacity(scenario, layer) > 0 || kept_choices(scenario, layer) < 1;
+    const bool drops = padded_capacity(scenario, i) > 0 || kept_choices(scenario, i) < 1;
     if (work.loads != nullptr || drops) return counted(work);
     return even(scenario, i);
   }

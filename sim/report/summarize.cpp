@@ -169,9 +169,9 @@ void add_model(const Work& work, Report& report) {
                   .active_without_embedding = active_parameters_without_embedding(scenario.model)};
   report.mfu_attention = scenario.mfu_attention;
   for (const MfuAttention attention : {MfuAttention::causal, MfuAttention::whole}) {
-    at(report.flops_per_token, attention) =
-        training_flops_per_token(scenario.model, scenario.batch.sequence_length,
-                                 attention == MfuAttention::causal, scenario.model.prediction_layers > 0);
+    at(report.flops_per_token, attention) = training_flops_per_token(
+        scenario.model, scenario.batch.sequence_length, attention == MfuAttention::causal,
+        scenario.model.prediction_layers > 0, scenario.batch.target_length);
   }
   report.peak = at(scenario.cluster->device.gemm, Precision::bf16).peak;
   report.memory = memory_of_ranks(work);
@@ -184,7 +184,7 @@ bool leaves_out_choices(const Work& work) {
   for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer) {
     const Layer& shape = scenario.model.layers[layer];
     if (shape.is_moe && dispatched_rows(scenario, layer, work.loads.get()) <
-                            tokens_per_device(scenario) * shape.experts.top_k)
+                            tokens_per_device(scenario, layer) * shape.experts.top_k)
       return true;
   }
   return false;

@@ -32,8 +32,11 @@ namespace moesim {
 /// The work of one step.
 struct Batch {
   std::int64_t sequences = 1;  ///< global batch
-  std::int64_t sequence_length = 1;
-  std::int64_t microbatch = 1;  ///< sequences of one microbatch of one data-parallel rank
+  std::int64_t sequence_length = 1;  ///< of an encoder-decoder: of its encoder
+  std::int64_t target_length = 0;    ///< of an encoder-decoder: of its decoder; 0: as long
+  std::int64_t microbatch = 1;       ///< sequences of one microbatch of one data-parallel rank
+  /// Tokens of a sequence in the decoder of an encoder-decoder.
+  std::int64_t decoder_length() const { return target_length > 0 ? target_length : sequence_length; }
   std::int64_t tokens() const { return sequences * sequence_length; }
 };
 

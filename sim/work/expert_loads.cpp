@@ -132,7 +132,8 @@ ExpertLoads::ExpertLoads(const Scenario& scenario) { Maker(scenario, *this).make
 void ExpertLoads::route(const Scenario& scenario, const Origin& origin, Loads& loads) const {
   const Experts& experts = at(scenario.model.layers, origin.layer).experts;
   scenario.router.fill(loads, gate_of(experts), origin.layer, origin.microbatch, origin.group,
-                       scenario.layout.sizes().expert, tokens_per_device(scenario));
+                       scenario.layout.sizes().expert,
+                       tokens_per_device(scenario, static_cast<std::size_t>(origin.layer)));
 }
 
 RankRows ExpertLoads::rows(const Scenario& scenario, std::uint32_t number) const {
@@ -158,7 +159,7 @@ double busiest_over_mean_rows(const Scenario& scenario) {
     const auto layer = static_cast<std::int64_t>(i);
     if (!scenario.model.layers[i].is_moe) continue;
     scenario.router.fill(loads, gate_of(scenario.model.layers[i].experts), layer, 0, 0,
-                         scenario.layout.sizes().expert, tokens_per_device(scenario));
+                         scenario.layout.sizes().expert, tokens_per_device(scenario, i));
     const RankRows rows = rank_rows(loads, place(scenario, layer, nodes));
     std::int64_t most = 0;
     std::int64_t all = 0;
@@ -174,11 +175,13 @@ double busiest_over_mean_rows(const Scenario& scenario) {
 }
 
 bool has_uneven_loads(const Scenario& scenario) {
-  const auto is_uneven = [&](const Layer& layer) {
-    return layer.is_moe && (scenario.redundant_experts > 0 ||
-                            !scenario.router.is_even(gate_of(layer.experts), tokens_per_device(scenario)));
-  };
-  return std::any_of(scenario.model.layers.begin(), scenario.model.layers.end(), is_uneven);
+  const std::vector<Layer>& layers = scenario.model.layers;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (!layers[i].is_moe) continue;
+    if (scenario.redundant_experts > 0) return true;
+    if (!scenario.router.is_even(gate_of(layers[i].experts), tokens_per_device(scenario, i))) return true;
+  }
+  return false;
 }
 
 }  // namespace moesim

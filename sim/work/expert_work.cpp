@@ -34,7 +34,7 @@ const ExpertWorks::Common& ExpertWorks::common_of(Shape& shape, std::size_t laye
   const auto [known, is_new] = shape.common.try_emplace({all, sent});
   Common& common = known->second;
   if (!is_new) return common;
-  Share share = share_of(scenario_);
+  Share share = share_of(scenario_, layer);
   share.expert_rows = rows;
   share.dispatched_rows = sent;
   const BlockOps ops = lower_feed_forward(scenario_.model, layer, share, scenario_.recompute);

@@ -7,10 +7,26 @@
 
 namespace moesim {
 
+namespace {
+
+/// Tokens of a sequence in a layer.
+std::int64_t length_in(const Scenario& scenario, std::size_t layer) {
+  return scenario.model.is_encoder(layer) ? scenario.batch.sequence_length : scenario.batch.decoder_length();
+}
+
+std::int64_t tokens_of(const Scenario& scenario, std::int64_t length) {
+  const Sizes& sizes = scenario.layout.sizes();
+  const std::int64_t parts = sizes.context * (scenario.divides_tokens() ? sizes.tensor : 1);
+  return scenario.batch.microbatch * length / parts;
+}
+
+}  // namespace
+
 Share share_of(const Scenario& scenario) {
   Share share;
   share.sequences = scenario.batch.microbatch;
-  share.sequence_length = scenario.batch.sequence_length;
+  share.sequence_length = scenario.batch.decoder_length();
+  share.source_length = scenario.batch.target_length > 0 ? scenario.batch.sequence_length : 0;
   share.tensor = scenario.layout.sizes().tensor;
   share.context = scenario.layout.sizes().context;
   share.context_exchange = scenario.context_exchange;
@@ -26,10 +42,21 @@ Share share_of(const Scenario& scenario) {
   return share;
 }
 
+Share share_of(const Scenario& scenario, std::size_t layer) {
+  Share share = share_of(scenario);
+  share.sequence_length = length_in(scenario, layer);
+  if (scenario.model.is_encoder(layer)) share.source_length = 0;
+  if (scenario.model.layers[layer].is_moe && scenario.router.routing)
+    share.token_group = scenario.router.routing->group(tokens_per_device(scenario, layer));
+  return share;
+}
+
 std::int64_t tokens_per_device(const Scenario& scenario) {
-  const Sizes& sizes = scenario.layout.sizes();
-  const std::int64_t parts = sizes.context * (scenario.divides_tokens() ? sizes.tensor : 1);
-  return scenario.batch.microbatch * scenario.batch.sequence_length / parts;
+  return tokens_of(scenario, scenario.batch.sequence_length);
+}
+
+std::int64_t tokens_per_device(const Scenario& scenario, std::size_t layer) {
+  return tokens_of(scenario, length_in(scenario, layer));
 }
 
 bool scatters_sends(const Scenario& scenario) {
@@ -63,24 +90,26 @@ Gate gate_of(const Experts& experts) {
           .chosen_groups = experts.chosen_groups};
 }
 
-std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer) {
-  if (!layer.is_moe) return 0;
-  return scenario.router.routing->capacity(gate_of(layer.experts), tokens_per_device(scenario));
+std::int64_t padded_capacity(const Scenario& scenario, std::size_t layer) {
+  const Layer& shape = scenario.model.layers[layer];
+  if (!shape.is_moe) return 0;
+  return scenario.router.routing->capacity(gate_of(shape.experts), tokens_per_device(scenario, layer));
 }
 
-double kept_choices(const Scenario& scenario, const Layer& layer) {
-  return scenario.router.routing->kept(gate_of(layer.experts), scenario.layout.sizes().expert,
-                                       tokens_per_device(scenario));
+double kept_choices(const Scenario& scenario, std::size_t layer) {
+  const Experts& experts = scenario.model.layers[layer].experts;
+  return scenario.router.routing->kept(gate_of(experts), scenario.layout.sizes().expert,
+                                       tokens_per_device(scenario, layer));
 }
 
 std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads) {
   const Layer& shape = scenario.model.layers[layer];
   if (!shape.is_moe) return 0;
   if (loads != nullptr) return loads->mean_rows(static_cast<std::int64_t>(layer));
-  const std::int64_t capacity = padded_capacity(scenario, shape);
+  const std::int64_t capacity = padded_capacity(scenario, layer);
   if (capacity > 0) return capacity * shape.experts.count;
-  const std::int64_t choices = tokens_per_device(scenario) * shape.experts.top_k;
-  return std::llround(static_cast<double>(choices) * kept_choices(scenario, shape));
+  const std::int64_t choices = tokens_per_device(scenario, layer) * shape.experts.top_k;
+  return std::llround(static_cast<double>(choices) * kept_choices(scenario, layer));
 }
 
 std::int64_t gathered_groups(const Scenario& scenario) {
@@ -126,7 +155,7 @@ Bytes keys_and_values(const Op& core, const Scenario& scenario) {
 
 LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads) {
   const std::vector<std::int64_t> rows = expert_rows(scenario, layer, loads);
-  Share share = share_of(scenario);
+  Share share = share_of(scenario, layer);
   share.expert_rows = rows;
   share.dispatched_rows = dispatched_rows(scenario, layer, loads);
   return lower_layer(scenario.model, layer, share, scenario.recompute);
@@ -135,7 +164,7 @@ LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer, const ExpertL
 BlockOps shared_experts_of_layer(const Scenario& scenario, std::size_t layer) {
   if (!scenario.model.layers[layer].is_moe) return {};
   const std::vector<std::int64_t> rows = expert_rows(scenario, layer);
-  Share share = share_of(scenario);
+  Share share = share_of(scenario, layer);
   share.expert_rows = rows;
   return lower_shared_experts(scenario.model, layer, share, scenario.recompute);
 }

@@ -11,10 +11,15 @@ namespace moesim {
 
 class ExpertLoads;
 
-/// The share of one device outside the experts (expert_rows is left empty).
+/// The share of one device outside the experts (expert_rows is left empty), at the ends of the model: of an
+/// encoder-decoder that of its decoder.
 Share share_of(const Scenario& scenario);
+/// The same in a layer.
+Share share_of(const Scenario& scenario, std::size_t layer);
 /// Tokens of a microbatch that one device holds between blocks: context and sequence parallelism divide them.
 std::int64_t tokens_per_device(const Scenario& scenario);
+/// The same in a layer: of a decoder those of its targets.
+std::int64_t tokens_per_device(const Scenario& scenario, std::size_t layer);
 /// Whether ranks of a tensor-parallel group send parts of what each of them holds whole to the next stage,
 /// where the group gathers them.
 bool scatters_sends(const Scenario& scenario);
@@ -27,9 +32,9 @@ std::vector<double> paces_of(const Scenario& scenario);
 /// What a router chooses from in a layer with experts.
 Gate gate_of(const Experts& experts);
 /// Rows of a device's buffer for one expert where buffers are padded; else 0.
-std::int64_t padded_capacity(const Scenario& scenario, const Layer& layer);
+std::int64_t padded_capacity(const Scenario& scenario, std::size_t layer);
 /// Share of the choices of a layer with experts that is not dropped, where ranks are alike.
-double kept_choices(const Scenario& scenario, const Layer& layer);
+double kept_choices(const Scenario& scenario, std::size_t layer);
 /// Rows that one device sends out in a layer: what is kept of its tokens x top-k, or its buffers where they
 /// are padded, or the mean of `loads`, which are there where ranks differ.
 std::int64_t dispatched_rows(const Scenario& scenario, std::size_t layer, const ExpertLoads* loads = nullptr);

@@ -224,7 +224,7 @@ TEST_CASE("Padded buffers go and are computed whole: all ranks are alike, what i
     const Scenario scenario = scenario_of(setup, routing);
     CHECK(work_of(scenario).loads == nullptr);
     const std::int64_t tokens = tokens_per_device(scenario);
-    const std::int64_t capacity = padded_capacity(scenario, scenario.model.layers[2]);
+    const std::int64_t capacity = padded_capacity(scenario, 2);
     CHECK(static_cast<double>(capacity) == Approx(factor * static_cast<double>(tokens) / experts));
     CHECK(dispatched_rows(scenario, 2) == experts * capacity);
     const Report report = simulate(scenario).report;
