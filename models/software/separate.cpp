@@ -22,14 +22,15 @@ Op over_scores(const Op& attention, std::int64_t scores, double bytes) {
 
 }  // namespace
 
-Op product_of_heads(const Op& attention, std::int64_t rows, std::int64_t width, std::int64_t depth) {
+Op product_of_heads(const Op& attention, std::int64_t rows, std::int64_t width, std::int64_t depth,
+                    Precision precision) {
   const std::int64_t copies = product_of({attention.batch, attention.heads});
   if (copies > most_products)
     throw RunError(fmt::format(
         "{} products of an attention without a fused kernel are more than can be simulated", copies));
   Op op = make_grouped_gemm(attention.name, OpPass::forward,
                             std::vector<std::int64_t>(static_cast<std::size_t>(copies), rows), width, depth,
-                            Precision::bf16);
+                            precision);
   op.pass = attention.pass;
   return op;
 }

@@ -8,7 +8,8 @@
 namespace moesim {
 
 /// One product for each head of each sequence of an attention op: `rows` x `width` over `depth`.
-Op product_of_heads(const Op& attention, std::int64_t rows, std::int64_t width, std::int64_t depth);
+Op product_of_heads(const Op& attention, std::int64_t rows, std::int64_t width, std::int64_t depth,
+                    Precision precision = Precision::bf16);
 
 /// The kernels that stand for an attention op: batched products over the whole square of scores, masked or
 /// not, and softmax and dropout, which read and write the scores in bf16 (Korthikanti et al., arXiv
