@@ -48,7 +48,10 @@ double microbatch_rate(const Scenario& scenario, const Simulation& run) {
 
 double flops(const Scenario& scenario, const Simulation& run, bool causal) {
   need_model(run.report);
-  return training_flops_per_token(scenario.model, scenario.batch.sequence_length, causal, false).count / 1e9;
+  const Batch& batch = scenario.batch;
+  const Flops each =
+      training_flops_per_token(scenario.model, batch.sequence_length, causal, false, batch.target_length);
+  return each.count / 1e9;
 }
 double causal_flops(const Scenario& scenario, const Simulation& run) { return flops(scenario, run, true); }
 double plain_flops(const Scenario& scenario, const Simulation& run) { return flops(scenario, run, false); }
@@ -73,6 +76,28 @@ double cached_dispatch_time(const Scenario& scenario, const Simulation& run) {
 }
 double combine_time(const Scenario& scenario, const Simulation& run) {
   return exchange_seconds(scenario, run, Activity::combine) * 1e6;
+}
+
+/// Milliseconds of the forward exchanges of a microbatch, out and home in every layer with experts.
+double forward_exchanges(const Scenario& scenario, const Simulation& run) {
+  const auto layers = std::count_if(scenario.model.layers.begin(), scenario.model.layers.end(),
+                                    [](const Layer& layer) { return layer.is_moe; });
+  return static_cast<double>(layers) * 1e3 *
+         (exchange_seconds(scenario, run, Activity::dispatch) +
+          exchange_seconds(scenario, run, Activity::combine));
+}
+/// Milliseconds of the forward of all layers of a microbatch one after the other, with their exchanges.
+double forward_layers(const Scenario& scenario, const Simulation& run) {
+  need_model(run.report);
+  Time blocks;
+  for (std::int64_t layer = 0; layer < std::ssize(scenario.model.layers); ++layer) {
+    const LayerTimes& times = run.work.times->layer(layer);
+    blocks += times.attention.in(OpPass::forward).time + times.feed_forward.in(OpPass::forward).time;
+  }
+  return to_seconds(blocks) * 1e3 + forward_exchanges(scenario, run);
+}
+double forward_exchange_share(const Scenario& scenario, const Simulation& run) {
+  return 100 * forward_exchanges(scenario, run) / forward_layers(scenario, run);
 }
 
 /// Bytes as DeepEP's tests count them: a token once for each node that it reaches, its own included; inside
@@ -200,6 +225,9 @@ constexpr std::array all{
            Activity::combine_backward},
     Figure{"cached_dispatch_bandwidth", "GB/s", cached_dispatch_bandwidth, Measures::exchange_rate,
            KernelClass::host, Activity::combine_backward},
+    Figure{"forward_layers", "ms", forward_layers},
+    Figure{"forward_exchanges", "ms", forward_exchanges},
+    Figure{"forward_exchange_share", "%", forward_exchange_share},
     Figure{"waiting_share", "%", waiting_share},
     Figure{"second_slot", "us", second_slot},
     Figure{"third_slot", "us", third_slot},

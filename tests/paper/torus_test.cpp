@@ -105,18 +105,15 @@ TEST_CASE("An all-reduce of 32 MB takes about as long on 2,048 cores as on 16") 
 }
 
 // Table 3: 2.15 steps a second of 12 layers. The abstract: 4 days of 36 layers for 10^12 tokens, 4 million a
-// step. What is simulated leaves out what a TPU spends on gating by one-hot products, on moving operands that
-// the compiler does not fuse, and on input; so it has to be faster, and is by less than half.
-TEST_CASE("Steps of GShard take no longer than published, and more than half of it") {
+// step. The batch of the table is not clear, nor the length of a sequence.
+TEST_CASE("Steps of GShard take what is published, within a fifth") {
   const double twelve = step_of_gshard(12, "[]");
   INFO("12 layers: " << twelve << " s, published 0.465 s");
-  CHECK(twelve < 0.465);
-  CHECK(twelve > 0.5 * 0.465);
+  CHECK(twelve == Approx(0.465).epsilon(0.2));
   const double published = 4 * 86'400.0 / (1e12 / 4e6);
   const double thirty_six = step_of_gshard(36, R"(["full"])");
   INFO("36 layers: " << thirty_six << " s, published " << published << " s");
-  CHECK(thirty_six < published);
-  CHECK(thirty_six > 0.5 * published);
+  CHECK(thirty_six == Approx(published).epsilon(0.2));
   const double core_years = twelve * 1e12 / 4e6 * 2048 / (365.25 * 86'400);
-  CHECK(core_years == Approx(7.5).epsilon(0.5));  // table 3
+  CHECK(core_years == Approx(7.5).epsilon(0.2));  // table 3
 }
