@@ -22,6 +22,8 @@ std::optional<Scenario> drawn(std::uint64_t number, std::string_view software) {
     Value document = load_document_text(one.text(), MOESIM_SOURCE "/drawn.json");
     apply_override(document, parse_override(fmt::format(R"(software={{"kind": "{}"}})", software)));
     if (software == "deepseek") apply_override(document, parse_override("precision.gemm=fp8"));
+    if (software == "xla")  // of TPUs
+      apply_override(document, parse_override("cluster.device=configs/devices/tpu-v3.json"));
     if (software == "megatron_deepspeed")  // has dense models alone
       for (const char* set : {"model.moe=null", "parallelism.expert=1"})
         apply_override(document, parse_override(set));
