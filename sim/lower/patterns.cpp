@@ -118,7 +118,7 @@ PatternId Patterns::uneven_exchange(ActorId actor, std::size_t layer, std::uint3
   if (known[there] == nothing) {
     const RankRows rows = loads_->rows(scenario_, loads);
     const Experts& experts = scenario_.model.layers[layer].experts;
-    const auto tokens = static_cast<double>(tokens_per_device(scenario_) * rows.ranks);
+    const auto tokens = static_cast<double>(tokens_per_device(scenario_, layer) * rows.ranks);
     const UnevenRows uneven{.sent = rows.sent, .reach = RankReach(rows, experts.top_k, tokens)};
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
     for (const Leg one : {Leg::out, Leg::home, Leg::again}) {
