@@ -43,11 +43,29 @@ Projection of_residual(const Context& c, Projection projection) {
   return projection;
 }
 
+double count(std::int64_t rows, std::int64_t width) { return real(rows) * real(width); }
+
+/// A norm inside the projections, or before them: its input, and what it gives a product.
+void add_norm(Block& block, const Context& c, std::string_view name, std::int64_t width, OffloadModule input,
+              NormOf of = NormOf::stream) {
+  block.norm(name, c.residual, width, c.share.gemm, norm_output(c), of);
+  block.leave(input, count(c.residual, width), bf16_bytes);
+  if (!c.recompute.norm)
+    block.leave(OffloadModule::qkv_linear, count(c.residual, width), element_bytes(c.share.gemm));
+}
+
+/// Queries, keys and values, as the core reads them.
+void leave_inputs(Block& block, const Context& c, std::int64_t kv_heads) {
+  const Attention& a = c.attention;
+  for (const std::int64_t width : {c.heads * a.head_dim, kv_heads * a.head_dim, kv_heads * a.value_head_dim})
+    block.leave(OffloadModule::core_attn, count(c.tokens, width), bf16_bytes);
+}
+
 /// Norm, then one product for queries, keys and values; norms of heads; rotary embedding.
 void add_plain_queries(Block& block, const Context& c) {
   const Attention& a = c.attention;
   const std::int64_t query_key = (c.heads + c.kv_heads) * a.head_dim;
-  block.norm("attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
+  add_norm(block, c, "attention norm", c.hidden, OffloadModule::attn_norm);
   Projection qkv = projection(c, "qkv projection", c.tokens, query_key + c.kv_heads * a.value_head_dim,
                               c.hidden, c.recompute.norm);
   qkv.bias = a.qkv_bias;
@@ -56,9 +74,12 @@ void add_plain_queries(Block& block, const Context& c) {
   if (a.qk_norm) {  // its output is kept as the attention's input
     block.norm("query and key norm", c.tokens * (c.heads + c.kv_heads), a.head_dim, Precision::bf16,
                NormOutput::again_elsewhere, NormOf::heads);
+    for (const std::int64_t heads : {c.heads, c.kv_heads})
+      block.leave(OffloadModule::qkv_linear, count(c.tokens, heads * a.head_dim), bf16_bytes);
   }
   block.stream(OpKind::elementwise, Module::rotary, "rotary embedding", c.tokens, query_key, 4, 4);
   block.keep(held(c.tokens, query_key + c.kv_heads * a.value_head_dim));
+  leave_inputs(block, c, c.kv_heads);
 }
 
 /// Rotates the query's part in place, and writes whole keys, from their part per head and the shared rotary
@@ -81,7 +102,9 @@ void add_latent_rotary(Block& block, const Context& c) {
   };
   block.forward(rotate(OpPass::forward), up_again);
   block.backward(rotate(OpPass::backward_input));
-  if (!up_again) block.keep(held(c.tokens, c.heads * (2 * a.head_dim + a.value_head_dim)));
+  if (up_again) return;
+  block.keep(held(c.tokens, c.heads * (2 * a.head_dim + a.value_head_dim)));
+  leave_inputs(block, c, c.heads);
 }
 
 /// MLA as it trains (arXiv 2405.04434, section 2.1): latents down, norms, keys and values up again.
@@ -90,7 +113,7 @@ void add_latent_queries(Block& block, const Context& c) {
   const Attention& a = c.attention;
   const bool up_again = c.recompute.latent;
   const std::int64_t unrotated = a.head_dim - a.rope_head_dim;
-  block.norm("attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
+  add_norm(block, c, "attention norm", c.hidden, OffloadModule::attn_norm);
   Projection query =
       projection(c, "q projection", c.tokens, c.heads * a.head_dim, c.hidden, c.recompute.norm);
   if (a.q_lora_rank > 0) {
@@ -98,7 +121,7 @@ void add_latent_queries(Block& block, const Context& c) {
         projection(c, "q_a down-projection", c.residual, a.q_lora_rank, c.hidden, c.recompute.norm);
     latent.of_norm = true;
     block.project(latent);
-    block.norm("query latent norm", c.residual, a.q_lora_rank, c.share.gemm, norm_output(c), NormOf::latent);
+    add_norm(block, c, "query latent norm", a.q_lora_rank, OffloadModule::qkv_linear, NormOf::latent);
     query.name = "q_b up-projection";
     query.depth = a.q_lora_rank;
   }
@@ -110,7 +133,7 @@ void add_latent_queries(Block& block, const Context& c) {
   down.input_is_held = true;
   down.of_norm = true;
   block.project(down);
-  block.norm("kv latent norm", c.residual, a.kv_lora_rank, c.share.gemm, norm_output(c), NormOf::latent);
+  add_norm(block, c, "kv latent norm", a.kv_lora_rank, OffloadModule::qkv_linear, NormOf::latent);
   Projection up = projection(c, "kv_b up-projection", c.tokens, c.heads * (unrotated + a.value_head_dim),
                              a.kv_lora_rank, c.recompute.norm);
   up.product_again = up_again;
@@ -168,12 +191,15 @@ void add_core(Block& block, const Context& c, const Core& core) {
   const double kept = c.recompute.attention ? 0 : kept_by_core(c, core.whole, forward);
   for (Op& kernel : forward) block.forward(std::move(kernel), c.recompute.attention);
   block.keep(kept);
+  const double each = c.share.fusion.attention ? 4 : bf16_bytes;
+  block.leave(OffloadModule::core_attn, kept / each, each);
   std::vector<Op> backward = kernels_of(core, c, OpPass::backward_input);
   std::reverse(backward.begin(), backward.end());  // a block takes the last to run first
   for (Op& kernel : backward) block.backward(std::move(kernel));
   const std::int64_t output = c.heads * c.attention.value_head_dim;
   // The output is the next product's input too, and stays bf16 for the core's backward.
   block.keep(held(c.tokens, output));
+  block.leave(OffloadModule::attn_proj, count(c.tokens, output), bf16_bytes);
   Projection back = projection(c, "output projection", c.tokens, c.hidden, output, false);
   back.bias = c.attention.output_bias;
   block.project(back);
@@ -278,6 +304,7 @@ BlockOps lower_attention(const Model& model, std::size_t index, const Share& sha
                   .heads = part_of(a.heads, share.tensor),
                   .kv_heads = part_of(a.kv_heads, share.tensor)};
   Block block;
+  block.send_to_host(share.offload, index);
   if (model.is_prediction(index)) add_prediction_input(block, c);
   if (a.is_latent()) {
     add_latent_queries(block, c);
@@ -300,6 +327,7 @@ BlockOps lower_attention(const Model& model, std::size_t index, const Share& sha
   const Precision read = layer.is_moe ? Precision::bf16 : share.gemm;
   block.norm("feed-forward norm", c.residual, model.hidden, read,
              recompute.norm ? NormOutput::again_elsewhere : NormOutput::kept);
+  block.leave(OffloadModule::mlp_norm, count(c.residual, model.hidden), bf16_bytes);
   if (layer.is_moe) add_routing(block, c, layer.experts);
   return block.finish(share, recompute.full, held(c.residual, model.hidden));
 }

@@ -179,11 +179,25 @@ void Block::hold_as_computed(const Keeping& keeping, bool full, double input_byt
       from_bytes(std::max(most_at_work(keeping, backward_input_), most_at_work(keeping, backward_weight_)));
 }
 
+double Block::leaving() const {
+  double sum = 0;
+  for (const Leaving& tensor : leaving_) {
+    if (offload_.takes(tensor.module) && tensor.elements >= static_cast<double>(offload_.least_elements))
+      sum += tensor.elements * tensor.bytes_each;
+  }
+  return sum;
+}
+
 BlockOps Block::finish(const Share& share, bool full, double input_bytes) {
   BlockOps ops;
   ops.activations = from_bytes(full                       ? input_bytes
                                : share.keeping != nullptr ? kept_by(*share.keeping)
                                                           : kept_);
+  if (sends_all_) {
+    ops.offloaded = ops.activations;
+  } else if (!full) {
+    ops.offloaded = from_bytes(leaving());
+  }
   ops.for_weight = from_bytes(for_weight_);
   if (share.keeping != nullptr && share.keeping->holds_as_computed())
     hold_as_computed(*share.keeping, full, input_bytes, ops);

@@ -83,6 +83,15 @@ class Block {
   void run_again(Op op);
   /// Adds bytes held from forward to backward, by the last op of the forward pass so far.
   void keep(double bytes);
+  /// What of the block, one of that layer, goes to the host.
+  void send_to_host(const Offload& offload, std::size_t layer) {
+    offload_ = offload;
+    sends_all_ = static_cast<std::int64_t>(layer) < offload.layers;
+  }
+  /// Of what is kept: one tensor, which goes to the host where that module's input does.
+  void leave(OffloadModule module, double elements, double bytes_each) {
+    leaving_.push_back({module, elements, bytes_each});
+  }
   /// Adds bytes that a weight gradient reads.
   void keep_for_weight(double bytes) { for_weight_ += bytes; }
 
@@ -116,12 +125,20 @@ class Block {
   void keep_for_weight(const Projection& projection);
   double kept_by(const Keeping& keeping) const;
   void hold_as_computed(const Keeping& keeping, bool full, double input_bytes, BlockOps& ops) const;
+  double leaving() const;
 
   LayerPart part_;
   std::vector<Op> forward_, again_;
   std::vector<Op> backward_input_, backward_weight_;  ///< last to run first
   double kept_ = 0, for_weight_ = 0;
   double kept_by_none_ = 0;  ///< before the first op
+  struct Leaving {
+    OffloadModule module;
+    double elements, bytes_each;
+  };
+  std::vector<Leaving> leaving_;
+  Offload offload_;
+  bool sends_all_ = false;
 };
 
 }  // namespace moesim

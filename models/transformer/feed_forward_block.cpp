@@ -24,13 +24,17 @@ struct Pair {
   std::int64_t groups = 1, top_k = 1;  ///< of routed experts
 };
 
-/// What the pair keeps besides its input: the activation's input and output.
-double kept_inside(const Pair& pair, const Share& share, const Recompute& recompute) {
-  if (pair.again) return 0;
+/// Keeps what the pair has besides its input: the activation's input and output.
+void keep_inside(Block& block, const Pair& pair, const Share& share, const Recompute& recompute,
+                 bool are_experts) {
+  if (pair.again) return;
   const double elements = static_cast<double>(pair.rows) * static_cast<double>(pair.width);
   const double halves = pair.gated ? 2 : 1;
-  if (!recompute.activation) return elements * (halves * bf16_bytes + element_bytes(share.gemm));
-  return elements * halves * element_bytes(share.gemm);  // cached in fp8 where that is the precision
+  // Cached in fp8 where that is the precision, if it is only there to compute the output again.
+  const double each = recompute.activation ? element_bytes(share.gemm) : bf16_bytes;
+  const double output = recompute.activation ? 0 : element_bytes(share.gemm);
+  block.keep(elements * (halves * each + output));
+  if (are_experts) block.leave(OffloadModule::moe_act, elements * halves, each);
 }
 
 /// `experts`: rows of each local expert, or empty for one ordinary product.
@@ -70,7 +74,7 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                     .bias = pair.bias,
                     .again = activation_again,
                     .experts = experts});
-  block.keep(kept_inside(pair, share, recompute));
+  keep_inside(block, pair, share, recompute, !experts.empty());
   experts.empty() ? block.project(second) : block.project_grouped(second, experts);
 }
 
@@ -125,7 +129,9 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
   if (rows == 0) return;
   const bool sorted = local > 1 && local < e.count;
   if (sorted) add_sort(block, share, rows, model, e, true);
-  block.keep(element_bytes(share.gemm) * static_cast<double>(rows) * static_cast<double>(model.hidden));
+  const double arrived = static_cast<double>(rows) * static_cast<double>(model.hidden);
+  block.keep(element_bytes(share.gemm) * arrived);
+  block.leave(OffloadModule::expert_fc1, arrived, element_bytes(share.gemm));
   const Pair routed{.first = "expert first projection",
                     .second = "expert second projection",
                     .rows = rows,
@@ -212,6 +218,7 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   const Layer& layer = model.layers[index];
   const std::int64_t rows = share.residual_rows();
   Block block(LayerPart::feed_forward);
+  block.send_to_host(share.offload, index);
   if (recompute.norm) {
     block.run_again(make_streaming(OpKind::rms_norm, "feed-forward norm", OpPass::forward, rows, model.hidden,
                                    4, Module::norm));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/transformer/model.hpp"
+#include "models/transformer/offload.hpp"
 #include "models/transformer/op.hpp"
 
 namespace moesim {
@@ -49,6 +50,7 @@ struct Share {
   std::int64_t source_length = 0;  ///< encoder sequence that cross attention reads; 0 is sequence_length
   std::int64_t token_group = 0;    ///< tokens that have buffers of experts of their own; 0: all of them
   Fusion fusion{};
+  Offload offload{};                 ///< of what is kept
   const Keeping* keeping = nullptr;  ///< null: as fused kernels keep
   /// Rows of the microbatch on this device outside tensor parallelism: sequences x sequence_length / context.
   std::int64_t tokens() const { return sequences * sequence_length / context; }
@@ -67,6 +69,7 @@ struct Share {
 struct BlockOps {
   std::vector<Op> forward, backward_input, backward_weight;
   Bytes activations;  ///< from forward to backward
+  Bytes offloaded;    ///< of them, what is in the host's memory meanwhile
   /// From the input gradient to the weight gradient, where the two are passes of their own: what the products
   /// of the latter read, their inputs and the gradients of their outputs (Qi et al., arXiv 2401.10241, table
   /// 1: 32 s b h of a GPT layer). What forward did not keep has been computed again by then, and is held.
