@@ -30,6 +30,8 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   scattered += more.scattered;
   if (more.in_backward > 0) in_backward = more.in_backward;
   head_in_backward += more.head_in_backward;
+  for (std::size_t block = 0; block < offloaded.size(); ++block)
+    offloaded[block] = std::max(offloaded[block], more.offloaded[block]);
   placeholders = std::max(placeholders, more.placeholders);
   head_placeholders += more.head_placeholders;
   return *this;
@@ -41,7 +43,7 @@ CostTables::CostTables(Scenario scenario, Sizing sizing)
       traffic_(scenario_, sizing),
       prices_(scenario_, traffic_) {
   is_uneven_ = has_uneven_loads(scenario_);
-  for (const std::size_t first : first_of_shape(scenario_.model)) {
+  for (const std::size_t first : first_of_shape(scenario_)) {
     auto known = std::find(layer_of_shape_.begin(), layer_of_shape_.end(), first);
     if (known == layer_of_shape_.end()) known = layer_of_shape_.insert(known, first);
     shape_of_layer_.push_back(static_cast<std::size_t>(known - layer_of_shape_.begin()));
@@ -139,7 +141,8 @@ CostTables::BlockCost CostTables::cost_of(const BlockOps& ops) const {
                    pieces_of(ops.backward_weight, scenario_)};
   }
   cost.context_buffer = count(context_buffer(scenario_, ops.forward));
-  cost.activations = count(ops.activations);
+  cost.offloaded = count(ops.offloaded);
+  cost.activations = count(ops.activations) - cost.offloaded;
   cost.for_weight = count(ops.for_weight);
   cost.again = count(ops.again);
   cost.in_backward = count(ops.in_backward);
@@ -177,6 +180,7 @@ const std::vector<CostTables::BlockCost>& CostTables::feed_forward(const Key& ke
       const BlockCost even = cost_with(rows);
       all.back().activations = even.activations;
       all.back().for_weight = even.for_weight;
+      all.back().offloaded = even.offloaded;
     }
     scenario_.routing_spread = spread;
     all.back().exchange_buffer =
@@ -279,6 +283,7 @@ LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const
                          .programs = &programs});
   cost.activations = attention.activations + feed_forward.activations;
   cost.for_weight = attention.for_weight + feed_forward.for_weight;
+  cost.offloaded = {attention.offloaded, feed_forward.offloaded};
   cost.in_backward = attention.again + feed_forward.again + feed_forward.in_backward;
   add_held(held_[shape], cost);
   std::vector<WeightShape> weights = attention.weights;
@@ -358,6 +363,7 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
     cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);
     cost.context_buffer = std::max(cost.context_buffer, attentions[shape].context_buffer);
   }
+  add_copies(cost);
   add_ends(both_ends, cost);
   add_sends(cost);
   return cost;

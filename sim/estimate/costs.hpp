@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/base/at.hpp"
+#include "sim/estimate/copy_times.hpp"
 #include "sim/estimate/division.hpp"
 #include "sim/estimate/price.hpp"
 #include "sim/estimate/traffic.hpp"
@@ -35,8 +36,9 @@ struct LayerCost {
   /// Of software that holds memory as it is computed, when a backward begins: of the last layer what is
   /// computed again and what its kernels hold, and of the head the latter.
   double in_backward = 0, head_in_backward = 0;
-  double placeholders = 0;       ///< bytes that stand for gradients, of the layer that has most of them
-  double head_placeholders = 0;  ///< of the head, beside those
+  std::array<double, 2> offloaded{};  ///< bytes of a layer on the host, the most of either block
+  double placeholders = 0;            ///< bytes that stand for gradients, of the layer that has most of them
+  double head_placeholders = 0;       ///< of the head, beside those
 
   LayerCost& operator+=(const LayerCost& more);
   /// On the fastest rank.
@@ -48,7 +50,8 @@ struct LayerCost {
 
 /// All layers of one division, microbatch size and recomputation.
 struct MicrobatchCost {
-  std::vector<LayerCost> layers;  ///< by shape: entry of CostTables::shape_of_layer()
+  std::vector<LayerCost> layers;                   ///< by shape: entry of CostTables::shape_of_layer()
+  std::vector<std::array<LayerCopies, 2>> copies;  ///< by shape, at both paces; empty: none
   LayerCost embedding;
   std::array<LayerCost, 2> heads;   ///< on a rank that holds the first stage too, and apart from it
   std::int64_t embedding_copy = 0;  ///< elements that the latter adds
@@ -111,9 +114,13 @@ class CostTables {
     BlockTimes times;
     std::array<std::vector<Piece>, 3> pieces;
     double activations = 0, for_weight = 0, context_buffer = 0, exchange_buffer = 0;
-    double again = 0, in_backward = 0;
+    double again = 0, in_backward = 0, offloaded = 0;
     std::vector<WeightShape> weights;  ///< for which placeholders stand
-    Kept kept() const { return {from_bytes(activations), from_bytes(for_weight)}; }
+    Kept kept() const {
+      return {.for_backward = from_bytes(activations),
+              .for_weight = from_bytes(for_weight),
+              .offloaded = from_bytes(offloaded)};
+    }
   };
   struct KnownPrograms {
     LayerForm form;
@@ -149,6 +156,9 @@ class CostTables {
   const std::array<BlockCost, 2>& ends(const Key& key);
   const KnownPrograms& programs_of(LayerForm form);
   LayerCost layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward);
+  void add_copies(MicrobatchCost& cost);
+  LayerCopies copies_of(const PricedPrograms& priced, double pace);
+  Time copied_by(const StageContent& stage) const;
   void add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost& cost);
   LayerCost keep(PricedPrograms priced);
   void add_sends(MicrobatchCost& cost);

@@ -93,6 +93,7 @@ StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t
                                .has_embedding = stage == 0,
                                .has_head = stage + 1 == layers_per_stage.size()});
     for (std::size_t i = 0; i < layers; ++i) stages.costs[stage] += cost.layers[shape_of_layer[layer++]];
+    hold_up(cost, shape_of_layer, stages.contents.back(), stages.costs[stage]);
   }
   stages.costs.front() += cost.embedding;
   return stages;
@@ -170,6 +171,8 @@ PipelineEstimate::PipelineEstimate(CostTables& tables, const MicrobatchCost& cos
       rank.scattered += cost_of_stage.scattered / chunks;
       rank.held += cost_of_stage.held;
       rank.placeholders = std::max(rank.placeholders, cost_of_stage.placeholders);
+      for (std::size_t block = 0; block < rank.offloaded.size(); ++block)
+        rank.offloaded[block] = std::max(rank.offloaded[block], cost_of_stage.offloaded[block]);
     }
     for (const std::size_t stage : profile.stages_of(r))
       rank.placeholders += stages_.costs[stage].head_placeholders;
@@ -364,7 +367,8 @@ double PipelineEstimate::memory(const Rank& rank, const GradientPlan& plan,
   const double computed = scenario_.software->holds_as_computed()
                               ? std::max(rank.activations, gradients + working)
                               : std::max(rank.activations, working) + gradients;
-  return computed + rank.placeholders + cost_.exchange_buffer + cost_.context_buffer + cost_.send_buffer +
+  return computed + static_cast<double>(copied_layers) * (rank.offloaded[0] + rank.offloaded[1]) +
+         rank.placeholders + cost_.exchange_buffer + cost_.context_buffer + cost_.send_buffer +
          count(update.total() - update.gradients);
 }
 

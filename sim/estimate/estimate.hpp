@@ -52,6 +52,9 @@ struct StageCosts {
   std::vector<StageContent> contents;
   std::vector<LayerCost> costs;
 };
+/// Adds to a stage by how much copies to the host's memory and back hold up its passes.
+void hold_up(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+             const StageContent& content, LayerCost& stage);
 StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
                        const std::vector<std::int64_t>& layers_per_stage);
 
@@ -93,6 +96,7 @@ class PipelineEstimate {
     double gathered = 0, scattered = 0;
     HeldElements held;
     double activations = 0, placeholders = 0;
+    std::array<double, 2> offloaded{};  ///< LayerCost::offloaded
   };
 
   double counted_memory(const SyncPlan& sync) const;

@@ -116,6 +116,11 @@ class Maker {
 
   PricedAct priced_act(const Act& act, const PricedPrograms& priced, const ActOps& ops) {
     PricedAct row{.act = act};
+    if (act.kind == ActKind::leaves || act.kind == ActKind::returns) {
+      row.bytes = static_cast<double>(priced.kept_of(act.activity).offloaded.count);
+      return row;
+    }
+    if (act.kind == ActKind::lets_go) return row;
     if (act.kind != ActKind::compute && act.kind != ActKind::call) {
       row.bytes = bytes_of_holdings(scenario_, act, priced.layer);
       return row;

@@ -36,7 +36,7 @@ void Play::begin(double pace) {
 void Play::issue(std::size_t pass, const Priced& priced) {
   for (std::size_t i = 0; i < priced.acts.size(); ++i) {
     const Act& act = priced.acts[i];
-    if (act.kind == ActKind::needs || act.kind == ActKind::produces) continue;
+    if (act.kind != ActKind::compute && act.kind != ActKind::call && act.kind != ActKind::join) continue;
     Behind behind = lanes_[pass][act.behind];
     if (act.also_behind != no_lane) {
       auto place = std::find(behind.begin(), behind.end(), none);

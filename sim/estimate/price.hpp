@@ -60,12 +60,13 @@ class Prices {
                            const DivisionGroups& groups) const;
   /// What the host takes to issue acts.
   Time issue(std::span<const Act> acts, const PricedPlace& place) const;
+  /// How long acts that are priced take, one pass by itself.
+  Time alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace);
   /// Each pass of the programs alone, at both paces.
   AloneTimes alone(const Programs& programs, const PricedPlace& place, const DivisionGroups& groups,
                    const Paces& paces);
 
  private:
-  Time alone(std::span<const Act> acts, std::span<const ActPrice> prices, double pace);
   /// A row of a ring.
   Time row(const Priced& acts, double pace);
   HostPath path(Pass pass, std::span<const Act> acts, std::span<const ActPrice> prices,

@@ -48,7 +48,10 @@ std::array<Time, 2> CostTables::pair(const StageContent& forward, const StageCon
     if (is_alike(known.forward, forward) && is_alike(known.backward, backward)) return known.times;
   }
   const Time issue = issue_of(forward, false) + issue_of(backward, true);
-  const auto time = [&](double pace) { return std::max(issue, time_of_pair(forward, backward, pace)); };
+  const Time least_of_both = std::max({issue, copied_by(forward), copied_by(backward)});
+  const auto time = [&](double pace) {
+    return std::max(least_of_both, time_of_pair(forward, backward, pace));
+  };
   const Time least = time(paces_.least);
   pairs_.push_back({forward, backward, {least, paces_.are_one() ? least : time(paces_.most)}});
   return pairs_.back().times;

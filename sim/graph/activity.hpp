@@ -33,8 +33,10 @@ enum class Activity : std::uint8_t {
   parameter,  // communication
   host,       // launches
   copy,       // compute: around gradients and parameters on their way
+  offload,
+  reload,  // copies of activations to the host's memory and back
 };
-inline constexpr std::size_t activity_count = 19;
+inline constexpr std::size_t activity_count = 21;
 
 /// What goes on beside each other on a device.
 enum class Stream : std::uint8_t {
@@ -42,7 +44,8 @@ enum class Stream : std::uint8_t {
   exchange,  ///< communication inside layers
   pipeline,
   gradients,
-  host,  ///< what the host does to issue all that
+  host,    ///< what the host does to issue all that
+  copies,  ///< between a device and its host's memory, each way by itself
 };
 
 /// Which groups a communication is for.
@@ -95,6 +98,8 @@ inline constexpr std::array<ActivityTraits, activity_count> activities{{
     {"parameter", Stream::gradients},
     {"host", Stream::host},
     {"copy"},
+    {"offload", Stream::copies},
+    {"reload", Stream::copies},
 }};
 
 constexpr std::string_view name_of(Activity activity) { return at(activities, activity).name; }

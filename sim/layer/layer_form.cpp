@@ -17,6 +17,19 @@ std::vector<RingRow> ring_of(const Piece& core) {
   return rows;
 }
 
+/// A norm that is computed again reads what comes back.
+void add_offload(const Scenario& scenario, std::size_t layer, LayerForm& form) {
+  const Offload& offload = scenario.offload;
+  if (offload.is_none()) return;
+  const auto takes = [&](auto... modules) { return (offload.takes(modules) || ...); };
+  using enum OffloadModule;
+  const bool is_whole = static_cast<std::int64_t>(layer) < offload.layers;
+  form.offloads_attention = is_whole || takes(attn_norm, qkv_linear, core_attn, attn_proj, mlp_norm);
+  form.offloads_feed_forward =
+      is_whole || (scenario.model.layers[layer].is_moe && takes(expert_fc1, moe_act));
+  form.norm_first = takes(mlp_norm) && scenario.recompute.norm;
+}
+
 }  // namespace
 
 LayerForm form_of(const Scenario& scenario, std::size_t layer,
@@ -39,6 +52,7 @@ LayerForm form_of(const Scenario& scenario, std::size_t layer,
       form.divides_layers && scenario.habits().tensor_backward == TensorBackward::overlapped;
   form.weights_in_turn = !scenario.habits().delays_weights;
   form.gathers_again = form.divides_layers && form.divides_tokens && !scenario.software->keeps_gathered();
+  add_offload(scenario, layer, form);
   for (std::size_t pass = 0; pass < pieces.size(); ++pass) {
     for (const Piece& piece : pieces[pass])
       form.pieces[pass].push_back({piece.is_core(), piece.backward, ring_of(piece)});

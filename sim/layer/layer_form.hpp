@@ -38,7 +38,10 @@ struct LayerForm {
   bool experts_again = false;         ///< its experts are
   bool shared_beside = false;         ///< its shared experts are computed beside an exchange
   bool weights_in_turn = false;       ///< in a pair, too, a backward goes on behind gradients of weights
-  std::int64_t heads = 1;             ///< the model's, and one for each prediction layer
+  bool offloads_attention = false;    ///< something that its attention block keeps goes to the host
+  bool offloads_feed_forward = false;
+  bool norm_first = false;  ///< what comes back for its attention block is needed by its feed-forward
+  std::int64_t heads = 1;   ///< the model's, and one for each prediction layer
   std::array<std::vector<FormPiece>, 3> pieces{};  ///< of attention by OpPass, where sequences are divided
   friend bool operator==(const LayerForm&, const LayerForm&) = default;
 };

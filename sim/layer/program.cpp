@@ -53,11 +53,13 @@ class Maker {
     begin(Segment::attention);
     needs(Activity::attention, OpPass::forward);
     attention(OpPass::forward);
+    copies(ActKind::leaves, Activity::attention, OpPass::forward);
     begin(Segment::dispatch);
     if (shared_beside()) shared_experts(OpPass::forward);
     exchange(Activity::dispatch, OpPass::forward);
     begin(Segment::feed_forward);
     feed_forward(OpPass::forward);
+    copies(ActKind::leaves, Activity::feed_forward, OpPass::forward);
     begin(Segment::combine);
     exchange(Activity::combine, OpPass::forward);
     return take(Pass::forward);
@@ -72,19 +74,24 @@ class Maker {
     if (shared_weights_are_done_) shared_experts(OpPass::backward_weight);
     exchange(Activity::combine_backward, OpPass::backward_input);
     begin(Segment::feed_forward);
+    if (form_.norm_first) copies(ActKind::returns, Activity::attention, OpPass::backward_input);
+    copies(ActKind::returns, Activity::feed_forward, OpPass::backward_input);
     feed_forward_backward(weights_too);
     if (delays_weights()) {
       begin(Segment::feed_forward_weight);
       if (weights_too) weight(Activity::feed_forward, form_.divides_feed_forward ? 1 : 0);
     }
+    copies(ActKind::lets_go, Activity::feed_forward, OpPass::backward_input);
     begin(Segment::dispatch);
     exchange(Activity::dispatch_backward, OpPass::backward_input);
     begin(Segment::attention);
+    if (!form_.norm_first) copies(ActKind::returns, Activity::attention, OpPass::backward_input);
     const bool beside = weights_too && overlaps_tensor() && !form_.divides_sequences;
     if (beside) gradients_beside_calls(Activity::attention);
     if (!beside) attention(OpPass::backward_input);
     if (delays_weights()) begin(Segment::attention_weight);
     if (weights_too && !beside) weight(Activity::attention, form_.divides_layers ? 1 : 0);
+    copies(ActKind::lets_go, Activity::attention, OpPass::backward_input);
     Program program = take(weights_too ? Pass::backward : Pass::backward_input);
     if (form_.again) keep_again(program);
     return program;
@@ -159,6 +166,13 @@ class Maker {
   }
   void join(Lane one, Lane other) { add({.kind = ActKind::join, .behind = one, .also_behind = other}); }
   void needs(Activity block, OpPass pass) { add({.kind = ActKind::needs, .activity = block, .pass = pass}); }
+
+  /// Behind the weight gradients of the block where these are on a lane of their own.
+  void copies(ActKind kind, Activity block, OpPass pass) {
+    if (!(block == Activity::attention ? form_.offloads_attention : form_.offloads_feed_forward)) return;
+    Act& act = add({.kind = kind, .activity = block, .pass = pass});
+    if (kind == ActKind::lets_go && delays_weights()) act.behind = act.lane = first_lane;
+  }
 
   void exchange(Activity activity, OpPass pass) {
     if (form_.exchanges) call(activity, pass, Operation::all_to_all);

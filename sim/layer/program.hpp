@@ -25,6 +25,9 @@ enum class ActKind : std::uint8_t {
   join,      ///< two lanes have both come so far
   needs,     ///< parameters of the layer, the embedding or the head
   produces,  ///< weight gradients of a block
+  leaves,    ///< what a block keeps begins to go to the host
+  returns,   ///< it has come back
+  lets_go,   ///< the block has done with it, and what is needed next begins to come
 };
 
 /// The parts of a pass through a layer that an overlapped pair weaves. Acts of one part follow each other.

@@ -83,6 +83,8 @@ class PassLowering {
             sync_.gather(actor_, tag, behind == nothing ? step_.streams(actor_).compute : behind));
       case ActKind::produces:
         return goes_on_after_too(sync_.produced(actor_, stage_, tag, step_.streams(actor_).compute));
+      default:
+        return copy(act, layer, tag, behind == nothing ? step_.streams(actor_).compute : behind);
     }
   }
 
@@ -95,6 +97,15 @@ class PassLowering {
     if (slot_.pass == Pass::backward_weight)
       step_.busy_host(actor_, host_of_weights(act, step_.scenario(), layer), tag);
     reach(act.lane, step_.compute(actor_, timed, tag, behind));
+  }
+
+  /// Between the device and its host's memory.
+  void copy(const Act& act, std::int64_t layer, const Tag& tag, TaskId behind) {
+    const CopiedBlock of{actor_, slot_.chunk, slot_.microbatch, layer, act.activity};
+    HostCopies& copies = step_.copies();
+    if (act.kind == ActKind::leaves) return goes_on_after_too(copies.leave(of, tag, behind));
+    if (act.kind == ActKind::returns) return goes_on_after_too(copies.come_back(of, tag, behind));
+    copies.let_go(of, tag, behind);
   }
 
   Tag tagged(const Act& act, std::int64_t layer) const {

@@ -15,6 +15,7 @@ StepLowering::StepLowering(const Work& work, Loading loading, const Fold& fold)
       communicators_(work.scenario, fold),
       builder_(static_cast<std::uint32_t>(communicators_.actors().size())),
       patterns_(work, loads_, communicators_, builder_),
+      copies_(work, loads_, communicators_, builder_),
       streams_(communicators_.actors().size()),
       calls_(communicators_.count()),
       calls_issued_(communicators_.actors().size()) {

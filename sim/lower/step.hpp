@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/graph/task_graph.hpp"
+#include "sim/lower/host_copies.hpp"
 #include "sim/lower/patterns.hpp"
 #include "sim/work/work.hpp"
 
@@ -84,6 +85,9 @@ class StepLowering {
   Patterns& patterns() { return patterns_; }
   const Patterns& patterns() const { return patterns_; }
 
+  /// Of activations.
+  HostCopies& copies() { return copies_; }
+
   /// The graph; nothing can be added any more.
   TaskGraph finish();
 
@@ -108,6 +112,7 @@ class StepLowering {
   Communicators communicators_;
   GraphBuilder builder_;
   Patterns patterns_;
+  HostCopies copies_;
   std::vector<Streams> streams_;
   std::vector<std::array<std::vector<TaskId>, channel_count>> calls_;                 // by communicator
   std::vector<std::array<std::uint32_t, scope_count * channel_count>> calls_issued_;  // by actor

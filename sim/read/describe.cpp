@@ -6,6 +6,7 @@
 #include "models/software/file.hpp"
 #include "sim/read/certainty.hpp"
 #include "sim/read/faults.hpp"
+#include "sim/read/offload.hpp"
 #include "sim/read/parts.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/read/search_bounds.hpp"
@@ -57,6 +58,7 @@ constexpr Row others[] = {
      }},
     {"search", "what `moesim search` may choose", declare<read_search_bounds>},
     {"precision", "number formats", declare<read_precision_plan>},
+    {"offload", "activations that are in the host's memory from forward to backward", declare<read_offload>},
     {"certainty", "how sure times are: what error bars are made of",
      [](Reader r, const Fabric&) { static_cast<void>(read_certainty(std::move(r), "")); }},
     {"budget", "a whole training: its tokens, and what devices and energy cost", declare<read_budget>},

@@ -10,6 +10,7 @@
 #include "sim/read/certainty.hpp"
 #include "sim/read/faults.hpp"
 #include "sim/read/fit.hpp"
+#include "sim/read/offload.hpp"
 #include "sim/read/parts.hpp"
 #include "sim/read/rules.hpp"
 #include "sim/read/search_bounds.hpp"
@@ -225,6 +226,10 @@ void read_choices(Reader& reader, Scenario& scenario) {
   scenario.recompute = read_recompute(reader);
   scenario.words.recompute = recompute_words(reader);
   reader.expect(fits_recompute, scenario);
+  scenario.offload = read_offload(
+      part_or_empty(reader, "offload", "activations that are in the host's memory from forward to backward"));
+  scenario.words.offload = offload_words(scenario.offload);
+  reader.expect(fits_activation_offload, scenario);
   read_details(reader, scenario);
   reader.expect(fits_dropout, scenario);
   Reader cost = part_or_empty(reader, "cost", "the time of one op", member_names(costs()));

@@ -70,7 +70,7 @@ ErrorModel::ErrorModel(const Work& work, const Certainty& certainty) : work_(wor
   if (!scenario.cluster || scenario.communication) return;
   steps_ = where_in_steps(scenario);
   alone_ = where_alone(scenario.cluster->device.name, scenario.cost_name);
-  first_alike_ = first_of_shape(scenario.model);
+  first_alike_ = first_of_shape(scenario);
   if (const auto known = family(std::string(of_software), scenario.software_name)) of_step_.push_back(*known);
 }
 

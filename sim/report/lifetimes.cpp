@@ -26,7 +26,7 @@ Lifetimes::Lifetimes(const Work& work) : work_(work), scenario_(work.scenario) {
 }
 
 void Lifetimes::keep_layers() {
-  const std::vector<std::size_t> shape = first_of_shape(scenario_.model);
+  const std::vector<std::size_t> shape = first_of_shape(scenario_);
   layers_.resize(shape.size());
   for (std::size_t layer = 0; layer < shape.size(); ++layer) {
     if (shape[layer] != layer) {
@@ -118,7 +118,8 @@ Kept Lifetimes::kept_by(const KeptChange& change, const Slot& slot, const Expert
   if (!differs) return kept;
   const std::uint32_t loads = work_.loads->number_of(change.layer, slot.microbatch, position.group);
   const ExpertWork& work = work_.loads->work(loads, position.rank);
-  kept.for_backward = work.activations;
+  kept.for_backward = work.activations - work.offloaded;
+  kept.offloaded = work.offloaded;
   kept.for_weight = work.for_weight;
   return kept;
 }

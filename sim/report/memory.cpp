@@ -32,7 +32,7 @@ std::int64_t most_rows(const Work& work, std::size_t layer) {
 
 CommunicationBytes communication_bytes(const Work& work) {
   const Scenario& scenario = work.scenario;
-  const std::vector<std::size_t> shape = first_of_shape(scenario.model);
+  const std::vector<std::size_t> shape = first_of_shape(scenario);
   CommunicationBytes bytes;
   for (std::size_t layer = 0; layer < shape.size(); ++layer) {
     if (shape[layer] != layer) continue;
@@ -60,6 +60,22 @@ Bytes placeholders(const Scenario& scenario, std::int64_t rank) {
   return placeholder_bytes(std::move(shapes));
 }
 
+/// Of what goes to the host, of each block by itself.
+Bytes copy_buffers(const Work& work, std::int64_t rank) {
+  const Scenario& scenario = work.scenario;
+  if (scenario.offload.is_none()) return {};
+  Bytes attention, feed_forward;
+  for (const std::int64_t layer : layers_of_rank(scenario, rank)) {
+    const auto number = static_cast<std::size_t>(layer);
+    const LayerOps ops = ops_of_layer(scenario, number, work.loads.get());
+    attention = std::max(attention, ops.attention.offloaded);
+    const bool differs = work.loads != nullptr && scenario.model.layers[number].is_moe;
+    feed_forward =
+        std::max(feed_forward, differs ? work.loads->most_offloaded() : ops.feed_forward.offloaded);
+  }
+  return (attention + feed_forward) * copied_layers;
+}
+
 }  // namespace
 
 std::vector<MemoryReport> memory_of_ranks(const Work& work) {
@@ -81,7 +97,7 @@ std::vector<MemoryReport> memory_of_ranks(const Work& work) {
     memory.optimizer = update.optimizer;
     memory.activations = most.bytes;
     memory.buffers = bytes.exchange + bytes.context + send_buffers(scenario) + update.buffers +
-                     placeholders(scenario, rank);
+                     placeholders(scenario, rank) + copy_buffers(work, rank);
     const Bytes in_passes = memory.gradients + memory.activations;
     const Bytes in_update = update.gradients + update.working;
     if (in_update > in_passes) memory.buffers += in_update - in_passes;

@@ -23,9 +23,14 @@ struct Running {
   std::array<std::array<std::int32_t, phase_count + 1>, 2> phases{};
 };
 
+/// What goes on whatever its pass does: sends, and copies to the host's memory and back.
+bool is_beside_passes(Activity activity) {
+  return activity == Activity::pipeline || stream_of(activity) == Stream::copies;
+}
+
 /// The phase of a task: a backward whose weight gradient is held back counts its input gradient as backward.
 std::uint8_t phase_of(const Tag& tag) {
-  if (tag.microbatch < 0 || tag.activity == Activity::pipeline) return phase_count;
+  if (tag.microbatch < 0 || is_beside_passes(tag.activity)) return phase_count;
   if (tag.overlapped) return static_cast<std::uint8_t>(Phase::overlapped);
   switch (tag.pass) {
     case PassKind::none:
@@ -190,7 +195,7 @@ std::vector<Occupancy> occupancy(const TaskGraph& graph, const Timeline& timelin
       const Time start =
           is_stall(graph, task) ? timeline.ends[held_up_by(graph, task)] : timeline.starts[task];
       changes.add(start, timeline.ends[task], tag);
-      if (tag.microbatch < 0 || tag.activity == Activity::pipeline) continue;
+      if (tag.microbatch < 0 || is_beside_passes(tag.activity)) continue;
       first = std::min(first, timeline.starts[task]);
       last = std::max(last, timeline.ends[task]);
     }

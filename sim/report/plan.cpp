@@ -58,6 +58,7 @@ PlanChoices choices_of(const Scenario& scenario) {
                       .schedule = scenario.words.schedule,
                       .precision = {},
                       .recompute = scenario.words.recompute,
+                      .offload = scenario.words.offload,
                       .gradient_sync = scenario.words.gradient_sync,
                       .placement = {}};
   if (scenario.precision.gemm != Precision::bf16)
@@ -109,6 +110,7 @@ std::string print(const PlanChoices& choices) {
   };
   add(choices.precision);
   if (!choices.recompute.empty()) add("recompute " + choices.recompute);
+  if (!choices.offload.empty()) add("offload " + choices.offload);
   add(choices.gradient_sync);
   add(unusual_placement(choices));
   return text;

@@ -18,6 +18,7 @@ struct PlanChoices {
   std::string schedule;                ///< "interleaved (chunks=2)"
   std::string precision;               ///< of matrix products; empty: bf16, which is usual
   std::string recompute;               ///< "norm+activation"; empty: nothing
+  std::string offload{};               ///< "expert_fc1", of activations; empty: nothing
   std::string gradient_sync;           ///< "zero1"
   std::vector<std::string> placement;  ///< of all dimensions, innermost first
 };

@@ -119,7 +119,8 @@ struct OneCommunication {
 /// What a scenario is and has chosen, in words for reports. "interleaved (chunks=2)" is a kind with its keys.
 struct ScenarioWords {
   std::string title;  ///< `about`, and what the command line changed of it
-  std::string schedule, gradient_sync, optimizer, recompute, collective;  ///< empty where there is none
+  std::string schedule, gradient_sync, optimizer, recompute, offload,
+      collective;  ///< empty where there is none
 };
 
 /// A pipeline without a model: its passes have given durations.
@@ -155,6 +156,7 @@ struct Scenario {
   GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank
   UpdatePlan update;           ///< what a new parameter takes
   Recompute recompute;
+  Offload offload;       ///< of activations to the host
   bool dropout = false;  ///< of embedding, attention's weights and each block's result
   std::shared_ptr<const Software> software;
   std::shared_ptr<const Cost> cost;  ///< of a kernel

@@ -56,6 +56,12 @@ ExpertPlacement place(const Scenario& scenario, std::int64_t layer, std::int64_t
 
 }  // namespace
 
+Bytes ExpertLoads::most_offloaded() const {
+  Bytes most;
+  for (const ExpertWork& work : works_) most = std::max(most, work.offloaded);
+  return most;
+}
+
 /// Fills in the tables. Ranks with the same rows in any order of their experts have the same work.
 class ExpertLoads::Maker {
  public:
@@ -63,7 +69,7 @@ class ExpertLoads::Maker {
       : scenario_(scenario), loads_(loads), gathered_(gathered_groups(scenario)), works_(scenario) {}
 
   void make() {
-    const std::vector<std::size_t> shape = first_of_shape(scenario_.model);
+    const std::vector<std::size_t> shape = first_of_shape(scenario_);
     const bool varies = scenario_.router.varies();
     const bool has_groups = varies && scenario_.resolution == Resolution::full;
     const auto groups = static_cast<std::int64_t>(has_groups ? scenario_.layout.expert_groups().size() : 1);

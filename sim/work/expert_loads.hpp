@@ -21,7 +21,7 @@ struct ExpertWork {
   std::int64_t rows = 0;  ///< that it computes: those that arrive for its experts, at it and at the ranks
                           ///< that share them
   BlockTimes times;
-  Bytes activations, for_weight;  ///< BlockOps
+  Bytes activations, for_weight, offloaded;  ///< BlockOps
 };
 
 /// What was routed in one layer and microbatch of one expert group.
@@ -56,6 +56,8 @@ class ExpertLoads {
   std::int64_t mean_rows(std::int64_t layer) const { return at(mean_rows_, layer); }
   /// The most rows that a rank computes.
   std::int64_t most_rows() const { return most_rows_; }
+  /// The most bytes that a rank's experts send to the host.
+  Bytes most_offloaded() const;
   /// Rows as ranks see them, routed again: they are many, and needed once.
   RankRows rows(const Scenario& scenario, std::uint32_t number) const;
 

@@ -40,6 +40,7 @@ const ExpertWorks::Common& ExpertWorks::common_of(Shape& shape, std::size_t laye
   const BlockOps ops = lower_feed_forward(scenario_.model, layer, share, scenario_.recompute);
   common.activations = ops.activations;
   common.for_weight = ops.for_weight;
+  common.offloaded = ops.offloaded;
   const bool has_products = !shape.products.empty();
   std::size_t pass = 0;
   for (const std::vector<Op>* of_pass : {&ops.forward, &ops.backward_input, &ops.backward_weight}) {
@@ -81,7 +82,8 @@ ExpertWork ExpertWorks::make(Shape& shape, std::size_t layer, std::span<const st
   return {.rows = all,
           .times = {.passes = {passes[0].timed(), passes[1].timed(), passes[2].timed()}},
           .activations = common.activations,
-          .for_weight = common.for_weight};
+          .for_weight = common.for_weight,
+          .offloaded = common.offloaded};
 }
 
 }  // namespace moesim

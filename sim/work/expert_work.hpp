@@ -29,7 +29,7 @@ class ExpertWorks {
   /// All but the products of experts, by pass.
   struct Common {
     std::array<OpSum, 3> passes;
-    Bytes activations, for_weight;
+    Bytes activations, for_weight, offloaded;
   };
   /// A product of experts in one of the passes.
   struct Product {

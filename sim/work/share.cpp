@@ -35,6 +35,7 @@ Share share_of(const Scenario& scenario) {
   share.expert_tensor = scenario.layout.sizes().expert_tensor;
   share.gemm = scenario.precision.gemm;
   share.dispatch = scenario.precision.dispatch;
+  share.offload = scenario.offload;
   if (scenario.software) {
     share.fusion = scenario.habits().fusion;
     share.keeping = scenario.software.get();
@@ -170,7 +171,12 @@ BlockOps shared_experts_of_layer(const Scenario& scenario, std::size_t layer) {
 }
 
 Kept kept_of(const BlockOps& ops) {
-  return {ops.activations, ops.for_weight, ops.again, ops.in_forward, ops.in_backward};
+  return {.for_backward = ops.activations - ops.offloaded,
+          .for_weight = ops.for_weight,
+          .again = ops.again,
+          .in_forward = ops.in_forward,
+          .in_backward = ops.in_backward,
+          .offloaded = ops.offloaded};
 }
 
 Kept kept_by_embedding(const Scenario& scenario) {
@@ -193,7 +199,7 @@ double most_kept_for_weight(const Scenario& scenario, std::int64_t layers_of_sta
   const auto add = [&](const Kept& kept) {
     if (kept.for_backward.count > 0) most = std::max(most, kept.for_weight / kept.for_backward);
   };
-  const std::vector<std::size_t> shape = first_of_shape(scenario.model);
+  const std::vector<std::size_t> shape = first_of_shape(scenario);
   for (std::size_t layer = 0; layer < shape.size(); ++layer) {
     if (shape[layer] != layer) continue;
     const LayerOps ops = ops_of_layer(scenario, layer);
@@ -208,14 +214,20 @@ double most_kept_for_weight(const Scenario& scenario, std::int64_t layers_of_sta
   return most;
 }
 
-std::vector<std::size_t> first_of_shape(const Model& model) {
+std::vector<std::size_t> first_of_shape(const Scenario& scenario) {
+  const Model& model = scenario.model;
   const auto predicts = [&](std::size_t layer) {
     return layer + static_cast<std::size_t>(model.prediction_layers) >= model.layers.size();
+  };
+  const auto is_on_host = [&](std::size_t layer) {
+    return static_cast<std::int64_t>(layer) < scenario.offload.layers;
   };
   std::vector<std::size_t> first;
   for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
     std::size_t same = 0;
-    while (predicts(same) != predicts(layer) || !(model.layers[same] == model.layers[layer])) ++same;
+    while (predicts(same) != predicts(layer) || is_on_host(same) != is_on_host(layer) ||
+           !(model.layers[same] == model.layers[layer]))
+      ++same;
     first.push_back(same);
   }
   return first;

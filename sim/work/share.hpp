@@ -64,6 +64,7 @@ struct Kept {
   Bytes again{};                      ///< what a recomputation keeps until its backward ends
   Bytes in_forward{}, in_backward{};  ///< beside that, while its kernels run
   Bytes gradients{};                  ///< of its weights, where they are held from when they are computed
+  Bytes offloaded{};                  ///< what is on the host from its forward to its backward
   Kept& operator+=(const Kept& more) {
     for_backward += more.for_backward;
     for_weight += more.for_weight;
@@ -71,9 +72,13 @@ struct Kept {
     in_forward = std::max(in_forward, more.in_forward);
     in_backward = std::max(in_backward, more.in_backward);
     gradients += more.gradients;
+    offloaded += more.offloaded;
     return *this;
   }
 };
+/// Layers of which a device holds what goes to the host: one that is computed, one that leaves, and one that
+/// has come back or stays.
+inline constexpr std::int64_t copied_layers = 3;
 Kept kept_of(const BlockOps& ops);
 Kept kept_by_embedding(const Scenario& scenario);
 /// By the model's head, and the heads and embeddings of multi-token prediction.
@@ -81,7 +86,8 @@ Kept kept_by_head(const Scenario& scenario);
 /// What is kept for the weight gradient over what was kept for backward, at most: of a layer, or of a last
 /// stage with so many layers.
 double most_kept_for_weight(const Scenario& scenario, std::int64_t layers_of_stage);
-/// For each layer, the first layer of the same shape: what is true of that one is true of it.
-std::vector<std::size_t> first_of_shape(const Model& model);
+/// For each layer, the first layer of the same shape that keeps as much on the device: what is true of that
+/// one is true of it.
+std::vector<std::size_t> first_of_shape(const Scenario& scenario);
 
 }  // namespace moesim

@@ -67,7 +67,7 @@ Piece core_of(const std::vector<Op>& kernels, const Scenario& scenario) {
 
 /// For each layer, the first one of the same shape to which as many rows go.
 std::vector<std::size_t> first_alike(const Scenario& scenario, const ExpertLoads* loads) {
-  const std::vector<std::size_t> shapes = first_of_shape(scenario.model);
+  const std::vector<std::size_t> shapes = first_of_shape(scenario);
   std::vector<std::size_t> first;
   for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
     const std::int64_t rows = dispatched_rows(scenario, layer, loads);

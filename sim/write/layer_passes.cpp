@@ -12,7 +12,8 @@
 namespace moesim {
 namespace {
 
-constexpr std::array<std::string_view, 5> kind_names{"compute", "call", "join", "needs", "produces"};
+constexpr std::array<std::string_view, 8> kind_names{"compute",  "call",   "join",    "needs",
+                                                     "produces", "leaves", "returns", "lets_go"};
 
 bool is_call(const PricedAct& row) { return row.act.kind == ActKind::call; }
 bool is_compute(const PricedAct& row) { return row.act.kind == ActKind::compute; }

@@ -46,6 +46,12 @@ std::string name_of(const PricedAct& row) {
       return "needs parameters";
     case ActKind::produces:
       return fmt::format("produces gradients of {}", name_of(act.activity));
+    case ActKind::leaves:
+      return fmt::format("{} leaves for the host", name_of(act.activity));
+    case ActKind::returns:
+      return fmt::format("{} comes back", name_of(act.activity));
+    case ActKind::lets_go:
+      return fmt::format("{} lets go", name_of(act.activity));
     case ActKind::call:
       if (!is_exchange(act.activity))
         return fmt::format("{} {}", name_of(act.activity), at(operation_names, act.operation));

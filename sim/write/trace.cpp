@@ -22,8 +22,8 @@ namespace moesim {
 namespace {
 
 /// The lanes of an actor by Stream, top down.
-constexpr std::array<std::string_view, 5> stream_names{"compute", "exchange", "pipeline receive", "gradients",
-                                                       "host"};
+constexpr std::array<std::string_view, 6> stream_names{"compute",   "exchange", "pipeline receive",
+                                                       "gradients", "host",     "host's memory"};
 /// Lanes of one stream, at most; beyond them numbers of threads would meet.
 constexpr std::uint32_t lanes_of_stream = 1'000'000;
 

@@ -29,6 +29,12 @@ std::string told(const Act& act) {
       return fmt::format("needs {}", of);
     case ActKind::produces:
       return fmt::format("produces {}", of);
+    case ActKind::leaves:
+      return fmt::format("{} leaves", of);
+    case ActKind::returns:
+      return fmt::format("{} returns", of);
+    case ActKind::lets_go:
+      return fmt::format("{} lets go", of);
   }
   return "";
 }
