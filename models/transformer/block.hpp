@@ -38,8 +38,8 @@ constexpr std::int64_t part_of(std::int64_t total, std::int64_t parts) { return 
 /// Rows of each local expert, where they are all that the device sends out; else none.
 std::vector<std::int64_t> rows_of_all(const Share& share);
 
-/// Says of an op between tokens and experts how many groups of tokens (`batch`) of which size (`sequence`, the
-/// largest) fill buffers of their own.
+/// Says of an op between tokens and experts how many groups of tokens (`batch`) of which size (`sequence`,
+/// the largest) fill buffers of their own.
 void group_tokens(Op& op, const Share& share);
 
 /// Throws std::logic_error for sizes below 1 and layers that are none.

@@ -48,11 +48,6 @@ Fit fits_layers(const Scenario& scenario) {
                   given, scenario.layout.sizes().pipeline)
         .with_hint("offload.modules goes with pipelines");
   }
-  if (!scenario.words.recompute.empty()) {
-    return Misfit(layers_key, "is {}, but recompute is {}: whole layers go to the host without", given,
-                  scenario.words.recompute)
-        .with_hint("offload.modules goes with the recomputation of others");
-  }
   return {};
 }
 
@@ -71,10 +66,6 @@ Fit fits_modules(const Scenario& scenario) {
   if (offload.takes(OffloadModule::attn_proj) && !offload.takes(OffloadModule::core_attn)) {
     return Misfit(module_key, "names attn_proj, expected core_attn with it, whose backward reads the same")
         .with_hint("--set 'offload.modules=[\"core_attn\", \"attn_proj\"]'");
-  }
-  if (const std::string_view again = again_by(scenario.recompute, offload); !again.empty()) {
-    return Misfit(module_key, "is {}, but recompute has {}: what is computed again is not kept", names,
-                  again);
   }
   const bool in_experts = offload.takes(OffloadModule::expert_fc1) || offload.takes(OffloadModule::moe_act);
   if (in_experts && std::none_of(layers.begin(), layers.end(), [](const Layer& l) { return l.is_moe; }))
@@ -109,6 +100,19 @@ std::string offload_words(const Offload& offload) {
   return offload.layers > 0 ? fmt::format("{} layers", offload.layers) : names_of(offload);
 }
 
+Fit recomputes_beside(const Offload& offload, const Recompute& recompute) {
+  const Recompute& r = recompute;
+  if (offload.layers > 0 && (r.full || r.norm || r.activation || r.latent || r.attention || r.experts)) {
+    return Misfit(layers_key, "is {}, but recompute is given: whole layers go to the host without",
+                  offload.layers)
+        .with_hint("offload.modules goes with the recomputation of others");
+  }
+  const std::string_view again = again_by(recompute, offload);
+  if (again.empty() || !offload.has_modules()) return {};
+  return Misfit(module_key, "is {}, but recompute has {}: what is computed again is not kept",
+                names_of(offload), again);
+}
+
 Fit fits_activation_offload(const Scenario& scenario) {
   const Offload& offload = scenario.offload;
   if (offload.is_none()) return {};
@@ -118,6 +122,7 @@ Fit fits_activation_offload(const Scenario& scenario) {
                   scenario.cluster->device.name)
         .with_hint("cluster.device.host_rate says so; configs/devices/h200.json has a measured one");
   }
+  if (Fit fit = recomputes_beside(offload, scenario.recompute)) return fit;
   return offload.layers > 0 ? fits_layers(scenario) : fits_modules(scenario);
 }
 

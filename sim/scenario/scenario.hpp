@@ -31,7 +31,7 @@ namespace moesim {
 
 /// The work of one step.
 struct Batch {
-  std::int64_t sequences = 1;  ///< global batch
+  std::int64_t sequences = 1;        ///< global batch
   std::int64_t sequence_length = 1;  ///< of an encoder-decoder: of its encoder
   std::int64_t target_length = 0;    ///< of an encoder-decoder: of its decoder; 0: as long
   std::int64_t microbatch = 1;       ///< sequences of one microbatch of one data-parallel rank

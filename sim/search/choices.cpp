@@ -9,6 +9,7 @@
 #include "models/base/error.hpp"
 #include "models/config/document.hpp"
 #include "models/config/values.hpp"
+#include "sim/read/offload.hpp"
 #include "sim/read/parts.hpp"
 #include "sim/read/rules.hpp"
 #include "sim/report/plan.hpp"
@@ -110,7 +111,8 @@ void add_syncs(const ChoiceSource& source, Choices& all) {
 /// Of those that are not given, such as the software has.
 void add_recomputes(const ChoiceSource& source, Choices& all) {
   const auto add = [&](const Recompute& recompute) {
-    if (const Fit fit = recomputes_as(source.base.habits(), recompute)) {
+    const Fit as = recomputes_as(source.base.habits(), recompute);
+    if (const Fit fit = as ? as : recomputes_beside(source.base.offload, recompute)) {
       if (source.bounds.recomputes.empty()) return;
       throw InputError("search.recompute", fit->what());
     }

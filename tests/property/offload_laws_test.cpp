@@ -30,12 +30,12 @@ std::string text_of(const Case& c) {
   return fmt::format(
       R"({{"model": {{"extends": "configs/models/tiny.json", "layers": {}}},
           "cluster": {{"name": "node", "device": {{"extends": "configs/devices/h100.json", "spread": 0,
-            "host_rate": "{}"}}, "devices": {}, "topology": {{"kind": "nvswitch", "nvlink_rate": "450 GB/s"}}}},
+            "host_rate": {}}}, "devices": {}, "topology": {{"kind": "nvswitch", "nvlink_rate": "450 GB/s"}}}},
           "batch": {{"sequences": {}, "sequence_length": {}}}, "software": {{"kind": "ideal"}},
           "parallelism": {{"pipeline": {}}}, "schedule": {}, "recompute": {},
           "offload": {{"modules": {}, "layers": {}, "least_elements": 0}}{}}})",
-      layers, c.rate, c.pipeline, c.microbatches, tokens, c.pipeline, c.schedule, c.recompute, c.modules,
-      c.whole, c.more);
+      layers, c.rate.empty() ? "null" : fmt::format("\"{}\"", c.rate), c.pipeline, c.microbatches, tokens,
+      c.pipeline, c.schedule, c.recompute, c.modules, c.whole, c.more);
 }
 
 Scenario read(const std::string& text) {
@@ -184,7 +184,7 @@ TEST_CASE("An estimate is held up by copies as the engine is, to the picosecond"
       held += longer > Time{} ? 1 : 0;
     }
   }
-  CHECK(held > 3);
+  CHECK(held >= 3);
 }
 
 TEST_CASE("Folded and full runs make the same copies") {
@@ -234,9 +234,9 @@ TEST_CASE("What cannot leave is refused with its key") {
   CHECK_THAT(said({.recompute = R"(["full"])"}), Contains("recompute has full"));
   CHECK_THAT(said({.modules = R"(["core_attn"])", .recompute = R"(["attention"])"}),
              Contains("recompute has attention"));
-  CHECK_THAT(said({.rate = "0 GB/s"}), Contains("offload.modules") && Contains("host_rate"));
+  CHECK_THAT(said({.rate = ""}), Contains("offload.modules: is given, but how fast H100 copies"));
   CHECK_THAT(said({.modules = "[]", .whole = layers}), Contains("less than the 8 layers"));
   CHECK_THAT(said({.pipeline = 2, .modules = "[]", .whole = 2}), Contains("parallelism.pipeline is 2"));
-  CHECK_THAT(said({.modules = "[]", .whole = 2, .recompute = R"(["norm"])"}), Contains("recompute is norm"));
+  CHECK_THAT(said({.modules = "[]", .whole = 2, .recompute = R"(["norm"])"}), Contains("recompute is given"));
   CHECK_THAT(said({.whole = 2}), Contains("expected 0"));
 }
