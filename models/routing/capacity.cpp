@@ -23,7 +23,8 @@ TokenGroups read_token_groups(Reader& reader) {
   return {.most = reader.integer({.name = "group",
                                   .help = "tokens of a group at most; 0 takes all of a source as one",
                                   .fallback = 0,
-                                  .at_least = 0})};
+                                  .at_least = 0,
+                                  .at_most = 1'000'000'000})};
 }
 
 Capacity read_capacity(Reader& reader, double factor, std::int64_t minimum, std::string_view what) {

@@ -48,17 +48,19 @@ double over_of_expert(const Dropping& dropping, const Gate& gate, std::int64_t t
   return std::max(0.0, chance * static_cast<double>(tokens) - static_cast<double>(most));
 }
 
-/// Share of the rows for experts with these chances, all those of a rank, that is over.
+/// Share of the rows for experts with these chances, all those of a rank, that is over. A token has k
+/// different experts: how many of them are here strays as that of k draws without putting back
+/// (hypergeometric).
 double over_of_rank(const Dropping& dropping, const Gate& gate, double tokens,
                     std::span<const double> chances) {
-  double mean = 0, variance = 0;
-  for (const double chance : chances) {
-    mean += tokens * chance;
-    variance += tokens * chance * (1 - chance);
-  }
-  if (mean <= 0) return 0;
+  const double here = std::accumulate(chances.begin(), chances.end(), 0.0);
+  if (here <= 0) return 0;
+  const auto k = static_cast<double>(gate.top_k), experts = static_cast<double>(gate.experts);
+  const double share = here / k;
+  const double left = gate.experts > 1 ? (experts - k) / (experts - 1) : 0;
+  const double variance = tokens * k * share * std::max(0.0, 1 - share) * left;
   const double most = tokens * even_share(gate) * static_cast<double>(chances.size()) * dropping.factor;
-  return normal_over(mean, dropping.strays ? std::sqrt(variance) : 0.0, most) / mean;
+  return normal_over(tokens * here, dropping.strays ? std::sqrt(variance) : 0.0, most) / (tokens * here);
 }
 
 /// The experts of a rank, as many on each as it goes.

@@ -42,10 +42,13 @@ Sums none(std::size_t top_k) {
   return sums;
 }
 
-/// Weights whose mean is 1 or so: sums of k products stay far from the limits of a double.
+/// Weights whose median is 1: sums of k products stay far from the limits of a double, whatever the largest.
 void normalise(std::vector<double>& weights) {
-  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
-  for (double& weight : weights) weight *= static_cast<double>(weights.size()) / sum;
+  std::vector<double> sorted = weights;
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  const double median = *middle;
+  for (double& weight : weights) weight /= median;
 }
 
 /// One step to weights under which experts have these chances (Chen, Dempster and Liu, 1994, equation 3).

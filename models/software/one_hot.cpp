@@ -37,8 +37,6 @@ Op einsum(const Op& op, std::int64_t groups, std::int64_t rows, std::int64_t wid
   product.pass = op.pass;
   product.module = op.module;
   product.kernel_class = KernelClass::gather_scatter;
-  // Each group has a second operand of its own.
-  product.bytes += from_bytes(real(groups - 1) * real(width) * real(depth) * bytes_of(precision));
   return product;
 }
 

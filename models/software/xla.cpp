@@ -8,10 +8,9 @@
 //   service/instruction_fusion.h). Nothing that is computed again is a kernel of its own.
 // - Attention is an einsum, a softmax in fp32 and an einsum; scores are written (mesh_tensorflow/transformer/
 //   attention.py: float32_logits).
-// - The arrays multiply 128 x 128 weights at a time: what is not as deep is filled up with zeros (Jouppi et
-// al.,
-//   "A Domain Specific Supercomputer for Training Deep Neural Networks", CACM 2020). Layouts are taken to
-//   need no other padding.
+// - The arrays multiply 128 x 128 weights at a time: what is not as deep is filled up with zeros (Jouppi
+//   and others, "A Domain Specific Supercomputer for Training Deep Neural Networks", CACM 2020). Layouts are
+//   taken to need no other padding.
 // - Variables are fp32. Their casts do not depend on the microbatch, and XLA moves them out of its loop
 //   (service/while_loop_invariant_code_motion.h): products read bf16.
 #include <memory>
@@ -86,8 +85,10 @@ class Xla final : public Software {
   }
   const SoftwareHabits& habits() const override { return habits_; }
 
-  /// Masks; and of attention its scores in fp32 beside weights.
+  /// Masks; of experts their results, which gradients of masks are products with; and of attention its scores
+  /// in fp32 beside weights.
   double kept_by(const Op& op) const override {
+    if (op.module == Module::unpermute) return real(op.m) * real(op.n) * activation();
     if (op.module == Module::permute) return op.kept + one_hot::kept(op, form_);
     const bool has_scores = op.kind == OpKind::attention && !habits_.fusion.attention;
     const double weights = has_scores ? op.kept : 0;

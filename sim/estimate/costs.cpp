@@ -330,6 +330,19 @@ const std::vector<double>& CostTables::pace_of_rank() {
   return known;
 }
 
+namespace {
+
+/// Then how many rows a rank permutes depends on the ranks that hold the experts, too.
+bool drops_rows(const Scenario& scenario) {
+  const std::vector<Layer>& layers = scenario.model.layers;
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    if (layers[layer].is_moe && kept_choices(scenario, layer) < 1) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& groups,
                                 std::int64_t microbatch, const RecomputeChoice& recompute,
                                 std::size_t recompute_number) {
@@ -343,8 +356,9 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
   const auto again = static_cast<std::int64_t>(recompute_number);
   // But for attention, tokens are alike whichever sequence they are from.
   const std::int64_t tokens = share_of(scenario_).tokens();
+  const std::int64_t droppers = drops_rows(scenario_) ? sizes.expert : 0;
   const std::vector<BlockCost>& attentions =
-      attention({sizes.tensor, sizes.context, microbatch, again, 0, 0});
+      attention({sizes.tensor, sizes.context, microbatch, again, droppers, 0});
   const std::vector<BlockCost>& feed_forwards =
       feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor,
                     std::bit_cast<std::int64_t>(scenario_.routing_spread)});

@@ -336,13 +336,13 @@ double PipelineEstimate::update(const SyncPlan& sync) const {
   return plan.gathers_beside ? sum + gathered_beside() : sum;
 }
 
-/// Parameters that come back beside first passes: those of the first layer before it, and what takes longer
-/// than the passes of a microbatch.
+/// Parameters that come back beside first passes: what takes longer than the passes of a microbatch, and that
+/// of the embedding at least, before which nothing runs.
 double PipelineEstimate::gathered_beside() const {
-  double longest = 0;
+  double longest = cost_.embedding.gathered;
   for (const Rank& rank : ranks_)
     longest = std::max(longest, (rank.gathered - rank.passes.forward) * static_cast<double>(profile_.chunks));
-  return cost_.embedding.gathered + longest;
+  return longest;
 }
 
 /// Of the gradients of the embedding's two copies, or of a rank's shard of them.

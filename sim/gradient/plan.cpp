@@ -58,11 +58,11 @@ GradientPlan read_gradient_timing(Reader& reader) {
 }
 
 void read_parameter_timing(Reader& reader, GradientPlan& plan) {
-  plan.gathers_beside =
-      reader.flag({.name = "overlap_parameters",
-                   .help = "updated parameters come back beside the next step's first passes, a layer ahead of "
-                           "them (Megatron-Core: --overlap-param-gather); else before any pass",
-                   .fallback = false});
+  plan.gathers_beside = reader.flag(
+      {.name = "overlap_parameters",
+       .help = "updated parameters come back beside the next step's first passes, a layer ahead of "
+               "them (Megatron-Core: --overlap-param-gather); else before any pass",
+       .fallback = false});
 }
 
 }  // namespace moesim

@@ -26,7 +26,7 @@ Share share_of(const Scenario& scenario) {
   Share share;
   share.sequences = scenario.batch.microbatch;
   share.sequence_length = scenario.batch.decoder_length();
-  share.source_length = scenario.batch.target_length > 0 ? scenario.batch.sequence_length : 0;
+  share.source_length = scenario.model.encoder_layers > 0 ? scenario.batch.sequence_length : 0;
   share.tensor = scenario.layout.sizes().tensor;
   share.context = scenario.layout.sizes().context;
   share.context_exchange = scenario.context_exchange;

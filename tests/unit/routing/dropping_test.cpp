@@ -72,6 +72,31 @@ TEST_CASE("As many choices are dropped as of tokens that are drawn one by one") 
   CHECK(static_cast<double>(loads.dropped) == Approx(sum / rounds).epsilon(0.02));
 }
 
+TEST_CASE("Of rows of ranks as many are dropped as of tokens that draw different experts") {
+  const Dropping dropping{.factor = 1, .of = CapacityOf::rank};
+  const Gate gate{.experts = 8, .top_k = 2};
+  CHECK(dropping.kept(gate, 1, 256) == 1);  // which gets all choices, as it has room for
+  RandomStream random = Random(7).stream("tokens");
+  for (const std::int64_t ranks : {2, 4}) {
+    constexpr int rounds = 400;
+    double dropped = 0;
+    for (int round = 0; round < rounds; ++round) {
+      std::vector<std::int64_t> rows(static_cast<std::size_t>(ranks), 0);
+      for (std::int64_t token = 0; token < ranks * 256; ++token) {
+        const auto one = static_cast<std::int64_t>(random.below(8));
+        const auto other = static_cast<std::int64_t>(random.below(7));
+        ++at(rows, one * ranks / 8);
+        ++at(rows, (other + (other >= one ? 1 : 0)) * ranks / 8);
+      }
+      for (const std::int64_t of_rank : rows)
+        dropped += static_cast<double>(std::max<std::int64_t>(0, of_rank - 512));
+    }
+    CAPTURE(ranks);
+    CHECK(1 - dropping.kept(gate, ranks, 256) ==
+          Approx(dropped / (rounds * static_cast<double>(ranks) * 512)).epsilon(0.06));
+  }
+}
+
 TEST_CASE("A rank drops only where all its experts together are over its budget") {
   const std::string skew = R"("skew": {"kind": "zipf", "exponent": 1.0})";
   const Gate gate{.experts = 64, .top_k = 6};
