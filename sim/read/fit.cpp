@@ -82,10 +82,6 @@ Fit fits_targets(const Scenario& scenario) {
   if (batch.target_length == 0) return {};
   if (scenario.model.encoder_layers == 0)
     return Misfit(key, "is {}, but the model '{}' has no encoder", batch.target_length, scenario.model.name);
-  if (sizes.pipeline > 1 || sizes.context > 1) {
-    return Misfit(key, "is {}, expected neither pipeline {} nor context {}: stages and ranks would differ",
-                  batch.target_length, sizes.pipeline, sizes.context);
-  }
   if (!scenario.divides_tokens() || batch.target_length % sizes.tensor == 0) return {};
   return Misfit(key, "{} tokens do not divide by tensor {}", batch.target_length, sizes.tensor);
 }

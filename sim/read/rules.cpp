@@ -81,6 +81,11 @@ Fit divides_sequences(const Batch& batch, const Sizes& sizes) {
 }
 
 Fit divides_tokens_of(const Batch& batch, const Sizes& sizes) {
+  if (batch.target_length > 0 && (sizes.pipeline > 1 || sizes.context > 1)) {
+    return Misfit("batch.target_length",
+                  "is {}, expected neither pipeline {} nor context {}: stages and ranks would differ",
+                  batch.target_length, sizes.pipeline, sizes.context);
+  }
   // Zigzag gives each context rank two pieces of a sequence, one from either end.
   const std::int64_t pieces = sizes.tensor * (sizes.context > 1 ? 2 * sizes.context : 1);
   if (batch.sequence_length % pieces == 0) return {};

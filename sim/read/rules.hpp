@@ -22,7 +22,7 @@ Fit has_experts_to_spread(const Model& model, const Sizes& sizes);
 Fit divides_slots(const Model& model, std::int64_t redundant, const Sizes& sizes);
 /// Data-parallel ranks and microbatches divide the sequences.
 Fit divides_sequences(const Batch& batch, const Sizes& sizes);
-/// The ranks that share a sequence divide its tokens.
+/// The ranks that share a sequence divide its tokens; targets of another length are not divided at all.
 Fit divides_tokens_of(const Batch& batch, const Sizes& sizes);
 /// The groups of attention and those of experts lie on the same devices as far as they must.
 Fit fits_groups(const Scenario& scenario, const Layout& layout);

@@ -67,6 +67,7 @@ class Explorer {
     if (divides_heads(scenario().model, sizes)) return CutRule::model;
     if (divides_tokens_of(scenario().batch, sizes)) return CutRule::sequence;
     if (sizes.pipeline > std::ssize(scenario().model.layers)) return CutRule::stages;
+    if (scenario().offload.layers > 0 && sizes.pipeline > 1) return CutRule::stages;
     return {};
   }
 
