@@ -88,6 +88,13 @@ std::vector<double> over_of_experts(const Dropping& dropping, const Demand& dema
   return over;
 }
 
+/// A capacity of less than a row takes the most popular expert's first.
+void keep_one(const Demand& demand, std::vector<std::int64_t>& rows) {
+  if (std::any_of(rows.begin(), rows.end(), [](std::int64_t of_expert) { return of_expert > 0; })) return;
+  const auto hottest = std::max_element(demand.popularity.begin(), demand.popularity.end());
+  at(rows, hottest - demand.popularity.begin()) = 1;
+}
+
 }  // namespace
 
 std::int64_t Dropping::padded_rows(const Gate& gate, std::int64_t tokens) const {
@@ -113,6 +120,7 @@ void Dropping::fill(const Demand& demand, Loads& loads) const {
       of == CapacityOf::expert ? demand.sources * expert_capacity(*this, demand.gate, demand.tokens) : all;
   for (std::size_t e = 0; e < rows.size(); ++e)
     rows[e] = std::clamp<std::int64_t>(rows[e] - std::llround(over[e]), 0, most);
+  keep_one(demand, rows);
   divide(rows, demand, loads);
   loads.dropped = all - std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
   loads.capacity = padded_rows(demand.gate, demand.tokens);

@@ -147,6 +147,10 @@ Fit fits_experts(const Scenario& scenario) {
                   "share",
                   redundant);
   }
+  if (scenario.routing_spread > 0 && pads) {
+    return Misfit("routing.spread", "is {}, but padded buffers are full whatever the load: expected 0",
+                  scenario.routing_spread);
+  }
   if (scenario.routing_spread > 0 && has_uneven_loads(scenario)) {
     return Misfit("routing.spread",
                   "is {}, but the loads of each rank are simulated: it stands for skew in closed form",

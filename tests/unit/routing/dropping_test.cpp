@@ -116,6 +116,13 @@ TEST_CASE("A rank drops only where all its experts together are over its budget"
   }
 }
 
+TEST_CASE("A capacity of less than a row leaves one") {
+  const Router tiny = router_of(R"({"kind": "top_k", "capacity_factor": 0.00001, "capacity_of": "rank"})");
+  const Loads loads = tiny.loads({.experts = 8, .top_k = 2}, 0, 0, 0, 4, 16);
+  CHECK(loads.total() == 1);
+  CHECK(loads.dropped == 4 * 16 * 2 - 1);
+}
+
 TEST_CASE("Padded buffers need a capacity, and are of experts") {
   CHECK_THROWS_WITH(router_of(R"({"kind": "top_k", "padded": true})"),
                     Catch::Contains("without capacity_factor nothing has a size"));
