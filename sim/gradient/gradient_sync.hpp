@@ -66,7 +66,7 @@ struct GradientPlan {
   Bytes bucket_for(std::int64_t ranks, Bytes gradient) const;
   /// Layers are units that are gathered and reduced as one, and so are both ends of the model together.
   bool has_units() const { return copies == SyncCopies::units; }
-  /// Gradients or parameters are shards, of whatever passes of a microbatch need or make.
+  /// Passes gather parameters or scatter gradients, so that ranks that share them wait for each other.
   bool shards_passes() const { return shards_gradients || shards_parameters || gathers_beside; }
   /// Passes gather what they need and is not there.
   bool gathers_in_passes() const { return shards_parameters || gathers_beside; }
