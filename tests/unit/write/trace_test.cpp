@@ -259,7 +259,8 @@ TEST_CASE("A trace's counters come to the report's memory, microbatches in fligh
 }
 
 TEST_CASE("A trace says which backward an overlapped forward shares the device with") {
-  const Simulation run = simulate(load_scenario(MOESIM_SOURCE "/scenarios/dualpipe-8x20.json"));
+  const Scenario scenario = load_scenario(MOESIM_SOURCE "/scenarios/dualpipe-8x20.json");
+  const Simulation run = simulate(scenario);
   const std::string text =
       write_trace("", tracks_of(run.work, run.graph, run.timeline), run.graph, run.timeline);
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, Json> beside;
