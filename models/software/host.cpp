@@ -22,15 +22,15 @@ HostTimes with_graphs(HostTimes host, CudaGraphs graphs) {
 /// The times of a host that takes so many times as long for all that it does.
 HostTimes at_pace(HostTimes host, double pace) {
   using Host = HostTimes;
-  for (Time Host::*time : {&Host::forward, &Host::backward, &Host::update, &Host::call, &Host::unit,
-                           &Host::weight, &Host::node, &Host::start, &Host::wait})
+  for (Time Host::*time : {&Host::forward, &Host::backward, &Host::update, &Host::call, &Host::part,
+                           &Host::unit, &Host::weight, &Host::node, &Host::start, &Host::wait})
     host.*time = scaled(host.*time, pace);
   return host;
 }
 
 HostTimes read_times(Reader& reader, const HostTimes& usual) {
   using Host = HostTimes;
-  HostTimes host{.node = usual.node};
+  HostTimes host{.part = usual.part, .node = usual.node};
   const Time none;
   read_fields(
       reader, host,

@@ -33,26 +33,29 @@ Generation needed_generation(const Choices& choices) {
 }
 
 SoftwareHabits habits_of(const Choices& choices, const HostTimes& host) {
-  return {.fusion = {.attention = choices.attention == AttentionCode::fused,
-                     .permutation = !choices.weighs_at_home()},
-          .fused_loss = choices.fuses_loss,
-          .update_passes = choices.has_precise_optimizer ? UpdatePasses::one : UpdatePasses::separate,
-          .adds_gradients = !choices.fuses_accumulation,
-          .placeholder_gradients =
-              choices.fuses_accumulation && choices.transformer == TransformerCode::transformer_engine,
-          .tensor_backward = choices.connections == 1 ? TensorBackward::overlapped : TensorBackward::in_turn,
-          .delays_weights = choices.delays_weights,
-          .waits_in_dispatch = choices.reads_counts(),
-          .is_of_gpus = true,
-          .exchanges = {.library = !choices.is_flex()                   ? "nccl"
-                                   : choices.flex == FlexCode::hybridep ? "hybrid_ep"
-                                                                        : "deepep"},
-          .graph_waits = choices.graphs.iteration && !choices.pads_to_capacity && !choices.permutes_there(),
-          .since = needed_generation(choices),
-          .since_key = choices.recipe == Fp8Recipe::mxfp8 ? "software.fp8_recipe"
-                                                          : "software.moe_flex_dispatcher_backend",
-          .schedules = pipelines,
-          .host = host};
+  return {
+      .fusion = {.attention = choices.attention == AttentionCode::fused,
+                 .permutation = !choices.weighs_at_home()},
+      .fused_loss = choices.fuses_loss,
+      .update_passes = choices.has_precise_optimizer ? UpdatePasses::one : UpdatePasses::separate,
+      .adds_gradients = !choices.fuses_accumulation,
+      .placeholder_gradients =
+          choices.fuses_accumulation && choices.transformer == TransformerCode::transformer_engine,
+      .tensor_backward = choices.connections == 1 ? TensorBackward::overlapped : TensorBackward::in_turn,
+      .splits_tensor_products = choices.splits_products,
+      .delays_weights = choices.delays_weights,
+      .waits_in_dispatch = choices.reads_counts() && !choices.gathers_tokens(),
+      .is_of_gpus = true,
+      .exchanges = {.way = choices.gathers_tokens() ? TokenExchange::all_gather : TokenExchange::all_to_all,
+                    .library = !choices.is_flex()                   ? "nccl"
+                               : choices.flex == FlexCode::hybridep ? "hybrid_ep"
+                                                                    : "deepep"},
+      .graph_waits = choices.graphs.iteration && !choices.pads_to_capacity && !choices.permutes_there(),
+      .since = needed_generation(choices),
+      .since_key =
+          choices.recipe == Fp8Recipe::mxfp8 ? "software.fp8_recipe" : "software.moe_flex_dispatcher_backend",
+      .schedules = pipelines,
+      .host = host};
 }
 
 class MegatronCore final : public Software {
@@ -110,7 +113,7 @@ class MegatronCore final : public Software {
       case Module::permute:
         return add_permute(op, choices_, kernels);
       case Module::sort:
-        return add_sort(op, choices_, k);
+        return add_sort(op, choices_, kernels);
       case Module::unpermute:
         return add_unpermute(op, choices_, k);
       case Module::experts:
@@ -140,6 +143,7 @@ constexpr HostTimes usual_host{.forward = forward_launch,
                                .backward = backward_launch,
                                .update = 15_us,
                                .call = 100_us,
+                               .part = product_in_loop + launch_in_loop,
                                .start = 100_us,
                                .wait = 16_us};
 
@@ -233,12 +237,27 @@ void read_modules(Reader& reader, Choices& choices) {
              .at_most = 32}));
 }
 
+void read_tensor_overlap(Reader& reader, Choices& choices) {
+  read_fields(
+      reader, choices,
+      field(&Choices::splits_products,
+            {.name = "tp_comm_overlap",
+             .help = "the product of queries, keys and values and the first of a dense feed-forward run in "
+                     "parts while their inputs are gathered over a tensor-parallel group, the output "
+                     "projection and the second while their results are added up, and so do gradients of the "
+                     "latter's inputs; needs sequence_parallel",
+             .fallback = false}));
+  if (choices.splits_products && choices.transformer == TransformerCode::local)
+    reader.fail("tp_comm_overlap", "is true, which Transformer Engine does, but transformer_impl is local");
+}
+
 void read_dispatch(Reader& reader, Choices& choices) {
   read_fields(
       reader, choices,
       choice(&Choices::dispatcher, dispatcher_names,
              {.name = "moe_token_dispatcher_type",
-              .help = "rows are permuted, exchanged and sorted (alltoall), or sent once for each rank and "
+              .help = "rows are permuted, exchanged and sorted (alltoall), all tokens are gathered and those "
+                      "of local experts permuted (allgather), or rows are sent once for each rank and "
                       "permuted there (flex)",
               .fallback = "alltoall"}),
       choice(&Choices::flex, flex_names,
@@ -291,6 +310,10 @@ void check(const Reader& reader, const Choices& choices) {
     reader.fail("moe_pad_expert_input_to_capacity",
                 "is true, which DeepEP does not take: expected alltoall or "
                 "hybridep");
+  if (choices.gathers_tokens() && choices.pads_to_capacity)
+    reader.fail("moe_pad_expert_input_to_capacity",
+                "is true, which is of the dispatchers alltoall and flex (hybridep), but "
+                "moe_token_dispatcher_type is allgather");
 }
 
 std::unique_ptr<const Software> make(Reader& reader) {
@@ -301,6 +324,7 @@ std::unique_ptr<const Software> make(Reader& reader) {
              {.name = "version", .help = "release of Megatron-Core, as it is tagged", .fallback = "v0.19"}));
   read_fusions(reader, choices);
   read_modules(reader, choices);
+  read_tensor_overlap(reader, choices);
   read_dispatch(reader, choices);
   choices.graphs = read_graphs(reader);
   check(reader, choices);

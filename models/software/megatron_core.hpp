@@ -40,8 +40,8 @@ enum class AttentionCode : std::uint8_t {
 inline constexpr std::string_view attention_names[] = {"fused", "unfused"};
 
 /// Who sends tokens to experts: `--moe-token-dispatcher-type`, and of flex `--moe-flex-dispatcher-backend`.
-enum class Dispatcher : std::uint8_t { alltoall, flex };
-inline constexpr std::string_view dispatcher_names[] = {"alltoall", "flex"};
+enum class Dispatcher : std::uint8_t { alltoall, allgather, flex };
+inline constexpr std::string_view dispatcher_names[] = {"alltoall", "allgather", "flex"};
 enum class FlexCode : std::uint8_t { deepep, hybridep };
 inline constexpr std::string_view flex_names[] = {"deepep", "hybridep"};
 
@@ -72,12 +72,14 @@ struct Choices {
   bool pads_to_capacity = false;
   bool is_experimental = false;
   bool delays_weights = true;
+  bool splits_products = false;
   double aux_loss = 0;
   std::int64_t connections = 1;
   GraphScope graphs;
 
   /// Routing weights are multiplied where tokens come home; since 0.13 in the activation of experts.
   bool weighs_at_home() const { return version < Version::v0_13; }
+  bool gathers_tokens() const { return dispatcher == Dispatcher::allgather; }
   bool is_flex() const { return dispatcher == Dispatcher::flex; }
   /// Rows come in the order of their experts, and nobody counts them on the host.
   bool permutes_there() const { return is_flex() && flex == FlexCode::hybridep; }
@@ -137,7 +139,7 @@ void add_update(const Op& op, std::vector<Op>& kernels);
 /// Kernels of routing and experts.
 void add_router(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 void add_permute(const Op& op, const Choices& choices, std::vector<Op>& kernels);
-void add_sort(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+void add_sort(const Op& op, const Choices& choices, std::vector<Op>& kernels);
 void add_unpermute(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 void add_experts(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 void add_expert_activation(const Op& op, const Choices& choices, pytorch::Kernels& kernels);

@@ -196,6 +196,41 @@ void sort_of_flex(const Op& op, const Choices& choices, Kernels& k) {
   if (is_before && !is_forward) k.tiny(is_map_fused ? 1 : 4, gathers);  // gradients of weights by index
 }
 
+/// Of tokens that were gathered, with their map of experts and its weights by collectives of their own, those
+/// of local experts (MoEAllGatherTokenDispatcher): cut out of map and weights, counted, which the host waits
+/// for, and brought into order; then added up for all tokens.
+void sort_of_gathered(const Op& op, const Choices& choices, std::vector<Op>& kernels) {
+  Kernels k(op, kernels);
+  const bool is_forward = op.pass == OpPass::forward, is_before = op.part == LayerPart::dispatch;
+  if (is_before && is_forward) {
+    small_collective(k);
+    small_collective(k);
+    k.tiny(2, gathers).tiny(2, gathers).read();  // cuts, and the sum of the map by expert, as 8 bytes
+    if (choices.fuses_permute) {
+      k.tiny(3, gathers).op(op).more_calls(beside::permute.forward);
+    } else {
+      k.tiny(2, gathers);
+      masked_select(k);
+      k.op(gathered(op));
+    }
+    k.tiny(2, gathers);
+    masked_select(k);  // of weights
+    return;
+  }
+  const bool is_sum = is_before != is_forward;
+  const Beside& more = is_before ? beside::permute : beside::unpermute;
+  if (choices.fuses_permute) {
+    k.op(op).more_calls(beside_pass(more, op));
+  } else if (is_sum) {
+    k.op(in_launches(scattered(op), 2));
+  } else {
+    k.op(gathered(op));
+  }
+  if (!is_before || is_forward) return;
+  k.tiny(5, gathers);  // gradients of weights by index, and of what was cut
+  small_collective(k);
+}
+
 /// A product for each expert, launched in a loop in C++ (transformer_engine/common/gemm/cublaslt_gemm.cu:
 /// multi_stream_cublas_gemm), or module by module (SequentialMLP).
 void add_products(const Op& op, const Choices& choices, Kernels& k) {
@@ -282,7 +317,9 @@ void add_permute(const Op& op, const Choices& choices, std::vector<Op>& kernels)
 
 /// Chunks of rows from each rank into the order of local experts, and back (moe_utils.sort_chunks_by_idxs);
 /// weights come by an exchange of their own.
-void add_sort(const Op& op, const Choices& choices, Kernels& k) {
+void add_sort(const Op& op, const Choices& choices, std::vector<Op>& kernels) {
+  if (choices.gathers_tokens()) return sort_of_gathered(op, choices, kernels);
+  Kernels k(op, kernels);
   if (choices.is_flex()) return sort_of_flex(op, choices, k);
   const bool is_forward = op.pass == OpPass::forward, is_before = op.part == LayerPart::dispatch;
   if (is_before && is_forward) small_collective(k);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "models/cluster/device.hpp"
 #include "models/config/family.hpp"
 #include "models/transformer/op.hpp"
+#include "models/transformer/token_exchange.hpp"
 
 namespace moesim {
 
@@ -32,6 +34,7 @@ struct HostTimes {
   Time forward{}, backward{}, update{};  ///< for a launch of each pass
   Time block{};                          ///< for the kernels of a block together, beside those
   Time call{};                           ///< for a communication inside a layer
+  Time part{};                           ///< for a further part of a product, with what is sent for it
   Time unit{};                           ///< for a unit of FSDP2 in a pass, beside its launches
   Time weight{};          ///< for a weight whose gradient is a pass of its own, beside its launches
   Time node{};            ///< for a part of a layer that an overlapped pair weaves, beside its launches
@@ -43,17 +46,18 @@ struct HostTimes {
     return kernel.module == Module::update ? update : kernel.pass == OpPass::forward ? forward : backward;
   }
   bool is_none() const {
-    return forward.count + backward.count + update.count + block.count + call.count + unit.count +
-               weight.count + node.count + start.count + wait.count ==
+    return forward.count + backward.count + update.count + block.count + call.count + part.count +
+               unit.count + weight.count + node.count + start.count + wait.count ==
            0;
   }
 };
 
 /// How software exchanges tokens.
 struct ExchangeHabits {
-  std::string_view library{};        ///< as `collectives` calls it; empty: any
-  std::int64_t multiprocessors = 0;  ///< that its kernels get; 0: as many as is usual
-  double slowed_by_compute = 1;      ///< how much longer they take while the device computes
+  std::optional<TokenExchange> way{};  ///< nothing: either
+  std::string_view library{};          ///< as `collectives` calls it; empty: any
+  std::int64_t multiprocessors = 0;    ///< that its kernels get; 0: as many as is usual
+  double slowed_by_compute = 1;        ///< how much longer they take while the device computes
 };
 
 /// Habits of a software beside the kernels of its ops.
@@ -66,6 +70,9 @@ struct SoftwareHabits {
   bool adds_gradients = false;  ///< of later microbatches, by kernels of their own; else inside products
   bool placeholder_gradients = false;  ///< a bf16 tensor for each shape of weights, never read
   TensorBackward tensor_backward = TensorBackward::overlapped;
+  /// Products run in parts while a tensor-parallel group gathers their inputs or adds up their results
+  /// (Transformer Engine's user buffers, pytorch/module/base.py: initialize_ub).
+  bool splits_tensor_products = false;
   /// Of an overlapped pair: nothing of its backward but the next weights waits for gradients of weights.
   bool delays_weights = true;
   bool waits_in_dispatch = false;  ///< the host reads what comes when it has come to a dispatch

@@ -69,6 +69,7 @@ void add_plain_queries(Block& block, const Context& c) {
   Projection qkv = projection(c, "qkv projection", c.tokens, query_key + c.kv_heads * a.value_head_dim,
                               c.hidden, c.recompute.norm);
   qkv.bias = a.qkv_bias;
+  qkv.tensor_call = TensorCall::before;
   qkv.columns = {c.heads * a.head_dim, c.kv_heads * a.head_dim, c.kv_heads * a.value_head_dim};
   block.project(of_residual(c, qkv));
   if (a.qk_norm) {  // its output is kept as the attention's input
@@ -157,6 +158,7 @@ void add_cross_queries(Block& block, const Context& c, std::int64_t source_rows)
 struct Core {
   std::uint8_t number = 0;
   std::string_view name;
+  bool is_only = true;
   AttentionShape whole;  ///< before it is divided over context ranks
 };
 
@@ -202,6 +204,7 @@ void add_core(Block& block, const Context& c, const Core& core) {
   block.leave(OffloadModule::attn_proj, count(c.tokens, output), bf16_bytes);
   Projection back = projection(c, "output projection", c.tokens, c.hidden, output, false);
   back.bias = c.attention.output_bias;
+  if (core.is_only) back.tensor_call = TensorCall::behind;
   block.project(back);
   const Dropout dropout = dropout_of(c.share);
   block.stream(OpKind::elementwise, Module::residual, "attention residual", c.residual, c.hidden,
@@ -272,7 +275,7 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
     block.forward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::forward, c.residual, c.hidden,
                                  bf16_bytes + fp8_bytes, Module::cast));
   }
-  add_permutation(block, c, e, rows);
+  if (c.share.gathered_tokens == 0) add_permutation(block, c, e, rows);
 }
 
 /// A core before it is divided over context ranks.
@@ -314,13 +317,13 @@ BlockOps lower_attention(const Model& model, std::size_t index, const Share& sha
   AttentionShape shape = core_shape(c, share.sequence_length);
   shape.window = a.window;
   shape.causal = layer.causal;
-  add_core(block, c, {.number = 0, .name = "attention", .whole = shape});
+  add_core(block, c, {.number = 0, .name = "attention", .is_only = !layer.cross_attention, .whole = shape});
   if (layer.cross_attention) {
     const std::int64_t source = share.source_length > 0 ? share.source_length : share.sequence_length;
     add_cross_queries(block, c, share.sequences * source / share.context);
     shape = core_shape(c, source);
     shape.causal = false;
-    add_core(block, c, {.number = 1, .name = "cross attention", .whole = shape});
+    add_core(block, c, {.number = 1, .name = "cross attention", .is_only = false, .whole = shape});
   }
   // The router reads bf16; a dense feed-forward reads what it multiplies with. The feed-forward block, whose
   // backward comes first, computes this norm again where that is chosen.

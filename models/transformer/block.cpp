@@ -98,8 +98,12 @@ void Block::project(const Projection& p) {
     return op;
   };
   add_forward_cast(p);
-  forward(product(OpPass::forward, p.rows, p.width, p.depth), p.product_again);
-  backward(product(OpPass::backward_input, p.rows, p.depth, p.width));
+  Op there = product(OpPass::forward, p.rows, p.width, p.depth);
+  there.tensor_call = p.tensor_call;
+  forward(std::move(there), p.product_again);
+  Op back = product(OpPass::backward_input, p.rows, p.depth, p.width);
+  if (p.tensor_call == TensorCall::behind) back.tensor_call = TensorCall::before;
+  backward(std::move(back));
   add_input_cast(p);
   backward(product(OpPass::backward_weight, p.width, p.depth, p.rows));
   add_weight_casts(p);

@@ -55,17 +55,18 @@ struct Projection {
   std::string_view name;
   std::int64_t rows = 0, width = 0, depth = 0;
   Precision precision = Precision::bf16;
-  bool quantised = false;                   ///< its input arrives in fp8 already
-  bool shares_input = false;                ///< an earlier product cast the same input, along both axes
-  bool gradient_quantised = false;          ///< the gradient of its output does
-  bool input_again = false;                 ///< its input is recomputed, and with fp8 cast again
-  bool product_again = false;               ///< its output is recomputed
-  std::int64_t kept_rows = 0;               ///< of its input, where each rank keeps a part of it; 0: all
-  bool input_is_held = false;               ///< by an earlier product, for the weight gradient of both
-  std::array<std::int64_t, 3> columns{};    ///< Op::columns
-  bool bias = false, of_norm = false;       ///< as in Op
-  std::int64_t groups = 1, top_k = 1;       ///< as in Op
-  std::span<const std::int64_t> experts{};  ///< rows of each, whose casts are their own
+  bool quantised = false;                     ///< its input arrives in fp8 already
+  bool shares_input = false;                  ///< an earlier product cast the same input, along both axes
+  bool gradient_quantised = false;            ///< the gradient of its output does
+  bool input_again = false;                   ///< its input is recomputed, and with fp8 cast again
+  bool product_again = false;                 ///< its output is recomputed
+  std::int64_t kept_rows = 0;                 ///< of its input, where each rank keeps a part of it; 0: all
+  bool input_is_held = false;                 ///< by an earlier product, for the weight gradient of both
+  std::array<std::int64_t, 3> columns{};      ///< Op::columns
+  bool bias = false, of_norm = false;         ///< as in Op
+  std::int64_t groups = 1, top_k = 1;         ///< as in Op
+  TensorCall tensor_call = TensorCall::none;  ///< forward; the gradient of what is added up is gathered
+  std::span<const std::int64_t> experts{};    ///< rows of each, whose casts are their own
 };
 
 /// Collects the ops of a block. Ops that move nothing are dropped.

@@ -22,6 +22,7 @@ struct Pair {
   bool input_is_held = false;       ///< by the router, for its own weight gradient
   bool bias = false;
   std::int64_t groups = 1, top_k = 1;  ///< of routed experts
+  bool is_layer = false;               ///< all that the layer has between its norm and its residual
 };
 
 /// Keeps what the pair has besides its input: the activation's input and output.
@@ -55,7 +56,8 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                          .bias = pair.bias,
                          .of_norm = true,
                          .groups = pair.groups,
-                         .top_k = pair.top_k};
+                         .top_k = pair.top_k,
+                         .tensor_call = pair.is_layer ? TensorCall::before : TensorCall::none};
   const Projection second{.name = pair.second,
                           .rows = pair.rows,
                           .width = hidden,
@@ -65,7 +67,8 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                           .input_again = activation_again,
                           .bias = pair.bias,
                           .groups = pair.groups,
-                          .top_k = pair.top_k};
+                          .top_k = pair.top_k,
+                          .tensor_call = pair.is_layer ? TensorCall::behind : TensorCall::none};
   experts.empty() ? block.project(first) : block.project_grouped(first, experts);
   block.activation({.module = experts.empty() ? Module::activation : Module::expert_activation,
                     .rows = pair.rows,
@@ -78,10 +81,14 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
   experts.empty() ? block.project(second) : block.project_grouped(second, experts);
 }
 
-/// Rows that came from several sources to several experts are brought into the order of experts, and back.
+/// Rows that came from several sources to several experts are brought into the order of experts, and back: of
+/// tokens that were gathered those of local experts, which are added up behind them.
 void add_sort(Block& block, const Share& share, std::int64_t rows, const Model& model, const Experts& e,
               bool before) {
   const double there = 2 * element_bytes(share.dispatch);
+  const double written =
+      share.gathered_tokens > 0 ? static_cast<double>(share.gathered_tokens) / static_cast<double>(rows) : 1;
+  const double back = (1 + written) * bf16_bytes;
   const auto sort = [&](OpKind kind, OpPass pass, double bytes) {
     Op op = make_streaming(kind, before ? "rows to experts" : "rows from experts", pass, rows, model.hidden,
                            bytes, Module::sort);
@@ -89,9 +96,17 @@ void add_sort(Block& block, const Share& share, std::int64_t rows, const Model& 
     return op;
   };
   block.serve(before ? LayerPart::dispatch : LayerPart::combine);
-  block.forward(sort(OpKind::permute, OpPass::forward, before ? there : 2 * bf16_bytes));
-  block.backward(sort(OpKind::unpermute, OpPass::backward_input, before ? 2 * bf16_bytes : there));
+  block.forward(sort(OpKind::permute, OpPass::forward, before ? there : back));
+  block.backward(sort(OpKind::unpermute, OpPass::backward_input, before ? back : there));
   block.serve(LayerPart::feed_forward);
+}
+
+/// Separate kernels multiply results with their tokens' weights and keep them for these weights' gradients,
+/// with each row's weight in fp32 and its index of 8 bytes (Megatron-LM, core/transformer/moe/moe_utils.py,
+/// unpermute).
+void keep_results(Block& block, const Model& model, const Share& share, std::int64_t rows) {
+  if (share.fusion.permutation) return;
+  block.keep(static_cast<double>(rows) * (bf16_bytes * static_cast<double>(model.hidden) + 4 + 8));
 }
 
 void add_shared(Block& block, const Model& model, const Experts& e, const Share& share,
@@ -127,7 +142,7 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
       std::accumulate(share.expert_rows.begin(), share.expert_rows.end(), std::int64_t{0});
   const auto local = static_cast<std::int64_t>(share.expert_rows.size());
   if (rows == 0) return;
-  const bool sorted = local > 1 && local < e.count;
+  const bool sorted = share.gathered_tokens > 0 || (local > 1 && local < e.count);
   if (sorted) add_sort(block, share, rows, model, e, true);
   const double arrived = static_cast<double>(rows) * static_cast<double>(model.hidden);
   block.keep(element_bytes(share.gemm) * arrived);
@@ -145,12 +160,19 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
                     .top_k = e.top_k};
   add_pair(block, routed, model.hidden, share, recompute, share.expert_rows);
   if (sorted) add_sort(block, share, rows, model, e, false);
+  if (share.gathered_tokens > 0) keep_results(block, model, share, rows);
 }
 
-/// The sum over a token's experts. Backward copies the gradient to each expert, cast to fp8 first where
-/// messages are. Fused software has multiplied their weights in the activation; separate kernels multiply
-/// here and keep the results for the weights' gradients, with each row's weight in fp32 and its index of 8
-/// bytes (Megatron-LM, core/transformer/moe/moe_utils.py, unpermute).
+/// Backward a gradient is cast to fp8 before it goes to experts, where messages are.
+void add_gradient_cast(Block& block, const Model& model, const Share& share) {
+  if (share.dispatch != Precision::fp8 || share.dispatched_rows == 0) return;
+  block.backward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::backward_input,
+                                share.residual_rows(), model.hidden, bf16_bytes + fp8_bytes, Module::cast));
+}
+
+/// The sum over a token's experts. Backward copies the gradient to each expert. Fused software has multiplied
+/// their weights in the activation, separate kernels do so here. Where tokens were gathered the exchange is
+/// the sum.
 void add_unpermute(Block& block, const Model& model, const Experts& e, const Share& share) {
   const std::int64_t rows = share.dispatched_rows;
   if (rows == 0) return;
@@ -165,8 +187,7 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   sum.rows = rows_of_all(share);
   group_tokens(sum, share);
   block.forward(std::move(sum));
-  if (!share.fusion.permutation)
-    block.keep(static_cast<double>(rows) * (bf16_bytes * static_cast<double>(model.hidden) + 4 + 8));
+  keep_results(block, model, share, rows);
   Op spread = make_streaming(OpKind::permute, "unpermute", OpPass::backward_input, rows, model.hidden,
                              element_bytes(share.dispatch) * (1 + summed), Module::unpermute);
   spread.k = e.count;
@@ -176,9 +197,6 @@ void add_unpermute(Block& block, const Model& model, const Experts& e, const Sha
   group_tokens(spread, share);
   block.backward(std::move(spread));
   block.serve(LayerPart::feed_forward);
-  if (share.dispatch != Precision::fp8) return;
-  block.backward(make_streaming(OpKind::elementwise, "fp8 cast", OpPass::backward_input, tokens, model.hidden,
-                                bf16_bytes + fp8_bytes, Module::cast));
 }
 
 void add_dense(Block& block, const Model& model, const FeedForward& f, const Share& share,
@@ -190,7 +208,8 @@ void add_dense(Block& block, const Model& model, const FeedForward& f, const Sha
                    .gated = f.gated,
                    .input_again = recompute.norm,
                    .kept_rows = share.kept_rows(),
-                   .bias = f.bias};
+                   .bias = f.bias,
+                   .is_layer = true};
   add_pair(block, dense, model.hidden, share, recompute, {});
 }
 
@@ -207,7 +226,7 @@ void mark_last(std::vector<Op>& again) {
       std::any_of(again.begin(), again.end(), [](const Op& op) { return op.module == Module::shared_gate; });
   if (is_gated) return;  // the gate keeps what it multiplies
   if (!marks([](const Op& op) { return op.module == Module::projection; }))
-    marks([](const Op& op) { return op.module == Module::unpermute; });
+    marks([](const Op& op) { return op.module == Module::unpermute || op.part == LayerPart::combine; });
 }
 
 }  // namespace
@@ -227,7 +246,8 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   if (layer.is_moe) {
     add_shared(block, model, layer.experts, share, recompute);
     add_routed(block, model, layer.experts, share, recompute);
-    add_unpermute(block, model, layer.experts, share);
+    if (share.gathered_tokens == 0) add_unpermute(block, model, layer.experts, share);
+    add_gradient_cast(block, model, share);
     if (layer.experts.shared_width > 0) added = 2;
   } else {
     add_dense(block, model, layer.feed_forward, share, recompute);

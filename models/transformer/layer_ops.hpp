@@ -8,6 +8,7 @@
 #include "models/transformer/model.hpp"
 #include "models/transformer/offload.hpp"
 #include "models/transformer/op.hpp"
+#include "models/transformer/token_exchange.hpp"
 
 namespace moesim {
 
@@ -44,6 +45,9 @@ struct Share {
       expert_rows{};  ///< rows that arrive for each local expert (empty: dense layer)
   std::int64_t dispatched_rows =
       0;  ///< rows that this device sends out (its tokens x top-k, or deduplicated)
+  /// Tokens that this device gathers for its experts, where tokens of all ranks are gathered; else 0. It
+  /// permutes none of its own.
+  std::int64_t gathered_tokens = 0;
   Precision gemm = Precision::bf16;  ///< of matrix products; attention, router and head stay bf16
   Precision dispatch =
       Precision::bf16;  ///< of rows sent to experts (and gradients of their results); fp8 is cast before

@@ -119,6 +119,10 @@ struct Access {
   std::string_view name{};  ///< of this way, static text; empty for fused kernels
 };
 
+/// What a tensor-parallel group sends for a product: its input is gathered before it, or the group's results
+/// are added up behind it.
+enum class TensorCall : std::uint8_t { none, before, behind };
+
 /// What a norm is of: what goes on beside it in the residual stream, heads of queries and keys, a latent, or
 /// the last layer's result, which goes nowhere else.
 enum class NormOf : std::uint8_t { stream, heads, latent, last };
@@ -131,6 +135,7 @@ struct Op {
   LayerPart part = LayerPart::attention;
   Module module = Module::other;
   NormOf norm_of = NormOf::stream;
+  TensorCall tensor_call = TensorCall::none;
   KernelClass kernel_class = KernelClass::streaming;
   std::uint8_t core = 0;                  ///< attention: which of its block's cores the kernel belongs to
   Precision precision = Precision::bf16;  ///< of the operands of a product

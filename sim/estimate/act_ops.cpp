@@ -53,7 +53,8 @@ std::vector<Op> ActOps::of_piece(const Act& act, const std::vector<Op>& block) c
   std::vector<Op> before, ops;
   for (const Op& op : block) {
     before.push_back(op);
-    if (pieces_of(before, scenario_).size() == static_cast<std::size_t>(act.piece) + 1) ops.push_back(op);
+    if (pieces_of(before, act.pass, scenario_).size() == static_cast<std::size_t>(act.piece) + 1)
+      ops.push_back(op);
   }
   return ops;
 }
@@ -79,10 +80,12 @@ std::vector<Op> ActOps::of_experts(const Act& act, const std::vector<Op>& block)
 OpsOfAct ActOps::of(const Act& act) const {
   const BlockOps& block = act.activity == Activity::feed_forward ? ops_.feed_forward : ops_.attention;
   const std::vector<Op>& all = list_of(block, act.pass);
+  if (act.piece == shared_experts_piece || act.piece == other_experts_piece) return {of_experts(act, all)};
   if (act.piece < 0) return {all};
-  if (act.activity == Activity::feed_forward) return {of_experts(act, all)};
   std::vector<Op> ops = of_piece(act, all);
   if (act.blocks == 0) return {std::move(ops)};
+  if (ops.front().tensor_call != TensorCall::none && ops.front().kind == OpKind::gemm)
+    return {{part_of_product(ops.front(), scenario_)}, static_cast<double>(act.blocks)};
   // A kernel for each block of keys, or else kernels whose work is even over blocks.
   const std::int64_t blocks = scenario_.layout.sizes().context;
   if (std::ssize(ops) != blocks)

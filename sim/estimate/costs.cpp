@@ -134,12 +134,7 @@ void CostTables::become(const Division& division, std::int64_t microbatch, const
 }
 
 CostTables::BlockCost CostTables::cost_of(const BlockOps& ops) const {
-  BlockCost cost{.times = times_of(ops, scenario_), .pieces = {}, .weights = {}};
-  const std::int64_t context = scenario_.layout.sizes().context;
-  if (context > 1) {
-    cost.pieces = {pieces_of(ops.forward, scenario_), pieces_of(ops.backward_input, scenario_),
-                   pieces_of(ops.backward_weight, scenario_)};
-  }
+  BlockCost cost{.times = times_of(ops, scenario_), .pieces = pieces_of(ops, scenario_), .weights = {}};
   cost.context_buffer = count(context_buffer(scenario_, ops.forward));
   cost.offloaded = count(ops.offloaded);
   cost.activations = count(ops.activations) - cost.offloaded;
@@ -275,9 +270,10 @@ LayerCost CostTables::keep(PricedPrograms priced) {
 LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward) {
   const std::size_t number = layer_of_shape_[shape];
   const auto in_model = static_cast<std::int64_t>(number);
-  const Programs& programs = programs_of(form_of(scenario_, number, attention.pieces)).layer;
+  const Programs& programs =
+      programs_of(form_of(scenario_, number, attention.pieces, feed_forward.pieces)).layer;
   LayerCost cost = keep({.layer = in_model,
-                         .times = {attention.times, feed_forward.times, attention.pieces,
+                         .times = {attention.times, feed_forward.times, attention.pieces, feed_forward.pieces,
                                    times_of_shared_experts(scenario_, number)},
                          .kept = {attention.kept(), feed_forward.kept()},
                          .programs = &programs});
@@ -293,7 +289,7 @@ LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const
 }
 
 void CostTables::add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost& cost) {
-  const KnownPrograms& known = programs_of(form_of(scenario_, 0, {}));
+  const KnownPrograms& known = programs_of(form_of(scenario_, 0, {}, {}));
   const auto end = [&](const BlockCost& block, const Programs& programs) {
     LayerCost of_end =
         keep({.times = {block.times, {}}, .kept = {block.kept(), Kept{}}, .programs = &programs});

@@ -112,7 +112,7 @@ class CostTables {
   /// What does not depend on who communicates.
   struct BlockCost {
     BlockTimes times;
-    std::array<std::vector<Piece>, 3> pieces;
+    BlockPieces pieces;
     double activations = 0, for_weight = 0, context_buffer = 0, exchange_buffer = 0;
     double again = 0, in_backward = 0, offloaded = 0;
     std::vector<WeightShape> weights;  ///< for which placeholders stand

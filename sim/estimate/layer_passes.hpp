@@ -30,7 +30,7 @@ struct PricedAct {
   /// communicates.
   bool is_beside() const {
     const bool computes_beside =
-        act.kind == ActKind::compute && act.activity == Activity::feed_forward && act.piece >= 0;
+        act.kind == ActKind::compute && act.activity == Activity::feed_forward && act.piece != -1;
     return (act.kind == ActKind::call || computes_beside) && act.lane != main_lane;
   }
 };

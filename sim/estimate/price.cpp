@@ -6,7 +6,7 @@ namespace moesim {
 
 CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGroups& groups) const {
   const auto layer = static_cast<std::size_t>(place.layer);
-  if (is_exchange(act.activity)) {
+  if (act.operation == Operation::all_to_all) {
     const Layer& shape = scenario_.model.layers[layer];
     const Leg leg = leg_of(act.activity, collective_of(scenario_.collectives, act.activity));
     return traffic_.exchange(groups.inside(Scope::expert), shape.experts, leg,
@@ -21,7 +21,8 @@ CallTime Prices::call(const Act& act, const PricedPlace& place, const DivisionGr
   CallTime time = traffic_.operation(set, act.operation, collective_of(scenario_.collectives, act.activity),
                                      static_cast<double>(sent.bytes.count));
   time.latency *= static_cast<double>(sent.rounds);
-  const double busiest = of_experts ? traffic_.busiest(scenario_.layout.sizes().expert) : 1;
+  const bool is_uneven = of_experts && gathered_tokens(scenario_, layer) == 0;
+  const double busiest = is_uneven ? traffic_.busiest(scenario_.layout.sizes().expert) : 1;
   time.bytes *= static_cast<double>(sent.rounds) * busiest;
   time.group *= static_cast<double>(sent.rounds) * busiest;
   time.sent *= static_cast<double>(sent.rounds) * (is_ring ? 2 : 1);  // both of a pair count as ranks
@@ -138,7 +139,7 @@ HostPath Prices::path(Pass pass, std::span<const Act> acts, std::span<const ActP
     if (acts[i].kind != ActKind::call) continue;
     const Time time = acts[i].lane == main_lane ? prices[i].alone() : Time{};
     if (host_reads_counts(acts[i], scenario_)) path += HostPath::of_wait(host.wait);
-    path += HostPath::of_launches(1, host.call, time);
+    path += HostPath::of_launches(1, host_of_call(acts[i], scenario_), time);
   }
   return path;
 }
@@ -147,7 +148,7 @@ Time Prices::issue(std::span<const Act> acts, const PricedPlace& place) const {
   Time sum;
   for (const Act& act : acts) {
     if (act.kind == ActKind::compute) sum += timed_of(act, place.times).host.issue;
-    if (act.kind == ActKind::call) sum += scenario_.habits().host.call;
+    if (act.kind == ActKind::call) sum += host_of_call(act, scenario_);
   }
   return sum;
 }

@@ -21,8 +21,8 @@ Time host_of_weights(const Act& act, const Scenario& scenario, std::int64_t laye
 /// Beside the launches of a segment of a pair: what its host pays to run it by itself.
 Time host_of_node(const Issued& issued, const Program& program, const Scenario& scenario);
 
-/// Of a call: the bytes of its request, which a ring sends `rounds` times, one after the other. Not of tokens
-/// that go to experts and back: those are rows (sim/work/exchange.hpp).
+/// Of a call: the bytes of its request, which a ring sends `rounds` times, one after the other. Not of rows
+/// that go to experts and back in an all-to-all (sim/work/exchange.hpp).
 struct CallBytes {
   Bytes bytes;
   std::int64_t rounds = 1;
@@ -34,6 +34,11 @@ CallBytes bytes_of(const Act& call, const Scenario& scenario, std::int64_t layer
 
 /// Whether a call goes on only when the host has read how many rows come. Without a host nobody reads.
 bool host_reads_counts(const Act& call, const Scenario& scenario);
+
+/// Of the host for a call; nothing where the code of a product sends what its parts need.
+inline Time host_of_call(const Act& call, const Scenario& scenario) {
+  return call.parts > 0 ? Time{} : scenario.habits().host.call;
+}
 
 /// The algorithm of a communication inside a layer.
 const Collective& collective_of(const Collectives& collectives, Activity activity);

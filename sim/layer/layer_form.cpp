@@ -17,6 +17,21 @@ std::vector<RingRow> ring_of(const Piece& core) {
   return rows;
 }
 
+std::array<std::vector<FormPiece>, 3> forms_of(const BlockPieces& pieces) {
+  std::array<std::vector<FormPiece>, 3> forms;
+  for (std::size_t pass = 0; pass < pieces.size(); ++pass) {
+    for (const Piece& piece : pieces[pass]) {
+      const bool is_product = piece.tensor_call != TensorCall::none;
+      forms[pass].push_back({.is_core = piece.is_core(),
+                             .backward = piece.backward,
+                             .ring = piece.is_core() ? ring_of(piece) : std::vector<RingRow>(),
+                             .tensor_call = piece.tensor_call,
+                             .parts = static_cast<std::int16_t>(is_product ? piece.blocks.size() : 0)});
+    }
+  }
+  return forms;
+}
+
 /// A norm that is computed again reads what comes back.
 void add_offload(const Scenario& scenario, std::size_t layer, LayerForm& form) {
   const Offload& offload = scenario.offload;
@@ -32,12 +47,13 @@ void add_offload(const Scenario& scenario, std::size_t layer, LayerForm& form) {
 
 }  // namespace
 
-LayerForm form_of(const Scenario& scenario, std::size_t layer,
-                  const std::array<std::vector<Piece>, 3>& pieces) {
+LayerForm form_of(const Scenario& scenario, std::size_t layer, const BlockPieces& attention,
+                  const BlockPieces& feed_forward) {
   const Layer& shape = scenario.model.layers[layer];
   const Sizes& sizes = scenario.layout.sizes();
   const Recompute& recompute = scenario.recompute;
   LayerForm form{.exchanges = shape.is_moe && sizes.expert > 1,
+                 .gathers_tokens = scenario.collectives.token_exchange == TokenExchange::all_gather,
                  .divides_experts = shape.is_moe && sizes.expert_tensor > 1,
                  .divides_layers = sizes.tensor > 1,
                  .divides_tokens = scenario.divides_tokens(),
@@ -53,10 +69,8 @@ LayerForm form_of(const Scenario& scenario, std::size_t layer,
   form.weights_in_turn = !scenario.habits().delays_weights;
   form.gathers_again = form.divides_layers && form.divides_tokens && !scenario.software->keeps_gathered();
   add_offload(scenario, layer, form);
-  for (std::size_t pass = 0; pass < pieces.size(); ++pass) {
-    for (const Piece& piece : pieces[pass])
-      form.pieces[pass].push_back({piece.is_core(), piece.backward, ring_of(piece)});
-  }
+  form.pieces = forms_of(attention);
+  form.feed_forward_pieces = forms_of(feed_forward);
   return form;
 }
 

@@ -16,17 +16,20 @@ struct RingRow {
   friend bool operator==(const RingRow&, const RingRow&) = default;
 };
 
-/// A piece of an attention block that context parallelism cuts.
+/// A piece of a block that is cut.
 struct FormPiece {
-  bool is_core = false;
-  bool backward = false;        ///< of a core: it sends gradients of keys and values home
-  std::vector<RingRow> ring{};  ///< of a core in a ring
+  bool is_core = false;                       ///< an attention core of context parallelism
+  bool backward = false;                      ///< of a core: it sends gradients of keys and values home
+  std::vector<RingRow> ring{};                ///< of a core in a ring
+  TensorCall tensor_call = TensorCall::none;  ///< beside so many parts of a product
+  std::int16_t parts = 0;
   friend bool operator==(const FormPiece&, const FormPiece&) = default;
 };
 
 /// Layers of one form have the same programs.
 struct LayerForm {
   bool exchanges = false;             ///< tokens go to experts on other ranks
+  bool gathers_tokens = false;        ///< and all of them to every rank of a group
   bool divides_experts = false;       ///< the matrices of each expert are shared (expert-tensor parallelism)
   bool divides_layers = false;        ///< those of attention, embedding and head are (tensor parallelism)
   bool divides_feed_forward = false;  ///< and those of a dense feed-forward or of shared experts
@@ -42,12 +45,13 @@ struct LayerForm {
   bool offloads_feed_forward = false;
   bool norm_first = false;  ///< what comes back for its attention block is needed by its feed-forward
   std::int64_t heads = 1;   ///< the model's, and one for each prediction layer
-  std::array<std::vector<FormPiece>, 3> pieces{};  ///< of attention by OpPass, where sequences are divided
+  std::array<std::vector<FormPiece>, 3> pieces{};  ///< of attention by OpPass, where it is cut
+  std::array<std::vector<FormPiece>, 3> feed_forward_pieces{};
   friend bool operator==(const LayerForm&, const LayerForm&) = default;
 };
 
 /// Of a layer that is divided and timed so. The embedding and the head have the form of any layer.
-LayerForm form_of(const Scenario& scenario, std::size_t layer,
-                  const std::array<std::vector<Piece>, 3>& pieces);
+LayerForm form_of(const Scenario& scenario, std::size_t layer, const BlockPieces& attention,
+                  const BlockPieces& feed_forward);
 
 }  // namespace moesim

@@ -6,35 +6,13 @@
 #include <utility>
 
 #include "models/base/at.hpp"
+#include "sim/layer/act_list.hpp"
 
 namespace moesim {
 namespace {
 
 /// Lanes beside the main one.
 constexpr Lane first_lane = 1, second_lane = 2, third_lane = 3;
-
-/// The pass of the act with which a block keeps or lets go.
-OpPass keeps_in(Pass pass) {
-  if (pass == Pass::forward) return OpPass::forward;
-  return pass == Pass::backward_input ? OpPass::backward_input : OpPass::backward_weight;
-}
-
-/// A program that computes nothing lets go with its first act.
-std::vector<KeptBlock> kept_by(const Program& program, Pass pass) {
-  std::vector<KeptBlock> kept;
-  for (std::size_t i = 0; i < program.acts.size(); ++i) {
-    const Act& act = program.acts[i];
-    if (act.kind != ActKind::compute || act.pass != keeps_in(pass)) continue;
-    const auto known = std::find_if(kept.begin(), kept.end(),
-                                    [&](const KeptBlock& other) { return other.block == act.activity; });
-    if (known != kept.end() && pass == Pass::forward) continue;
-    if (known != kept.end()) kept.erase(known);
-    kept.push_back({act.segment, act.activity, static_cast<std::uint16_t>(i)});
-  }
-  if (kept.empty() && !program.acts.empty())
-    kept.push_back({program.acts.front().segment, program.acts.front().activity, 0});
-  return kept;
-}
 
 /// A layer is computed again before the first act of its backward.
 void keep_again(Program& program) {
@@ -45,7 +23,7 @@ void keep_again(Program& program) {
 }
 
 /// Adds the acts of one pass in their order.
-class Maker {
+class Maker : private ActList {
  public:
   explicit Maker(const LayerForm& form, bool is_woven = false) : form_(form), is_woven_(is_woven) {}
 
@@ -141,32 +119,6 @@ class Maker {
     return pass == Pass::forward ? OpPass::forward : OpPass::backward_input;
   }
 
-  void begin(Segment segment) {
-    end();
-    segment_ = segment;
-    at(program_.begin, segment) = size();
-  }
-  void end() { at(program_.end, segment_) = size(); }
-  std::uint16_t size() const { return static_cast<std::uint16_t>(program_.acts.size()); }
-  Program take(Pass pass) {
-    end();
-    program_.kept = kept_by(program_, pass);
-    return std::move(program_);
-  }
-
-  Act& add(Act act) {
-    act.segment = segment_;
-    return program_.acts.emplace_back(act);
-  }
-  Act& compute(Activity block, OpPass pass) {
-    return add({.kind = ActKind::compute, .activity = block, .pass = pass});
-  }
-  Act& call(Activity activity, OpPass pass, Operation operation) {
-    return add({.kind = ActKind::call, .activity = activity, .pass = pass, .operation = operation});
-  }
-  void join(Lane one, Lane other) { add({.kind = ActKind::join, .behind = one, .also_behind = other}); }
-  void needs(Activity block, OpPass pass) { add({.kind = ActKind::needs, .activity = block, .pass = pass}); }
-
   /// Behind the weight gradients of the block where these are on a lane of their own.
   void copies(ActKind kind, Activity block, OpPass pass) {
     if (!(block == Activity::attention ? form_.offloads_attention : form_.offloads_feed_forward)) return;
@@ -175,7 +127,9 @@ class Maker {
   }
 
   void exchange(Activity activity, OpPass pass) {
-    if (form_.exchanges) call(activity, pass, Operation::all_to_all);
+    if (!form_.exchanges) return;
+    const Operation gathers = is_outward(activity) ? Operation::all_gather : Operation::reduce_scatter;
+    call(activity, pass, form_.gathers_tokens ? gathers : Operation::all_to_all);
   }
 
   /// With parts of the tokens on each rank a sum is left in parts, else on every rank.
@@ -197,21 +151,74 @@ class Maker {
     if (form_.divides_experts) call(Activity::expert_tensor, pass, sum());
   }
 
-  void attention(OpPass pass) {
-    gather_layer(pass);
-    if (!form_.divides_sequences) compute(Activity::attention, pass);
-    const std::vector<FormPiece>& pieces = at(form_.pieces, pass);
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-      const auto number = static_cast<std::int16_t>(i);
-      if (!pieces[i].is_core) {
-        compute(Activity::attention, pass).piece = number;
-      } else if (!pieces[i].ring.empty()) {
-        core_in_ring(pieces[i], number, pass);
-      } else {
-        core_between_gathers(pieces[i], number, pass);
-      }
+  void attention(OpPass pass) { shared_block(Activity::attention, pass); }
+
+  const std::vector<FormPiece>& pieces_of(Activity block, OpPass pass) const {
+    return at(block == Activity::attention ? form_.pieces : form_.feed_forward_pieces, pass);
+  }
+  static bool has(const std::vector<FormPiece>& pieces, TensorCall beside) {
+    return std::any_of(pieces.begin(), pieces.end(),
+                       [&](const FormPiece& piece) { return piece.tensor_call == beside; });
+  }
+
+  /// A block, and what a tensor-parallel group sends before and behind it, or beside parts of its products.
+  void shared_block(Activity block, OpPass pass) {
+    const std::vector<FormPiece>& pieces = pieces_of(block, pass);
+    if (!has(pieces, TensorCall::before)) gather_layer(pass);
+    if (pieces.empty()) compute(block, pass);
+    for (std::size_t i = 0; i < pieces.size(); ++i) piece(block, i, pass);
+    if (!has(pieces, TensorCall::behind)) reduce_layer(pass);
+  }
+
+  void piece(Activity block, std::size_t index, OpPass pass) {
+    const FormPiece& piece = pieces_of(block, pass)[index];
+    const auto number = static_cast<std::int16_t>(index);
+    if (piece.tensor_call == TensorCall::before) return product_beside_gather(piece, number, block, pass);
+    if (piece.tensor_call == TensorCall::behind) return product_beside_sum(piece, number, block, pass);
+    if (!piece.is_core) {
+      compute(block, pass).piece = number;
+    } else if (!piece.ring.empty()) {
+      core_in_ring(piece, number, pass);
+    } else {
+      core_between_gathers(piece, number, pass);
     }
-    reduce_layer(pass);
+  }
+
+  Act& part(Activity block, OpPass pass, std::int16_t number, std::int16_t first, std::int16_t count) {
+    Act& act = compute(block, pass);
+    act.piece = number;
+    act.first_block = first;
+    act.blocks = count;
+    act.parts = at(pieces_of(block, pass), number).parts;
+    return act;
+  }
+
+  /// Rows come from rank to rank while those that are here are multiplied: what all but the last part takes
+  /// goes beside the whole gather (method ring_exchange of Transformer Engine).
+  void product_beside_gather(const FormPiece& piece, std::int16_t number, Activity block, OpPass pass) {
+    const auto most = static_cast<std::int16_t>(piece.parts - 1);
+    part(block, pass, number, 0, most).lane = first_lane;
+    Act& gather = call(Activity::tensor, pass, Operation::all_gather);
+    gather.blocks = gather.parts = piece.parts;
+    gather.lane = second_lane;
+    join(first_lane, second_lane);
+    part(block, pass, number, most, 1);
+  }
+
+  /// Each part's results are added up over the ranks while the next one is computed (method pipeline).
+  void product_beside_sum(const FormPiece& piece, std::int16_t number, Activity block, OpPass pass) {
+    const auto most = static_cast<std::int16_t>(piece.parts - 1);
+    const auto sum_of = [&](std::int16_t parts, Lane lane) {
+      Act& act = call(Activity::tensor, pass, sum());
+      act.blocks = parts;
+      act.parts = piece.parts;
+      act.lane = lane;
+    };
+    part(block, pass, number, 0, 1);
+    part(block, pass, number, 1, most).lane = first_lane;
+    sum_of(most, second_lane);
+    join(first_lane, second_lane);
+    sum_of(1, main_lane);
   }
 
   /// Keys and values of all context ranks come first. In backward they come again, and their gradients go
@@ -251,6 +258,7 @@ class Maker {
   }
 
   void feed_forward(OpPass pass) {
+    if (!pieces_of(Activity::feed_forward, pass).empty()) return shared_block(Activity::feed_forward, pass);
     gather_experts(pass);
     if (form_.divides_feed_forward) gather_layer(pass);
     Act& act = compute(Activity::feed_forward, pass);
@@ -290,14 +298,28 @@ class Maker {
   /// Beside another pass the communication stream has its own order.
   bool overlaps_tensor() const { return form_.overlaps_tensor && !is_woven_; }
 
+  /// The gradient of what the block gave is gathered, before all or beside the first of its products: then
+  /// that and what is before it has been computed. The piece that is left, or none: all of it.
+  std::size_t gradients_beside_gather(Activity block) {
+    const std::vector<FormPiece>& pieces = pieces_of(block, OpPass::backward_input);
+    if (pieces.empty()) {
+      gather_layer(OpPass::backward_input);
+      return 0;
+    }
+    for (std::size_t i = 0; i + 1 < pieces.size(); ++i) piece(block, i, OpPass::backward_input);
+    return pieces.size() - 1;
+  }
+
   /// Both gradients of a block that a tensor-parallel group shares: what it read is gathered once more beside
   /// the first, and the sum of the first is under way beside the second (Korthikanti et al., arXiv
   /// 2205.05198, section 4.2.2).
   void gradients_beside_calls(Activity block) {
-    gather_layer(OpPass::backward_input);
+    const std::size_t rest = gradients_beside_gather(block);
     const bool gathers = form_.gathers_again;
     if (gathers) call(Activity::tensor, OpPass::backward_input, Operation::all_gather).lane = first_lane;
-    compute(block, OpPass::backward_input).lane = second_lane;
+    Act& inputs = compute(block, OpPass::backward_input);
+    inputs.lane = second_lane;
+    if (rest > 0) inputs.piece = static_cast<std::int16_t>(rest);
     Act& reduces = call(Activity::tensor, OpPass::backward_input, sum());
     reduces.behind = second_lane;
     reduces.lane = third_lane;
@@ -331,8 +353,6 @@ class Maker {
   const LayerForm& form_;
   bool is_woven_;
   bool shared_weights_are_done_ = false;  // of this pass
-  Segment segment_ = Segment::attention;
-  Program program_;
 };
 
 }  // namespace

@@ -56,16 +56,17 @@ struct Act {
   Operation operation = Operation::all_to_all;  ///< of a call
   /// The act is behind what these lanes have come to, and then stands for its own lane.
   Lane behind = main_lane, also_behind = no_lane, lane = main_lane;
-  /// Of an attention block cut by context parallelism (LayerForm::pieces), or of a feed-forward whose shared
-  /// experts go beside an exchange; -1: whole.
+  /// Of a block that is cut (LayerForm::pieces), or of a feed-forward whose shared experts go beside an
+  /// exchange; -1: whole.
   std::int16_t piece = -1;
   /// In a ring: the first of `blocks` blocks of keys and values, each with so many sends beside it. A call
-  /// has the sends of all of these blocks.
-  std::int16_t first_block = 0, blocks = 0, sends = 0;
+  /// has the sends of all of these blocks. Of a product in so many parts: the first of `blocks` parts, and of
+  /// a call what these parts gave.
+  std::int16_t first_block = 0, blocks = 0, sends = 0, parts = 0;
 };
 
 /// The pieces of such a feed-forward.
-inline constexpr std::int16_t shared_experts_piece = 0, other_experts_piece = 1;
+inline constexpr std::int16_t shared_experts_piece = -2, other_experts_piece = -3;
 
 /// A block whose bytes a program begins or ceases to keep, or an end of the model, and in which segment: with
 /// the first act of the block in a forward, with the last in a pass that lets them go. That is when caching

@@ -29,7 +29,7 @@ Patterns::Patterns(const Work& work, const ExpertLoads* loads, const Communicato
 }
 
 PatternId Patterns::of(ActorId actor, const Act& call, const ActPlace& place) {
-  if (is_exchange(call.activity))
+  if (call.operation == Operation::all_to_all)
     return exchange(actor, leg_of(call.activity, collective_of(scenario_.collectives, call.activity)), place);
   const bool has_experts = call.activity == Activity::expert_tensor;
   const std::int64_t rows = has_experts ? computed_rows(actor, place) : 0;
@@ -37,7 +37,9 @@ PatternId Patterns::of(ActorId actor, const Act& call, const ActPlace& place) {
   const CallBytes bytes = bytes_of(call, scenario_, place.layer, times, rows);
   if (call.operation == Operation::point_to_point)
     return ring(actor, collective_of(scenario_.collectives, call.activity), bytes);
-  return in_groups(actor, call, bytes);
+  const bool is_uneven =
+      has_experts && gathered_tokens(scenario_, static_cast<std::size_t>(place.layer)) == 0;
+  return in_groups(actor, call, bytes, is_uneven ? scenario_.busiest_over_mean() : 1.0);
 }
 
 PatternId Patterns::send(std::int64_t from_rank, std::int64_t to_rank, std::uint32_t position) {
@@ -222,12 +224,14 @@ PatternId Patterns::sync(ActorId actor, Scope scope, Operation operation, const 
 }
 
 /// Of all members of the groups alike.
-PatternId Patterns::in_groups(ActorId actor, const Act& call, const CallBytes& bytes) {
+PatternId Patterns::in_groups(ActorId actor, const Act& call, const CallBytes& bytes, double busiest) {
   const Scope scope = scope_of(call.activity);
   return find_or_make(communicators_.index_of(scope, actor), key_of(call.operation, bytes.bytes), [&] {
     const Communicator& communicator = communicators_.of(scope, actor);
     Interplay in_the_way = interplay();
-    if (call.activity == Activity::expert_tensor) in_the_way.busiest = scenario_.busiest_over_mean();
+    in_the_way.busiest = busiest;
+    if (is_exchange(call.activity))
+      in_the_way.slowed_by_compute = std::max(beside_compute_, scenario_.collectives.slowed_by_compute);
     return maker_.make(builder_, collective_of(scenario_.collectives, call.activity),
                        calls(communicator, {.operation = call.operation, .bytes = bytes.bytes}),
                        communicator.members, in_the_way);

@@ -61,7 +61,7 @@ class Patterns {
   PatternId uneven_exchange(ActorId actor, std::size_t layer, std::uint32_t loads, Leg leg);
   PatternId make_exchange(const Communicator& communicator, std::size_t layer, Leg leg,
                           const UnevenRows* rows);
-  PatternId in_groups(ActorId actor, const Act& call, const CallBytes& bytes);
+  PatternId in_groups(ActorId actor, const Act& call, const CallBytes& bytes, double busiest);
   PatternId ring(ActorId actor, const Collective& collective, const CallBytes& bytes);
   std::vector<Call> calls(const Communicator& communicator, const Request& prototype) const;
   const Collective& sums_in_place() const;

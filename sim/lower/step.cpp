@@ -126,11 +126,12 @@ TaskId StepLowering::next_call(ActorId actor, Scope scope, Channel channel, Patt
   return calls[number];
 }
 
-TaskId StepLowering::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input) {
+TaskId StepLowering::call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input,
+                          bool is_issued) {
   const TaskId task = next_call(actor, scope, Channel::exchange, pattern, tag);
   Streams& streams = streams_[actor];
   TaskId& last = scope == Scope::expert ? streams.communication : streams.inside;
-  edge(issue_call(actor, tag), task);
+  edge(is_issued ? streams.host : issue_call(actor, tag), task);
   edge(last, task);
   if (input != last) edge(input, task);
   edge(std::exchange(streams.arrival, nothing), task);

@@ -50,12 +50,13 @@ class StepLowering {
   /// A compute task behind the actor's compute stream and behind `input`, which may be nothing.
   TaskId compute(ActorId actor, const Timed& timed, const Tag& tag, TaskId input = nothing);
   /// The actor's next call of its communicator of that scope, behind the stream that such calls have and
-  /// `input`.
-  TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input = nothing);
+  /// `input`. The host issues it, or has with what it issued last.
+  TaskId call(ActorId actor, Scope scope, PatternId pattern, const Tag& tag, TaskId input = nothing,
+              bool is_issued = false);
   /// The actor's next call of a layer's program.
   TaskId call(ActorId actor, const Act& act, const ActPlace& place, const Tag& tag, TaskId input) {
     if (host_reads_counts(act, scenario())) wait_for_counts(actor, tag, input);
-    return call(actor, scope_of(act.activity), patterns_.of(actor, act, place), tag, input);
+    return call(actor, scope_of(act.activity), patterns_.of(actor, act, place), tag, input, act.parts > 0);
   }
   /// The same on a channel beside the communication stream: nothing waits for it but who asks for it.
   TaskId call_beside(ActorId actor, Scope scope, Channel channel, PatternId pattern, const Tag& tag,

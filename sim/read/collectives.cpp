@@ -16,7 +16,28 @@ namespace {
 struct Way {
   std::string_view name, help, usual;
   Operation operation;
+  bool is_exchange = false;  ///< of tokens
 };
+
+/// How tokens go, which software may have decided.
+TokenExchange read_token_exchange(Reader& reader, const std::optional<TokenExchange>& of_software) {
+  const TokenExchange usual = of_software.value_or(TokenExchange::all_to_all);
+  const auto way = static_cast<TokenExchange>(reader.choice(
+      {.name = "token_exchange",
+       .help =
+           "how tokens get to experts on other ranks: each token's rows to the ranks of its experts "
+           "(all_to_all), or all tokens of an expert group to every rank of it, and results added up over "
+           "the ranks where they belong (all_gather; Megatron-Core's dispatcher allgather, \"ring\" "
+           "expert parallelism)",
+       .fallback = std::string(at(token_exchange_names, usual))},
+      token_exchange_names));
+  if (of_software && way != usual)
+    reader.fail("token_exchange",
+                fmt::format("is '{}', but the software exchanges tokens by '{}'",
+                            at(token_exchange_names, way), at(token_exchange_names, usual)),
+                "megatron_core's moe_token_dispatcher_type says how: allgather, or one of the others");
+  return way;
+}
 
 /// The name of the algorithm that a part chooses.
 std::string_view kind_of(const Reader& chosen, std::string_view usual) {
@@ -30,7 +51,7 @@ constexpr std::string_view libraries[] = {"nccl", "deepep", "hybrid_ep"};
 /// Where the algorithm is a library, it is that which the software calls.
 void check_library(const Reader& reader, const Way& way, std::string_view kind, std::string_view called) {
   const bool is_library = std::find(std::begin(libraries), std::end(libraries), kind) != std::end(libraries);
-  if (called.empty() || !is_library || kind == called || way.operation != Operation::all_to_all) return;
+  if (called.empty() || !is_library || kind == called || !way.is_exchange) return;
   reader.fail(way.name, fmt::format("is '{}', but the software exchanges tokens with '{}'", kind, called),
               "megatron_core's moe_token_dispatcher_type says with which: alltoall nccl, flex deepep, or "
               "hybrid_ep where moe_flex_dispatcher_backend is hybridep");
@@ -70,18 +91,16 @@ std::shared_ptr<const Collective> read_experts(Reader& reader, Collectives& all,
       reader.optional_part("experts", "both of these exchanges, where dispatch or combine does not say",
                            member_names(collectives()));
   if (!chosen) return nullptr;
-  const Way way{"experts", "both exchanges of tokens", "", Operation::all_to_all};
+  const Way way{"experts", "both exchanges of tokens", "", all.outward(), true};
   return make_way(reader, *chosen, way, all, fabric, usual);
 }
 
-/// What does an operation where nothing is given: `otherwise`, or the libraries of the software.
-std::string_view usual_library(const UsualCollectives& usual, Operation operation,
-                               std::string_view otherwise) {
-  if (!usual.are_nccl || operation == Operation::point_to_point || operation == Operation::broadcast ||
-      operation == Operation::reduce)
-    return otherwise;
-  return operation == Operation::all_to_all && !usual.exchanges.library.empty() ? usual.exchanges.library
-                                                                                : "nccl";
+/// What does it where nothing is given: its usual algorithm, or the libraries of the software.
+std::string_view usual_library(const UsualCollectives& usual, const Way& way) {
+  if (!usual.are_nccl || way.operation == Operation::point_to_point ||
+      way.operation == Operation::broadcast || way.operation == Operation::reduce)
+    return way.usual;
+  return way.is_exchange && !usual.exchanges.library.empty() ? usual.exchanges.library : "nccl";
 }
 
 /// The algorithm of each communication.
@@ -89,13 +108,14 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Usu
                const GradientPlan& plan, ContextExchange context_exchange) {
   const bool to_server = plan.updater == Updater::server;
   const bool in_ring = context_exchange == ContextExchange::ring;
+  const std::string_view exchanges = all.token_exchange == TokenExchange::all_gather ? "ring" : "pairwise";
   const std::string_view usual = to_server ? "pairwise" : "ring";
   const struct {
     std::shared_ptr<const Collective> Collectives::*member;
     Way way;
   } ways[] = {
-      {&Collectives::dispatch, {"dispatch", "tokens to the experts", "pairwise", Operation::all_to_all}},
-      {&Collectives::combine, {"combine", "expert outputs back", "pairwise", Operation::all_to_all}},
+      {&Collectives::dispatch, {"dispatch", "tokens to the experts", exchanges, all.outward(), true}},
+      {&Collectives::combine, {"combine", "expert outputs back", exchanges, all.homeward(), true}},
       {&Collectives::gradients,
        {"gradients", "sum of gradients over data-parallel ranks", usual, gradient_operation(plan.updater)}},
       {&Collectives::parameters,
@@ -116,8 +136,8 @@ void read_ways(Reader& reader, Collectives& all, const Fabric& fabric, const Usu
        {"pipeline", "activations from stage to stage", "pairwise", Operation::point_to_point}}};
   const std::shared_ptr<const Collective> experts = read_experts(reader, all, fabric, libraries_run);
   for (auto [member, way] : ways) {
-    way.usual = usual_library(libraries_run, way.operation, way.usual);
-    if (experts && way.operation == Operation::all_to_all && !reader.has(way.name)) {
+    way.usual = usual_library(libraries_run, way);
+    if (experts && way.is_exchange && !reader.has(way.name)) {
       static_cast<void>(reader.optional_part(way.name, way.help, member_names(collectives())));
       all.*member = experts;
       continue;
@@ -214,6 +234,7 @@ Fit fits_group(const OneCommunication& communication, std::int64_t devices) {
 Collectives read_collectives(Reader reader, const Fabric& fabric, const UsualCollectives& usual,
                              const GradientPlan& gradients, ContextExchange context_exchange) {
   Collectives all;
+  all.token_exchange = read_token_exchange(reader, usual.exchanges.way);
   read_ways(reader, all, fabric, usual, gradients, context_exchange);
   read_channels(reader, all, usual.exchanges);
   if (all.communication_sms == 0 && !reader.is_describing())

@@ -185,6 +185,19 @@ Fit fits_multiprocessors(const Scenario& scenario) {
                 scenario.collectives.communication_sms, device.multiprocessors, device.name);
 }
 
+Fit fits_tensor_overlap(const Scenario& scenario) {
+  const std::int64_t ranks = scenario.layout.sizes().tensor;
+  if (!scenario.habits().splits_tensor_products || ranks == 1) return {};
+  if (!scenario.sequence_parallel)
+    return Misfit("software.tp_comm_overlap", "is true, but parallelism.sequence_parallel is {}",
+                  std::string_view("false: nothing is gathered"));
+  const std::int64_t node = scenario.fabric().devices_per_node();
+  if (ranks <= node && node % ranks == 0) return {};
+  return Misfit("software.tp_comm_overlap",
+                "is true, but a tensor group has {} ranks: expected one that lies in a node of {}", ranks,
+                node);
+}
+
 Fit fits_schedule(const Scenario& scenario) { return scenario.schedule->fits(shape_of_pipeline(scenario)); }
 
 Fit fits_recompute(const Scenario& scenario) {

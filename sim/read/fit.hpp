@@ -30,6 +30,7 @@ Fit fits_experts(const Scenario& scenario);
 Fit fits_gradient_sync(const Scenario& scenario);
 /// Communication leaves multiprocessors to compute on.
 Fit fits_multiprocessors(const Scenario& scenario);
+Fit fits_tensor_overlap(const Scenario& scenario);
 /// The schedule serves so many pipeline ranks and microbatches.
 Fit fits_schedule(const Scenario& scenario);
 /// What is computed again must be there to be computed.

@@ -72,6 +72,7 @@ void read_collectives_part(Reader& reader, Scenario& scenario) {
       part_or_empty(reader, "collectives", "the algorithm of each communication"), scenario.fabric(),
       usual_collectives(scenario), scenario.gradient_sync, scenario.context_exchange);
   reader.expect(fits_multiprocessors, scenario);
+  reader.expect(fits_tensor_overlap, scenario);
 }
 
 void read_engine(Reader& reader, Scenario& scenario) {

@@ -15,11 +15,15 @@ namespace {
 /// Sums over devices; times in seconds.
 using Sums = ClassShares;
 
-/// The attention block of context parallelism is computed in pieces: each has its part of the bytes and
-/// launches by what it takes.
+/// A block that is cut is computed in pieces: each has its part of the bytes and launches by what it takes.
 double part_of_block(const WorkTimes& times, const Tag& tag, double planned) {
-  if (tag.activity != Activity::attention) return 1;
-  const double whole = to_seconds(times.layer(tag.layer).attention.in(pass_of(tag)).time);
+  const bool is_attention = tag.activity == Activity::attention;
+  if (!is_attention && tag.activity != Activity::feed_forward) return 1;
+  const LayerTimes& layer = times.layer(tag.layer);
+  const BlockPieces& pieces = is_attention ? layer.pieces : layer.feed_forward_pieces;
+  if (at(pieces, pass_of(tag)).empty()) return 1;
+  const double whole =
+      to_seconds((is_attention ? layer.attention : layer.feed_forward).in(pass_of(tag)).time);
   return whole > 0 ? planned / whole : 1;
 }
 
@@ -118,7 +122,6 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
   const std::int64_t ranks = work.scenario.layout.sizes().pipeline;
   std::vector<ClassShares> copies;  // by pipeline rank
   for (std::int64_t rank = 0; rank < ranks; ++rank) copies.push_back(copy_shares(work.scenario, rank));
-  const bool has_pieces = work.scenario.layout.sizes().context > 1;
   for (TaskId task = 0; task < graph.size(); ++task) {
     if (is_stall(graph, task)) {
       const TaskId held_up = held_up_by(graph, task);
@@ -135,7 +138,7 @@ std::array<KernelReport, kernel_class_count> kernels_of(const Work& work, const 
       add(at(copies, tag.pipeline_rank), 0, taken, devices, sums);
     } else {
       const double planned = to_seconds(graph.durations[task]);
-      const double part = has_pieces ? part_of_block(*work.times, tag, planned) : 1;
+      const double part = part_of_block(*work.times, tag, planned);
       add(shares_of(*work.times, tag).classes, part, taken, devices, sums);
     }
   }

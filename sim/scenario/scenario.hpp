@@ -100,11 +100,19 @@ struct Collectives {
   std::int64_t channels = 16;       ///< of a communicator, each with buffers for its neighbours
   std::int64_t peer_channels = 32;  ///< of single sends, to each peer of the same node
   double slowed_by_compute = 1;     ///< how much longer an exchange takes while its device computes
+  TokenExchange token_exchange = TokenExchange::all_to_all;
   SharedExperts shared_experts = SharedExperts::in_turn;
   StageSends stage_sends = StageSends::whole;
   StageMessages stage_messages = StageMessages::free;
 
   Held held() const { return {communication_sms, kernels}; }
+  /// What takes tokens to experts, and what takes them back.
+  Operation outward() const {
+    return token_exchange == TokenExchange::all_gather ? Operation::all_gather : Operation::all_to_all;
+  }
+  Operation homeward() const {
+    return token_exchange == TokenExchange::all_gather ? Operation::reduce_scatter : Operation::all_to_all;
+  }
 };
 
 /// One communication by itself: every `group_size` neighbouring devices form a group, and all groups go at
@@ -177,6 +185,10 @@ struct Scenario {
   /// given.
   bool divides_tokens(const Sizes& sizes) const { return sequence_parallel || sizes.tensor == 1; }
   bool divides_tokens() const { return divides_tokens(layout.sizes()); }
+  /// Whether products that a tensor-parallel group shares run in parts beside what it sends for them.
+  bool splits_products() const {
+    return habits().splits_tensor_products && sequence_parallel && layout.sizes().tensor > 1;
+  }
   /// Slots for experts on each rank of an expert group: one for each expert of a layer and the redundant
   /// ones, divided over the ranks.
   std::int64_t slots_per_rank(const Experts& experts) const {

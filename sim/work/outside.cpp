@@ -53,6 +53,7 @@ class Channels {
   void add_exchange(const std::vector<DeviceId>& devices) {
     if (devices.size() < 2) return;
     const Collectives& all = scenario_.collectives;
+    if (all.token_exchange == TokenExchange::all_gather) return add_gather(devices);
     const ExchangeBuffers out = all.dispatch->buffers(), home = all.combine->buffers();
     if (buffer_.count > 0) {
       if (std::max(out, home) == ExchangeBuffers::whole) bytes_ += hybrid_ep(devices);
@@ -62,11 +63,29 @@ class Channels {
       add_sends(devices, static_cast<std::int64_t>(devices.size()) - 1);
   }
 
+  /// Ten buffers for all tokens of a tensor-parallel group, in bf16: one for each product whose input is
+  /// gathered or whose result is added up, forward and backward (Transformer Engine, pytorch/module/base.py:
+  /// initialize_ub).
+  void add_user_buffers() {
+    constexpr std::int64_t products = 10;
+    if (buffer_.count > 0 && scenario_.splits_products())
+      bytes_ += Bytes{2 * scenario_.model.hidden} * (share_of(scenario_).tokens() * products);
+  }
+
   Bytes bytes() const { return bytes_; }
 
  private:
   void add_neighbours(std::int64_t neighbours) {
     if (neighbours > 0) bytes_ += buffer_ * (scenario_.collectives.channels * neighbours);
+  }
+
+  /// What is gathered, in a buffer of its own (Megatron-LM, core/utils.py: GlobalMemoryBuffer), and as large
+  /// what is added up over the ranks.
+  void add_gather(const std::vector<DeviceId>& devices) {
+    const auto ranks = static_cast<std::int64_t>(devices.size());
+    add_ring(ranks);
+    const Bytes tokens = Bytes{2 * scenario_.model.hidden} * (tokens_per_device(scenario_) * ranks);
+    if (buffer_.count > 0) bytes_ += tokens * (2 * gathered_groups(scenario_));
   }
 
   /// Ten channels; for each peer of the node 256 tokens, or 288 in groups of several nodes, which have 128
@@ -130,6 +149,7 @@ OutsideTensors outside_tensors(const Scenario& scenario, const Communicating& of
     channels.add_ring(sizes.context);
   }
   channels.add_exchange(devices_of(layout, layout.first_expert_group()));
+  channels.add_user_buffers();
   std::vector<DeviceId> stages;
   for (std::int64_t rank = 0; rank < sizes.pipeline; ++rank) stages.push_back(layout.device(rank, 0));
   channels.add_sends(stages, 2);

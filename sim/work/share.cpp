@@ -47,7 +47,9 @@ Share share_of(const Scenario& scenario, std::size_t layer) {
   Share share = share_of(scenario);
   share.sequence_length = length_in(scenario, layer);
   if (scenario.model.is_encoder(layer)) share.source_length = 0;
-  if (scenario.model.layers[layer].is_moe && scenario.router.routing)
+  if (!scenario.model.layers[layer].is_moe) return share;
+  share.gathered_tokens = gathered_tokens(scenario, layer);
+  if (scenario.router.routing)
     share.token_group = scenario.router.routing->group(tokens_per_device(scenario, layer));
   return share;
 }
@@ -58,6 +60,12 @@ std::int64_t tokens_per_device(const Scenario& scenario) {
 
 std::int64_t tokens_per_device(const Scenario& scenario, std::size_t layer) {
   return tokens_of(scenario, length_in(scenario, layer));
+}
+
+std::int64_t gathered_tokens(const Scenario& scenario, std::size_t layer) {
+  const std::int64_t ranks = scenario.layout.sizes().expert;
+  if (ranks == 1 || scenario.collectives.token_exchange != TokenExchange::all_gather) return 0;
+  return tokens_per_device(scenario, layer) * ranks * gathered_groups(scenario);
 }
 
 bool scatters_sends(const Scenario& scenario) {

@@ -23,6 +23,8 @@ std::int64_t tokens_per_device(const Scenario& scenario, std::size_t layer);
 /// Whether ranks of a tensor-parallel group send parts of what each of them holds whole to the next stage,
 /// where the group gathers them.
 bool scatters_sends(const Scenario& scenario);
+/// Tokens of a layer that one device gathers for its experts where tokens of all ranks are gathered; else 0.
+std::int64_t gathered_tokens(const Scenario& scenario, std::size_t layer);
 /// What one device sends to the next stage for a microbatch; its gradient comes back as large.
 Bytes sent_to_stage(const Scenario& scenario);
 /// What a device holds of sends: in and out, both ways, and where it gathers also both wholes.

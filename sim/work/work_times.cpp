@@ -100,19 +100,76 @@ BlockTimes times_of_shared_experts(const Scenario& scenario, std::size_t layer) 
   return times;
 }
 
-std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario) {
+std::int64_t parts_of_product(TensorCall beside, const Scenario& scenario) {
+  constexpr std::int64_t parts_of_sum = 4;
+  return beside == TensorCall::before ? scenario.layout.sizes().tensor : parts_of_sum;
+}
+
+Op part_of_product(const Op& product, const Scenario& scenario) {
+  const std::int64_t parts = parts_of_product(product.tensor_call, scenario);
+  const Op part = make_gemm(product.name, product.pass, (product.m + parts - 1) / parts, product.n, product.k,
+                            product.precision);
+  Op of_product = product;
+  of_product.m = part.m;
+  of_product.flops = part.flops;
+  of_product.bytes = part.bytes;
+  return of_product;
+}
+
+namespace {
+
+/// What cuts a block in a pass.
+enum class Cut : std::uint8_t { none, core, product };
+
+Cut cut_at(const Op& op, OpPass pass, const Scenario& scenario) {
+  if (op.kind == OpKind::attention && scenario.layout.sizes().context > 1) return Cut::core;
+  const bool runs_in_parts =
+      op.tensor_call != TensorCall::none && op.pass == pass && scenario.splits_products();
+  return runs_in_parts ? Cut::product : Cut::none;
+}
+
+Piece product_of(const Op& product, const Scenario& scenario) {
+  const Timed part = time_of({part_of_product(product, scenario)}, scenario);
+  const auto parts = static_cast<std::size_t>(parts_of_product(product.tensor_call, scenario));
+  Piece piece{.timed = part,
+              .keys_and_values = {},
+              .blocks = std::vector<Timed>(parts, part),
+              .tensor_call = product.tensor_call};
+  const HostTimes& host = scenario.habits().host;
+  for (std::size_t i = 1; i < parts && !host.is_none(); ++i)
+    piece.blocks[i].host = HostPath::of_launches(1, host.part, part.time);
+  return piece;
+}
+
+}  // namespace
+
+std::vector<Piece> pieces_of(const std::vector<Op>& ops, OpPass pass, const Scenario& scenario) {
   std::vector<Piece> pieces;
   for (std::size_t next = 0; next < ops.size();) {
-    const bool is_core = ops[next].kind == OpKind::attention;
-    std::vector<Op> of_piece;
-    do {
+    const Cut cut = cut_at(ops[next], pass, scenario);
+    std::vector<Op> of_piece{ops[next++]};
+    if (cut == Cut::product) {
+      pieces.push_back(product_of(of_piece.front(), scenario));
+      continue;
+    }
+    while (next < ops.size() && (cut == Cut::core ? continues(of_piece.back(), ops[next])
+                                                  : cut_at(ops[next], pass, scenario) == Cut::none))
       of_piece.push_back(ops[next++]);
-    } while (next < ops.size() &&
-             (is_core ? continues(of_piece.back(), ops[next]) : ops[next].kind != OpKind::attention));
-    pieces.push_back(is_core ? core_of(of_piece, scenario)
-                             : Piece{.timed = time_of(of_piece, scenario), .keys_and_values = {}});
+    pieces.push_back(cut == Cut::core ? core_of(of_piece, scenario)
+                                      : Piece{.timed = time_of(of_piece, scenario), .keys_and_values = {}});
   }
   return pieces;
+}
+
+BlockPieces pieces_of(const BlockOps& ops, const Scenario& scenario) {
+  const auto is_cut = [&](const std::vector<Op>& list, OpPass pass) {
+    return std::any_of(list.begin(), list.end(),
+                       [&](const Op& op) { return cut_at(op, pass, scenario) != Cut::none; });
+  };
+  if (!is_cut(ops.forward, OpPass::forward) && !is_cut(ops.backward_input, OpPass::backward_input)) return {};
+  return {pieces_of(ops.forward, OpPass::forward, scenario),
+          pieces_of(ops.backward_input, OpPass::backward_input, scenario),
+          pieces_of(ops.backward_weight, OpPass::backward_weight, scenario)};
 }
 
 namespace {
@@ -251,13 +308,11 @@ WorkTimes::WorkTimes(const Scenario& scenario, const ExpertLoads* loads)
     const BlockSums feed_forward = sums_of(ops.feed_forward, scenario);
     shapes_[layer] = {.attention = times_of(attention),
                       .feed_forward = times_of(feed_forward),
+                      .pieces = pieces_of(ops.attention, scenario),
+                      .feed_forward_pieces = pieces_of(ops.feed_forward, scenario),
                       .shared_experts = times_of_shared_experts(scenario, layer)};
     shares_[layer] = {shares_of(attention, LayerPart::attention),
                       shares_of(feed_forward, LayerPart::feed_forward)};
-    if (scenario.layout.sizes().context == 1) continue;
-    const BlockOps& cut = ops.attention;
-    shapes_[layer].pieces = {pieces_of(cut.forward, scenario), pieces_of(cut.backward_input, scenario),
-                             pieces_of(cut.backward_weight, scenario)};
   }
   const Share share = share_of(scenario);
   const BlockSums embedding = sums_of(lower_embedding(scenario.model, share), scenario);

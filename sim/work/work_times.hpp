@@ -14,12 +14,15 @@ namespace moesim {
 
 class ExpertLoads;
 
-/// A part of a block between exchanges of keys and values.
+/// A part of a block between exchanges of keys and values, and what a tensor-parallel group sends beside
+/// parts of products.
 struct Piece {
   Timed timed;
   Bytes keys_and_values;  ///< of an attention core: what one context-parallel rank has of them; else none
   bool backward = false;  ///< of an attention core: its gradients too
-  std::vector<Timed> blocks{};  ///< of an attention core in a ring: by block of keys, the rank's own first
+  /// Of an attention core in a ring: by block of keys, the rank's own first. Of a product in parts: of each.
+  std::vector<Timed> blocks{};
+  TensorCall tensor_call = TensorCall::none;  ///< beside the parts of a product
   bool is_core() const { return keys_and_values.count > 0; }
   /// Blocks of keys and values that a rank sends on beside that block: in forward the next one comes; in
   /// backward gradients follow one block behind.
@@ -30,16 +33,25 @@ struct Piece {
   }
 };
 
-/// The pieces of a list of ops: each attention core with all its kernels, and what lies between them.
-std::vector<Piece> pieces_of(const std::vector<Op>& ops, const Scenario& scenario);
+/// By passes of OpPass; empty where a block is not cut.
+using BlockPieces = std::array<std::vector<Piece>, 3>;
+/// The pieces of a pass of a block: each attention core with all its kernels where context parallelism cuts
+/// it out, each product that runs in parts, and what lies between them.
+std::vector<Piece> pieces_of(const std::vector<Op>& ops, OpPass pass, const Scenario& scenario);
+/// Of a block that has such cores or products.
+BlockPieces pieces_of(const BlockOps& ops, const Scenario& scenario);
+/// One of the parts in which a product runs beside communication, and how many they are: as many as a group
+/// that gathers has ranks, each of which sends its part on; four where results are added up (pytorch/module/
+/// base.py: num_splits).
+Op part_of_product(const Op& product, const Scenario& scenario);
+std::int64_t parts_of_product(TensorCall beside, const Scenario& scenario);
 
 /// A layer's two blocks.
 struct LayerTimes {
   BlockTimes attention;
   BlockTimes feed_forward;
-  /// The attention block again, by passes of OpPass, cut around its attention cores. Empty without context
-  /// parallelism.
-  std::array<std::vector<Piece>, 3> pieces{};
+  /// The attention block again, and a dense feed-forward, cut.
+  BlockPieces pieces{}, feed_forward_pieces{};
   /// Of the feed-forward block, shared experts where they are computed beside an exchange, else nothing. The
   /// host launches them with the rest of the block.
   BlockTimes shared_experts{};

@@ -33,8 +33,8 @@ std::string title_of(const LayerPasses& of) {
 
 /// What a compute act is: a block, or the shared or the other experts of one.
 std::string_view computed_by(const Act& act) {
-  if (act.activity != Activity::feed_forward || act.piece < 0) return name_of(act.activity);
-  return act.piece == shared_experts_piece ? "shared experts" : "other experts";
+  if (act.piece == shared_experts_piece) return "shared experts";
+  return act.piece == other_experts_piece ? "other experts" : name_of(act.activity);
 }
 
 /// "attention, input gradient", "attention, blocks 1 to 3 of keys", "tensor reduce_scatter", "needs
@@ -63,6 +63,8 @@ std::string name_of(const PricedAct& row) {
                               : act.pass == OpPass::backward_input                  ? ", input gradient"
                                                                                     : ", weight gradient";
   if (act.blocks == 0) return fmt::format("{}{}", computed_by(act), of);
+  if (act.parts > 0)
+    return fmt::format("{}{}, {} of {} parts of a product", name_of(act.activity), of, act.blocks, act.parts);
   if (act.blocks == 1)
     return fmt::format("{}{}, block {} of keys", name_of(act.activity), of, act.first_block);
   return fmt::format("{}{}, blocks {} to {} of keys", name_of(act.activity), of, act.first_block,
