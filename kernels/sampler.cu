@@ -138,9 +138,9 @@ Timing Sampler::time(const std::function<void(int)>& call, double warm_seconds, 
   const double queued = std::max(1.0, 800 * 3e-6 / host);
   const int calls =
       static_cast<int>(std::clamp(std::min(patience_.sample_seconds / alone, queued), 1.0, 250.0));
-  // A call of many launches may begin with its quickest: then the host must be ahead by the whole call.
-  const double behind = host > 5e-5 ? host : std::max(0.0, host - alone / 1.3);
-  const double wait = 2e-5 + 1.3 * calls * behind;
+  // The whole sample is launched before it begins: a call of some microseconds ends sooner than the next one
+  // is launched.
+  const double wait = 2e-5 + 1.3 * calls * host;
   const auto warm = Clock::now();
   while (since(warm) < warm_seconds) sample(call, calls, 0);
   std::vector<double> samples, clocks;
