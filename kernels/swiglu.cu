@@ -6,7 +6,7 @@ namespace measure {
 namespace {
 
 /// silu and its slope.
-__device__ float sigmoid(float value) { return 1 / (1 + __expf(-value)); }
+__device__ float sigmoid(float value) { return __fdividef(1, 1 + __expf(-value)); }
 
 /// Blocks go along x over rows, along y over parts of a row.
 __global__ void swiglu_kernel(const Half* __restrict__ x, Half* __restrict__ out, int width) {
