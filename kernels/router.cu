@@ -13,6 +13,9 @@ template <int Lanes, int Own, int Most>
 struct Split {
   static constexpr int lanes_of_token = Lanes, own = Own, most = Most;
   static constexpr int kept = most > Lanes ? most / Lanes : 1;  ///< neighbouring choices of one lane
+  /// Blocks that a multiprocessor has at least, which says how many registers there are: with fewer or more
+  /// the compiler sorts before the probabilities are on their way, or does not.
+  static constexpr int blocks = own > 24 ? 16 : own == 8 || own == 16 ? 20 : 1;
 };
 
 /// Two logits, as they lie in memory, in the order of signed numbers: all but the sign of a negative one
@@ -40,6 +43,12 @@ constexpr int below_all = static_cast<int>(0x80000000u);
 
 __device__ float exp2f_fast(float value) {
   asm("ex2.approx.ftz.f32 %0, %0;" : "+f"(value));
+  return value;
+}
+
+/// Of a number that is neither denormal nor infinite.
+__device__ float reciprocal(float value) {
+  asm("rcp.approx.ftz.f32 %0, %0;" : "+f"(value));
   return value;
 }
 
@@ -163,24 +172,27 @@ struct MergedOverLanes {
 
 /// The logits of a lane's experts, two a word; minus infinity beyond the last expert.
 template <class S>
-__device__ void read_logits(unsigned (&words)[S::own / 2], const Half* from, int lane, int experts) {
+__device__ void read_logits(unsigned (&words)[S::own / 2], const Half* logits, const Place<S>& at) {
+  const Half* from = logits + at.first;
 #pragma unroll
   for (int c = 0; c < S::own / chunk; ++c) {
-    const int first = first_of<S>(c, lane);
-    if (first >= experts) continue;
-    const uint2 raw = __ldcs(reinterpret_cast<const uint2*>(from + first));
+    uint2 raw{0xff80ff80u, 0xff80ff80u};
+    if (at.has(c)) raw = __ldcs(reinterpret_cast<const uint2*>(from + chunk_step<S>(c)));
     words[2 * c] = raw.x, words[2 * c + 1] = raw.y;
   }
 }
 
+/// The numbers of a lane's experts, each times `share`.
 template <class S>
-__device__ void write_floats(float* to, const float (&values)[S::own], int lane, int experts) {
+__device__ void write_shares(float* probabilities, const float (&values)[S::own], float share,
+                             const Place<S>& at) {
+  float* to = probabilities + at.first;
 #pragma unroll
   for (int c = 0; c < S::own / chunk; ++c) {
-    const int first = first_of<S>(c, lane);
     const float* four = values + c * chunk;
-    if (first < experts)
-      __stcs(reinterpret_cast<float4*>(to + first), float4{four[0], four[1], four[2], four[3]});
+    if (at.has(c))
+      __stcs(reinterpret_cast<float4*>(to + chunk_step<S>(c)),
+             float4{four[0] * share, four[1] * share, four[2] * share, four[3] * share});
   }
 }
 
@@ -229,7 +241,8 @@ __device__ float largest_over_lanes(__nv_bfloat162 most) {
 #pragma unroll
   for (int distance = Lanes / 2; distance > 0; distance /= 2)
     most = __hmax2(most, __shfl_xor_sync(~0u, most, distance));
-  return fmaxf(__low2float(most), __high2float(most));
+  const unsigned two = *reinterpret_cast<const unsigned*>(&most);
+  return fmaxf(lower(two), upper(two));
 }
 
 /// From a list in each lane to one that all of them have whole.
@@ -271,34 +284,28 @@ __device__ int choose(int (&chosen)[S::kept], const unsigned (&words)[S::own / 2
 }
 
 template <class S>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, S::blocks)
     router_kernel(const Half* __restrict__ logits, float* __restrict__ probabilities,
-                  float* __restrict__ weights, int* __restrict__ choices, Int tokens, int experts,
+                  float* __restrict__ weights, int* __restrict__ choices, int tokens, int experts,
                   int top_k) {
   constexpr int width = S::lanes_of_token, own = S::own;
-  const Int token = (blockIdx.x * static_cast<Int>(blockDim.x) + threadIdx.x) / width;
-  const int lane = threadIdx.x % width;
-  const bool here = token < tokens;  // all lanes stay for the shuffles
+  const Place<S> place(tokens, experts);  // all lanes stay for the shuffles
   unsigned words[own / 2];
-#pragma unroll
-  for (unsigned& word : words) word = 0xff80ff80u;
-  if (here) read_logits<S>(words, logits + token * experts, lane, experts);
+  read_logits<S>(words, logits, place);
   const __nv_bfloat162 most_of_lane = largest_of_lane<S>(words);
   const float most = largest_over_lanes<width>(most_of_lane);
   constexpr float log2_e = 1.44269504f;
   const float shift = most * log2_e;
-  float held[own], total = 0;
+  float held[own], total[2] = {};
 #pragma unroll
   for (int i = 0; i < own; ++i) {
-    const unsigned word = words[i / 2], bits = i % 2 == 0 ? word << 16 : word & 0xffff0000u;
-    total += held[i] = exp2f_fast(__uint_as_float(bits) * log2_e - shift);
+    const unsigned two = words[i / 2];
+    total[i % 2] += held[i] = exp2f_fast((i % 2 == 0 ? lower(two) : upper(two)) * log2_e - shift);
   }
-  const float share = __fdividef(1, sum_over_lanes<width>(total));
-#pragma unroll
-  for (int i = 0; i < own; ++i) held[i] *= share;
-  if (here) write_floats<S>(probabilities + token * experts, held, lane, experts);
+  const float share = reciprocal(sum_over_lanes<width>(total[0] + total[1]));
+  write_shares<S>(probabilities, held, share, place);
   int chosen[S::kept];
-  const int part = choose<S>(chosen, words, lane);
+  const int part = choose<S>(chosen, words, place.lane);
   OfChoices<float, S::kept> weight;
   OfChoices<int, S::kept> choice;
 #pragma unroll
@@ -306,8 +313,8 @@ __global__ void __launch_bounds__(threads)
     weight.of[i] = exp2f_fast(logit_of(chosen[i]) * log2_e - shift) * share;
     choice.of[i] = expert_of(chosen[i]);
   }
-  const int mine = here ? choices_of<S>(part, top_k) : 0;
-  const Int at = token * top_k + part * S::kept;
+  const int mine = place.token < tokens ? choices_of<S>(part, top_k) : 0;
+  const int at = place.token * top_k + part * S::kept;
   write_choices(weights + at, weight, mine, top_k);
   write_choices(choices + at, choice, mine, top_k);
 }
@@ -322,7 +329,6 @@ void by_choices(Int top_k, Run&& run) {
 
 template <class Run>
 void by_experts(Int experts, Int top_k, Run&& run) {
-  check_routing(experts, top_k);
   if (experts <= 8) return by_choices<1, 8>(top_k, run);
   if (experts <= 16) return by_choices<2, 8>(top_k, run);
   if (experts <= 32) return by_choices<4, 8>(top_k, run);
@@ -342,10 +348,12 @@ void by_experts(Int experts, Int top_k, Run&& run) {
 
 void router(const Half* logits, float* probabilities, float* weights, int* choices, Int tokens, Int experts,
             Int top_k, cudaStream_t stream) {
+  check_routing(tokens, experts, top_k);
   by_experts(experts, top_k, [&](auto split) {
     using S = decltype(split);
     router_kernel<S><<<blocks(tokens * S::lanes_of_token, threads), threads, 0, stream>>>(
-        logits, probabilities, weights, choices, tokens, static_cast<int>(experts), static_cast<int>(top_k));
+        logits, probabilities, weights, choices, static_cast<int>(tokens), static_cast<int>(experts),
+        static_cast<int>(top_k));
   });
   check_launch("router");
 }

@@ -13,17 +13,33 @@ constexpr Int most_experts = 512;
 constexpr int most_choices = 16;
 
 /// What both passes serve. Throws std::logic_error for more, or for experts that are not whole chunks.
-inline void check_routing(Int experts, Int top_k) {
+inline void check_routing(Int tokens, Int experts, Int top_k) {
   if (experts % chunk != 0) throw std::logic_error("experts in fours");
   if (experts > most_experts) throw std::logic_error("at most 512 experts");
   if (top_k > most_choices) throw std::logic_error("at most 16 choices");
+  if (tokens > (Int{1} << 31) / (2 * most_experts)) throw std::logic_error("at most 2097152 tokens");
 }
 
-/// The first expert of a lane's chunk.
+/// How far a chunk of a lane is from its first one: so many experts.
 template <class S>
-__device__ int first_of(int chunk_of_lane, int lane) {
-  return (chunk_of_lane * S::lanes_of_token + lane) * chunk;
+__device__ constexpr int chunk_step(int chunk_of_lane) {
+  return chunk_of_lane * S::lanes_of_token * chunk;
 }
+
+/// Where a thread is. Elements are counted in 32 bits: addresses are on the way to every load and store.
+template <class S>
+struct Place {
+  __device__ Place(int tokens, int experts)
+      : token(static_cast<int>((blockIdx.x * blockDim.x + threadIdx.x) / S::lanes_of_token)),
+        lane(static_cast<int>(threadIdx.x % S::lanes_of_token)),
+        first(token * experts + lane * chunk),
+        experts_left(token < tokens ? experts - lane * chunk : 0) {}
+  /// Whether there are experts for this chunk of the lane, and a token.
+  __device__ bool has(int chunk_of_lane) const { return chunk_step<S>(chunk_of_lane) < experts_left; }
+  int token, lane;
+  int first;         ///< element of the lane's first chunk, in a matrix of tokens and experts
+  int experts_left;  ///< from there on; 0 beyond the last token
+};
 
 /// What a lane has of its choices: one access to memory where a token has as many as its lanes have room for.
 template <class T, int Kept>

@@ -4,43 +4,38 @@
 namespace measure {
 namespace {
 
-constexpr int threads = 256;  // of a block
-
 /// As Split, for the backward pass.
 template <int Lanes, int Own, int Kept>
 struct BackwardSplit {
   static constexpr int lanes_of_token = Lanes, own = Own, kept = Kept;
+  static constexpr int threads = Own > 8 ? 64 : 256;  ///< of a block
 };
 
 /// dlogit = p (dp - sum of p dp): dp is not zero for the chosen experts alone, whose p are the weights. All
 /// experts are put down as if it were zero, then the chosen ones again: in shared memory, for a second write
 /// of two bytes would take a whole transaction.
 template <class S>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(S::threads)
     router_backward_kernel(const float* __restrict__ probabilities, const float* __restrict__ weights,
                            const int* __restrict__ choices, const float* __restrict__ gradients,
-                           Half* __restrict__ out, Int tokens, int experts, int top_k) {
+                           Half* __restrict__ out, int tokens, int experts, int top_k) {
   constexpr int width = S::lanes_of_token, chunks = S::own / chunk;
-  const Int token = (blockIdx.x * static_cast<Int>(blockDim.x) + threadIdx.x) / width;
-  const int lane = threadIdx.x % width;
-  const bool here = token < tokens;
-  const int mine = here ? choices_of<S>(lane, top_k) : 0;
-  const Int at = token * top_k + lane * S::kept;
+  const Place<S> place(tokens, experts);
+  const int lane = place.lane, mine = place.token < tokens ? choices_of<S>(lane, top_k) : 0;
+  const int at = place.token * top_k + lane * S::kept;
   const auto choice = read_choices<int, S::kept>(choices + at, mine, top_k);
   const auto weight = read_choices<float, S::kept>(weights + at, mine, top_k);
   const auto slope = read_choices<float, S::kept>(gradients + at, mine, top_k);
+  const float* from = probabilities + place.first;
   float4 p[chunks];
 #pragma unroll
-  for (int c = 0; c < chunks; ++c) {
-    const int first = first_of<S>(c, lane);
-    if (here && first < experts)
-      p[c] = __ldcs(reinterpret_cast<const float4*>(probabilities + token * experts + first));
-  }
+  for (int c = 0; c < chunks; ++c)
+    if (place.has(c)) p[c] = __ldcs(reinterpret_cast<const float4*>(from + chunk_step<S>(c)));
   float dot = 0;
 #pragma unroll
   for (int i = 0; i < S::kept; ++i) dot += weight.of[i] * slope.of[i];
   dot = -sum_over_lanes<width>(dot);
-  __shared__ uint2 rows[threads * chunks];
+  __shared__ uint2 rows[S::threads * chunks];
   uint2* const row = rows + static_cast<int>(threadIdx.x) / width * width * chunks;
 #pragma unroll
   for (int c = 0; c < chunks; ++c)
@@ -52,11 +47,9 @@ __global__ void __launch_bounds__(threads)
       reinterpret_cast<Half*>(row)[choice.of[i]] = __float2bfloat16(weight.of[i] * (slope.of[i] + dot));
   __syncwarp();
 #pragma unroll
-  for (int c = 0; c < chunks; ++c) {
-    const int first = first_of<S>(c, lane);
-    if (here && first < experts)
-      __stcs(reinterpret_cast<uint2*>(out + token * experts + first), row[c * width + lane]);
-  }
+  for (int c = 0; c < chunks; ++c)
+    if (place.has(c))
+      __stcs(reinterpret_cast<uint2*>(out + place.first + chunk_step<S>(c)), row[c * width + lane]);
 }
 
 template <int Lanes, int Own, int Kept = 1, class Run>
@@ -68,7 +61,6 @@ void by_kept(Int top_k, Run&& run) {
 
 template <class Run>
 void by_lanes(Int experts, Int top_k, Run&& run) {
-  check_routing(experts, top_k);
   if (experts <= 8) return by_kept<1, 8>(top_k, run);
   if (experts <= 16) return by_kept<2, 8>(top_k, run);
   if (experts <= 32) return by_kept<8, 4>(top_k, run);
@@ -86,10 +78,11 @@ void by_lanes(Int experts, Int top_k, Run&& run) {
 void router_backward(const float* probabilities, const float* weights, const int* choices,
                      const float* gradients, Half* out, Int tokens, Int experts, Int top_k,
                      cudaStream_t stream) {
+  check_routing(tokens, experts, top_k);
   by_lanes(experts, top_k, [&](auto split) {
     using S = decltype(split);
-    router_backward_kernel<S><<<blocks(tokens * S::lanes_of_token, threads), threads, 0, stream>>>(
-        probabilities, weights, choices, gradients, out, tokens, static_cast<int>(experts),
+    router_backward_kernel<S><<<blocks(tokens * S::lanes_of_token, S::threads), S::threads, 0, stream>>>(
+        probabilities, weights, choices, gradients, out, static_cast<int>(tokens), static_cast<int>(experts),
         static_cast<int>(top_k));
   });
   check_launch("router_backward");

@@ -67,8 +67,8 @@ void test_router(Int experts, Int k) {
 }
 
 /// Rows go out and come back: the sum over a token's rows with its weights is its row times their sum.
-void test_permutation(Int k) {
-  const Int tokens = 29, width = 264;
+void test_permutation(Int k, Int width) {
+  const Int tokens = 29;
   const Random rows = random(tokens * width), weights = random(tokens * k);
   std::vector<int> place;
   for (Int i = 0; i < tokens * k; ++i) place.push_back(static_cast<int>((i * 5 + 3) % (tokens * k)));
@@ -87,7 +87,7 @@ void test_permutation(Int k) {
     for (Int j = 0; j < k; ++j) total += weights.host[size(t * k + j)];
     for (Int c = 0; c < width; ++c) summed.push_back(total * rows.host[size(t * width + c)]);
   }
-  const std::string name = " of " + std::to_string(k);
+  const std::string name = " of " + std::to_string(k) + " x " + std::to_string(width);
   compare("permute" + name, read_bf16(there.get(), moved.size()), moved, 1e-9);
   compare("unpermute" + name, read_bf16(home.get(), summed.size()), summed, 1e-2);
 }
@@ -100,7 +100,8 @@ void test_routing() {
     test_router(experts, 8);
   for (const Int k : {1, 2, 4, 6, 16}) test_router(64, k), test_router(256, k);
   test_router(8, 2), test_router(4, 1), test_router(16, 16);
-  for (const Int k : {1, 2, 4, 6, 8}) test_permutation(k);
+  for (const Int k : {1, 2, 4, 6, 8})
+    for (const Int width : {264, 2040, 4096, 7176}) test_permutation(k, width);
 }
 
 }  // namespace measure::selftest
