@@ -8,10 +8,10 @@ namespace measure {
 namespace norm {
 namespace {
 
-constexpr int block_threads = 512;
+constexpr int forward_threads = 512;
 
 template <class S>
-__global__ void __launch_bounds__(block_threads)
+__global__ void __launch_bounds__(forward_threads)
     rms_norm_kernel(const Half* __restrict__ x, const Half* __restrict__ weight, Half* __restrict__ out,
                     Int rows, int width, int lanes_of_row) {
   const Position<S> at(lanes_of_row);
@@ -46,17 +46,14 @@ __global__ void __launch_bounds__(block_threads)
 /// dx = (w dy - x (x . w dy) / (width rms^2)) / rms. Blocks stay and go through rows, the next one's elements
 /// on their way to registers, with the weight's gradient of their columns in registers, and add it at the
 /// end. Neighbouring rows are those of different blocks: the last round is all blocks'.
-template <class S>
-__global__ void __launch_bounds__(block_threads, S::vectors > 1 ? 1 : 2)
+template <class S, class Blocks>
+__global__ void __launch_bounds__(Blocks::threads, Blocks::each)
     rms_norm_backward_kernel(const Half* __restrict__ gradient, const Half* __restrict__ x,
                              const Half* __restrict__ weight, Half* __restrict__ out,
                              float* __restrict__ weight_gradient, Int rows, int width, int lanes_of_row) {
   const Position<S> at(lanes_of_row);
   __shared__ alignas(16) BetweenWarps parts;
-  float2* const first = &parts[0][0];
-  for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(sizeof parts / sizeof(float2));
-       i += static_cast<int>(blockDim.x))
-    first[i] = {};
+  if constexpr (!S::one_warp) clear(parts);
   Words next_x[S::vectors], next_slope[S::vectors], weights[S::vectors];
   const auto read = [&](Int row) {
 #pragma unroll
@@ -73,7 +70,7 @@ __global__ void __launch_bounds__(block_threads, S::vectors > 1 ? 1 : 2)
 #pragma unroll
   for (int v = 0; v < S::vectors; ++v)
     weights[v] = at.column(v) < width ? load_words(weight + at.column(v)) : Words{};
-  __syncthreads();
+  if constexpr (!S::one_warp) __syncthreads();
   const float share = 1 / static_cast<float>(width);
   Sums<S> sums = {};
   // As often in every group, whether or not it has a row in the last round.
@@ -94,21 +91,40 @@ __global__ void __launch_bounds__(block_threads, S::vectors > 1 ? 1 : 2)
                  gradient_of(held[v], slope[v], weights[v], scale, shift, sums[v]));
     }
   }
-  add_sums<S>(sums, at, weight_gradient, width);
+  extern __shared__ float4 of_parts[];
+  add_sums<S>(sums, at, of_parts, weight_gradient, width);
+}
+
+/// Whole warps for a row whose threads have so many vectors each.
+int whole_warps(Int width, Int vectors) {
+  return static_cast<int>(blocks(width, vectors * vector * lanes)) * lanes;
 }
 
 /// Calls `run` with the split of a row of `width` elements and the threads that hold it.
 template <class Run>
 void by_width(Int width, Run&& run) {
-  const auto whole_warps = [width](Int vectors) {
-    return static_cast<int>(blocks(width, vectors * vector * lanes)) * lanes;
-  };
   if (width <= 128) return run(Split<16, 1>{}, 16);
   if (width <= 256) return run(Split<32, 1>{}, 32);
   if (width <= 512) return run(Split<32, 2>{}, 32);
-  if (width <= 8192) return run(Split<0, 2>{}, whole_warps(2));
-  if (width <= 16384) return run(Split<0, 4>{}, whole_warps(4));
+  if (width <= 8192) return run(Split<0, 2>{}, whole_warps(width, 2));
+  if (width <= 16384) return run(Split<0, 4>{}, whole_warps(width, 4));
   throw std::logic_error("rows of at most 16384 elements");
+}
+
+/// Blocks of the backward pass: their threads, and how many a multiprocessor has.
+template <int Threads, int Each>
+struct Staying {
+  static constexpr int threads = Threads, each = Each;
+};
+
+/// The same for the backward pass, and with what blocks. Many rows of a middling width gain from more warps.
+template <class Run>
+void by_shape(Int rows, Int width, Run&& run) {
+  if (width > 512 && width <= 2048 && rows >= 4096)
+    return run(Split<0, 1>{}, whole_warps(width, 1), Staying<1024, 1>{});
+  by_width(width, [&](auto split, int lanes_of_row) {
+    run(split, lanes_of_row, Staying < 512, decltype(split)::vectors == 1 ? 2 : 1 > {});
+  });
 }
 
 }  // namespace
@@ -118,6 +134,12 @@ int multiprocessors() {
   check(cudaGetDevice(&device), "cudaGetDevice");
   check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
   return count;
+}
+
+unsigned staying_blocks(Int rows, int groups, int most) {
+  const Int all = blocks(rows, groups), rounds = (all + most - 1) / most;
+  constexpr Int many = 8;
+  return static_cast<unsigned>(rounds < many ? std::min<Int>(all, most) : (all + rounds - 1) / rounds);
 }
 
 }  // namespace norm
@@ -136,15 +158,19 @@ void rms_norm(const Half* x, const Half* weight, Half* out, Int rows, Int width,
 void rms_norm_backward(const Half* gradient, const Half* x, const Half* weight, Half* out,
                        float* weight_gradient, Int rows, Int width, cudaStream_t stream) {
   using namespace norm;
-  if (is_wide_backward(rows, width))
+  if (is_wide_backward(width))
     return wide_backward(gradient, x, weight, out, weight_gradient, rows, width, stream);
-  by_width(width, [&](auto split, int lanes_of_row) {
+  by_shape(rows, width, [&](auto split, int lanes_of_row, auto staying) {
     using S = decltype(split);
-    const int groups = block_threads / lanes_of_row;
-    const unsigned resident = static_cast<unsigned>(multiprocessors() * (S::vectors > 1 ? 1 : 2));
-    rms_norm_backward_kernel<S>
-        <<<std::min(blocks(rows, groups), resident), groups * lanes_of_row, 0, stream>>>(
-            gradient, x, weight, out, weight_gradient, rows, static_cast<int>(width), lanes_of_row);
+    using Blocks = decltype(staying);
+    const int groups = std::min(Blocks::threads / lanes_of_row, S::one_warp ? Blocks::threads : most_groups);
+    const int shared = static_cast<int>(parts_of<S>(groups) * width * 4);
+    const auto kernel = rms_norm_backward_kernel<S, Blocks>;
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
+          "cudaFuncSetAttribute");
+    kernel<<<staying_blocks(rows, groups, Blocks::each * multiprocessors()), groups * lanes_of_row, shared,
+             stream>>>(gradient, x, weight, out, weight_gradient, rows, static_cast<int>(width),
+                       lanes_of_row);
   });
   check_launch("rms_norm_backward");
 }

@@ -15,7 +15,8 @@ struct Split {
   static constexpr bool one_warp = Lanes > 0;
 };
 
-constexpr int most_threads = 640;  // of any block
+constexpr int most_threads = 1024;  // of any block
+constexpr int most_groups = 15;     // of several warps each: a block has 16 barriers, and one is for all
 constexpr float epsilon = 1e-6f;
 
 /// Where a thread is: the row of its block that it works on, and its place in it.
@@ -49,6 +50,19 @@ __device__ float2 sums_in_warp(float2 both) {
 /// number, the last zero where its warps are odd.
 using BetweenWarps = float2[2][3 * most_threads / lanes / 2];
 
+__device__ inline void clear(BetweenWarps& parts) {
+  float2* const first = &parts[0][0];
+  for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(sizeof(BetweenWarps) / sizeof(float2));
+       i += static_cast<int>(blockDim.x))
+    first[i] = {};
+}
+
+/// The threads of a row meet.
+template <class S>
+__device__ void meet(const Position<S>& at) {
+  asm volatile("bar.sync %0, %1;" ::"r"(1 + at.group), "r"(at.lanes) : "memory");
+}
+
 /// Both sums over the warps of a row.
 template <class S>
 __device__ float2 sums_over_row(float2 both, const Position<S>& at, BetweenWarps& parts, int turn) {
@@ -60,7 +74,7 @@ __device__ float2 sums_over_row(float2 both, const Position<S>& at, BetweenWarps
     const float sum = halves<lanes>(both);
     if (at.lane % (lanes / 2) == 0)
       reinterpret_cast<float*>(of_row + at.lane / lanes)[at.lane / (lanes / 2) % 2] = sum;
-    asm volatile("bar.sync %0, %1;" ::"r"(1 + at.group), "r"(at.lanes) : "memory");
+    meet(at);
     both = {0, 0};
     for (int i = 0; i < even; i += 2) {
       const float4 two = *reinterpret_cast<const float4*>(of_row + i);
@@ -83,25 +97,22 @@ __device__ inline void add_four(float* to, float4 of) {
 template <class S>
 using Sums = float[S::vectors][vector];
 
-/// Adds the sums of all threads of a block to those in memory: its rows' first among each other.
+/// How many rows of the matrix, in fp32, add_sums takes of shared memory.
 template <class S>
-__device__ void add_sums(Sums<S>& sums, const Position<S>& at, float* to, int width) {
-  const auto four = [&](int v, int i) {
-    return float4{sums[v][i], sums[v][i + 1], sums[v][i + 2], sums[v][i + 3]};
-  };
-  constexpr bool alone = S::vectors > 2;  // such wide rows have a block each
-  if (alone || at.groups == 1) {
-#pragma unroll
-    for (int v = 0; v < S::vectors; ++v)
-      for (int i = 0; i < vector; i += 4)
-        if (at.column(v) < width) add_four(to + at.column(v) + i, four(v, i));
-    return;
-  }
+__host__ __device__ constexpr int parts_of(int groups) {
+  return S::one_warp ? groups / (lanes / (S::one_warp ? S::lanes : 1)) : groups;
+}
+/// Adds the sums of all threads of a block to those in memory: its rows' first among each other, in
+/// `of_parts`.
+template <class S>
+__device__ void add_sums(Sums<S>& sums, const Position<S>& at, float4* of_parts, float* to, int width) {
   constexpr int rows_of_warp = S::one_warp ? lanes / S::lanes : 1;
-  __shared__ float4 of_parts[alone ? 1 : most_threads * S::vectors * vector / rows_of_warp / 4];
-  const int quarters = width / 4, part = at.group / rows_of_warp;
+  const int quarters = width / 4, parts = parts_of<S>(at.groups), part = at.group / rows_of_warp;
 #pragma unroll
   for (int v = 0; v < S::vectors; ++v) {
+    const auto four = [&](int i) {
+      return float4{sums[v][i], sums[v][i + 1], sums[v][i + 2], sums[v][i + 3]};
+    };
 #pragma unroll
     for (int i = 0; i < vector; ++i) {
 #pragma unroll
@@ -109,12 +120,18 @@ __device__ void add_sums(Sums<S>& sums, const Position<S>& at, float* to, int wi
         sums[v][i] += __shfl_xor_sync(~0u, sums[v][i], distance);
     }
     if (at.group % rows_of_warp != 0 || at.column(v) >= width) continue;
-    for (int i = 0; i < vector; i += 4) of_parts[part * quarters + (at.column(v) + i) / 4] = four(v, i);
+    for (int i = 0; i < vector; i += 4) {
+      if (parts == 1)
+        add_four(to + at.column(v) + i, four(i));
+      else
+        of_parts[part * quarters + (at.column(v) + i) / 4] = four(i);
+    }
   }
+  if (parts == 1) return;
   __syncthreads();
   for (int q = static_cast<int>(threadIdx.x); q < quarters; q += static_cast<int>(blockDim.x)) {
     float4 sum{};
-    for (int p = 0; p < at.groups / rows_of_warp; ++p) {
+    for (int p = 0; p < parts; ++p) {
       const float4 of_part = of_parts[p * quarters + q];
       sum.x += of_part.x, sum.y += of_part.y, sum.z += of_part.z, sum.w += of_part.w;
     }
@@ -177,7 +194,7 @@ __device__ float2 found_in(const Words (&held)[S::vectors], const Words (&slope)
 
 /// Whether the copy engine serves such rows, and is quicker than threads that read for themselves.
 bool is_wide(Int width);
-bool is_wide_backward(Int rows, Int width);
+bool is_wide_backward(Int width);
 /// As rms_norm and rms_norm_backward, for such rows.
 void wide(const Half* x, const Half* weight, Half* out, Int rows, Int width, cudaStream_t stream);
 void wide_backward(const Half* gradient, const Half* x, const Half* weight, Half* out, float* weight_gradient,
@@ -185,5 +202,8 @@ void wide_backward(const Half* gradient, const Half* x, const Half* weight, Half
 
 /// Multiprocessors of the current device.
 int multiprocessors();
+/// How many blocks, of so many rows at a time, go through `rows`; `most` are there at once. Where each goes
+/// on for many rounds they are so few that the last round is as full as the others.
+unsigned staying_blocks(Int rows, int groups, int most);
 
 }  // namespace measure::norm

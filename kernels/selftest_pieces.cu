@@ -46,6 +46,8 @@ void test_pieces() {
     test_norm(rows * width / wide, wide);
   // More rows than all blocks hold at once, on 148 multiprocessors too: blocks go on to further ones.
   test_norm(20'000, 64), test_norm(5'000, 512), test_norm(1'600, 1536), test_norm(320, 9216);
+  // So many rounds that blocks are fewer than there is room for, rows that leave lanes idle, and every split.
+  test_norm(11'000, 520), test_norm(2'500, 4616), test_norm(600, 7168), test_norm(300, 7936);
   Numbers activated, slopes(size(rows * 2 * width)), sums;
   for (Int r = 0; r < rows; ++r)
     for (Int c = 0; c < width; ++c) {
