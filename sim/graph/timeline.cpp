@@ -8,6 +8,7 @@
 #include <bit>
 
 #include "models/base/error.hpp"
+#include "sim/graph/causes.hpp"
 
 namespace moesim {
 namespace {
@@ -42,19 +43,24 @@ std::string fingerprint(const Timeline& timeline) {
   return fmt::format("{:016x}", hashed(hashed(0xcbf29ce484222325, timeline.starts), timeline.ends));
 }
 
-std::vector<CriticalStep> critical_path(const TaskGraph& graph, const Timeline& timeline) {
-  std::vector<TaskId> last_before(graph.size(), nothing);
+std::vector<TaskId> last_before(const TaskGraph& graph, const Timeline& timeline) {
+  std::vector<TaskId> befores(graph.size(), nothing);
   for (TaskId task = 0; task < graph.size(); ++task) {
     for (const TaskId next : graph.successors_of(task)) {
-      TaskId& last = last_before[next];
+      TaskId& last = befores[next];
       if (last == nothing || timeline.ends[last] < timeline.ends[task]) last = task;
     }
   }
+  return befores;
+}
+
+std::vector<CriticalStep> critical_path(const TaskGraph& graph, const Timeline& timeline) {
+  const std::vector<TaskId> befores = last_before(graph, timeline);
   std::vector<CriticalStep> path;
   if (graph.size() == 0) return path;
   const auto latest = std::max_element(timeline.ends.begin(), timeline.ends.end());
   for (TaskId task = static_cast<TaskId>(latest - timeline.ends.begin()); task != nothing;) {
-    const TaskId before = last_before[task];
+    const TaskId before = befores[task];
     path.push_back({task, timeline.ends[task] - (before == nothing ? Time{} : timeline.ends[before])});
     task = before;
   }
