@@ -16,45 +16,14 @@
 #include "models/base/error.hpp"
 #include "models/config/values.hpp"
 #include "sim/report/report.hpp"
+#include "sim/write/slices.hpp"
 #include "sim/write/writer.hpp"
 
 namespace moesim {
 namespace {
 
-/// The lanes of an actor by Stream, top down.
-constexpr std::array<std::string_view, 6> stream_names{"compute",   "exchange", "pipeline receive",
-                                                       "gradients", "host",     "host's memory"};
 /// Lanes of one stream, at most; beyond them numbers of threads would meet.
 constexpr std::uint32_t lanes_of_stream = 1'000'000;
-
-/// A task on an actor's stream.
-struct Slice {
-  ActorId actor;
-  Stream stream;
-  TaskId task;
-  Time start, end;
-};
-
-/// All slices, by actor, stream and start.
-std::vector<Slice> slices_of(const TaskGraph& graph, const Timeline& timeline) {
-  std::vector<Slice> slices;
-  slices.reserve(graph.size());
-  for (TaskId task = 0; task < graph.size(); ++task) {
-    const auto add = [&](ActorId actor, Stream stream) {
-      slices.push_back({actor, stream, task, timeline.starts[task], timeline.ends[task]});
-    };
-    if (graph.kinds[task] == TaskKind::compute) add(graph.actors[task], Stream::compute);
-    if (graph.kinds[task] != TaskKind::coflow) continue;
-    const Stream stream = std::max(stream_of(graph.tags[task].activity), Stream::exchange);
-    for (const ActorId actor : graph.members_of(graph.pattern_table[graph.patterns[task]]))
-      add(actor, stream);
-  }
-  std::sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
-    return std::tuple(a.actor, a.stream, a.start, a.end, a.task) <
-           std::tuple(b.actor, b.stream, b.start, b.end, b.task);
-  });
-  return slices;
-}
 
 /// Writes events into one string.
 class TraceWriter {
@@ -78,11 +47,12 @@ class TraceWriter {
     metadata(actor, thread, "thread_sort_index", fmt::format("\"sort_index\":{}", thread));
   }
 
-  void slice(const Slice& slice, std::uint32_t lane) {
+  void slice(const Slice& slice) {
     const Tag& tag = graph_.tags[slice.task];
     const std::string_view activity = name_of(tag.activity);
     next();
-    write("{{\"ph\":\"X\",\"pid\":{},\"tid\":{},\"ts\":", slice.actor + 1, thread_of(slice.stream, lane));
+    write("{{\"ph\":\"X\",\"pid\":{},\"tid\":{},\"ts\":", slice.actor + 1,
+          thread_of(slice.stream, slice.lane));
     microseconds(slice.start);
     write(",\"dur\":");
     microseconds(slice.end - slice.start);
@@ -194,19 +164,14 @@ class TraceWriter {
   bool is_first_ = true;
 };
 
-/// The slices of one stream of one actor, each on the first lane that is free: none overlap.
-void write_stream(std::span<const Slice> slices, TraceWriter& writer) {
-  std::vector<Time> free_at;
-  for (const Slice& slice : slices) {
-    const auto free =
-        std::find_if(free_at.begin(), free_at.end(), [&](Time end) { return end <= slice.start; });
-    const auto lane = static_cast<std::uint32_t>(free - free_at.begin());
-    if (free == free_at.end()) {
-      free_at.emplace_back();
-      writer.name_lane(slice.actor, slice.stream, lane);
-    }
-    free_at[lane] = slice.end;
-    writer.slice(slice, lane);
+/// Slices, each lane named where it is first met.
+void write_slices(const std::vector<Slice>& slices, TraceWriter& writer) {
+  std::uint32_t lanes = 0;
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    const Slice& slice = slices[i];
+    if (i == 0 || slices[i - 1].actor != slice.actor || slices[i - 1].stream != slice.stream) lanes = 0;
+    if (slice.lane == lanes) writer.name_lane(slice.actor, slice.stream, lanes++);
+    writer.slice(slice);
   }
 }
 
@@ -286,13 +251,7 @@ std::string write_trace(const std::string& title, const Tracks& tracks, const Ta
   TraceWriter writer(graph, tracks.pairs, slices.size());
   for (ActorId actor = 0; actor < tracks.actors.size(); ++actor)
     writer.name_process(actor, tracks.actors[actor]);
-  for (auto first = slices.begin(); first != slices.end();) {
-    const auto last = std::find_if(first, slices.end(), [&](const Slice& slice) {
-      return slice.actor != first->actor || slice.stream != first->stream;
-    });
-    write_stream({first, last}, writer);
-    first = last;
-  }
+  write_slices(slices, writer);
   const bool has_links = std::any_of(tracks.counters.begin(), tracks.counters.end(),
                                      [](const Counter& counter) { return counter.actor == nothing; });
   if (has_links) writer.name_process(graph.actor_count, "links");
