@@ -6,6 +6,7 @@
 
 #include "models/base/at.hpp"
 #include "sim/report/lifetimes.hpp"
+#include "sim/report/link_use.hpp"
 #include "sim/report/report.hpp"
 
 namespace moesim {
@@ -184,9 +185,7 @@ std::vector<UseChange> use_changes(const TaskGraph& graph, const Timeline& timel
   std::vector<UseChange> changes;
   for (TaskId task = 0; task < graph.size(); ++task) {
     if (graph.kinds[task] != TaskKind::coflow || bytes[graph.patterns[task]] == 0) continue;
-    const Time end = timeline.ends[task];
-    const Time first_byte = timeline.starts[task] + graph.pattern_table[graph.patterns[task]].latency;
-    const Time start = first_byte < end ? first_byte : timeline.starts[task];
+    const auto [start, end] = bytes_under_way(graph, timeline, task);
     if (start == end) continue;
     const double rate = bytes[graph.patterns[task]] / static_cast<double>((end - start).count);
     changes.push_back({start, rate});
