@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <string_view>
 
 #include "models/base/error.hpp"
 #include "models/base/file.hpp"
@@ -25,6 +26,28 @@ void add_format_option(CLI::App& command, std::string& format, std::initializer_
   std::string help = names.front();
   for (std::size_t i = 1; i < names.size(); ++i) help += (i + 1 < names.size() ? ", " : " or ") + names[i];
   command.add_option("--format", format, help + more)->check(CLI::IsMember(names));
+}
+
+void add_page_option(CLI::App& command, std::string& path) {
+  command.add_option("--html", path, fmt::format("file for a {}", sentence_of("html")));
+}
+
+std::string command_line(int argc, const char* const* argv) {
+  constexpr std::string_view plain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./,=:+@%";
+  std::string line;
+  for (int i = 0; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (i > 0) line += ' ';
+    if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) {
+      line += word;
+      continue;
+    }
+    line += '\'';
+    for (const char letter : word) line += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
+    line += '\'';
+  }
+  return line;
 }
 
 std::vector<Override> overrides_of(const CommonOptions& options) {

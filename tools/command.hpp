@@ -26,18 +26,23 @@ void add_common_options(CLI::App& command, CommonOptions& options);
 /// Adds --format, one of the formats of these forms; `more` is what its help says after their names.
 void add_format_option(CLI::App& command, std::string& format, std::initializer_list<Form> forms,
                        const std::string& more = {});
+/// Adds --html, the file of a page; empty: none.
+void add_page_option(CLI::App& command, std::string& path);
+/// What a page says that it is of: the words of the command line, as a shell takes them.
+std::string command_line(int argc, const char* const* argv);
 /// The overrides that the options stand for, --engine included.
 std::vector<Override> overrides_of(const CommonOptions& options);
 
-// One function a subcommand: adds it to the program.
-void add_run_command(CLI::App& app);
+// One function a subcommand: adds it to the program. Those that write pages get the command line, which
+// outlives it.
+void add_run_command(CLI::App& app, const std::string& command_line);
 void add_schedule_command(CLI::App& app);
-void add_compare_command(CLI::App& app);
-void add_sweep_command(CLI::App& app);
-void add_search_command(CLI::App& app);
+void add_compare_command(CLI::App& app, const std::string& command_line);
+void add_sweep_command(CLI::App& app, const std::string& command_line);
+void add_search_command(CLI::App& app, const std::string& command_line);
 void add_topology_command(CLI::App& app);
 void add_import_command(CLI::App& app);
-void add_validate_command(CLI::App& app);
+void add_validate_command(CLI::App& app, const std::string& command_line);
 void add_list_commands(CLI::App& app);
 void add_calibrate_command(CLI::App& app);
 void add_cost_command(CLI::App& app);

@@ -44,16 +44,16 @@ int unknown_command(const std::string& word, const CLI::App& app) {
                   "moesim --help lists commands and options", wrong_input);
 }
 
-void add_commands(CLI::App& app) {
+void add_commands(CLI::App& app, const std::string& command_line) {
   app.set_version_flag("--version", "moesim " MOESIM_VERSION);
   app.require_subcommand(1);
-  moesim::add_run_command(app);
+  moesim::add_run_command(app, command_line);
   moesim::add_schedule_command(app);
-  moesim::add_compare_command(app);
-  moesim::add_sweep_command(app);
-  moesim::add_search_command(app);
+  moesim::add_compare_command(app, command_line);
+  moesim::add_sweep_command(app, command_line);
+  moesim::add_search_command(app, command_line);
   moesim::add_topology_command(app);
-  moesim::add_validate_command(app);
+  moesim::add_validate_command(app, command_line);
   moesim::add_import_command(app);
   moesim::add_list_commands(app);
   moesim::add_calibrate_command(app);
@@ -82,7 +82,8 @@ int run(CLI::App& app, int argc, char** argv) {
 // What complaining itself throws may end the program.
 int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   CLI::App app("moesim: where the time of a mixture-of-experts training step goes", "moesim");
-  add_commands(app);
+  const std::string command_line = moesim::command_line(argc, argv);
+  add_commands(app, command_line);
   try {
     return run(app, argc, argv);
   } catch (const moesim::InputError& error) {

@@ -38,13 +38,14 @@ RunRequest request_of(const RunOptions& options) {
   return request;
 }
 
-void run(const RunOptions& options) {
+void run(const RunOptions& options, const std::string& command_line) {
   const auto start = std::chrono::steady_clock::now();
   CompletedRun done = moesim::run(request_of(options));
   Report& report = done.simulation.report;
   report.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const Told told = tell({done.simulation.work, done.simulation.graph, done.simulation.timeline, report},
-                         [&] { return whole_document(done.document); });
+  Told told = tell({done.simulation.work, done.simulation.graph, done.simulation.timeline, report},
+                   [&] { return whole_document(done.document); });
+  told.command = command_line;
   const std::string text = write(told, options.common.format);
   bool is_taken = false;  // standard output, by another file
   for (const auto& [format, path] : options.files) {
@@ -56,12 +57,12 @@ void run(const RunOptions& options) {
 
 }  // namespace
 
-void add_run_command(CLI::App& app) {
+void add_run_command(CLI::App& app, const std::string& command_line) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* command = app.add_subcommand("run", "simulate one scenario and print the report");
   command->add_option("SCENARIO", options->scenario, "scenario file (-: standard input)")->required();
   add_common_options(*command, options->common);
-  for (const std::string& format : formats({Form::run})) {
+  for (const std::string& format : formats({Form::run, Form::page})) {
     command->add_option("--" + format, options->files[format],
                         fmt::format("file for a {}", sentence_of(format)));
   }
@@ -76,7 +77,7 @@ void add_run_command(CLI::App& app) {
       ->add_option("--jobs", options->jobs,
                    "runs at a time with --repeat and --certainty (default: one for each core)")
       ->check(CLI::Range(1U, 4096U));
-  command->callback([options] { run(*options); });
+  command->callback([options, &command_line] { run(*options, command_line); });
 }
 
 }  // namespace moesim

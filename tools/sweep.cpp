@@ -25,7 +25,7 @@ namespace {
 
 struct SweepOptions {
   std::vector<std::string> sets, over, plots;
-  std::string scenario, engine, format, out = ":memory:", csv, json_lines, svg;
+  std::string scenario, engine, format, out = ":memory:", csv, json_lines, svg, html, command_line;
   bool zip = false, dry_run = false, quiet = false, resume = true;
   unsigned jobs = 0;  ///< 0: one for each core; of a rank, one
 };
@@ -120,8 +120,9 @@ void listen_for_signals() {
 /// Whatever was asked for, of the points that are finished.
 void write_results(const SweepOptions& options, const SweptPoints& points, bool is_drawn) {
   const bool is_asked = options.out != ":memory:" || !options.csv.empty() || !options.json_lines.empty() ||
-                        !options.svg.empty();
-  const Told told = tell(points);
+                        !options.svg.empty() || !options.html.empty();
+  Told told = tell(points);
+  told.command = options.command_line;
   std::vector<std::function<void()>> writers;
   const auto add = [&](const std::string& path, const std::string& format) {
     writers.emplace_back([&told, path, format] { write_file(path, write(told, format)); });
@@ -135,6 +136,7 @@ void write_results(const SweepOptions& options, const SweptPoints& points, bool 
   for (const std::string& format : known) {
     if (!files[format].empty() && files[format] != "-") add(files[format], format);
   }
+  if (!options.html.empty()) add(options.html, "html");
   if (is_drawn && !options.svg.empty())
     writers.emplace_back([&] { write_file(options.svg, draw_sweep(points, measures_of(options))); });
   do_each(writers);
@@ -169,7 +171,8 @@ void check_files(const SweepOptions& options, const SweepPlan& plan) {
                                                     {"--out", options.out == ":memory:" ? "" : options.out},
                                                     {"--csv", options.csv},
                                                     {"--json-lines", options.json_lines},
-                                                    {"--svg", options.svg}}});
+                                                    {"--svg", options.svg},
+                                                    {"--html", options.html}}});
   if (check) check(files_needed(plan));
 }
 
@@ -214,7 +217,7 @@ void run_sweep(const SweepOptions& options) {
 
 }  // namespace
 
-void add_sweep_command(CLI::App& app) {
+void add_sweep_command(CLI::App& app, const std::string& command_line) {
   auto options = std::make_shared<SweepOptions>();
   CLI::App* command =
       app.add_subcommand("sweep", "run every point of a scenario's axes, and keep the results");
@@ -236,6 +239,7 @@ void add_sweep_command(CLI::App& app) {
                     ": rows, or lines of JSON, to standard output");
   command->add_option("--csv", options->csv, "a row for each point (-: standard output)");
   command->add_option("--json-lines", options->json_lines, "a line of JSON for each point");
+  add_page_option(*command, options->html);
   command->add_option("--svg", options->svg, "a picture: curves over one axis, a heat map over two");
   command
       ->add_option("--plot", options->plots,
@@ -244,7 +248,10 @@ void add_sweep_command(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_flag("--dry-run", options->dry_run, "count the points, show the first and the last");
   command->add_flag("--quiet", options->quiet, "no progress");
-  command->callback([options] { run_sweep(*options); });
+  command->callback([options, &command_line] {
+    options->command_line = command_line;
+    run_sweep(*options);
+  });
 }
 
 }  // namespace moesim

@@ -16,22 +16,25 @@ namespace {
 
 struct ValidateOptions {
   ValidateRequest request;
-  std::string format = "text", out = "-";
+  std::string format = "text", out = "-", html;
   unsigned jobs = 0;  ///< 0: one for each core
   bool residuals = false;
 };
 
-void validate(ValidateOptions options) {
+void validate(ValidateOptions options, const std::string& command_line) {
   options.request.jobs = options.jobs > 0 ? options.jobs : std::thread::hardware_concurrency();
   if (options.request.path.empty()) options.request.path = find_beside("configs/validation/all.json", "");
-  options.request.sees_files =
-      output_check({.inputs = {{"CASES", options.request.path}}, .outputs = {{"--out", options.out}}});
+  options.request.sees_files = output_check({.inputs = {{"CASES", options.request.path}},
+                                             .outputs = {{"--html", options.html}, {"--out", options.out}}});
   if (options.residuals) {
     write_file(options.out, write_json(document_of(residuals_of(options.request))));
     return;
   }
   const Validation validation = moesim::validate(options.request);
-  write_file(options.out, write(tell(validation), options.format));
+  Told told = tell(validation);
+  told.command = command_line;
+  if (!options.html.empty()) write_file(options.html, write(told, "html"));
+  if (options.html != "-" || options.out != "-") write_file(options.out, write(told, options.format));
   std::vector<std::string> surprises;
   for (const JudgedCase& one : validation.cases) {
     if (one.is_surprise()) surprises.push_back(one.name);
@@ -44,7 +47,7 @@ void validate(ValidateOptions options) {
 
 }  // namespace
 
-void add_validate_command(CLI::App& app) {
+void add_validate_command(CLI::App& app, const std::string& command_line) {
   auto options = std::make_shared<ValidateOptions>();
   CLI::App* command = app.add_subcommand("validate", "simulate published cases, and show the error of each");
   command->add_option("CASES", options->request.path,
@@ -53,12 +56,15 @@ void add_validate_command(CLI::App& app) {
       ->allow_extra_args(false);
   add_format_option(*command, options->format, {Form::text, Form::json, Form::table});
   command->add_option("--out", options->out, "file to write to (-: standard output)");
-  command->add_flag("--residuals", options->residuals,
-                    "what the cases are off by families, which error bars are made of, as JSON "
-                    "(configs/validation/residuals.json)");
+  add_page_option(*command, options->html);
+  command
+      ->add_flag("--residuals", options->residuals,
+                 "what the cases are off by families, which error bars are made of, as JSON "
+                 "(configs/validation/residuals.json)")
+      ->excludes("--html");
   command->add_option("--jobs", options->jobs, "runs at a time (default: one for each core)")
       ->check(CLI::Range(1U, 4096U));
-  command->callback([options] { validate(*options); });
+  command->callback([options, &command_line] { validate(*options, command_line); });
 }
 
 }  // namespace moesim

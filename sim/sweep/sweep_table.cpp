@@ -71,7 +71,8 @@ Told tell(const SweptPoints& points) {
                   if (result.is_known()) take(line_of(points, point, result));
                 }
               },
-          .table = [&points] { return table_of(points); }};
+          .table = [&points] { return table_of(points); },
+          .scenario = [&points] { return parse_json(points.plan().base, "scenario of a sweep"); }};
 }
 
 }  // namespace moesim

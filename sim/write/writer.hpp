@@ -27,8 +27,8 @@ struct ToldRun {
   const Report& report;
 };
 
-/// The forms in which something is told.
-enum class Form : std::uint8_t { text, json, table, graph, run };
+/// The forms in which something is told. A page is all of them that there are.
+enum class Form : std::uint8_t { text, json, table, graph, run, page };
 
 /// What a command has to tell. A form is made when a writer asks for it; one that there is not is empty.
 /// What it is made of outlives it.
@@ -40,6 +40,8 @@ struct Told {
   std::function<Table()> table{};
   std::function<std::string()> graph{};  ///< in Graphviz's language
   std::function<ToldRun()> run{};
+  std::function<Value()> scenario{};  ///< for a page, where `json` does not have it
+  std::string command{};              ///< for a page: what told it, as it was typed
 };
 
 /// A writer. A family: each writes one format, of anything that is told in its form.

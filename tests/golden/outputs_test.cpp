@@ -78,17 +78,27 @@ void check_refused(const Project& project, const std::string& line) {
 TEST_CASE("No output of any command is the file that it is given") {
   const Project project;
   for (const std::string line :
-       {"moesim run @s.json --out @s.json", "moesim run @s.json --trace @s.json --out /dev/null",
+       {"moesim run @s.json --out @s.json",
+        "moesim run @s.json --trace @s.json --out /dev/null",
+        "moesim run @s.json --html @s.json --out /dev/null",
+        "moesim compare @s.json --over batch.sequences=8,16 --html @s.json",
+        "moesim sweep @s.json --over batch.sequences=8 --html @s.json",
+        "moesim search @s.json --html @s.json",
+        "moesim validate @cases.json --html @cases.json",
         "moesim compare @s.json --over batch.sequences=8,16 --out @s.json",
-        "moesim schedule @s.json --svg @s.json", "moesim schedule @s.json --out @s.json",
-        "moesim sweep @s.json --over batch.sequences=8 --out @s.json", "moesim search @s.json --out @s.json",
-        "moesim import @config.json --out @config.json", "moesim topology @cluster.json --out @cluster.json",
+        "moesim schedule @s.json --svg @s.json",
+        "moesim schedule @s.json --out @s.json",
+        "moesim sweep @s.json --over batch.sequences=8 --out @s.json",
+        "moesim search @s.json --out @s.json",
+        "moesim import @config.json --out @config.json",
+        "moesim topology @cluster.json --out @cluster.json",
         "moesim cost @device.json copy bytes=8 --out @device.json",
         "moesim cost @device.json --batch @questions.jsonl --out @questions.jsonl",
         "moesim calibrate --measurements @s.json --out @s.json",
         "moesim calibrate --measurements @s.json --keep @s.json",
         "moesim calibrate --measurements @s.json --base @device.json --out @device.json",
-        "moesim validate @cases.json --out @cases.json", "moesim run - --out @s.json < @s.json"})
+        "moesim validate @cases.json --out @cases.json",
+        "moesim run - --out @s.json < @s.json"})
     check_refused(project, line);
 }
 
@@ -96,6 +106,7 @@ TEST_CASE("No output is a file that what a command is given needs") {
   const Project project;
   for (const std::string line :
        {"moesim run @s.json --out @base.json", "moesim run @s.json --trace @model.json",
+        "moesim run @s.json --html @model.json",
         "moesim compare @s.json --over batch.sequences=8,16 --out @cluster.json",
         "moesim compare @s.json --over model=@model.json,@other-model.json --out @other-model.json",
         "moesim schedule @s.json --svg @device.json",
@@ -123,7 +134,8 @@ TEST_CASE("No output is another output") {
   const Project project;
   for (const std::string line :
        {"moesim run @s.json --trace @x.json --out @x.json", "moesim schedule @s.json --svg @x --out @./x",
-        "moesim search @s.json --svg @x --out @x",
+        "moesim search @s.json --svg @x --out @x", "moesim run @s.json --html @x --trace @x",
+        "moesim compare @s.json --over batch.sequences=8 --html @x --out @x",
         "moesim calibrate --measurements @config.json --keep @x --out @x"})
     check_refused(project, line);
   CHECK(project.run("moesim run @s.json --trace /dev/null --out /dev/null").code == 0);

@@ -16,8 +16,9 @@ TEST_CASE("Formats are those of the register, form by form") {
   CHECK(formats({Form::table, Form::json}) == std::vector<std::string>{"csv", "json"});
   CHECK(formats({Form::run}) == std::vector<std::string>{"trace"});
   CHECK(formats({Form::graph}) == std::vector<std::string>{"dot"});
+  CHECK(formats({Form::page}) == std::vector<std::string>{"html"});
   std::size_t all = 0;
-  for (const Form form : {Form::text, Form::json, Form::table, Form::graph, Form::run})
+  for (const Form form : {Form::text, Form::json, Form::table, Form::graph, Form::run, Form::page})
     all += formats({form}).size();
   CHECK(all == writers().size());
 }
