@@ -207,6 +207,7 @@ async function check_speed(page, name) {
       const all = Array.from({ length: 9 }, () => (action(), timeline.draw_now())).sort((a, b) => a - b);
       return all[4];
     };
+    window.show_all();
     const whole = median(() => {});
     const near = median(() => ((window.from = window.end * 0.4), (window.to = window.end * 0.42)));
     window.from = 0;
@@ -250,6 +251,19 @@ async function check_looks(path, name) {
   await opened(path, { colorScheme: 'dark' }, (page) => page.pdf({ path: join(folder, `${name}.pdf`), format: 'A4' }));
 }
 
+/** What a scenario says is text, whatever it looks like. */
+async function check_hostile() {
+  const about = '</script><script>alert(1)</script><img src=x onerror=alert(2)>';
+  const path = join(folder, 'hostile.html');
+  const { status } = spawnSync(program, ['run', 'scenarios/two-gpus.json', '--set', `about=${about}`, '--html', path], { cwd: root });
+  assert.equal(status, 0);
+  await opened(path, {}, async (page) => {
+    page.on('dialog', () => assert.fail('a scenario has run a script'));
+    assert.equal(await page.locator('h1').innerText(), about);
+    assert.equal(await page.locator('img').count(), 0);
+  });
+}
+
 for (const name of runs) {
   const { path, json } = page_of(name, `run scenarios/${name}.json`);
   assert.ok(statSync(path).size < 2e6, `${name} is larger than 2 MB`);
@@ -270,12 +284,13 @@ for (const [name, command] of Object.entries(others)) {
     if (name === 'compare') for (const run of json.runs) assert.ok(text.includes(run.relative.toFixed(3)), String(run.relative));
     if (name === 'search') assert.ok(text.includes(json.plans[0].plan));
     if (name === 'validate') for (const one of json.cases) assert.ok(text.includes(one.name), one.name);
-    if (name === 'sweep') assert.equal(await page.locator('#points tbody tr').count(), 6);
+    if (name === 'sweep') assert.equal(await page.locator('#points > .table tbody tr').count(), 6);
     const header = page.locator('thead button').first();
     await header.click();
     assert.equal(await page.locator('th[aria-sort=ascending]').count(), 1);
   });
   await check_looks(path, name);
 }
+await check_hostile();
 await browser.close();
 console.log(`The pages of ${runs.length} scenarios and of ${Object.keys(others).length} other commands do what they should${wants_pictures ? `; pictures are in ${folder}` : ''}.`);

@@ -7,6 +7,8 @@ export interface Lane {
   stream: number;
   lane: number;
   slices: Int32Array; // by start; none overlap
+  critical: Int32Array; // those on the critical path
+  longest: number; // ticks of the longest
 }
 
 export interface Model {
@@ -100,7 +102,11 @@ function fill_lanes(model: Model, actors: Uint32Array): void {
   }
   for (const list of members.values()) {
     const [, , , stream, lane] = model.data.kinds[model.kind[list[0]]];
-    model.lanes.push({ actor: actors[list[0]], stream, lane, slices: Int32Array.from(list) });
+    model.lanes.push({
+      actor: actors[list[0]], stream, lane, slices: Int32Array.from(list),
+      critical: Int32Array.from(list.filter((slice) => model.critical[slice])),
+      longest: list.reduce((most, slice) => Math.max(most, model.stop[slice] - model.start[slice]), 0),
+    });
   }
   model.lanes.sort((a, b) => a.actor - b.actor || a.stream - b.stream || a.lane - b.lane);
   model.lanes.forEach((lane, number) => {
@@ -114,17 +120,19 @@ function fill_lanes(model: Model, actors: Uint32Array): void {
 export const actor_of = (model: Model, slice: number) => model.lanes[model.lane[slice]].actor;
 export const rank_of = (model: Model, slice: number) => model.data.actors[actor_of(model, slice)].rank;
 
-/** The first of a lane's slices that ends after a tick. */
-export function first_after(model: Model, lane: Lane, tick: number): number {
+/** The first of slices in their order that ends after a tick. */
+export function first_of(model: Model, slices: Int32Array, tick: number): number {
   let low = 0;
-  let high = lane.slices.length;
+  let high = slices.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (model.stop[lane.slices[middle]] > tick) high = middle;
+    if (model.stop[slices[middle]] > tick) high = middle;
     else low = middle + 1;
   }
   return low;
 }
+
+export const first_after = (model: Model, lane: Lane, tick: number) => first_of(model, lane.slices, tick);
 
 /** The slice of a lane at a tick, or the nearest one that is not further than `slack` ticks. */
 export function slice_at(model: Model, lane: Lane, tick: number, slack: number): number | undefined {

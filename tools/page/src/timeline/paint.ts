@@ -3,7 +3,7 @@
 import { categories, type Palette } from '../theme';
 import { marks, type TimeWindow } from '../window';
 import type { Layout } from './layout';
-import { first_after, type Lane, type Model } from './model';
+import { first_after, first_of, type Lane, type Model } from './model';
 import { name_of } from './words';
 
 export interface Frame {
@@ -34,6 +34,7 @@ class Columns {
   private readonly shares = new Float32Array(categories.length);
   private column = -1;
   private run = { from: -1, to: -1, category: 0, strength: 0 };
+  private pen = -1; // what the context is set to
 
   constructor(private readonly frame: Frame, private readonly top: number, private readonly height: number,
     private readonly alpha: number) {}
@@ -85,8 +86,12 @@ class Columns {
 
   private paint(from: number, to: number, category: number, strength: number): void {
     const { context, colours } = this.frame;
-    context.globalAlpha = (this.alpha * (strength + 1)) / 5 + (strength === 4 ? 0 : 0.05 * this.alpha);
-    context.fillStyle = colours.of[categories[category]];
+    const pen = category * 8 + strength;
+    if (pen !== this.pen) {
+      context.globalAlpha = (this.alpha * (strength + 1)) / 5 + (strength === 4 ? 0 : 0.05 * this.alpha);
+      context.fillStyle = colours.of[categories[category]];
+      this.pen = pen;
+    }
     context.fillRect(from, this.top, to - from, this.height);
   }
 }
@@ -127,6 +132,7 @@ function paint_names(frame: Frame, model: Model, lane: Lane, top: number, height
   context.textBaseline = 'middle';
   context.globalAlpha = 1;
   const { slices } = lane;
+  if (x(lane.longest) - x(0) < 22 * scale) return;
   for (let i = first_after(model, lane, window.from / model.data.tick_s); i < slices.length; ++i) {
     if (model.start[slices[i]] > last) break;
     const from = Math.max(x(model.start[slices[i]]), frame.gutter * scale);
@@ -158,10 +164,9 @@ function paint_critical(frame: Frame, model: Model, layout: Layout): void {
     const lane = model.lanes[band.lane];
     const bottom = (band.top + band.height - frame.scroll + axis_height) * scale;
     let until = -1;
-    for (let i = first_after(model, lane, frame.window.from / model.data.tick_s); i < lane.slices.length; ++i) {
-      const slice = lane.slices[i];
+    for (let i = first_of(model, lane.critical, frame.window.from / model.data.tick_s); i < lane.critical.length; ++i) {
+      const slice = lane.critical[i];
       if (model.start[slice] > last) break;
-      if (!model.critical[slice]) continue;
       const from = Math.max(until, frame.gutter * scale, Math.floor(x(model.start[slice])));
       const to = Math.max(Math.floor(x(model.stop[slice])), from + 1);
       if (to <= until) continue;

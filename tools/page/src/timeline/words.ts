@@ -20,17 +20,20 @@ export function name_of(model: Model, slice: number): string {
   return [letter + microbatch, what].filter((word) => word !== '').join(' ') || 'task';
 }
 
-/** Everything that a search looks at. */
-export function search_text(model: Model, slice: number): string {
+/** Everything that a search looks at: of its kind and rank, which many share, and of the slice. */
+function shared_words(model: Model, slice: number): string {
   const [activity, pass, chunk, stream, , overlapped] = model.data.kinds[model.kind[slice]];
-  const words = [name_of(model, slice), activity, spaced(activity), pass, pass_words[pass], model.data.streams[stream],
-    `rank ${rank_of(model, slice)}`];
-  if (model.microbatch[slice] >= 0) words.push(`microbatch ${model.microbatch[slice]}`);
-  if (model.layer[slice] >= 0) words.push(`layer ${model.layer[slice]}`);
+  const words = [activity, spaced(activity), pass, pass_words[pass], model.data.streams[stream], `rank ${rank_of(model, slice)}`];
   if (chunk >= 0) words.push(`chunk ${chunk}`);
   if (overlapped) words.push('overlapped');
-  if (model.critical[slice]) words.push('critical');
-  return ` ${words.join(' ').toLowerCase()} `;
+  return words.join(' ').toLowerCase();
+}
+
+function own_words(model: Model, slice: number): string {
+  let words = ` ${name_of(model, slice).toLowerCase()} `;
+  if (model.microbatch[slice] >= 0) words += `microbatch ${model.microbatch[slice]} `;
+  if (model.layer[slice] >= 0) words += `layer ${model.layer[slice]} `;
+  return model.critical[slice] ? `${words}critical ` : words;
 }
 
 /** What a slice is, in parts. */
@@ -85,9 +88,13 @@ export function matches(model: Model, text: string): Uint8Array | undefined {
     .map((term) => term.replace('\u00a0', ' '));
   const is_whole = terms.map((term) => /\d$/.test(term));
   const found = new Uint8Array(model.count);
+  const shared = new Map<number, string>();
   for (let i = 0; i < model.count; ++i) {
-    const words = search_text(model, i);
-    found[i] = terms.every((term, k) => words.includes(is_whole[k] ? ` ${term} ` : term)) ? 1 : 0;
+    const key = model.kind[i] * 65536 + rank_of(model, i);
+    let words = shared.get(key);
+    if (words === undefined) shared.set(key, (words = shared_words(model, i)));
+    const all = `${own_words(model, i)}${words} `;
+    found[i] = terms.every((term, k) => all.includes(is_whole[k] ? ` ${term} ` : term)) ? 1 : 0;
   }
   return found;
 }
