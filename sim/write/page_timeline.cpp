@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "models/base/grouped.hpp"
@@ -48,19 +49,39 @@ std::vector<Drawn> merged(const TaskGraph& graph, const std::vector<Slice>& slic
   return drawn;
 }
 
-/// Leaves actors as long as there is room: of each pipeline rank its first one before all others.
-std::string drop_actors(const PageActors& actors, std::size_t most, std::vector<Drawn>& drawn) {
-  std::vector<std::size_t> counts(actors.names.size());
+/// Of each pipeline rank the actor that decides most of the step, in the order of ranks; then the next of
+/// each, and so on.
+std::vector<std::size_t> by_weight(const PageActors& actors, const TaskGraph& graph,
+                                   const std::vector<CriticalStep>& path) {
+  std::vector<Time> weights(actors.names.size());
+  for (const CriticalStep& step : path) {
+    if (graph.kinds[step.task] == TaskKind::compute) weights[graph.actors[step.task]] += step.share;
+  }
+  std::vector<std::size_t> order(weights.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto stride = static_cast<std::ptrdiff_t>(actors.positions);
+  for (auto rank = order.begin(); rank != order.end(); rank += stride)
+    std::stable_sort(rank, rank + stride,
+                     [&](std::size_t a, std::size_t b) { return weights[a] > weights[b]; });
+  std::vector<std::size_t> in_rounds;
+  for (std::size_t position = 0; position < actors.positions; ++position) {
+    for (std::size_t i = position; i < order.size(); i += actors.positions) in_rounds.push_back(order[i]);
+  }
+  return in_rounds;
+}
+
+/// Leaves actors as long as there is room, at least one.
+std::string drop_actors(const std::vector<std::size_t>& in_order, std::size_t most,
+                        std::vector<Drawn>& drawn) {
+  std::vector<std::size_t> counts(in_order.size());
   for (const Drawn& one : drawn) ++counts[one.slice.actor];
   std::vector<bool> is_kept(counts.size(), false);
   std::size_t sum = 0, kept = 0;
-  for (std::size_t position = 0; position < actors.positions; ++position) {
-    for (std::size_t actor = position; actor < counts.size(); actor += actors.positions) {
-      if (kept > 0 && sum + counts[actor] > most) continue;
-      sum += counts[actor];
-      is_kept[actor] = true;
-      ++kept;
-    }
+  for (const std::size_t actor : in_order) {
+    if (kept > 0 && sum + counts[actor] > most) continue;
+    sum += counts[actor];
+    is_kept[actor] = true;
+    ++kept;
   }
   drawn.erase(
       std::remove_if(drawn.begin(), drawn.end(), [&](const Drawn& one) { return !is_kept[one.slice.actor]; }),
@@ -85,8 +106,8 @@ struct Shown {
   std::string left_out;  ///< in words; empty: nothing
 };
 
-Shown shown_of(const PageActors& actors, const TaskGraph& graph, const std::vector<Slice>& slices,
-               std::size_t most) {
+Shown shown_of(const PageActors& actors, const TaskGraph& graph, const std::vector<CriticalStep>& path,
+               const std::vector<Slice>& slices, std::size_t most) {
   Shown shown;
   if (slices.size() <= most) {
     for (const Slice& slice : slices) shown.drawn.push_back({slice, false});
@@ -94,7 +115,8 @@ Shown shown_of(const PageActors& actors, const TaskGraph& graph, const std::vect
     shown.drawn = merged(graph, slices);
     shown.left_out = fmt::format("the blocks of a pass are drawn as one: all are {} tasks",
                                  grouped(static_cast<double>(slices.size())));
-    if (shown.drawn.size() > most) shown.left_out += drop_actors(actors, most, shown.drawn);
+    if (shown.drawn.size() > most)
+      shown.left_out += drop_actors(by_weight(actors, graph, path), most, shown.drawn);
     if (shown.drawn.size() > most) shown.left_out += drop_end(most, shown.drawn);
   }
   std::sort(shown.drawn.begin(), shown.drawn.end(), [](const Drawn& a, const Drawn& b) {
@@ -171,12 +193,13 @@ Value value_of_kind(const Kind& kind) {
 /// Writes slices one after the other.
 class SliceWriter {
  public:
-  SliceWriter(const TaskGraph& graph, const Timeline& timeline, Time tick)
+  SliceWriter(const TaskGraph& graph, const Timeline& timeline, const std::vector<CriticalStep>& path,
+              Time tick)
       : graph_(graph),
         befores_(last_before(graph, timeline)),
         is_critical_(graph.size(), false),
         tick_(tick) {
-    for (const CriticalStep& step : critical_path(graph, timeline)) is_critical_[step.task] = true;
+    for (const CriticalStep& step : path) is_critical_[step.task] = true;
   }
 
   void write(const std::vector<Slice>& slices, const std::vector<Drawn>& drawn) {
@@ -262,8 +285,9 @@ Value page_timeline(const PageActors& actors, const TaskGraph& graph, const Time
                     std::size_t most_slices) {
   const Time tick = page_tick(timeline.makespan());
   const std::vector<Slice> slices = by_lane(slices_of(graph, timeline));
-  const Shown shown = shown_of(actors, graph, slices, most_slices);
-  SliceWriter writer(graph, timeline, tick);
+  const std::vector<CriticalStep> path = critical_path(graph, timeline);
+  const Shown shown = shown_of(actors, graph, path, slices, most_slices);
+  SliceWriter writer(graph, timeline, path, tick);
   writer.write(slices, shown.drawn);
   Value value = empty_object();
   value.set("tick_s", value_of(to_seconds(tick)));

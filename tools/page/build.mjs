@@ -25,15 +25,18 @@ async function script() {
 
 async function style() {
   const [charts, own] = await Promise.all(
-    ['node_modules/uplot/dist/uPlot.min.css', 'src/style.css'].map((path) => readFile(at(path), 'utf8')));
+    ['node_modules/uplot/dist/uPlot.min.css', 'src/style.css'].map((path) => readFile(at(path), 'utf8')),
+  );
   return (await transform(`${charts}\n${own}`, { loader: 'css', minify: true })).code.trim();
 }
 
 async function licences() {
   const uplot = await readFile(at('node_modules/uplot/LICENSE'), 'utf8');
   const { version } = JSON.parse(await readFile(at('node_modules/uplot/package.json'), 'utf8'));
-  return `moesim: Apache License 2.0, with the text in the project's file LICENSE.\n\n` +
-    `The curves are drawn by uPlot ${version}:\n\n${uplot.trim()}`;
+  return (
+    `moesim: Apache License 2.0, with the text in the project's file LICENSE.\n\n` +
+    `The curves are drawn by uPlot ${version}:\n\n${uplot.trim()}`
+  );
 }
 
 const parts = { style: await style(), script: await script(), licences: await licences() };

@@ -15,8 +15,11 @@ export class Chart {
   readonly canvas = h('canvas', { class: 'chart' });
   private is_waiting = false;
 
-  constructor(label: string, private readonly height: (width: number) => number,
-    private readonly paint: (pen: Pen) => void) {
+  constructor(
+    label: string,
+    private readonly height: (width: number) => number,
+    private readonly paint: (pen: Pen) => void,
+  ) {
     this.canvas.setAttribute('role', 'img');
     this.canvas.setAttribute('aria-label', label);
     on_theme(() => this.draw_now());
@@ -57,12 +60,26 @@ export interface Part {
 
 /** A bar of parts, for a cell of a table: its numbers stand in words beside it. */
 export function bar(parts: Part[], title = ''): HTMLElement {
-  return h('div', { class: 'bar', 'aria-hidden': 'true', title },
-    parts.filter((part) => part.share > 0).map((part) =>
-      h('i', { style: `width:${(100 * part.share).toFixed(3)}%;background:var(--${part.colour})`, title: part.name })));
+  return h(
+    'div',
+    { class: 'bar', 'aria-hidden': 'true', title },
+    parts
+      .filter((part) => part.share > 0)
+      .map((part) =>
+        h('i', {
+          style: `width:${(100 * part.share).toFixed(3)}%;background:var(--${part.colour})`,
+          title: part.name,
+        }),
+      ),
+  );
 }
 
 export function legend(entries: [name: string, colour: string][]): HTMLElement {
-  return h('ul', { class: 'legend' }, entries.map(([name, colour]) =>
-    h('li', {}, h('i', { class: 'swatch', style: `background:var(--${colour})` }), name)));
+  return h(
+    'ul',
+    { class: 'legend' },
+    entries.map(([name, colour]) =>
+      h('li', {}, h('i', { class: 'swatch', style: `background:var(--${colour})` }), name),
+    ),
+  );
 }

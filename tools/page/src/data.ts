@@ -51,8 +51,15 @@ export interface PageData {
   report?: Row;
   table?: Table;
   scenario?: Json;
-  facts: [path: string, name: string, label: string, heading: string, unit: string, digits: number,
-    better: number][];
+  facts: [
+    path: string,
+    name: string,
+    label: string,
+    heading: string,
+    unit: string,
+    digits: number,
+    better: number,
+  ][];
   run?: RunData;
 }
 

@@ -2,15 +2,51 @@
 
 type Scale = readonly [size: number, unit: string];
 
-const times: Scale[] = [[1, 's'], [1e-3, 'ms'], [1e-6, 'us'], [1e-9, 'ns'], [1e-12, 'ps']];
-const sizes: Scale[] = [[1e15, 'PB'], [1e12, 'TB'], [1e9, 'GB'], [1e6, 'MB'], [1e3, 'kB'], [1, 'B']];
-const flops: Scale[] =
-  [[1e18, 'EFLOP'], [1e15, 'PFLOP'], [1e12, 'TFLOP'], [1e9, 'GFLOP'], [1e6, 'MFLOP'], [1, 'FLOP']];
-const flop_rates: Scale[] =
-  [[1e18, 'EFLOPS'], [1e15, 'PFLOPS'], [1e12, 'TFLOPS'], [1e9, 'GFLOPS'], [1, 'FLOPS']];
-const powers: Scale[] = [[1e6, 'MW'], [1e3, 'kW'], [1, 'W']];
-const energies: Scale[] = [[1e12, 'TJ'], [1e9, 'GJ'], [1e6, 'MJ'], [1e3, 'kJ'], [1, 'J'], [1e-3, 'mJ'],
-  [1e-6, 'uJ'], [1e-12, 'pJ']];
+const times: Scale[] = [
+  [1, 's'],
+  [1e-3, 'ms'],
+  [1e-6, 'us'],
+  [1e-9, 'ns'],
+  [1e-12, 'ps'],
+];
+const sizes: Scale[] = [
+  [1e15, 'PB'],
+  [1e12, 'TB'],
+  [1e9, 'GB'],
+  [1e6, 'MB'],
+  [1e3, 'kB'],
+  [1, 'B'],
+];
+const flops: Scale[] = [
+  [1e18, 'EFLOP'],
+  [1e15, 'PFLOP'],
+  [1e12, 'TFLOP'],
+  [1e9, 'GFLOP'],
+  [1e6, 'MFLOP'],
+  [1, 'FLOP'],
+];
+const flop_rates: Scale[] = [
+  [1e18, 'EFLOPS'],
+  [1e15, 'PFLOPS'],
+  [1e12, 'TFLOPS'],
+  [1e9, 'GFLOPS'],
+  [1, 'FLOPS'],
+];
+const powers: Scale[] = [
+  [1e6, 'MW'],
+  [1e3, 'kW'],
+  [1, 'W'],
+];
+const energies: Scale[] = [
+  [1e12, 'TJ'],
+  [1e9, 'GJ'],
+  [1e6, 'MJ'],
+  [1e3, 'kJ'],
+  [1, 'J'],
+  [1e-3, 'mJ'],
+  [1e-6, 'uJ'],
+  [1e-12, 'pJ'],
+];
 
 /** So many digits behind the point; what lies half-way goes to the even one, as in C. */
 export function fixed(number: number, behind: number): string {
@@ -69,16 +105,29 @@ function in_unit(number: number, unit: string): string {
 /** A number of a fact in its unit; `behind` is digits behind the point of shares and ratios. */
 export function print_number(number: number, unit: string, behind: number): string {
   switch (unit) {
-    case 's': return time(number);
-    case 'B': return bytes(number);
-    case 'share': return percent(number, behind);
-    case 'ratio': return fixed(number, behind);
-    case 'FLOP': return scaled(number, flops);
-    case 'TFLOPS': return scaled(number * 1e12, flop_rates);
-    case 'J': return scaled(number, energies);
-    case 'W': return scaled(number, powers);
-    case 'kWh': case 'h': case 'kg': return in_unit(number, unit);
-    case 'money': return in_unit(number, '');
-    default: return grouped(number);
+    case 's':
+      return time(number);
+    case 'B':
+      return bytes(number);
+    case 'share':
+      return percent(number, behind);
+    case 'ratio':
+      return fixed(number, behind);
+    case 'FLOP':
+      return scaled(number, flops);
+    case 'TFLOPS':
+      return scaled(number * 1e12, flop_rates);
+    case 'J':
+      return scaled(number, energies);
+    case 'W':
+      return scaled(number, powers);
+    case 'kWh':
+    case 'h':
+    case 'kg':
+      return in_unit(number, unit);
+    case 'money':
+      return in_unit(number, '');
+    default:
+      return grouped(number);
   }
 }

@@ -22,7 +22,10 @@ export function attach(surface: Surface, window: TimeWindow, click: (event: Poin
   let frame = { from: 0, length: 0, x: 0, spread: 0 };
   const spread = () => {
     const all = [...pointers.values()];
-    return { x: all.reduce((sum, x) => sum + x, 0) / all.length, spread: Math.abs(all[0] - (all[1] ?? all[0])) };
+    return {
+      x: all.reduce((sum, x) => sum + x, 0) / all.length,
+      spread: Math.abs(all[0] - (all[1] ?? all[0])),
+    };
   };
   const begin = () => {
     frame = { from: window.from, length: window.length, ...spread() };
@@ -60,14 +63,21 @@ export function attach(surface: Surface, window: TimeWindow, click: (event: Poin
 }
 
 function attach_wheel(surface: Surface, window: TimeWindow): void {
-  surface.element.addEventListener('wheel', (event) => {
-    const { width } = surface.area();
-    if (event.ctrlKey || event.metaKey || event.altKey) {
-      event.preventDefault();
-      window.zoom(Math.exp(Math.max(-1, Math.min(1, event.deltaY * 0.004))), time_at(surface, window, event.clientX));
-    } else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
-      event.preventDefault();
-      window.pan(((event.deltaX || event.deltaY) / width) * window.length);
-    }
-  }, { passive: false });
+  surface.element.addEventListener(
+    'wheel',
+    (event) => {
+      const { width } = surface.area();
+      if (event.ctrlKey || event.metaKey || event.altKey) {
+        event.preventDefault();
+        window.zoom(
+          Math.exp(Math.max(-1, Math.min(1, event.deltaY * 0.004))),
+          time_at(surface, window, event.clientX),
+        );
+      } else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
+        event.preventDefault();
+        window.pan(((event.deltaX || event.deltaY) / width) * window.length);
+      }
+    },
+    { passive: false },
+  );
 }

@@ -29,30 +29,58 @@ function run_sections(data: PageData, facts: Facts): Section[] {
     window = new TimeWindow(end * tick_s, Math.max(20 * tick_s, end * tick_s * 2e-6));
     const timeline = new Timeline(run.timeline, window);
     (globalThis as any).moesim = { window, timeline }; // for who asks in the console, and for tests
-    sections.push(section('timeline', 'Timeline', 'All ranks over the step. Charts over time move together.', timeline.element));
+    sections.push(
+      section(
+        'timeline',
+        'Timeline',
+        'All ranks over the step. Charts over time move together.',
+        timeline.element,
+      ),
+    );
     if (run.pipeline)
-      sections.push(section('pipeline', 'Pipeline', 'A cell is a pass of one microbatch, with its number; a pair that shares ' +
-        'the device has the forward above the backward; odd chunks are paler.', new Pipeline(run.pipeline, tick_s, window).element));
+      sections.push(
+        section(
+          'pipeline',
+          'Pipeline',
+          'A cell is a pass of one microbatch, with its number; a pair that shares ' +
+            'the device has the forward above the backward; odd chunks are paler.',
+          new Pipeline(run.pipeline, tick_s, window).element,
+        ),
+      );
   }
   sections.push(time_section(report, run?.ranks, facts), step_section(report), kernel_section(report, facts));
   if (run && window) sections.push(link_section(report, run, window));
-  sections.push(memory_section(report, run, facts, window), expert_section(report, run, facts), critical_section(report));
+  sections.push(
+    memory_section(report, run, facts, window),
+    expert_section(report, run, facts),
+    critical_section(report),
+  );
   return sections.filter((one): one is Section => one !== undefined);
 }
 
 function critical_section(report: Row): Section | undefined {
   const words = critical_words(report);
-  return words === '' ? undefined
-    : section('critical', 'Critical path', 'The chain of tasks that decided the end of the step, by what they are.', h('p', {}, `${words}.`));
+  return words === ''
+    ? undefined
+    : section(
+        'critical',
+        'Critical path',
+        'The chain of tasks that decided the end of the step, by what they are.',
+        h('p', {}, `${words}.`),
+      );
 }
 
 function several(data: PageData, facts: Facts): Summary {
   if (data.table) return sweep_page(data, facts);
   switch (data.report?.schema) {
-    case 'moesim.compare/1': return compare_page(data, facts);
-    case 'moesim.search/1': return search_page(data, facts);
-    case 'moesim.validate/1': return validate_page(data);
-    default: return rows_page(data, facts);
+    case 'moesim.compare/1':
+      return compare_page(data, facts);
+    case 'moesim.search/1':
+      return search_page(data, facts);
+    case 'moesim.validate/1':
+      return validate_page(data);
+    default:
+      return rows_page(data, facts);
   }
 }
 
@@ -67,12 +95,21 @@ function title_of(data: PageData): string {
 
 function theme_button(): HTMLElement {
   const names = ['auto', 'light', 'dark'];
-  const button = h('button', { type: 'button', class: 'theme', click: () => {
-    const next = names[(names.indexOf(document.documentElement.dataset.theme ?? 'auto') + 1) % names.length];
-    document.documentElement.dataset.theme = next;
-    button.textContent = `Colours: ${next}`;
-    theme_changed();
-  } }, 'Colours: auto');
+  const button = h(
+    'button',
+    {
+      type: 'button',
+      class: 'theme',
+      click: () => {
+        const next =
+          names[(names.indexOf(document.documentElement.dataset.theme ?? 'auto') + 1) % names.length];
+        document.documentElement.dataset.theme = next;
+        button.textContent = `Colours: ${next}`;
+        theme_changed();
+      },
+    },
+    'Colours: auto',
+  );
   return button;
 }
 
@@ -80,7 +117,8 @@ function show(data: PageData, page: HTMLElement): void {
   const facts = new Facts(data.facts);
   const is_run = data.report?.schema === 'moesim.report/1';
   const summary: Summary = is_run
-    ? { sentences: verdict(data.report!, facts), sections: run_sections(data, facts) } : several(data, facts);
+    ? { sentences: verdict(data.report!, facts), sections: run_sections(data, facts) }
+    : several(data, facts);
   const sections = [...summary.sections, source_section(data)];
   const title = title_of(data);
   document.title = `${title} - moesim`;
@@ -89,28 +127,66 @@ function show(data: PageData, page: HTMLElement): void {
   const facts_of_run = is_run ? figures(data.report!, facts) : null;
   page.append(
     h('a', { class: 'skip', href: '#main' }, 'Skip to the report'),
-    h('nav', { 'aria-label': 'Sections' }, h('strong', {}, 'moesim'),
-      h('ul', {}, sections.map(({ id, title: name }) => h('li', {}, h('a', { href: `#${id}` }, name)))), theme_button()),
-    h('main', { id: 'main' },
-      h('header', {}, h('h1', {}, title), typeof plan === 'string' && h('p', { class: 'plan' }, plan),
-        first && h('p', { class: 'verdict' }, first), rest.length > 0 && h('p', { class: 'words' }, rest.join(' ')), facts_of_run),
-      sections.map(({ element }) => element), footer(data)));
+    h(
+      'nav',
+      { 'aria-label': 'Sections' },
+      h('strong', {}, 'moesim'),
+      h(
+        'ul',
+        {},
+        sections.map(({ id, title: name }) => h('li', {}, h('a', { href: `#${id}` }, name))),
+      ),
+      theme_button(),
+    ),
+    h(
+      'main',
+      { id: 'main' },
+      h(
+        'header',
+        {},
+        h('h1', {}, title),
+        typeof plan === 'string' && h('p', { class: 'plan' }, plan),
+        first && h('p', { class: 'verdict' }, first),
+        rest.length > 0 && h('p', { class: 'words' }, rest.join(' ')),
+        facts_of_run,
+      ),
+      sections.map(({ element }) => element),
+      footer(data),
+    ),
+  );
 }
 
 function footer(data: PageData): HTMLElement {
   const fingerprint = data.report?.fingerprint;
-  return h('footer', {}, h('p', {}, 'Written by moesim. This page needs no network and sends nothing.',
-    typeof fingerprint === 'string' && ` Fingerprint of the timeline: ${fingerprint}.`));
+  return h(
+    'footer',
+    {},
+    h(
+      'p',
+      {},
+      'Written by moesim. This page needs no network and sends nothing.',
+      typeof fingerprint === 'string' && ` Fingerprint of the timeline: ${fingerprint}.`,
+    ),
+  );
 }
 
 function start(): void {
   const page = document.getElementById('page')!;
   try {
     const data = JSON.parse(document.getElementById('data')!.textContent ?? 'null') as PageData | null;
-    if (data === null) page.append(h('main', {}, h('p', {}, 'This page has no data: moesim run SCENARIO --html FILE writes one that has.')));
+    if (data === null)
+      page.append(
+        h(
+          'main',
+          {},
+          h('p', {}, 'This page has no data: moesim run SCENARIO --html FILE writes one that has.'),
+        ),
+      );
     else show(data, page);
   } catch (error) {
-    page.append(h('main', {}, h('p', { role: 'alert' }, `The data of this page cannot be shown: ${String(error)}`)));
+    page.append(
+      h('main', {}, h('p', { role: 'alert' }, `The data of this page cannot be shown: ${String(error)}`)),
+    );
     throw error;
   }
   watch_theme();

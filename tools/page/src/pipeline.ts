@@ -27,7 +27,13 @@ export function unpack_pipeline(data: PipelineData): PassCell[][] {
       const start = before + unpacker.next_signed();
       const stop = (before = start + unpacker.next());
       const pass = unpacker.next();
-      const cell: PassCell = { start, stop, pass, microbatch: unpacker.next_signed(), chunk: unpacker.next_signed() };
+      const cell: PassCell = {
+        start,
+        stop,
+        pass,
+        microbatch: unpacker.next_signed(),
+        chunk: unpacker.next_signed(),
+      };
       if (pass === 4) cell.beneath = { microbatch: unpacker.next_signed(), chunk: unpacker.next_signed() };
       cells.push(cell);
     }
@@ -36,7 +42,13 @@ export function unpack_pipeline(data: PipelineData): PassCell[][] {
   return ranks;
 }
 
-const pass_names = ['forward', 'backward', 'backward for inputs', 'weight gradient', 'forward and backward overlapped'];
+const pass_names = [
+  'forward',
+  'backward',
+  'backward for inputs',
+  'weight gradient',
+  'forward and backward overlapped',
+];
 const letters = ['F', 'BW', 'B', 'W', 'F'];
 const colours: Category[] = ['forward', 'backward', 'backward', 'weight', 'forward'];
 
@@ -44,8 +56,10 @@ export function words_of(cell: PassCell, rank: number, tick_s: number): string {
   const what = cell.beneath
     ? `F${cell.microbatch} (chunk ${cell.chunk}) overlapped with B${cell.beneath.microbatch} (chunk ${cell.beneath.chunk})`
     : `${letters[cell.pass]}${cell.microbatch}, ${pass_names[cell.pass]}, chunk ${cell.chunk}`;
-  return `rank ${rank}: ${what}; ${time(cell.start * tick_s)} to ${time(cell.stop * tick_s)}, ` +
-    `takes ${time((cell.stop - cell.start) * tick_s)}`;
+  return (
+    `rank ${rank}: ${what}; ${time(cell.start * tick_s)} to ${time(cell.stop * tick_s)}, ` +
+    `takes ${time((cell.stop - cell.start) * tick_s)}`
+  );
 }
 
 const gutter = 46;
@@ -69,11 +83,18 @@ export class Pipeline {
   private readonly chart: Chart;
   private readonly readout = h('p', { class: 'readout', 'aria-live': 'polite' }, '\u00a0');
 
-  constructor(data: PipelineData, private readonly tick_s: number, private readonly window: TimeWindow) {
+  constructor(
+    data: PipelineData,
+    private readonly tick_s: number,
+    private readonly window: TimeWindow,
+  ) {
     this.ranks = unpack_pipeline(data);
     this.row = this.ranks.length <= 20 ? 22 : this.ranks.length <= 48 ? 14 : 9;
-    this.chart = new Chart(`Passes of ${this.ranks.length} pipeline ranks in time`,
-      () => axis + this.ranks.length * this.row + 4, (pen) => this.paint(pen));
+    this.chart = new Chart(
+      `Passes of ${this.ranks.length} pipeline ranks in time`,
+      () => axis + this.ranks.length * this.row + 4,
+      (pen) => this.paint(pen),
+    );
     const { canvas } = this.chart;
     canvas.classList.add('moves');
     const surface = { element: canvas, area: () => ({ left: gutter, width: canvas.clientWidth - gutter }) };
@@ -81,7 +102,10 @@ export class Pipeline {
     canvas.addEventListener('pointermove', (event) => event.buttons === 0 && this.show(event));
     window.on_change(() => this.chart.draw());
     const has = (pass: number) => this.ranks.some((cells) => cells.some((cell) => cell.pass === pass));
-    const entries: [string, string][] = [['forward', 'forward'], [category_words.backward, 'backward']];
+    const entries: [string, string][] = [
+      ['forward', 'forward'],
+      [category_words.backward, 'backward'],
+    ];
     if (has(3)) entries.push([category_words.weight, 'weight']);
     this.element = h('figure', {}, canvas, h('figcaption', {}, legend(entries), this.readout));
     if (data.left_out) this.element.append(h('p', { class: 'note' }, `${data.left_out}.`));
@@ -96,8 +120,10 @@ export class Pipeline {
     const area = { left: gutter, width: canvas.clientWidth - gutter };
     const tick = time_at({ element: canvas, area: () => area }, this.window, event.clientX) / this.tick_s;
     const cell = cells[first_after(cells, tick)];
-    this.readout.textContent = cell && cell.start <= tick
-      ? words_of(cell, rank, this.tick_s) : `rank ${rank}: nothing runs at ${time(tick * this.tick_s)}`;
+    this.readout.textContent =
+      cell && cell.start <= tick
+        ? words_of(cell, rank, this.tick_s)
+        : `rank ${rank}: nothing runs at ${time(tick * this.tick_s)}`;
   }
 
   private paint(pen: Pen): void {
@@ -131,8 +157,13 @@ export class Pipeline {
       }
       const half = height / 2;
       paint_cell(pen, { ...box, height: half }, 'forward', String(cell.microbatch), cell.chunk);
-      paint_cell(pen, { ...box, y: top + half, height: half }, 'backward', String(cell.beneath.microbatch),
-        cell.beneath.chunk);
+      paint_cell(
+        pen,
+        { ...box, y: top + half, height: half },
+        'backward',
+        String(cell.beneath.microbatch),
+        cell.beneath.chunk,
+      );
     }
     context.globalAlpha = 1;
   }

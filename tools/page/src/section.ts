@@ -9,8 +9,14 @@ export interface Section {
 
 export function section(id: string, title: string, note: Child, ...content: Child[]): Section {
   return {
-    id, title,
-    element: h('section', { id, 'aria-labelledby': `${id}-title` }, h('h2', { id: `${id}-title` }, title),
-      note ? h('p', { class: 'note' }, note) : null, content),
+    id,
+    title,
+    element: h(
+      'section',
+      { id, 'aria-labelledby': `${id}-title` },
+      h('h2', { id: `${id}-title` }, title),
+      note ? h('p', { class: 'note' }, note) : null,
+      content,
+    ),
   };
 }

@@ -1,8 +1,18 @@
 // Colours: hues of Okabe and Ito (2008), which readers with any colour vision tell apart, a little lighter on
 // dark ground. Style sheets and canvases share them through custom properties.
 
-export const categories = ['forward', 'backward', 'weight', 'other', 'exchange', 'context', 'pipeline',
-  'gradient', 'update', 'host'] as const;
+export const categories = [
+  'forward',
+  'backward',
+  'weight',
+  'other',
+  'exchange',
+  'context',
+  'pipeline',
+  'gradient',
+  'update',
+  'host',
+] as const;
 export type Category = (typeof categories)[number];
 
 export const category_words: { [category in Category]: string } = {

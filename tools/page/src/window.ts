@@ -7,7 +7,10 @@ export class TimeWindow {
   private is_waiting = false;
 
   /** Of a step of that many seconds; nothing shorter than `least` is shown. */
-  constructor(readonly end: number, private readonly least: number) {
+  constructor(
+    readonly end: number,
+    private readonly least: number,
+  ) {
     this.to = end;
   }
 

@@ -15,10 +15,17 @@ const wants_pictures = process.argv[3] !== undefined;
 const folder = wants_pictures ? resolve(process.argv[3]) : mkdtempSync(join(tmpdir(), 'moesim-browser-'));
 mkdirSync(folder, { recursive: true });
 
-const runs = ['two-gpus', 'dualpipe-8x20', 'mixtral-8x7b-h100', 'deepseek-v3-routing-bad', 'deepseek-v3-h800'];
+const runs = [
+  'two-gpus',
+  'dualpipe-8x20',
+  'mixtral-8x7b-h100',
+  'deepseek-v3-routing-bad',
+  'deepseek-v3-h800',
+];
 const others = {
   compare: 'compare scenarios/dualpipe-8x20.json --over schedule.kind=1f1b,zb_h1,dualpipe',
-  sweep: 'sweep scenarios/mixtral-8x7b-h100.json --over schedule.kind=1f1b,zb_h1 --over cluster.topology.nic_rate=100Gb/s,200Gb/s,400Gb/s',
+  sweep:
+    'sweep scenarios/mixtral-8x7b-h100.json --over schedule.kind=1f1b,zb_h1 --over cluster.topology.nic_rate=100Gb/s,200Gb/s,400Gb/s',
   search: 'search scenarios/two-gpus.json --simulate 20',
   validate: 'validate --group schedules --group pipelines',
 };
@@ -27,21 +34,34 @@ const others = {
 function page_of(name, command) {
   const path = join(folder, `${name}.html`);
   const words = [...command.split(' '), '--html', path, ...(name === 'sweep' ? [] : ['--format', 'json'])];
-  const { status, stdout, stderr } = spawnSync(program, words, { cwd: root, encoding: 'utf8', maxBuffer: 1e9 });
+  const { status, stdout, stderr } = spawnSync(program, words, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1e9,
+  });
   assert.equal(status, 0, `${command}: ${stderr}`);
   return { path, json: name === 'sweep' ? stdout : JSON.parse(stdout) };
 }
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox'],
+});
 
 /** Opens a page, and fails at the end where the console has an error or anything was fetched. */
 async function opened(path, options, use) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   const wrong = [];
-  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && wrong.push(message.text()));
+  page.on(
+    'console',
+    (message) => ['error', 'warning'].includes(message.type()) && wrong.push(message.text()),
+  );
   page.on('pageerror', (error) => wrong.push(String(error)));
-  page.on('request', (request) => request.url().startsWith('file:') || wrong.push(`fetches ${request.url()}`));
+  page.on(
+    'request',
+    (request) => request.url().startsWith('file:') || wrong.push(`fetches ${request.url()}`),
+  );
   await page.goto(pathToFileURL(path).href);
   await page.waitForSelector('main section');
   await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
@@ -52,12 +72,24 @@ async function opened(path, options, use) {
 
 /** Figures on the page are those of the JSON, as the text report prints them. */
 async function check_figures(page, json) {
-  const shown = await page.evaluate(() => Object.fromEntries([...document.querySelectorAll('[data-fact]')]
-    .map((element) => [element.dataset.fact, element.querySelector('dd').textContent])));
+  const shown = await page.evaluate(() =>
+    Object.fromEntries(
+      [...document.querySelectorAll('[data-fact]')].map((element) => [
+        element.dataset.fact,
+        element.querySelector('dd').textContent,
+      ]),
+    ),
+  );
   const text = spawnSync(program, ['run', '-', '--quiet'], {
-    cwd: root, encoding: 'utf8', input: JSON.stringify(json.scenario), maxBuffer: 1e9,
+    cwd: root,
+    encoding: 'utf8',
+    input: JSON.stringify(json.scenario),
+    maxBuffer: 1e9,
   }).stdout;
-  assert.ok(text.includes(`step time      ${shown.step_time_s}`), `${shown.step_time_s} is not the step time of\n${text}`);
+  assert.ok(
+    text.includes(`step time      ${shown.step_time_s}`),
+    `${shown.step_time_s} is not the step time of\n${text}`,
+  );
   const embedded = await page.evaluate(() => JSON.parse(document.getElementById('data').textContent).report);
   delete embedded.engine.wall_s;
   delete json.engine.wall_s;
@@ -69,10 +101,20 @@ async function check_figures(page, json) {
 }
 
 async function check_breakdown(page, text) {
-  const row = await page.evaluate(() => [...document.querySelectorAll('#time tbody tr:first-child td.number')]
-    .map((cell) => cell.textContent.split(' · ')));
-  for (const [name, [words, share]] of [['compute', row[0]], ['exposed communication', row[1]], ['bubble', row[3]]]) {
-    const line = text.split('Where the time goes')[1].split('\n').find((one) => one.trim().startsWith(name));
+  const row = await page.evaluate(() =>
+    [...document.querySelectorAll('#time tbody tr:first-child td.number')].map((cell) =>
+      cell.textContent.split(' · '),
+    ),
+  );
+  for (const [name, [words, share]] of [
+    ['compute', row[0]],
+    ['exposed communication', row[1]],
+    ['bubble', row[3]],
+  ]) {
+    const line = text
+      .split('Where the time goes')[1]
+      .split('\n')
+      .find((one) => one.trim().startsWith(name));
     assert.ok(line.includes(words) && line.includes(share), `${name}: ${words} ${share} is not in ${line}`);
   }
 }
@@ -109,10 +151,11 @@ async function point_of_slice(page) {
 }
 
 /** So that its first lanes are in view. */
-const scroll_to_lanes = (page) => page.evaluate(() => {
-  document.querySelector('.scroller').scrollTop = 0;
-  scrollTo(0, document.querySelector('canvas.lanes').getBoundingClientRect().top + scrollY - 80);
-});
+const scroll_to_lanes = (page) =>
+  page.evaluate(() => {
+    document.querySelector('.scroller').scrollTop = 0;
+    scrollTo(0, document.querySelector('canvas.lanes').getBoundingClientRect().top + scrollY - 80);
+  });
 
 async function check_zoom(page) {
   const canvas = page.locator('canvas.lanes');
@@ -163,12 +206,16 @@ async function check_keys(page) {
   await page.keyboard.press('ArrowRight');
   const second = await selected(page);
   assert.notEqual(first, undefined);
-  if (await page.evaluate(() => globalThis.moesim.timeline.model.lanes[0].slices.length > 1)) assert.notEqual(first, second);
+  if (await page.evaluate(() => globalThis.moesim.timeline.model.lanes[0].slices.length > 1))
+    assert.notEqual(first, second);
   const before = await window_of(page);
   await page.keyboard.press('+');
   await until(page, (length) => globalThis.moesim.window.length < length, before[1] - before[0]);
   await page.keyboard.press('0');
-  const has_cause = await page.evaluate((slice) => globalThis.moesim.timeline.model.cause[slice] >= 0, second);
+  const has_cause = await page.evaluate(
+    (slice) => globalThis.moesim.timeline.model.cause[slice] >= 0,
+    second,
+  );
   await page.keyboard.press('c');
   if (has_cause) {
     const cause = await page.evaluate((slice) => globalThis.moesim.timeline.model.cause[slice], second);
@@ -217,22 +264,34 @@ async function check_speed(page, name) {
     timeline.find('');
     return { slices: timeline.model.count, whole, near, searched };
   });
-  console.log(`${name}: ${times.slices} slices, ms a frame: whole ${times.whole.toFixed(1)}, near ${times.near.toFixed(1)}, ` +
-    `searched ${times.searched.toFixed(1)}`);
+  console.log(
+    `${name}: ${times.slices} slices, ms a frame: whole ${times.whole.toFixed(1)}, near ${times.near.toFixed(1)}, ` +
+      `searched ${times.searched.toFixed(1)}`,
+  );
   assert.ok(times.whole < 250, 'a frame of the whole step takes too long');
 }
 
 /** Nothing is wider than the screen, every control and picture has a name. */
 async function check_layout(page, name) {
   const { width, client } = await page.evaluate(() => ({
-    width: document.documentElement.scrollWidth, client: document.documentElement.clientWidth,
+    width: document.documentElement.scrollWidth,
+    client: document.documentElement.clientWidth,
   }));
   assert.ok(width <= client, `${name} is ${width} wide on a screen of ${client}`);
-  const nameless = await page.evaluate(() => [...document.querySelectorAll('button, select, input, canvas, [role=img], [role=region]')]
-    .filter((element) => element.getAttribute('aria-hidden') !== 'true')
-    .filter((element) => !(element.getAttribute('aria-label') || element.textContent.trim() || element.closest('label')?.textContent.trim()))
-    .filter((element) => !element.closest('[role=img]') || element.getAttribute('role') === 'img')
-    .map((element) => element.outerHTML.slice(0, 100)));
+  const nameless = await page.evaluate(() =>
+    [...document.querySelectorAll('button, select, input, canvas, [role=img], [role=region]')]
+      .filter((element) => element.getAttribute('aria-hidden') !== 'true')
+      .filter(
+        (element) =>
+          !(
+            element.getAttribute('aria-label') ||
+            element.textContent.trim() ||
+            element.closest('label')?.textContent.trim()
+          ),
+      )
+      .filter((element) => !element.closest('[role=img]') || element.getAttribute('role') === 'img')
+      .map((element) => element.outerHTML.slice(0, 100)),
+  );
   assert.deepEqual(nameless, [], name);
 }
 
@@ -244,18 +303,25 @@ async function check_looks(path, name) {
   for (const [look, options] of Object.entries(looks)) {
     await opened(path, options, async (page) => {
       await check_layout(page, `${name} ${look}`);
-      if (wants_pictures) await page.screenshot({ path: join(folder, `${name}-${look}.png`), fullPage: true });
+      if (wants_pictures)
+        await page.screenshot({ path: join(folder, `${name}-${look}.png`), fullPage: true });
     });
   }
   if (!wants_pictures) return;
-  await opened(path, { colorScheme: 'dark' }, (page) => page.pdf({ path: join(folder, `${name}.pdf`), format: 'A4' }));
+  await opened(path, { colorScheme: 'dark' }, (page) =>
+    page.pdf({ path: join(folder, `${name}.pdf`), format: 'A4' }),
+  );
 }
 
 /** What a scenario says is text, whatever it looks like. */
 async function check_hostile() {
   const about = '</script><script>alert(1)</script><img src=x onerror=alert(2)>';
   const path = join(folder, 'hostile.html');
-  const { status } = spawnSync(program, ['run', 'scenarios/two-gpus.json', '--set', `about=${about}`, '--html', path], { cwd: root });
+  const { status } = spawnSync(
+    program,
+    ['run', 'scenarios/two-gpus.json', '--set', `about=${about}`, '--html', path],
+    { cwd: root },
+  );
   assert.equal(status, 0);
   await opened(path, {}, async (page) => {
     page.on('dialog', () => assert.fail('a scenario has run a script'));
@@ -281,7 +347,8 @@ for (const [name, command] of Object.entries(others)) {
   const { path, json } = page_of(name, command);
   await opened(path, {}, async (page) => {
     const text = await page.locator('main').innerText();
-    if (name === 'compare') for (const run of json.runs) assert.ok(text.includes(run.relative.toFixed(3)), String(run.relative));
+    if (name === 'compare')
+      for (const run of json.runs) assert.ok(text.includes(run.relative.toFixed(3)), String(run.relative));
     if (name === 'search') assert.ok(text.includes(json.plans[0].plan));
     if (name === 'validate') for (const one of json.cases) assert.ok(text.includes(one.name), one.name);
     if (name === 'sweep') assert.equal(await page.locator('#points > .table tbody tr').count(), 6);
@@ -293,4 +360,6 @@ for (const [name, command] of Object.entries(others)) {
 }
 await check_hostile();
 await browser.close();
-console.log(`The pages of ${runs.length} scenarios and of ${Object.keys(others).length} other commands do what they should${wants_pictures ? `; pictures are in ${folder}` : ''}.`);
+console.log(
+  `The pages of ${runs.length} scenarios and of ${Object.keys(others).length} other commands do what they should${wants_pictures ? `; pictures are in ${folder}` : ''}.`,
+);

@@ -24,8 +24,14 @@ test('numbers are printed as the text report prints them', () => {
 });
 
 test('what lies half-way goes to the even digit', () => {
-  assert.deepEqual([0.5, 1.5, 2.5, -1.5].map((number) => fixed(number, 0)), ['0', '2', '2', '-2']);
-  assert.deepEqual([12.25, 12.75, 0.125].map((number) => fixed(number, 1)), ['12.2', '12.8', '0.1']);
+  assert.deepEqual(
+    [0.5, 1.5, 2.5, -1.5].map((number) => fixed(number, 0)),
+    ['0', '2', '2', '-2'],
+  );
+  assert.deepEqual(
+    [12.25, 12.75, 0.125].map((number) => fixed(number, 1)),
+    ['12.2', '12.8', '0.1'],
+  );
   assert.equal(fixed(1.005, 2), '1.00'); // the nearest double is below
 });
 

@@ -26,7 +26,10 @@ test('a window of time stays inside the step and keeps what it zooms around', ()
 test('marks of an axis are round and inside', () => {
   assert.deepEqual(marks(0, 10, 5), [0, 2, 4, 6, 8, 10]);
   assert.deepEqual(marks(3, 4, 2), [3, 3.5, 4]);
-  assert.deepEqual([0, 0.5, 1].map((mark) => axis_label(mark, [0, 0.5, 1])), ['0 s', '0.5 s', '1.0 s']);
+  assert.deepEqual(
+    [0, 0.5, 1].map((mark) => axis_label(mark, [0, 0.5, 1])),
+    ['0 s', '0.5 s', '1.0 s'],
+  );
   assert.equal(axis_label(0.002, [0, 0.001, 0.002]), '2 ms');
   assert.equal(axis_label(0.00015, [0, 0.00005, 0.0001, 0.00015]), '150 us');
 });
@@ -36,12 +39,25 @@ test('cells of a pipeline come back, pairs with both halves', () => {
   const [cells, none] = unpack_pipeline({ ranks: 2, cells: btoa(String.fromCharCode(...bytes)) });
   assert.deepEqual(none, []);
   assert.deepEqual(cells[0], { start: 0, stop: 5, pass: 0, microbatch: 0, chunk: 0 });
-  assert.deepEqual(cells[1], { start: 7, stop: 17, pass: 4, microbatch: 3, chunk: 1, beneath: { microbatch: 1, chunk: 0 } });
-  assert.match(words_of(cells[1], 4, 1), /^rank 4: F3 \(chunk 1\) overlapped with B1 \(chunk 0\); 7 s to 17 s, takes 10 s$/);
+  assert.deepEqual(cells[1], {
+    start: 7,
+    stop: 17,
+    pass: 4,
+    microbatch: 3,
+    chunk: 1,
+    beneath: { microbatch: 1, chunk: 0 },
+  });
+  assert.match(
+    words_of(cells[1], 4, 1),
+    /^rank 4: F3 \(chunk 1\) overlapped with B1 \(chunk 0\); 7 s to 17 s, takes 10 s$/,
+  );
 });
 
 test('values of an axis stand in the order of their numbers, also with a unit', () => {
-  assert.deepEqual(places_of(['400 Gb/s', '50 Gb/s', '400 Gb/s']), { words: ['50 Gb/s', '400 Gb/s'], places: [50, 400].map(Math.log2) });
+  assert.deepEqual(places_of(['400 Gb/s', '50 Gb/s', '400 Gb/s']), {
+    words: ['50 Gb/s', '400 Gb/s'],
+    places: [50, 400].map(Math.log2),
+  });
   assert.deepEqual(places_of(['2', '4']).places, [2, 4]);
   assert.deepEqual(places_of(['1f1b', 'zb_h1']).places, [0, 1]);
   assert.deepEqual(places_of(['8', '1']).words, ['1', '8']);

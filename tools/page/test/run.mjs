@@ -10,8 +10,13 @@ const here = dirname(fileURLToPath(import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'moesim-page-'));
 const tests = readdirSync(here).filter((name) => name.endsWith('.test.ts'));
 await build({
-  entryPoints: tests.map((name) => join(here, name)), bundle: true, platform: 'node', format: 'esm',
-  outdir: folder, outExtension: { '.js': '.mjs' }, logLevel: 'warning',
+  entryPoints: tests.map((name) => join(here, name)),
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  outdir: folder,
+  outExtension: { '.js': '.mjs' },
+  logLevel: 'warning',
 });
 const files = tests.map((name) => join(folder, name.replace(/\.ts$/, '.mjs')));
 const { status } = spawnSync(process.execPath, ['--test', ...files], { stdio: 'inherit' });

@@ -8,7 +8,7 @@ import { details_of, matches, name_of, wait_of } from '../src/timeline/words';
 function packed(numbers: number[]): string {
   const bytes: number[] = [];
   for (let number of numbers) {
-    for (; number >= 128; number = Math.floor(number / 128)) bytes.push((number % 128) | 128);
+    for (; number >= 128; number = Math.floor(number / 128)) bytes.push(number % 128 | 128);
     bytes.push(number);
   }
   return btoa(String.fromCharCode(...bytes));
@@ -19,15 +19,46 @@ const folded = (number: number) => (number < 0 ? -2 * number - 1 : 2 * number);
 /** Two ranks: F0 attention on the first, sent to the second, which then has its F0 and F12. */
 function example(): TimelineData {
   return {
-    tick_s: 1e-6, end: 400, streams: ['compute', 'exchange', 'pipeline receive', 'gradients', 'host', "host's memory"],
-    actors: [{ name: 'pipeline rank 0 (4 devices)', rank: 0 }, { name: 'pipeline rank 1 (4 devices)', rank: 1 }],
-    kinds: [['attention', 'forward', 0, 0, 0, false], ['pipeline', 'forward', 0, 2, 0, false]],
-    actors_slices: [1, 3], count: 4, all: 4,
+    tick_s: 1e-6,
+    end: 400,
+    streams: ['compute', 'exchange', 'pipeline receive', 'gradients', 'host', "host's memory"],
+    actors: [
+      { name: 'pipeline rank 0 (4 devices)', rank: 0 },
+      { name: 'pipeline rank 1 (4 devices)', rank: 1 },
+    ],
+    kinds: [
+      ['attention', 'forward', 0, 0, 0, false],
+      ['pipeline', 'forward', 0, 2, 0, false],
+    ],
+    actors_slices: [1, 3],
+    count: 4,
+    all: 4,
     slices: packed([
-      0, 100, 1, folded(0), folded(3), 0,
-      100, 50, 3, folded(0), folded(-4), 1 + folded(1), // waits for the slice before it, on the other rank
-      150, 200, 1, folded(0), folded(4), 1 + folded(1),
-      0, 50, 0, folded(12), folded(0), 1 + folded(1)]),
+      0,
+      100,
+      1,
+      folded(0),
+      folded(3),
+      0,
+      100,
+      50,
+      3,
+      folded(0),
+      folded(-4),
+      1 + folded(1), // waits for the slice before it, on the other rank
+      150,
+      200,
+      1,
+      folded(0),
+      folded(4),
+      1 + folded(1),
+      0,
+      50,
+      0,
+      folded(12),
+      folded(0),
+      1 + folded(1),
+    ]),
   };
 }
 
@@ -38,8 +69,14 @@ test('slices come back with lanes, causes and the critical path', () => {
   assert.deepEqual([...model.cause], [-1, 0, 1, 2]);
   assert.deepEqual([...model.critical], [1, 1, 1, 0]);
   assert.equal(model.critical_count, 3);
-  assert.deepEqual(model.lanes.map((lane) => [lane.actor, lane.stream, [...lane.slices]]),
-    [[0, 0, [0]], [1, 0, [2, 3]], [1, 2, [1]]]);
+  assert.deepEqual(
+    model.lanes.map((lane) => [lane.actor, lane.stream, [...lane.slices]]),
+    [
+      [0, 0, [0]],
+      [1, 0, [2, 3]],
+      [1, 2, [1]],
+    ],
+  );
   assert.deepEqual([...model.sends], [1]);
   assert.equal(rank_of(model, 3), 1);
 });
@@ -58,7 +95,10 @@ test('a slice says what it is, when, how long, and for whom it waited', () => {
   const model = unpack_timeline(example());
   assert.equal(name_of(model, 0), 'F0 attention');
   assert.equal(name_of(model, 1), 'F0 pipeline');
-  assert.equal(wait_of(model, 1), 'for F0 attention on pipeline rank 0 (4 devices), the lane idle for 100 us');
+  assert.equal(
+    wait_of(model, 1),
+    'for F0 attention on pipeline rank 0 (4 devices), the lane idle for 100 us',
+  );
   assert.equal(wait_of(model, 3), 'for F0 attention');
   const details = Object.fromEntries(details_of(model, 2));
   assert.equal(details.when, '150 us to 350 us');

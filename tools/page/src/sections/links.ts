@@ -27,7 +27,11 @@ class Heat {
   private readonly row: number;
   private readonly height: number;
 
-  constructor(private readonly rows: HeatRow[], private readonly window: TimeWindow, label: string) {
+  constructor(
+    private readonly rows: HeatRow[],
+    private readonly window: TimeWindow,
+    label: string,
+  ) {
     this.row = rows.length > 60 ? 7 : rows.length > 24 ? 10 : 16;
     let y = axis;
     rows.forEach((row, i) => {
@@ -36,7 +40,11 @@ class Heat {
       y += this.row;
     });
     this.height = y + 4;
-    this.chart = new Chart(label, () => this.height, (pen) => this.paint(pen));
+    this.chart = new Chart(
+      label,
+      () => this.height,
+      (pen) => this.paint(pen),
+    );
     window.on_change(() => this.chart.draw());
     this.chart.canvas.addEventListener('pointermove', (event) => this.show(event));
   }
@@ -49,7 +57,10 @@ class Heat {
     const seconds = time_at({ element: canvas, area: () => area }, this.window, event.clientX);
     const { values, group, name } = this.rows[i] ?? {};
     if (!values) return;
-    const span = Math.max(0, Math.min(values.length - 1, Math.floor((seconds / this.window.end) * values.length)));
+    const span = Math.max(
+      0,
+      Math.min(values.length - 1, Math.floor((seconds / this.window.end) * values.length)),
+    );
     this.readout.textContent = `${spaced(group)}, ${name}, at ${time(seconds)}: ${percent(values[span])} of what they can carry`;
   }
 
@@ -87,22 +98,63 @@ export function ramp_legend(from: string, to: string): HTMLElement {
 }
 
 export function link_section(report: Row, run: RunData, window: TimeWindow): Section | undefined {
-  const classes = Object.entries(((report.communication as Row | undefined)?.per_link_class ?? {}) as { [name: string]: Row });
+  const classes = Object.entries(
+    ((report.communication as Row | undefined)?.per_link_class ?? {}) as { [name: string]: Row },
+  );
   const communication = communication_table(report);
   if (classes.length === 0 && !communication) return undefined;
   const content: Node[] = [];
-  if (communication) content.push(legend([['exposed', 'exchange'], ['while something computes', 'hidden']]), communication);
+  if (communication)
+    content.push(
+      legend([
+        ['exposed', 'exchange'],
+        ['while something computes', 'hidden'],
+      ]),
+      communication,
+    );
   if (run.links) {
-    const rows = run.links.rows.map((row): HeatRow =>
-      ({ group: row.class, name: row.name, values: unpack(row.use).map((share) => share / 255) }));
+    const rows = run.links.rows.map(
+      (row): HeatRow => ({
+        group: row.class,
+        name: row.name,
+        values: unpack(row.use).map((share) => share / 255),
+      }),
+    );
     const heat = new Heat(rows, window, `Use of ${rows.length} rows of links over the step`);
-    content.push(h('h3', {}, 'Use of links over time'), h('figure', {}, heat.chart.canvas,
-      h('figcaption', {}, ramp_legend('idle', 'all they can carry'), heat.readout)));
+    content.push(
+      h('h3', {}, 'Use of links over time'),
+      h(
+        'figure',
+        {},
+        heat.chart.canvas,
+        h('figcaption', {}, ramp_legend('idle', 'all they can carry'), heat.readout),
+      ),
+    );
   }
-  const rows = classes.map(([name, row]) => ({ cells: [spaced(name), bytes(Number(row.bytes)),
-    percent(Number(row.mean_utilization)), percent(Number(row.max_utilization))] }));
-  content.push(table('Links', [{ heading: 'links', is_text: true }, { heading: 'bytes' }, { heading: 'mean use' },
-    { heading: 'most use' }], rows));
-  return section('links', 'Communication and links',
-    'Bytes of all devices together; times are means over devices.', content);
+  const rows = classes.map(([name, row]) => ({
+    cells: [
+      spaced(name),
+      bytes(Number(row.bytes)),
+      percent(Number(row.mean_utilization)),
+      percent(Number(row.max_utilization)),
+    ],
+  }));
+  content.push(
+    table(
+      'Links',
+      [
+        { heading: 'links', is_text: true },
+        { heading: 'bytes' },
+        { heading: 'mean use' },
+        { heading: 'most use' },
+      ],
+      rows,
+    ),
+  );
+  return section(
+    'links',
+    'Communication and links',
+    'Bytes of all devices together; times are means over devices.',
+    content,
+  );
 }

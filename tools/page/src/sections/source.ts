@@ -21,17 +21,33 @@ function copied(button: HTMLButtonElement, text: string, source: HTMLElement): v
 }
 
 export function copyable(label: string, text: string): HTMLElement {
-  const source = h('pre', { tabindex: 0, 'aria-label': label, class: text.includes('\n') ? undefined : 'line' }, text);
-  const button = h('button', { type: 'button', class: 'copy', 'aria-label': `Copy ${label}`, click: () => copied(button, text, source) }, 'Copy');
+  const source = h(
+    'pre',
+    { tabindex: 0, 'aria-label': label, class: text.includes('\n') ? undefined : 'line' },
+    text,
+  );
+  const button = h(
+    'button',
+    {
+      type: 'button',
+      class: 'copy',
+      'aria-label': `Copy ${label}`,
+      click: () => copied(button, text, source),
+    },
+    'Copy',
+  );
   return h('div', { class: 'copyable' }, source, button);
 }
-
 
 export function source_section(data: PageData): Section {
   const scenario = data.scenario ?? data.report?.scenario;
   const text = scenario === undefined ? undefined : JSON.stringify(scenario, null, 2);
-  return section('source', 'Scenario and command', null,
+  return section(
+    'source',
+    'Scenario and command',
+    null,
     data.command !== '' && [h('h3', {}, 'Command'), copyable('the command', data.command)],
     text !== undefined && [h('h3', {}, 'Scenario, with all its files in it'), copyable('the scenario', text)],
-    data.text && h('details', {}, h('summary', {}, 'The report as text'), copyable('the report', data.text)));
+    data.text && h('details', {}, h('summary', {}, 'The report as text'), copyable('the report', data.text)),
+  );
 }

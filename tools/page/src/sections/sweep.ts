@@ -10,7 +10,15 @@ import { table } from '../tables';
 import type { Summary } from './compare';
 
 const most_curves = 24;
-const main_figures = ['step_time_s', 'tokens_per_s_per_device', 'mfu', 'bubble_mean', 'exposed_communication_s', 'peak_memory', 'fits'];
+const main_figures = [
+  'step_time_s',
+  'tokens_per_s_per_device',
+  'mfu',
+  'bubble_mean',
+  'exposed_communication_s',
+  'peak_memory',
+  'fits',
+];
 
 interface Sweep {
   columns: string[];
@@ -22,8 +30,12 @@ interface Sweep {
 export function sweep_of(table: { columns: string[]; rows: string[][] }, facts: Facts): Sweep {
   const first = table.columns.findIndex((name) => facts.find(name) !== undefined || name === 'error');
   const keys = table.columns.slice(0, first);
-  const measures = table.columns.filter((name, i) => i >= first && facts.find(name) &&
-    table.rows.some((row) => row[i] !== '' && Number.isFinite(Number(row[i]))));
+  const measures = table.columns.filter(
+    (name, i) =>
+      i >= first &&
+      facts.find(name) &&
+      table.rows.some((row) => row[i] !== '' && Number.isFinite(Number(row[i]))),
+  );
   return { ...table, keys, measures };
 }
 
@@ -60,21 +72,45 @@ function chart_of(sweep: Sweep, facts: Facts, axis: string, measure: string): No
   const readout = h('p', { class: 'readout', 'aria-live': 'polite' }, '\u00a0');
   const box = curves({
     label: `${facts.label(measure)} over ${axis}, ${all.length} curves; the numbers stand in the table below`,
-    x: places, x_name: axis, x_words: (value) => words[places.indexOf(value)] ?? '', x_splits: places,
-    y_name: facts.label(measure), y_words: (value) => facts.print(measure, value), lines: all,
-    say: (index) => index !== null && (readout.textContent = `${axis} ${words[index]}: ` + all.map((line) =>
-      `${line.name || facts.label(measure)} ${facts.print(measure, line.values[index] ?? undefined) || 'none'}`).join('; ')),
+    x: places,
+    x_name: axis,
+    x_words: (value) => words[places.indexOf(value)] ?? '',
+    x_splits: places,
+    y_name: facts.label(measure),
+    y_words: (value) => facts.print(measure, value),
+    lines: all,
+    say: (index) =>
+      index !== null &&
+      (readout.textContent =
+        `${axis} ${words[index]}: ` +
+        all
+          .map(
+            (line) =>
+              `${line.name || facts.label(measure)} ${facts.print(measure, line.values[index] ?? undefined) || 'none'}`,
+          )
+          .join('; ')),
   });
   const names = others.length > 0 ? legend(all.map((line, i) => [line.name, hue_of(i)])) : null;
-  const note = lines.size > most_curves ? h('p', { class: 'note' }, `The first ${most_curves} of ${grouped(lines.size)} curves.`) : null;
-  return [names, h('figure', {}, box, h('figcaption', {}, readout)), note].filter((node) => node !== null) as Node[];
+  const note =
+    lines.size > most_curves
+      ? h('p', { class: 'note' }, `The first ${most_curves} of ${grouped(lines.size)} curves.`)
+      : null;
+  return [names, h('figure', {}, box, h('figcaption', {}, readout)), note].filter(
+    (node) => node !== null,
+  ) as Node[];
 }
 
 export function sweep_page(data: PageData, facts: Facts): Summary {
   const sweep = sweep_of(data.table!, facts);
   const longest = [...sweep.keys].sort((a, b) => distinct(sweep, b) - distinct(sweep, a))[0];
-  const select = (label: string, names: string[], chosen: string) => h('select', { 'aria-label': label, change: () => show() },
-    names.map((name) => h('option', { value: name, selected: name === chosen }, facts.find(name) ? facts.label(name) : name)));
+  const select = (label: string, names: string[], chosen: string) =>
+    h(
+      'select',
+      { 'aria-label': label, change: () => show() },
+      names.map((name) =>
+        h('option', { value: name, selected: name === chosen }, facts.find(name) ? facts.label(name) : name),
+      ),
+    );
   const axis = select('Axis', sweep.keys, longest);
   const measure = select('Measure', sweep.measures, 'step_time_s');
   const place = h('div');
@@ -82,17 +118,38 @@ export function sweep_page(data: PageData, facts: Facts): Summary {
   if (sweep.measures.length > 0) show();
   const failed_at = sweep.columns.indexOf('error');
   const has_error = sweep.rows.some((row) => row[failed_at] !== '');
-  const main = sweep.columns.filter((name) => sweep.keys.includes(name) || main_figures.includes(name) || (name === 'error' && has_error));
+  const main = sweep.columns.filter(
+    (name) => sweep.keys.includes(name) || main_figures.includes(name) || (name === 'error' && has_error),
+  );
   const rest = sweep.columns.filter((name) => sweep.keys.includes(name) || !main.includes(name));
   const failed = sweep.rows.filter((row) => row[failed_at] !== '').length;
   return {
-    sentences: [...best_of(sweep, facts), `${grouped(sweep.rows.length)} points over ${sweep.keys.join(' and ')}.`,
-      ...(failed > 0 ? [`${grouped(failed)} of them failed.`] : [])],
+    sentences: [
+      ...best_of(sweep, facts),
+      `${grouped(sweep.rows.length)} points over ${sweep.keys.join(' and ')}.`,
+      ...(failed > 0 ? [`${grouped(failed)} of them failed.`] : []),
+    ],
     sections: [
-      section('curves', 'Curves', null, sweep.measures.length > 0 &&
-        h('p', { class: 'controls' }, measure, ' over ', axis), place),
-      section('points', 'Points', null, point_table('Points', sweep, main, facts),
-        h('details', {}, h('summary', {}, 'All other figures'), point_table('All other figures', sweep, rest, facts)))],
+      section(
+        'curves',
+        'Curves',
+        null,
+        sweep.measures.length > 0 && h('p', { class: 'controls' }, measure, ' over ', axis),
+        place,
+      ),
+      section(
+        'points',
+        'Points',
+        null,
+        point_table('Points', sweep, main, facts),
+        h(
+          'details',
+          {},
+          h('summary', {}, 'All other figures'),
+          point_table('All other figures', sweep, rest, facts),
+        ),
+      ),
+    ],
   };
 }
 
@@ -100,21 +157,31 @@ function point_table(caption: string, sweep: Sweep, names: string[], facts: Fact
   const places = names.map((name) => sweep.columns.indexOf(name));
   const failed_at = sweep.columns.indexOf('error');
   const columns = names.map((name) => ({
-    heading: sweep.keys.includes(name) ? name : facts.heading(name), is_text: !sweep.measures.includes(name) && name !== 'fits',
+    heading: sweep.keys.includes(name) ? name : facts.heading(name),
+    is_text: !sweep.measures.includes(name) && name !== 'fits',
   }));
-  return table(caption, columns, sweep.rows.map((row) => ({
-    mark: row[failed_at] !== '' ? 'bad' as const : undefined,
-    cells: places.map((place, i) => {
-      const cell = row[place];
-      const value = number_of(cell);
-      if (cell === 'true' || cell === 'false') return { shown: facts.print(names[i], cell === 'true') };
-      const is_fact = facts.find(names[i]) !== undefined && Number.isFinite(value);
-      return { shown: is_fact ? facts.print(names[i], value) : cell, sorted: Number.isFinite(value) ? value : cell };
-    }),
-  })), true);
+  return table(
+    caption,
+    columns,
+    sweep.rows.map((row) => ({
+      mark: row[failed_at] !== '' ? ('bad' as const) : undefined,
+      cells: places.map((place, i) => {
+        const cell = row[place];
+        const value = number_of(cell);
+        if (cell === 'true' || cell === 'false') return { shown: facts.print(names[i], cell === 'true') };
+        const is_fact = facts.find(names[i]) !== undefined && Number.isFinite(value);
+        return {
+          shown: is_fact ? facts.print(names[i], value) : cell,
+          sorted: Number.isFinite(value) ? value : cell,
+        };
+      }),
+    })),
+    true,
+  );
 }
 
-const distinct = (sweep: Sweep, key: string) => new Set(sweep.rows.map((row) => row[sweep.keys.indexOf(key)])).size;
+const distinct = (sweep: Sweep, key: string) =>
+  new Set(sweep.rows.map((row) => row[sweep.keys.indexOf(key)])).size;
 
 function best_of(sweep: Sweep, facts: Facts): string[] {
   const name = ['tokens_per_s_per_device', 'step_time_s'].find((one) => sweep.measures.includes(one));
@@ -125,5 +192,7 @@ function best_of(sweep: Sweep, facts: Facts): string[] {
   const best = known.sort((a, b) => sign * (number_of(a[at]) - number_of(b[at])))[0];
   if (!best) return [];
   const where = sweep.keys.map((key, i) => `${key} ${best[i]}`).join(', ');
-  return [`${sign > 0 ? 'Least' : 'Most'} ${facts.label(name)}: ${facts.print(name, number_of(best[at]))} at ${where}.`];
+  return [
+    `${sign > 0 ? 'Least' : 'Most'} ${facts.label(name)}: ${facts.print(name, number_of(best[at]))} at ${where}.`,
+  ];
 }

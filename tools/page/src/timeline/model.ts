@@ -33,13 +33,24 @@ export interface Model {
 export function unpack_timeline(data: TimelineData): Model {
   const { count } = data;
   const model: Model = {
-    data, count, end: data.end,
-    start: new Uint32Array(count), stop: new Uint32Array(count), kind: new Uint16Array(count),
-    microbatch: new Int32Array(count), layer: new Int16Array(count), cause: new Int32Array(count),
-    critical: new Uint8Array(count), lane: new Uint32Array(count), place: new Int32Array(count),
+    data,
+    count,
+    end: data.end,
+    start: new Uint32Array(count),
+    stop: new Uint32Array(count),
+    kind: new Uint16Array(count),
+    microbatch: new Int32Array(count),
+    layer: new Int16Array(count),
+    cause: new Int32Array(count),
+    critical: new Uint8Array(count),
+    lane: new Uint32Array(count),
+    place: new Int32Array(count),
     category: Uint8Array.from(data.kinds, ([activity, pass, , stream]) =>
-      categories.indexOf(category_of(activity, pass, stream))),
-    lanes: [], critical_count: 0, sends: new Int32Array(0),
+      categories.indexOf(category_of(activity, pass, stream)),
+    ),
+    lanes: [],
+    critical_count: 0,
+    sends: new Int32Array(0),
   };
   fill_lanes(model, read_slices(model));
   const sends: number[] = [];
@@ -103,7 +114,10 @@ function fill_lanes(model: Model, actors: Uint32Array): void {
   for (const list of members.values()) {
     const [, , , stream, lane] = model.data.kinds[model.kind[list[0]]];
     model.lanes.push({
-      actor: actors[list[0]], stream, lane, slices: Int32Array.from(list),
+      actor: actors[list[0]],
+      stream,
+      lane,
+      slices: Int32Array.from(list),
       critical: Int32Array.from(list.filter((slice) => model.critical[slice])),
       longest: list.reduce((most, slice) => Math.max(most, model.stop[slice] - model.start[slice]), 0),
     });

@@ -24,7 +24,11 @@ export class Overview {
   readonly canvas = document.createElement('canvas');
   private readonly shares: Float32Array;
 
-  constructor(model: Model, private readonly window: TimeWindow, private readonly gutter: () => number) {
+  constructor(
+    model: Model,
+    private readonly window: TimeWindow,
+    private readonly gutter: () => number,
+  ) {
     this.shares = busy_shares(model);
     this.canvas.className = 'overview';
     this.canvas.setAttribute('aria-hidden', 'true');
@@ -57,7 +61,9 @@ export class Overview {
       const share = this.shares[Math.min(columns - 1, Math.floor((x / width) * columns))];
       context.fillRect(left + x, height * (1 - share), 1, height * share);
     }
-    const [from, to] = [this.window.from, this.window.to].map((time) => left + (time / this.window.end) * width);
+    const [from, to] = [this.window.from, this.window.to].map(
+      (time) => left + (time / this.window.end) * width,
+    );
     context.globalAlpha = 1;
     context.strokeStyle = colours.accent;
     context.lineWidth = 2 * scale;

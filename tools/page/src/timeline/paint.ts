@@ -36,8 +36,12 @@ class Columns {
   private run = { from: -1, to: -1, category: 0, strength: 0 };
   private pen = -1; // what the context is set to
 
-  constructor(private readonly frame: Frame, private readonly top: number, private readonly height: number,
-    private readonly alpha: number) {}
+  constructor(
+    private readonly frame: Frame,
+    private readonly top: number,
+    private readonly height: number,
+    private readonly alpha: number,
+  ) {}
 
   add(x: number, width: number, category: number): void {
     const column = Math.floor(x);
@@ -103,8 +107,15 @@ function x_of(frame: Frame, model: Model): (tick: number) => number {
   return (tick) => gutter * scale + (tick - first) * per_tick;
 }
 
-function paint_lane(frame: Frame, model: Model, lane: Lane, top: number, height: number,
-  wanted: Uint8Array | undefined, alpha: number): void {
+function paint_lane(
+  frame: Frame,
+  model: Model,
+  lane: Lane,
+  top: number,
+  height: number,
+  wanted: Uint8Array | undefined,
+  alpha: number,
+): void {
   const x = x_of(frame, model);
   const { window } = frame;
   const last = window.to / model.data.tick_s;
@@ -149,7 +160,8 @@ function paint_names(frame: Frame, model: Model, lane: Lane, top: number, height
 
 /** Black or white, whichever is read more easily on a colour as #rrggbb. */
 export function ink_on(colour: string): string {
-  const [red, green, blue] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16) / 255)
+  const [red, green, blue] = [1, 3, 5]
+    .map((i) => parseInt(colour.slice(i, i + 2), 16) / 255)
     .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? '#10131a' : '#ffffff';
 }
@@ -164,7 +176,11 @@ function paint_critical(frame: Frame, model: Model, layout: Layout): void {
     const lane = model.lanes[band.lane];
     const bottom = (band.top + band.height - frame.scroll + axis_height) * scale;
     let until = -1;
-    for (let i = first_of(model, lane.critical, frame.window.from / model.data.tick_s); i < lane.critical.length; ++i) {
+    for (
+      let i = first_of(model, lane.critical, frame.window.from / model.data.tick_s);
+      i < lane.critical.length;
+      ++i
+    ) {
       const slice = lane.critical[i];
       if (model.start[slice] > last) break;
       const from = Math.max(until, frame.gutter * scale, Math.floor(x(model.start[slice])));
@@ -191,7 +207,10 @@ function arrow(frame: Frame, model: Model, layout: Layout, slice: number): void 
     (band.top + band.height / 2 - frame.scroll + axis_height) * scale;
   const [x0, y0] = [x(model.stop[cause]), y_of(layout.bands[model.lane[cause]])];
   const is_send = model.lanes[model.lane[slice]].stream !== 0;
-  const [x1, y1] = [x(is_send ? model.stop[slice] : model.start[slice]), y_of(layout.bands[model.lane[slice]])];
+  const [x1, y1] = [
+    x(is_send ? model.stop[slice] : model.start[slice]),
+    y_of(layout.bands[model.lane[slice]]),
+  ];
   const angle = Math.atan2(y1 - y0, x1 - x0);
   context.beginPath();
   context.moveTo(x0, y0);
@@ -230,8 +249,12 @@ function outline(frame: Frame, model: Model, layout: Layout, slice: number, widt
   context.globalAlpha = 1;
   context.strokeStyle = colours.ink;
   context.lineWidth = width * scale;
-  context.strokeRect(from - scale, (band.top - frame.scroll + axis_height - 1) * scale, length + 2 * scale,
-    (band.height + 2) * scale);
+  context.strokeRect(
+    from - scale,
+    (band.top - frame.scroll + axis_height - 1) * scale,
+    length + 2 * scale,
+    (band.height + 2) * scale,
+  );
 }
 
 function paint_gutter(frame: Frame, model: Model, layout: Layout): void {
@@ -248,7 +271,11 @@ function paint_gutter(frame: Frame, model: Model, layout: Layout): void {
     context.fillStyle = colours.ink;
     const { rank, name } = model.data.actors[group.actor];
     const first = /^device (\d+)/.exec(name)?.[1] ?? /expert rank (\d+)/.exec(name)?.[1];
-    context.fillText(many && first ? `${rank} · ${first}` : `rank ${rank}`, 2 * scale, (top + compute_middle) * scale);
+    context.fillText(
+      many && first ? `${rank} · ${first}` : `rank ${rank}`,
+      2 * scale,
+      (top + compute_middle) * scale,
+    );
     context.fillStyle = colours.line;
     context.fillRect(0, (top - 3) * scale, frame.width * scale, scale);
   }
@@ -271,15 +298,23 @@ export function paint_axis(frame: Frame): void {
     context.fillStyle = colours.muted;
     const text = axis_label(mark, all);
     const width = context.measureText(text).width;
-    context.fillText(text, Math.min(x + 4 * scale, frame.width * scale - width - 2 * scale), (axis_height / 2) * scale);
+    context.fillText(
+      text,
+      Math.min(x + 4 * scale, frame.width * scale - width - 2 * scale),
+      (axis_height / 2) * scale,
+    );
   }
 }
 
 /** With as many digits as it takes to tell marks apart. */
 export function axis_label(mark: number, all: number[]): string {
   const step = all.length > 1 ? all[1] - all[0] : mark;
-  const [size, unit] = mark >= 1 || (all[all.length - 1] ?? 0) >= 1 ? [1, 's']
-    : (all[all.length - 1] ?? 0) >= 1e-3 ? [1e-3, 'ms'] : [1e-6, 'us'];
+  const [size, unit] =
+    mark >= 1 || (all[all.length - 1] ?? 0) >= 1
+      ? [1, 's']
+      : (all[all.length - 1] ?? 0) >= 1e-3
+        ? [1e-3, 'ms']
+        : [1e-6, 'us'];
   if (mark === 0) return '0 s';
   return `${(mark / size).toFixed(Math.max(0, -Math.floor(Math.log10(step / size) + 1e-9)))} ${unit}`;
 }
@@ -323,4 +358,3 @@ function paint_marked(frame: Frame, model: Model, layout: Layout, marked: Marked
     arrow(frame, model, layout, slice);
   }
 }
-

@@ -24,24 +24,44 @@ export class Timeline {
   private readonly overview: Overview;
   private readonly marked: Marked = { critical: true, sends: true, selected: -1, hovered: -1 };
   private readonly search = h('input', {
-    type: 'search', placeholder: 'Search: F12, dispatch, layer 5, rank 3', 'aria-label': 'Search the timeline',
-    autocomplete: 'off', spellcheck: 'false',
+    type: 'search',
+    placeholder: 'Search: F12, dispatch, layer 5, rank 3',
+    'aria-label': 'Search the timeline',
+    autocomplete: 'off',
+    spellcheck: 'false',
   });
   private found: Int32Array = new Int32Array(0);
   private found_at = -1;
   private colours = palette();
 
-  constructor(data: TimelineData, private readonly window: TimeWindow) {
+  constructor(
+    data: TimelineData,
+    private readonly window: TimeWindow,
+  ) {
     this.model = unpack_timeline(data);
     this.layout = layout_of(this.model);
     this.overview = new Overview(this.model, window, () => this.gutter());
     this.canvas.tabIndex = 0;
     this.canvas.setAttribute('role', 'application');
-    this.canvas.setAttribute('aria-label', `Timeline with ${grouped(data.actors.length)} rows of lanes, ${grouped(data.count)} slices. ` +
-      'Arrow keys go from slice to slice, plus and minus zoom, C goes to what a slice waited for.');
-    this.scroller.append(this.canvas, h('div', { class: 'spacer', style: `height:${this.layout.height + axis_height}px` }));
-    this.element = h('div', { class: 'timeline' }, this.toolbar(), this.overview.canvas,
-      h('div', { class: 'stage' }, this.scroller, this.tip), this.legend(), this.hint, this.detail);
+    this.canvas.setAttribute(
+      'aria-label',
+      `Timeline with ${grouped(data.actors.length)} rows of lanes, ${grouped(data.count)} slices. ` +
+        'Arrow keys go from slice to slice, plus and minus zoom, C goes to what a slice waited for.',
+    );
+    this.scroller.append(
+      this.canvas,
+      h('div', { class: 'spacer', style: `height:${this.layout.height + axis_height}px` }),
+    );
+    this.element = h(
+      'div',
+      { class: 'timeline' },
+      this.toolbar(),
+      this.overview.canvas,
+      h('div', { class: 'stage' }, this.scroller, this.tip),
+      this.legend(),
+      this.hint,
+      this.detail,
+    );
     this.listen();
     this.show_detail();
   }
@@ -53,27 +73,50 @@ export class Timeline {
   private toolbar(): HTMLElement {
     const button = (label: string, name: string, action: () => void) =>
       h('button', { type: 'button', title: name, 'aria-label': name, click: action }, label);
-    const toggle = (label: string, key: 'critical' | 'sends') => h('label', { class: 'toggle' },
-      h('input', {
-        type: 'checkbox', checked: true, change: (event: Event) => {
-          this.marked[key] = (event.target as HTMLInputElement).checked;
-          this.draw();
-        },
-      }), label);
-    return h('div', { class: 'toolbar', role: 'toolbar', 'aria-label': 'Timeline' },
+    const toggle = (label: string, key: 'critical' | 'sends') =>
+      h(
+        'label',
+        { class: 'toggle' },
+        h('input', {
+          type: 'checkbox',
+          checked: true,
+          change: (event: Event) => {
+            this.marked[key] = (event.target as HTMLInputElement).checked;
+            this.draw();
+          },
+        }),
+        label,
+      );
+    return h(
+      'div',
+      { class: 'toolbar', role: 'toolbar', 'aria-label': 'Timeline' },
       button('+', 'Zoom in (+)', () => this.window.zoom(0.5)),
       button('\u2212', 'Zoom out (-)', () => this.window.zoom(2)),
       button('Whole step', 'Show the whole step (0)', () => this.window.show_all()),
       h('span', { class: 'search' }, this.search, this.status),
-      toggle('critical path', 'critical'), toggle('sends', 'sends'));
+      toggle('critical path', 'critical'),
+      toggle('sends', 'sends'),
+    );
   }
 
   private legend(): HTMLElement {
     const used = new Set(this.model.category);
-    const entries = categories.filter((_, i) => used.has(i))
-      .map((category) => h('li', {}, h('i', { class: 'swatch', style: `background:var(--${category})` }),
-        category_words[category]));
-    return h('ul', { class: 'legend' }, entries, h('li', {}, h('i', { class: 'swatch critical' }), 'critical path'));
+    const entries = categories
+      .filter((_, i) => used.has(i))
+      .map((category) =>
+        h(
+          'li',
+          {},
+          h('i', { class: 'swatch', style: `background:var(--${category})` }),
+          category_words[category],
+        ),
+      );
+    return h(
+      'ul',
+      { class: 'legend' },
+      entries,
+      h('li', {}, h('i', { class: 'swatch critical' }), 'critical path'),
+    );
   }
 
   private listen(): void {
@@ -121,12 +164,13 @@ export class Timeline {
     if (!band || event.clientX - box.left < this.gutter()) return undefined;
     const { width } = this.area();
     const { tick_s } = this.model.data;
-    const tick = time_at({ element: this.canvas, area: () => this.area() }, this.window, event.clientX) / tick_s;
+    const tick =
+      time_at({ element: this.canvas, area: () => this.area() }, this.window, event.clientX) / tick_s;
     return slice_at(this.model, this.model.lanes[band.lane], tick, (this.window.length / width / tick_s) * 3);
   }
 
   private hover(event?: PointerEvent): void {
-    const slice = event && event.buttons === 0 ? this.slice_under(event) ?? -1 : -1;
+    const slice = event && event.buttons === 0 ? (this.slice_under(event) ?? -1) : -1;
     const has_changed = slice !== this.marked.hovered;
     this.marked.hovered = slice;
     this.tip.hidden = slice < 0;
@@ -142,7 +186,10 @@ export class Timeline {
   }
 
   private words(slice: number): Node[] {
-    const rows = details_of(this.model, slice).map(([label, words]) => [h('dt', {}, label), h('dd', {}, words)]);
+    const rows = details_of(this.model, slice).map(([label, words]) => [
+      h('dt', {}, label),
+      h('dd', {}, words),
+    ]);
     return [h('strong', {}, name_of(this.model, slice)), h('dl', {}, rows)];
   }
 
@@ -163,32 +210,65 @@ export class Timeline {
   private show_detail(): void {
     const slice = this.marked.selected;
     if (slice < 0) {
-      fill(this.detail, h('p', { class: 'keys' }, 'Click a slice, or focus the timeline and use ',
-        ['\u2190', '\u2192', '\u2191', '\u2193'].map((key) => h('kbd', {}, key)), ' to go from slice to slice, ',
-        h('kbd', {}, '+'), h('kbd', {}, '\u2212'), ' to zoom, ', h('kbd', {}, '0'), ' for the whole step, ',
-        h('kbd', {}, 'C'), ' for what it waited for, ', h('kbd', {}, '/'), ' to search. ',
-        h('kbd', {}, 'Ctrl'), ' and the wheel zoom, dragging moves.'));
+      fill(
+        this.detail,
+        h(
+          'p',
+          { class: 'keys' },
+          'Click a slice, or focus the timeline and use ',
+          ['\u2190', '\u2192', '\u2191', '\u2193'].map((key) => h('kbd', {}, key)),
+          ' to go from slice to slice, ',
+          h('kbd', {}, '+'),
+          h('kbd', {}, '\u2212'),
+          ' to zoom, ',
+          h('kbd', {}, '0'),
+          ' for the whole step, ',
+          h('kbd', {}, 'C'),
+          ' for what it waited for, ',
+          h('kbd', {}, '/'),
+          ' to search. ',
+          h('kbd', {}, 'Ctrl'),
+          ' and the wheel zoom, dragging moves.',
+        ),
+      );
       return;
     }
-    fill(this.detail, h('div', { 'data-slice': slice }, this.words(slice)),
+    fill(
+      this.detail,
+      h('div', { 'data-slice': slice }, this.words(slice)),
       h('p', { class: 'hidden' }, sentence_of(this.model, slice)),
-      this.model.cause[slice] >= 0 && h('button', {
-        type: 'button', click: () => this.select(this.model.cause[slice], true),
-      }, 'Go to what it waited for'));
+      this.model.cause[slice] >= 0 &&
+        h(
+          'button',
+          {
+            type: 'button',
+            click: () => this.select(this.model.cause[slice], true),
+          },
+          'Go to what it waited for',
+        ),
+    );
   }
 
   private key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const actions: { [key: string]: () => void } = {
-      '+': () => this.window.zoom(0.5), '=': () => this.window.zoom(0.5), '-': () => this.window.zoom(2),
-      '0': () => this.window.show_all(), Home: () => this.window.set(0, this.window.length),
+      '+': () => this.window.zoom(0.5),
+      '=': () => this.window.zoom(0.5),
+      '-': () => this.window.zoom(2),
+      '0': () => this.window.show_all(),
+      Home: () => this.window.set(0, this.window.length),
       End: () => this.window.set(this.window.end - this.window.length, this.window.end),
       ArrowRight: () => (event.shiftKey ? this.window.pan(this.window.length / 5) : this.walk(1)),
       ArrowLeft: () => (event.shiftKey ? this.window.pan(-this.window.length / 5) : this.walk(-1)),
-      ArrowDown: () => this.climb(1), ArrowUp: () => this.climb(-1),
-      c: () => this.marked.selected >= 0 && this.model.cause[this.marked.selected] >= 0 &&
+      ArrowDown: () => this.climb(1),
+      ArrowUp: () => this.climb(-1),
+      c: () =>
+        this.marked.selected >= 0 &&
+        this.model.cause[this.marked.selected] >= 0 &&
         this.select(this.model.cause[this.marked.selected], true),
-      n: () => this.step(1), N: () => this.step(-1), Escape: () => this.select(-1),
+      n: () => this.step(1),
+      N: () => this.step(-1),
+      Escape: () => this.select(-1),
     };
     const action = actions[event.key];
     if (!action) return;
@@ -259,15 +339,24 @@ export class Timeline {
     const height = this.scroller.clientHeight;
     if (width === 0) return 0;
     const scale = devicePixelRatio;
-    if (this.canvas.width !== Math.round(width * scale) || this.canvas.height !== Math.round(height * scale)) {
+    if (
+      this.canvas.width !== Math.round(width * scale) ||
+      this.canvas.height !== Math.round(height * scale)
+    ) {
       this.canvas.width = Math.round(width * scale);
       this.canvas.height = Math.round(height * scale);
       this.canvas.style.width = `${width}px`;
       this.canvas.style.height = `${height}px`;
     }
     const frame: Frame = {
-      context: this.canvas.getContext('2d', { alpha: false })!, width, height, gutter: this.gutter(), scale,
-      scroll: this.scroller.scrollTop, window: this.window, colours: this.colours,
+      context: this.canvas.getContext('2d', { alpha: false })!,
+      width,
+      height,
+      gutter: this.gutter(),
+      scale,
+      scroll: this.scroller.scrollTop,
+      window: this.window,
+      colours: this.colours,
     };
     const sends = paint(frame, this.model, this.layout, this.marked);
     this.overview.draw(this.colours);
@@ -278,8 +367,12 @@ export class Timeline {
   private said = '';
   private say(sends: number): void {
     const { left_out } = this.model.data;
-    const words = [left_out ? `${left_out[0].toUpperCase()}${left_out.slice(1)}.` : '',
-      sends > 300 ? `${grouped(sends)} sends are in view; their arrows appear when you zoom in.` : ''].join(' ').trim();
+    const words = [
+      left_out ? `${left_out[0].toUpperCase()}${left_out.slice(1)}.` : '',
+      sends > 300 ? `${grouped(sends)} sends are in view; their arrows appear when you zoom in.` : '',
+    ]
+      .join(' ')
+      .trim();
     if (words === this.said) return;
     this.said = words;
     this.hint.textContent = words;

@@ -2,10 +2,18 @@
 import { time } from '../format';
 import { actor_of, type Model, rank_of } from './model';
 
-const pass_letters: { [pass: string]: string } =
-  { none: '', forward: 'F', backward_input: 'B', backward_weight: 'W', backward: 'BW' };
+const pass_letters: { [pass: string]: string } = {
+  none: '',
+  forward: 'F',
+  backward_input: 'B',
+  backward_weight: 'W',
+  backward: 'BW',
+};
 const pass_words: { [pass: string]: string } = {
-  none: '', forward: 'forward', backward_input: 'backward for inputs', backward_weight: 'weight gradient',
+  none: '',
+  forward: 'forward',
+  backward_input: 'backward for inputs',
+  backward_weight: 'weight gradient',
   backward: 'backward',
 };
 
@@ -23,7 +31,14 @@ export function name_of(model: Model, slice: number): string {
 /** Everything that a search looks at: of its kind and rank, which many share, and of the slice. */
 function shared_words(model: Model, slice: number): string {
   const [activity, pass, chunk, stream, , overlapped] = model.data.kinds[model.kind[slice]];
-  const words = [activity, spaced(activity), pass, pass_words[pass], model.data.streams[stream], `rank ${rank_of(model, slice)}`];
+  const words = [
+    activity,
+    spaced(activity),
+    pass,
+    pass_words[pass],
+    model.data.streams[stream],
+    `rank ${rank_of(model, slice)}`,
+  ];
   if (chunk >= 0) words.push(`chunk ${chunk}`);
   if (overlapped) words.push('overlapped');
   return words.join(' ').toLowerCase();
@@ -47,7 +62,7 @@ export function details_of(model: Model, slice: number): [label: string, words: 
     ['takes', seconds(model.stop[slice] - model.start[slice])],
   ];
   const where = [
-    pass === 'none' ? '' : pass_words[pass] ?? pass,
+    pass === 'none' ? '' : (pass_words[pass] ?? pass),
     model.microbatch[slice] >= 0 ? `microbatch ${model.microbatch[slice]}` : '',
     model.layer[slice] >= 0 ? `layer ${model.layer[slice]}` : '',
     chunk >= 0 ? `chunk ${chunk}` : '',
@@ -69,14 +84,18 @@ export function wait_of(model: Model, slice: number): string {
   const cause = model.cause[slice];
   if (cause < 0) return '';
   const whom = `for ${name_of(model, cause)}`;
-  const where = actor_of(model, cause) === actor_of(model, slice)
-    ? '' : ` on ${model.data.actors[actor_of(model, cause)].name}`;
+  const where =
+    actor_of(model, cause) === actor_of(model, slice)
+      ? ''
+      : ` on ${model.data.actors[actor_of(model, cause)].name}`;
   return model.start[slice] > idle_from ? `${whom}${where}, the lane idle for ${idle}` : whom + where;
 }
 
 /** One sentence, as a screen reader says it. */
 export function sentence_of(model: Model, slice: number): string {
-  const details = details_of(model, slice).map(([label, words]) => (label === '' ? words : `${label} ${words}`));
+  const details = details_of(model, slice).map(([label, words]) =>
+    label === '' ? words : `${label} ${words}`,
+  );
   return `${name_of(model, slice)}: ${details.join('; ')}`;
 }
 
@@ -84,7 +103,9 @@ export function sentence_of(model: Model, slice: number): string {
 export function matches(model: Model, text: string): Uint8Array | undefined {
   const wanted = text.toLowerCase().trim().replace(/\s+/g, ' ');
   if (wanted === '') return undefined;
-  const terms = wanted.replace(/(rank|microbatch|layer|chunk) (\d+)/g, '$1\u00a0$2').split(' ')
+  const terms = wanted
+    .replace(/(rank|microbatch|layer|chunk) (\d+)/g, '$1\u00a0$2')
+    .split(' ')
     .map((term) => term.replace('\u00a0', ' '));
   const is_whole = terms.map((term) => /\d$/.test(term));
   const found = new Uint8Array(model.count);
