@@ -16,7 +16,7 @@ import { Pipeline } from './pipeline';
 import { section, type Section } from './section';
 import { theme_changed, watch_theme } from './theme';
 import { Timeline } from './timeline/view';
-import { figures, verdict } from './verdict';
+import { figures, unbroken, verdict } from './verdict';
 import { TimeWindow } from './window';
 
 function run_sections(data: PageData, facts: Facts): Section[] {
@@ -122,7 +122,7 @@ function show(data: PageData, page: HTMLElement): void {
   const sections = [...summary.sections, source_section(data)];
   const title = title_of(data);
   document.title = `${title} - moesim`;
-  const [first, ...rest] = summary.sentences;
+  const [first, ...rest] = summary.sentences.map(unbroken);
   const plan = data.report?.plan ?? data.report?.on;
   const facts_of_run = is_run ? figures(data.report!, facts) : null;
   page.append(

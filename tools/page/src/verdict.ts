@@ -54,6 +54,10 @@ export function verdict(report: Row, facts: Facts): string[] {
   return sentences;
 }
 
+/** A number and its unit stay on one line. */
+export const unbroken = (text: string) =>
+  text.replace(/(\d) (?=%|[kMGTP]?B\b|[mun]?s\b|min\b|[hd]\b)/g, '$1\u00a0');
+
 export function listed(words: string[]): string {
   return words.length < 2
     ? words.join('')

@@ -5,7 +5,7 @@ import { places_of } from '../src/sections/sweep';
 import { categories, category_of } from '../src/theme';
 import { axis_label, ink_on } from '../src/timeline/paint';
 import { marks, TimeWindow } from '../src/window';
-import { listed } from '../src/verdict';
+import { listed, unbroken } from '../src/verdict';
 
 (globalThis as any).requestAnimationFrame = (action: () => void) => action();
 
@@ -83,4 +83,9 @@ test('ink is read on every ground', () => {
 test('words are listed', () => {
   assert.equal(listed(['a']), 'a');
   assert.equal(listed(['a', 'b', 'c']), 'a, b and c');
+});
+
+test('a number and its unit stay on one line', () => {
+  assert.equal(unbroken('It takes 2 s, 17.4 % of 3 GB'), 'It takes 2\u00a0s, 17.4\u00a0% of 3\u00a0GB');
+  assert.equal(unbroken('Of 4 runs 2 selected'), 'Of 4 runs 2 selected');
 });
