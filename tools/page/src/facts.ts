@@ -23,6 +23,10 @@ export class Facts {
     }
   }
 
+  all(): Fact[] {
+    return [...new Set(this.by_name.values())];
+  }
+
   find(name: string): Fact | undefined {
     return this.by_name.get(name);
   }

@@ -4,13 +4,14 @@ import { h } from './dom';
 import { Facts } from './facts';
 import { compare_page, type Summary } from './sections/compare';
 import { expert_section } from './sections/experts';
+import { error_section, figure_section } from './sections/figures';
 import { link_section } from './sections/links';
 import { memory_section } from './sections/memory';
 import { rows_page } from './sections/rows';
 import { search_page } from './sections/search';
 import { source_section } from './sections/source';
 import { sweep_page } from './sections/sweep';
-import { critical_words, kernel_section, step_section, time_section } from './sections/times';
+import { critical_section, kernel_section, step_section, time_section } from './sections/times';
 import { validate_page } from './sections/validate';
 import { Pipeline } from './pipeline';
 import { section, type Section } from './section';
@@ -54,20 +55,10 @@ function run_sections(data: PageData, facts: Facts): Section[] {
     memory_section(report, run, facts, window),
     expert_section(report, run, facts),
     critical_section(report),
+    error_section(report, facts),
+    figure_section(report, facts),
   );
   return sections.filter((one): one is Section => one !== undefined);
-}
-
-function critical_section(report: Row): Section | undefined {
-  const words = critical_words(report);
-  return words === ''
-    ? undefined
-    : section(
-        'critical',
-        'Critical path',
-        'The chain of tasks that decided the end of the step, by what they are.',
-        h('p', {}, `${words}.`),
-      );
 }
 
 function several(data: PageData, facts: Facts): Summary {

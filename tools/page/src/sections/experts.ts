@@ -85,7 +85,9 @@ export function expert_section(report: Row, run: RunData | undefined, facts: Fac
   const note =
     layers.length > 0
       ? 'Tokens of each expert (across) in each layer (down), over the mean expert of the layer.'
-      : 'All ranks of an expert group get the same number of tokens.';
+      : Number(routing.rank_load_max_over_mean) > 1
+        ? 'Loads are given by how far they spread: times are those of the busiest rank of an expert group, for which the others wait.'
+        : 'All ranks of an expert group get the same number of tokens.';
   return section(
     'experts',
     'Expert load',

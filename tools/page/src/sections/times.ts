@@ -1,5 +1,5 @@
 // Where the time goes: by rank, by step of training, by class of kernel, by communication.
-import { type Json, type RankTimes, type Row, at_path } from '../data';
+import type { RankTimes, Row } from '../data';
 import { bar, legend, type Part } from '../charts';
 import type { Facts } from '../facts';
 import { bytes, grouped, percent, time } from '../format';
@@ -196,10 +196,22 @@ export function communication_table(report: Row): HTMLElement | undefined {
   );
 }
 
-export function critical_words(report: Row): string {
+export function critical_section(report: Row): Section | undefined {
   const path = (report.critical_path ?? []) as Row[];
-  return path.map((row) => `${spaced(String(row.kind))} ${percent(number(row, 'share'))}`).join(', ');
+  if (path.length === 0) return undefined;
+  const rows = path.map((row): TableRow => {
+    const share = number(row, 'share');
+    const name = spaced(String(row.kind));
+    return { cells: [name, { shown: bar([{ name, share, colour: 'forward' }]) }, percent(share)] };
+  });
+  return section(
+    'critical',
+    'Critical path',
+    'The chain of tasks that decided the end of the step, by what they are.',
+    table(
+      'Critical path',
+      [{ heading: '', is_text: true }, { heading: '', is_bar: true }, { heading: 'of the step' }],
+      rows,
+    ),
+  );
 }
-
-export const is_set = (report: Row, path: string): boolean => at_path(report, path) !== undefined;
-export type { Json };
