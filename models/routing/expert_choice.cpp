@@ -15,6 +15,7 @@ class ExpertChoice final : public Routing {
     fill_expected(demand, loads);
   }
   bool has_skew() const override { return false; }
+  bool is_free() const override { return false; }
   /// Experts choose independently of each other: none of a block of n takes a token with a chance of
   /// (1 - k / E)^n.
   double reach(const Gate& gate, std::int64_t blocks, const Random&) const override {

@@ -42,6 +42,7 @@ class GroupLimited final : public Routing {
     return dropping_.kept(gate, sources, tokens);
   }
 
+  bool is_free() const override { return false; }
   double reach(const Gate& gate, std::int64_t blocks, const Random& random) const override {
     ensure(blocks >= 1, "there are blocks to reach");
     std::vector<std::int32_t> chosen(static_cast<std::size_t>(gate.top_k));

@@ -5,6 +5,7 @@ namespace moesim {
 void Router::check(const Gate& gate) const {
   routing->check(gate);
   skew->check(gate.experts);
+  if (coactivation) moesim::check(*coactivation, gate);
 }
 
 bool Router::is_even(const Gate& gate, std::int64_t tokens) const {
@@ -24,10 +25,15 @@ std::vector<double> Router::popularity(const Gate& gate, std::int64_t layer, std
 void Router::fill(Loads& loads, const Gate& gate, std::int64_t layer, std::int64_t microbatch,
                   std::int64_t group, std::int64_t sources, std::int64_t tokens) const {
   const std::vector<double> shares = popularity(gate, layer, microbatch);
-  RandomStream stream =
-      Random(seed).stream("routing", static_cast<std::uint64_t>(layer),
-                          static_cast<std::uint64_t>(microbatch), static_cast<std::uint64_t>(group));
+  RandomStream stream = Random(seed).stream("routing", static_cast<std::uint64_t>(layer),
+                                            static_cast<std::uint64_t>(microbatch),
+                                            static_cast<std::uint64_t>(group));
   routing->route({.gate = gate, .sources = sources, .tokens = tokens, .popularity = shares}, stream, loads);
+}
+
+double Router::reach(const Gate& gate, std::int64_t blocks) const {
+  return coactivation ? coactive_reach(gate, *coactivation, blocks)
+                      : routing->reach(gate, blocks, Random(seed));
 }
 
 Loads Router::loads(const Gate& gate, std::int64_t layer, std::int64_t microbatch, std::int64_t group,
@@ -58,7 +64,24 @@ void read_draws(Reader& reader, Router& router) {
     Reader none = Reader::describing(unused);
     router.skew = skews().front()->make(none);
   }
+  if (auto coactive = reader.optional_part("coactivation", "experts that tokens choose together"))
+    router.coactivation = read_coactivation(std::move(*coactive));
 }
+
+namespace {
+
+/// Names of the policies of which something holds.
+std::vector<std::string_view> members_that(bool (Routing::*holds)() const) {
+  std::vector<std::string_view> names;
+  for (const Entry<Routing>* member : routings()) {
+    std::vector<Declaration> unused;
+    Reader none = Reader::describing(unused);
+    if ((*member->make(none).*holds)()) names.push_back(member->name);
+  }
+  return names;
+}
+
+}  // namespace
 
 Router read_router(Reader& reader) {
   Router router;
@@ -66,14 +89,13 @@ Router read_router(Reader& reader) {
   const Entry<Routing>& kind = choose_member(reader, routings(), "routing", "balanced");
   router.routing = kind.make(reader);
   if (!router.routing->has_skew() && !router.skew->is_even()) {
-    std::vector<std::string_view> known;
-    for (const Entry<Routing>* member : routings()) {
-      std::vector<Declaration> unused;
-      Reader none = Reader::describing(unused);
-      if (member->make(none)->has_skew()) known.push_back(member->name);
-    }
     reader.fail("skew", fmt::format("is given, but '{}' routing has none (with skew: {})", kind.name,
-                                    fmt::join(known, ", ")));
+                                    fmt::join(members_that(&Routing::has_skew), ", ")));
+  }
+  if (!router.routing->is_free() && router.coactivation) {
+    reader.fail("coactivation",
+                fmt::format("is given, but '{}' routing does not let a token choose freely (expected: {})",
+                            kind.name, fmt::join(members_that(&Routing::is_free), ", ")));
   }
   reader.finish();
   return router;

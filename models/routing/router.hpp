@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "models/routing/coactivation.hpp"
 #include "models/routing/loads.hpp"
 #include "models/routing/routing.hpp"
 #include "models/routing/skew.hpp"
@@ -18,6 +20,7 @@ struct Router {
   std::shared_ptr<const Skew> skew;
   double balance = 0;  ///< how much of the natural skew is gone: 0 none of it, 1 all
   std::uint64_t seed = 1;
+  std::optional<Coactivation> coactivation{};
 
   /// Throws InputError, whose message is what is wrong, where policy or skew cannot serve this gate.
   void check(const Gate& gate) const;
@@ -30,6 +33,9 @@ struct Router {
   /// Popularity after balancing: 1/E + (1 - balance) (natural - 1/E), so that load max over mean - 1 shrinks
   /// by 1 - balance. Sums to 1.
   std::vector<double> popularity(const Gate& gate, std::int64_t layer, std::int64_t microbatch) const;
+  /// How many of `blocks` contiguous blocks of experts one token reaches on average where experts are equally
+  /// popular (Routing::reach), by coactivation where there is one.
+  double reach(const Gate& gate, std::int64_t blocks) const;
   /// The loads of a layer and microbatch in expert-parallel group number `group`, whose `sources` ranks have
   /// `tokens` each. A function of its arguments and the seed only.
   Loads loads(const Gate& gate, std::int64_t layer, std::int64_t microbatch, std::int64_t group,

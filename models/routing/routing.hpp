@@ -30,6 +30,9 @@ class Routing {
   virtual bool draws() const { return false; }
   /// Whether the popularity of experts counts.
   virtual bool has_skew() const { return true; }
+  /// Whether a token may have any k experts, which are then as likely as any other k where all are equally
+  /// popular.
+  virtual bool is_free() const { return true; }
   /// Throws InputError, whose message is what is wrong, where the policy cannot choose from this gate.
   virtual void check(const Gate&) const {}
   /// How many of `blocks` contiguous blocks of experts (nodes, ranks), as equal as they can be, one token

@@ -117,7 +117,7 @@ std::array<std::array<std::array<double, 2>, 2>, 2> CostTables::outside(const La
 double CostTables::spread_of_layout() {
   const std::int64_t ranks = scenario_.layout.sizes().expert;
   if (ranks == 1) return 0;
-  const bool nodes_count = scenario_.placement == Placement::balanced;
+  const bool nodes_count = scenario_.placement != Placement::in_order;
   const std::array<std::int64_t, 3> key{ranks, tokens_per_device(scenario_),
                                         nodes_count ? even_nodes(scenario_) : 1};
   const auto known = spreads_.find(key);

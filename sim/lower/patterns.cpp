@@ -121,7 +121,11 @@ PatternId Patterns::uneven_exchange(ActorId actor, std::size_t layer, std::uint3
     const RankRows rows = loads_->rows(scenario_, loads);
     const Experts& experts = scenario_.model.layers[layer].experts;
     const auto tokens = static_cast<double>(tokens_per_device(scenario_, layer) * rows.ranks);
-    const UnevenRows uneven{.sent = rows.sent, .reach = RankReach(rows, experts.top_k, tokens)};
+    const std::optional<Coactivation>& coactive = scenario_.router.coactivation;
+    const SlotTopics topics =
+        coactive ? topics_of(*coactive, loads_->placement(static_cast<std::int64_t>(layer)), experts.count)
+                 : SlotTopics{};
+    const UnevenRows uneven{.sent = rows.sent, .reach = RankReach(rows, experts.top_k, tokens, topics)};
     const Communicator& communicator = communicators_.of(Scope::expert, actor);
     for (const Leg one : {Leg::out, Leg::home, Leg::again}) {
       if (one == Leg::again && !scenario_.collectives.dispatch->counts_rows()) continue;

@@ -51,6 +51,7 @@ constexpr Row others[] = {
     {"batch", "the work of one step", declare<read_batch>},
     {"parallelism", "how the model is spread over devices", declare<read_parallelism>},
     {"routing_draws", "what every kind of routing has", declare_routing},
+    {"coactivation", "part of \"routing\": experts that tokens choose together", declare<read_coactivation>},
     {"collectives", "the algorithm of each communication",
      [](Reader r, const Fabric& fabric) {
        static_cast<void>(

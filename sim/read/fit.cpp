@@ -134,7 +134,11 @@ Fit fits_gates(const Scenario& scenario) {
 Fit fits_experts(const Scenario& scenario) {
   const std::int64_t redundant = scenario.redundant_experts;
   if (Fit fit = divides_slots(scenario.model, redundant, scenario.layout.sizes())) return fit;
-  if (redundant > 0 && scenario.placement != Placement::balanced) {
+  if (scenario.placement == Placement::by_topic && !scenario.router.coactivation) {
+    return Misfit("routing.placement",
+                  "is by_topic, but without routing.coactivation no experts are chosen together");
+  }
+  if (redundant > 0 && scenario.placement == Placement::in_order) {
     return Misfit("routing.redundant", "is {}, but in_order placement makes no copies", redundant)
         .with_hint("add --set routing.placement=balanced");
   }

@@ -137,8 +137,8 @@ ExpertChoices read_expert_choices(Reader& reader) {
       reader, choices,
       choice(&ExpertChoices::placement, placement_names,
              {.name = "placement",
-              .help = "which rank of an expert group holds which experts: in_order, or balanced by "
-                      "popularity (DeepSeek's EPLB)",
+              .help = "which rank of an expert group holds which experts: in_order, balanced by popularity "
+                      "(DeepSeek's EPLB), or by_topic: the same, topics of coactivation each on one node",
               .fallback = "in_order"}),
       field(&ExpertChoices::redundant, {.name = "redundant",
                                         .help = "slots of an expert group for copies of its hottest experts",

@@ -7,6 +7,7 @@
 #include "models/base/error.hpp"
 #include "models/transformer/model.hpp"
 #include "sim/report/fact.hpp"
+#include "sim/work/exchange.hpp"
 #include "sim/work/share.hpp"
 
 namespace moesim {
@@ -110,9 +111,7 @@ double logical_bandwidth(const Scenario& scenario, const Simulation& run, Activi
   const std::int64_t ranks = scenario.layout.sizes().expert;
   const std::int64_t nodes =
       std::max<std::int64_t>(1, ranks / static_cast<std::int64_t>(scenario.fabric().devices_per_node()));
-  const Router& router = scenario.router;
-  const double reach =
-      router.routing->reach(gate_of(layer->experts), nodes > 1 ? nodes : ranks, Random(router.seed));
+  const double reach = reach_of(scenario, layer->experts, nodes > 1 ? nodes : ranks);
   const double bytes = static_cast<double>(tokens_per_device(scenario)) * reach *
                        static_cast<double>(row_bytes(scenario.model.hidden, precision).count);
   return bytes / seconds / 1e9;

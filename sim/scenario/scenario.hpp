@@ -59,8 +59,9 @@ inline constexpr std::string_view context_exchange_names[] = {"all_gather", "rin
 enum class Placement : std::uint8_t {
   in_order,  ///< equal blocks, in their order
   balanced,  ///< packed by popularity, hot ones in several copies where there are redundant slots
+  by_topic,  ///< the same, and experts of a topic of coactivation on one node
 };
-inline constexpr std::string_view placement_names[] = {"in_order", "balanced"};
+inline constexpr std::string_view placement_names[] = {"in_order", "balanced", "by_topic"};
 
 /// What model FLOPs, and so MFU, count of causal attention.
 enum class MfuAttention : std::uint8_t {

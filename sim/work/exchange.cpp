@@ -6,12 +6,17 @@
 
 namespace moesim {
 
+double reach_of(const Scenario& scenario, const Experts& experts, std::int64_t blocks) {
+  Router router = scenario.router;
+  if (scenario.placement == Placement::by_topic) router.coactivation->order = TopicOrder::together;
+  return router.reach(gate_of(experts), blocks);
+}
+
 double Reaches::of(const Experts& experts, std::int64_t blocks) {
   for (const Known& known : known_) {
     if (known.blocks == blocks && known.experts == experts) return known.reach;
   }
-  const Router& router = scenario_.router;
-  const double reach = router.routing->reach(gate_of(experts), blocks, Random(router.seed));
+  const double reach = reach_of(scenario_, experts, blocks);
   known_.push_back({experts, blocks, reach});
   return reach;
 }
@@ -33,6 +38,7 @@ std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& 
     if (sent.padded) return each;
     return std::min(each, whole * reaches.of(experts, blocks) / static_cast<double>(blocks));
   };
+  const bool is_limited = reach != nullptr && !scenario.router.routing->is_free();
   const auto limited = [&](std::int64_t blocks) {
     return reaches.of(experts, blocks) / even_reach(experts.count, experts.top_k, blocks);
   };
@@ -49,8 +55,8 @@ std::vector<Request> exchange_requests(const Scenario& scenario, const Experts& 
                         .reached_rows_per_rank = reached(ranks),
                         .reached_rows_per_node = reached(blocks),
                         .reach = reach,
-                        .limited_to_ranks = reach == nullptr ? 1 : limited(ranks),
-                        .limited_to_nodes = reach == nullptr ? 1 : limited(blocks),
+                        .limited_to_ranks = is_limited ? limited(ranks) : 1,
+                        .limited_to_nodes = is_limited ? limited(blocks) : 1,
                         .tokens = sent.tokens,
                         .leg = leg,
                         .multiprocessors = scenario.collectives.communication_sms});

@@ -18,11 +18,14 @@ struct ExchangedRows {
   bool padded = false;  ///< buffers go whole: no row of them stands for several
 };
 
-/// Blocks of experts that a token reaches, remembered.
+/// Blocks of experts that a token's choices lie in where ranks are alike and a layer's experts are in that
+/// many equal blocks, as they are placed.
+double reach_of(const Scenario& scenario, const Experts& experts, std::int64_t blocks);
+
+/// The same, remembered.
 class Reaches {
  public:
   explicit Reaches(const Scenario& scenario) : scenario_(scenario) {}
-  /// The blocks that a token's choices lie in where a layer's experts are in that many equal blocks.
   double of(const Experts& experts, std::int64_t blocks);
 
  private:

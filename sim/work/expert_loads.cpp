@@ -44,17 +44,41 @@ std::vector<double> mean_popularity(const Scenario& scenario, const Gate& gate, 
 
 ExpertPlacement place(const Scenario& scenario, std::int64_t layer, std::int64_t nodes) {
   const Experts& experts = at(scenario.model.layers, layer).experts;
-  const std::int64_t ranks = scenario.layout.sizes().expert;
-  if (scenario.placement == Placement::in_order) return place_in_order(experts.count, ranks);
-  const std::vector<double> load = mean_popularity(scenario, gate_of(experts), layer);
-  return place_balanced({.load = load,
-                         .ranks = ranks,
-                         .nodes = nodes,
-                         .groups = experts.groups,
-                         .redundant = scenario.redundant_experts});
+  if (scenario.placement == Placement::in_order)
+    return place_in_order(experts.count, scenario.layout.sizes().expert);
+  return place_by_load(scenario, mean_popularity(scenario, gate_of(experts), layer), layer, nodes);
+}
+
+/// Numbers of experts such that those of a topic are neighbours.
+std::vector<std::int32_t> experts_by_topic(const Coactivation& coactivation, std::int64_t experts) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(experts));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return coactivation.topic_of(a, experts) < coactivation.topic_of(b, experts);
+  });
+  return order;
 }
 
 }  // namespace
+
+ExpertPlacement place_by_load(const Scenario& scenario, const std::vector<double>& load, std::int64_t layer,
+                              std::int64_t nodes) {
+  const Experts& experts = at(scenario.model.layers, layer).experts;
+  BalanceTask task{.load = load,
+                   .ranks = scenario.layout.sizes().expert,
+                   .nodes = nodes,
+                   .groups = experts.groups,
+                   .redundant = scenario.redundant_experts};
+  if (scenario.placement != Placement::by_topic) return place_balanced(task);
+  const std::vector<std::int32_t> order = experts_by_topic(*scenario.router.coactivation, experts.count);
+  std::vector<double> ordered;
+  for (const std::int32_t expert : order) ordered.push_back(at(load, expert));
+  task.load = ordered;
+  task.groups = scenario.router.coactivation->topics;
+  ExpertPlacement placement = place_balanced(task);
+  for (std::int32_t& expert : placement.expert_of_slot) expert = at(order, expert);
+  return placement;
+}
 
 Bytes ExpertLoads::most_offloaded() const {
   Bytes most;

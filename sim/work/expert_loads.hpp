@@ -91,6 +91,9 @@ class ExpertLoads {
 bool has_uneven_loads(const Scenario& scenario);
 /// Nodes that an expert group fills alike, among which placement may choose; else one.
 std::int64_t even_nodes(const Scenario& scenario);
+/// Where balanced placement puts the experts of a layer with that load each, on so many nodes: even_nodes().
+ExpertPlacement place_by_load(const Scenario& scenario, const std::vector<double>& load, std::int64_t layer,
+                              std::int64_t nodes);
 /// Rows of the busiest rank over those of the mean rank, in the mean layer of the first microbatch. Of the
 /// layout only the expert-parallel size and even_nodes() count, of a microbatch a device's tokens.
 double busiest_over_mean_rows(const Scenario& scenario);
