@@ -40,6 +40,7 @@ std::vector<Family> families() {
           family("topology", "how devices are wired", topologies()),
           family("routing", "which experts a token goes to", routings()),
           family("skew", "how much more some experts are liked than others", skews()),
+          family("balancing", "what brings the loads of experts together from step to step", balancings()),
           family("gradient_sync", "how gradients become parameters", gradient_syncs()),
           family("optimizer", "what a new parameter takes", optimizers()),
           family("collective", "how a group communicates", collectives()),
@@ -131,7 +132,7 @@ void add_list_commands(CLI::App& app) {
   auto name = std::make_shared<std::string>();
   CLI::App* lister = app.add_subcommand("list", "list the members of all families, or of one");
   lister->add_option("FAMILY", *name,
-                     "schedule, topology, routing, skew, gradient_sync, collective, cost, engine");
+                     "schedule, topology, routing, skew, balancing, gradient_sync, collective, cost, engine");
   lister->callback([name] { write_file("-", list(*name)); });
   CLI::App* describer =
       app.add_subcommand("describe", "every key of a scenario, with help, unit, default and bounds");

@@ -74,8 +74,10 @@ void add_run_command(CLI::App& app, const std::string& command_line) {
                    "first order)")
       ->check(CLI::Range(20U, 100'000U));
   command
-      ->add_option("--jobs", options->jobs,
-                   "runs at a time with --repeat and --certainty (default: one for each core)")
+      ->add_option(
+          "--jobs", options->jobs,
+          "runs at a time with --repeat and --certainty, or steps with routing.drift (default: one for each "
+          "core)")
       ->check(CLI::Range(1U, 4096U));
   command->callback([options, &command_line] { run(*options, command_line); });
 }

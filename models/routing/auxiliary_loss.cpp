@@ -40,7 +40,7 @@ extern constexpr Entry<Balancing> auxiliary_loss_balancing{
                          .help = "how far a step moves a logit for each unit of the gradient of E sum f P: "
                                  "the loss's coefficient times what the optimizer makes of it",
                          .at_least = 0.0,
-                         .at_most = 1.0});
+                         .at_most = 1e4});
       const double pull =
           reader.number({.name = "pull",
                          .help = "share of what the loss has moved a logit by that the task takes back in a "

@@ -27,7 +27,7 @@ void Router::fill(Loads& loads, const Gate& gate, std::int64_t layer, std::int64
   const std::vector<double> shares = popularity(gate, layer, microbatch);
   RandomStream stream = Random(seed).stream("routing", static_cast<std::uint64_t>(layer),
                                             static_cast<std::uint64_t>(microbatch),
-                                            static_cast<std::uint64_t>(group));
+                                            static_cast<std::uint64_t>(group) + (step << 32U));
   routing->route({.gate = gate, .sources = sources, .tokens = tokens, .popularity = shares}, stream, loads);
 }
 

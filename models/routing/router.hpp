@@ -20,6 +20,7 @@ struct Router {
   std::shared_ptr<const Skew> skew;
   double balance = 0;  ///< how much of the natural skew is gone: 0 none of it, 1 all
   std::uint64_t seed = 1;
+  std::uint64_t step = 0;  ///< of a run of several: tokens that are drawn are drawn anew in each
   std::optional<Coactivation> coactivation{};
 
   /// Throws InputError, whose message is what is wrong, where policy or skew cannot serve this gate.

@@ -19,13 +19,13 @@ double factor_of(const Jitter& jitter, RandomStream& random) {
 
 /// Of each actor, which is a device.
 std::vector<RandomStream> streams_of(std::string_view name, const TaskGraph& graph, const Scenario& scenario,
-                                     const Fold& fold) {
+                                     const Fold& fold, std::uint64_t step = 0) {
   const Random random(scenario.faults.seed);
   std::vector<RandomStream> streams;
   for (ActorId actor = 0; actor < graph.actor_count; ++actor) {
     const DeviceId device =
         scenario.fixed ? actor : scenario.layout.device(actor / fold.count, actor % fold.count);
-    streams.push_back(random.stream(name, device));
+    streams.push_back(random.stream(name, device, step));
   }
   return streams;
 }
@@ -40,7 +40,7 @@ void scale_durations(TaskGraph& graph, auto factor) {
 
 /// Each device draws for its tasks in their order, whatever others do.
 void vary_durations(TaskGraph& graph, const Scenario& scenario, const Fold& fold) {
-  std::vector<RandomStream> streams = streams_of("jitter", graph, scenario, fold);
+  std::vector<RandomStream> streams = streams_of("jitter", graph, scenario, fold, scenario.faults.step);
   scale_durations(graph, [&](ActorId actor) { return factor_of(scenario.faults.jitter, streams[actor]); });
 }
 

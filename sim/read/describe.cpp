@@ -5,6 +5,7 @@
 
 #include "models/software/file.hpp"
 #include "sim/read/certainty.hpp"
+#include "sim/read/drift.hpp"
 #include "sim/read/faults.hpp"
 #include "sim/read/offload.hpp"
 #include "sim/read/parts.hpp"
@@ -34,6 +35,7 @@ void declare_routing(Reader reader, const Fabric&) {
   Router router;
   read_draws(reader, router);
   static_cast<void>(read_expert_choices(reader));
+  static_cast<void>(reader.optional_part("drift", "a run of many steps, over which popularity moves"));
 }
 
 void declare_communication(Reader reader, const Fabric& fabric) {
@@ -52,6 +54,8 @@ constexpr Row others[] = {
     {"parallelism", "how the model is spread over devices", declare<read_parallelism>},
     {"routing_draws", "what every kind of routing has", declare_routing},
     {"coactivation", "part of \"routing\": experts that tokens choose together", declare<read_coactivation>},
+    {"drift", "part of \"routing\": a run of many steps, over which popularity moves", declare<read_drift>},
+    {"rebalance", "part of \"drift\": experts placed anew while the run goes on", declare<read_rebalance>},
     {"collectives", "the algorithm of each communication",
      [](Reader r, const Fabric& fabric) {
        static_cast<void>(

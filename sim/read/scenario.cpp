@@ -8,6 +8,7 @@
 #include "models/config/fields.hpp"
 #include "sim/read/axes.hpp"
 #include "sim/read/certainty.hpp"
+#include "sim/read/drift.hpp"
 #include "sim/read/faults.hpp"
 #include "sim/read/fit.hpp"
 #include "sim/read/offload.hpp"
@@ -45,6 +46,8 @@ void read_routing(Reader& reader, Scenario& scenario) {
   scenario.placement = choices.placement;
   scenario.redundant_experts = choices.redundant;
   scenario.routing_spread = choices.spread;
+  if (auto drift = part.optional_part("drift", "a run of many steps, over which popularity moves"))
+    scenario.drift = read_drift(std::move(*drift));
   scenario.router = read_router(part);
   reader.expect(fits_gates, scenario);
   reader.expect(fits_experts, scenario);
@@ -258,6 +261,7 @@ void read_choices(Reader& reader, Scenario& scenario) {
     scenario.budget = read_budget(std::move(*budget));
   reader.expect(fits_budget, scenario);
   reader.expect(fits_clock, scenario);
+  reader.expect(fits_drift, scenario);
 }
 
 Scenario read_training_step(Reader reader) {

@@ -2,92 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 
 #include "models/base/error.hpp"
 #include "models/config/values.hpp"
 #include "sim/report/fact_rows.hpp"
+#include "sim/report/fact_ways.hpp"
 #include "sim/scenario/certainty.hpp"
 
 namespace moesim {
 namespace {
-
-Value told(Time time) { return value_of(to_seconds(time)); }
-Value told(Bytes bytes) { return value_of(bytes.count); }
-Value told(WallClock time) { return value_of(time.count); }
-Value told(Power power) { return value_of(power.count); }
-Value told(const auto& plain) { return value_of(plain); }
-
-/// What stands at the end of a way through members, and through optional parts: null where one is missing.
-template <auto... way>
-struct Way;
-template <>
-struct Way<> {
-  template <class Part>
-  static Value in(const Part& part) {
-    return told(part);
-  }
-  template <class Part>
-  static Value in(const std::optional<Part>& part) {
-    return part ? told(*part) : Value{};
-  }
-};
-template <auto first, auto... rest>
-struct Way<first, rest...> {
-  template <class Part>
-  static Value in(const Part& part) {
-    return Way<rest...>::in(std::invoke(first, part));
-  }
-  template <class Part>
-  static Value in(const std::optional<Part>& part) {
-    return part ? in(*part) : Value{};
-  }
-};
-
-template <auto... way>
-Value at(const Report& report) {
-  return Way<way...>::in(report);
-}
-
-/// The same of a scenario with a model.
-template <auto... way>
-Value of_model(const Report& report) {
-  return report.tokens > 0 ? at<way...>(report) : Value{};
-}
-
-/// A number of the kernels of one class, where there are any.
-template <KernelClass kernels, auto member>
-Value of_kernels(const Report& report) {
-  const KernelReport& of_class = report.kernels[static_cast<std::size_t>(kernels)];
-  return of_class.time.count > 0 ? told(of_class.*member) : Value{};
-}
-
-/// What kernels of one class draw on a device, beyond idle, where that is known.
-template <KernelClass kernels>
-Value energy_of_kernels(const Report& report) {
-  const KernelReport& of_class = report.kernels[static_cast<std::size_t>(kernels)];
-  return report.power && of_class.time.count > 0 ? value_of(of_class.energy.count) : Value{};
-}
-
-/// Of all devices in a step.
-template <auto member>
-Value joules_of(const Report& report) {
-  if (!report.power) return {};
-  return value_of(((*report.power).*member).count * static_cast<double>(report.devices));
-}
-
-/// The same of one with memory.
-template <auto... way>
-Value of_memory(const Report& report) {
-  return report.memory.empty() ? Value{} : at<way...>(report);
-}
-
-/// The same of one whose failures come at random.
-template <auto... way>
-Value of_failures(const Report& report) {
-  const bool are_random = report.goodput && report.goodput->mean_between_s > 0;
-  return are_random ? at<&Report::goodput, way...>(report) : Value{};
-}
 
 template <MfuAttention attention>
 Value mfu_counting(const Report& report) {
@@ -337,6 +260,26 @@ constexpr std::array table{
     Fact{"budget.carbon_kg", "carbon dioxide of the training", kilograms, lower,
          at<&Report::budget, &BudgetReport::carbon_kg>, "carbon_kg", "carbon"},
     Fact{"repeat", "percentiles over seeds", rows, neither, rows_of_repeat},
+    Fact{"drift.tokens_per_s", "tokens per s of the run", Unit::tokens_per_s, higher,
+         at<&Report::drift, &DriftReport::tokens_per_second>, "run_tokens_per_s", "tokens/s of the run"},
+    Fact{"drift.time_s", "time of the run", seconds, lower, at<&Report::drift, &DriftReport::time>,
+         "run_time_s"},
+    Fact{"drift.steps", "steps of the run", count, neither, at<&Report::drift, &DriftReport::count>},
+    Fact{"drift.simulated", "steps that were simulated", count, neither,
+         at<&Report::drift, &DriftReport::simulated>},
+    Fact{"drift.mean_rank_load_max_over_mean", "rows of the busiest rank over the mean, over all steps",
+         Unit::ratio, lower, at<&Report::drift, &DriftReport::mean_rank_load>, "run_rank_load_max_over_mean",
+         "busiest rank", 3},
+    Fact{"drift.rebalances", "times that experts moved", count, neither,
+         at<&Report::drift, &DriftReport::rebalances>},
+    Fact{"drift.moved_bytes", "bytes of experts that moved", bytes, lower,
+         at<&Report::drift, &DriftReport::bytes>, "moved_bytes", "moved"},
+    Fact{"drift.moving_s", "time of experts that move", seconds, lower,
+         at<&Report::drift, &DriftReport::moving>, "moving_s", "moving"},
+    Fact{"drift.waiting_s", "waiting for experts that move", seconds, lower,
+         at<&Report::drift, &DriftReport::waiting>, "moving_waiting_s"},
+    Fact{"drift.over_steps", "percentiles over steps", rows, neither, rows_of_drift},
+    Fact{"drift.by_step", "steps one by one", rows, neither, rows_of_drift_steps},
     Fact{"critical_path", "critical path", rows, neither, rows_of_critical_path},
     Fact{"expected_error.low_s", "least step time expected", seconds, neither,
          at<&Report::expected_error, &ExpectedError::low>, "step_time_low_s"},

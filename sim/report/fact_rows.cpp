@@ -31,6 +31,7 @@ Value row_of(const LinkClassReport& row) {
 
 Value row_of(const Percentiles& of) {
   return object_of({{"min", value_of(of.least)},
+                    {"p10", value_of(of.p10)},
                     {"median", value_of(of.median)},
                     {"p90", value_of(of.p90)},
                     {"p99", value_of(of.p99)},
@@ -125,6 +126,45 @@ Value rows_of_repeat(const Report& report) {
       object_of({{"runs", value_of(report.repeat->runs)}, {"step_time_s", row_of(report.repeat->step_time)}});
   if (report.repeat->goodput) row.set("goodput", row_of(*report.repeat->goodput));
   return row;
+}
+
+std::vector<double> over_steps(const DriftReport& run, double (*of)(const DriftReport&, const DriftStep&)) {
+  std::vector<double> values;
+  for (const DriftStep& step : run.steps) values.push_back(of(run, step));
+  return values;
+}
+double seconds_of(const DriftReport&, const DriftStep& step) { return to_seconds(step.time); }
+double tokens_per_second_of(const DriftReport& run, const DriftStep& step) {
+  return static_cast<double>(run.tokens) / to_seconds(step.time);
+}
+double expert_load_of(const DriftReport&, const DriftStep& step) { return step.load_max_over_mean; }
+double rank_load_of(const DriftReport&, const DriftStep& step) { return step.rank_load_max_over_mean; }
+
+Value rows_of_drift(const Report& report) {
+  if (!report.drift) return {};
+  const auto row = [&](double (*of)(const DriftReport&, const DriftStep&)) {
+    return row_of(percentiles_of(over_steps(*report.drift, of)));
+  };
+  return object_of({{"step_time_s", row(seconds_of)},
+                    {"tokens_per_s", row(tokens_per_second_of)},
+                    {"load_max_over_mean", row(expert_load_of)},
+                    {"rank_load_max_over_mean", row(rank_load_of)}});
+}
+
+Value rows_of_drift_steps(const Report& report) {
+  if (!report.drift) return {};
+  Value rows = empty_list();
+  for (const DriftStep& step : report.drift->steps) {
+    rows.items.push_back(object_of({{"step_time_s", value_of(seconds_of(*report.drift, step))},
+                                    {"tokens_per_s", value_of(tokens_per_second_of(*report.drift, step))},
+                                    {"load_max_over_mean", value_of(step.load_max_over_mean)},
+                                    {"rank_load_max_over_mean", value_of(step.rank_load_max_over_mean)},
+                                    {"dropped_token_fraction", value_of(step.dropped_token_fraction)},
+                                    {"moved_bytes", value_of(step.bytes)},
+                                    {"moving_s", value_of(to_seconds(step.moving))},
+                                    {"waiting_s", value_of(to_seconds(step.waiting))}}));
+  }
+  return rows;
 }
 
 Value rows_of_critical_path(const Report& report) {

@@ -16,6 +16,7 @@
 #include "sim/graph/task_graph.hpp"
 #include "sim/graph/timeline.hpp"
 #include "sim/report/budget.hpp"
+#include "sim/report/drift.hpp"
 #include "sim/report/goodput.hpp"
 #include "sim/work/holdings.hpp"
 #include "sim/work/work.hpp"
@@ -136,7 +137,7 @@ struct RoutingReport {
 
 /// Order statistics of a figure over runs: the smallest value that so many of them do not exceed.
 struct Percentiles {
-  double least = 0, median = 0, p90 = 0, p99 = 0, most = 0, mean = 0;
+  double least = 0, p10 = 0, median = 0, p90 = 0, p99 = 0, most = 0, mean = 0;
 };
 /// Of at least one value.
 Percentiles percentiles_of(std::vector<double> values);
@@ -201,6 +202,7 @@ struct Report {
   std::optional<GoodputReport> goodput;  ///< with failures
   std::optional<BudgetReport> budget;    ///< of the tokens of a budget
   std::optional<RepeatReport> repeat;  ///< of several runs with seeds of their own; the rest is of the first
+  std::optional<DriftReport> drift;    ///< of a run of many steps; the rest is of the first
   std::vector<MemoryReport> memory;    ///< by pipeline rank
   Bytes memory_capacity;
   std::vector<CriticalShare> critical_path;

@@ -231,6 +231,7 @@ Percentiles percentiles_of(std::vector<double> values) {
     return values[static_cast<std::size_t>(std::max(1.0, std::ceil(share * count - 1e-9))) - 1];
   };
   return {.least = values.front(),
+          .p10 = rank(0.1),
           .median = rank(0.5),
           .p90 = rank(0.9),
           .p99 = rank(0.99),

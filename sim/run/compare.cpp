@@ -82,6 +82,7 @@ void run_one(const Source& source, const CompareRequest& request, ComparedRun& r
     const Scenario scenario = read_scenario(source.load(overrides));
     Simulation simulation = simulate_step(scenario);
     draw_errors(simulation, 1);
+    add_drift(scenario, simulation, 1);
     run.report = std::move(simulation.report);
   } catch (const InputError& error) {
     run.error = error.what();

@@ -7,6 +7,7 @@
 #include "sim/lower/lower.hpp"
 #include "sim/report/error_model.hpp"
 #include "sim/run/draws.hpp"
+#include "sim/run/drift.hpp"
 
 namespace moesim {
 
@@ -31,10 +32,14 @@ Simulation at_clock(const Scenario& scenario, double clock, Resolution resolutio
   return simulation;
 }
 
+/// Whether the clock of devices follows from what they draw.
+bool has_clock(const Scenario& scenario) {
+  return scenario.cluster && scenario.cluster->device.power && !scenario.communication;
+}
+
 /// A step without its expected error.
 Simulation run_step(const Scenario& scenario, Loading loading) {
-  if (!scenario.cluster || !scenario.cluster->device.power || scenario.communication)
-    return at_its_clock(scenario, loading);
+  if (!has_clock(scenario)) return at_its_clock(scenario, loading);
   const Device& device = scenario.cluster->device;
   std::optional<Simulation> step;
   std::optional<Time> at_full_clock;
@@ -67,6 +72,23 @@ void draw_errors(Simulation& simulation, unsigned jobs) {
   if (error && simulation.work.scenario.certainty.draws > 0) error = drawn_error(simulation, *error, jobs);
 }
 
+StepFigures figures_of_step(const Scenario& scenario) {
+  if (has_clock(scenario)) {
+    const Report report = run_step(scenario, Loading::as_routed).report;
+    return {.time = report.step_time, .routing = *report.routing};
+  }
+  const Work work = work_of(scenario);
+  const TaskGraph graph = lower(work);
+  const Timeline timeline = scenario.engine->run(graph);
+  return {.time = timeline.makespan(), .routing = *routing_of(work)};
+}
+
+void add_drift(const Scenario& scenario, Simulation& simulation, unsigned jobs) {
+  if (!scenario.drift) return;
+  const StepFigures first{.time = simulation.report.step_time, .routing = *simulation.report.routing};
+  simulation.report.drift = drift_of(scenario, first, jobs);
+}
+
 Simulation simulate(const Scenario& scenario, unsigned jobs) {
   Simulation simulation = simulate_step(scenario);
   if (simulation.work.loads != nullptr) {
@@ -74,6 +96,7 @@ Simulation simulate(const Scenario& scenario, unsigned jobs) {
     simulation.report.routing->imbalance_cost = simulation.report.step_time - even;
   }
   draw_errors(simulation, jobs);
+  add_drift(scenario, simulation, jobs);
   return simulation;
 }
 

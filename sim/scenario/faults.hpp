@@ -55,6 +55,7 @@ struct Failures {
 /// All of it. Entries that change nothing (slowdown 1, rate_left 1) are left out.
 struct Faults {
   std::uint64_t seed = 1;  ///< of jitter, paces and failures
+  std::uint64_t step = 0;  ///< of a run of several: jitter is drawn anew in each
   std::vector<Straggler> stragglers;
   std::vector<LinkFault> links;
   Jitter jitter;

@@ -13,6 +13,7 @@
 #include "models/cluster/cluster.hpp"
 #include "models/cost/cost.hpp"
 #include "models/optimizer/optimizer.hpp"
+#include "models/routing/expert_placement.hpp"
 #include "models/routing/router.hpp"
 #include "models/software/software.hpp"
 #include "models/transformer/layer_ops.hpp"
@@ -22,6 +23,7 @@
 #include "sim/gradient/gradient_sync.hpp"
 #include "sim/scenario/budget.hpp"
 #include "sim/scenario/certainty.hpp"
+#include "sim/scenario/drift.hpp"
 #include "sim/scenario/faults.hpp"
 #include "sim/scenario/layout.hpp"
 #include "sim/schedule/replay.hpp"
@@ -159,7 +161,10 @@ struct Scenario {
   Router router;
   Placement placement = Placement::in_order;
   std::int64_t redundant_experts = 0;  ///< slots of an expert group beyond one for each expert of a layer
-  double routing_spread = 0;           ///< of the rows that a rank gets: standard deviation over mean
+  /// By layer, where they are not made of this step's loads: a step of a run that has placed experts before.
+  std::shared_ptr<const std::vector<ExpertPlacement>> placed{};
+  std::optional<DriftRun> drift;  ///< a run of many steps, of which this is the first
+  double routing_spread = 0;      ///< of the rows that a rank gets: standard deviation over mean
   Collectives collectives;
   PrecisionPlan precision;
   GradientPlan gradient_sync;  ///< how gradients become new parameters on every rank

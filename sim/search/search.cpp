@@ -136,7 +136,9 @@ Explored explore_all(const Common& common, const SearchSpace& space, const Searc
 /// The plan of the document.
 void simulate_plan(const Value& document, FoundPlan& plan) {
   try {
-    plan.report = simulate(read_scenario(document)).report;
+    Scenario scenario = read_scenario(document);
+    scenario.drift.reset();  // a search is for the plan of one step
+    plan.report = simulate(scenario).report;
   } catch (const InputError& error) {
     plan.error = error.what();
   } catch (const RunError& error) {

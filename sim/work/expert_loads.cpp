@@ -43,6 +43,7 @@ std::vector<double> mean_popularity(const Scenario& scenario, const Gate& gate, 
 }
 
 ExpertPlacement place(const Scenario& scenario, std::int64_t layer, std::int64_t nodes) {
+  if (scenario.placed) return at(*scenario.placed, layer);
   const Experts& experts = at(scenario.model.layers, layer).experts;
   if (scenario.placement == Placement::in_order)
     return place_in_order(experts.count, scenario.layout.sizes().expert);

@@ -27,7 +27,13 @@ using Row = std::vector<std::string>;
 /// Facts of the table for people, in its order: those behind the relative time, and those that stand where
 /// some run has them.
 constexpr std::string_view always_shown[] = {"bubble_mean", "exposed_communication_s"};
-constexpr std::string_view shown_where_known[] = {"mfu", "peak_memory", "fits", "joules_per_token", "cost"};
+constexpr std::string_view shown_where_known[] = {"run_tokens_per_s",
+                                                  "run_rank_load_max_over_mean",
+                                                  "mfu",
+                                                  "peak_memory",
+                                                  "fits",
+                                                  "joules_per_token",
+                                                  "cost"};
 
 /// Facts that the table shows.
 std::vector<const Fact*> columns_of(const Comparison& comparison) {
@@ -147,13 +153,16 @@ std::string text_of(const Comparison& comparison) {
   }
   if (!comparison.best || !comparison.columns.empty()) return text;
   const bool is_short = !fits(*comparison.runs[*comparison.best].report);
+  const bool has_steps = comparison.runs[*comparison.best].report->drift.has_value();
   const bool has_memory = std::find(columns.begin(), columns.end(), &fact("fits")) != columns.end();
   return text +
          fmt::format("\n* best{}; relative: {} over that of the best\n",
                      is_short     ? ", though none fits in memory"
                      : has_memory ? " of those that fit in memory"
                                   : "",
-                     comparison.is_by_token ? "time per token and device" : "step time") +
+                     comparison.is_by_token ? "time per token and device"
+                     : has_steps            ? "time of all steps"
+                                            : "step time") +
          kernels_of(comparison);
 }
 
@@ -263,6 +272,16 @@ std::vector<const Fact*> facts_named(const std::string& names, const std::string
   return found;
 }
 
+namespace {
+
+/// Of a run of many steps of the mean one.
+double seconds_of_step(const Report& report) {
+  if (!report.drift) return to_seconds(report.step_time);
+  return to_seconds(report.drift->time) / static_cast<double>(report.drift->count());
+}
+
+}  // namespace
+
 void rank_runs(Comparison& comparison) {
   const Report* first = nullptr;
   bool all_have_tokens = true, some_differ = false, some_fit = false;
@@ -274,10 +293,10 @@ void rank_runs(Comparison& comparison) {
     some_fit |= fits(*run.report);
   }
   comparison.is_by_token = all_have_tokens && some_differ;
-  const Fact& judge = fact(comparison.is_by_token ? "tokens_per_s_per_device" : "step_time_s");
   const auto cost = [&](const Report& report) {
-    const double value = read(judge, report).number;
-    return judge.better == Better::higher ? 1 / value : value;
+    const double seconds = seconds_of_step(report);
+    if (!comparison.is_by_token) return seconds;
+    return 1 / (static_cast<double>(report.tokens) / seconds / static_cast<double>(report.devices));
   };
   comparison.best.reset();
   for (std::size_t i = 0; i < comparison.runs.size(); ++i) {

@@ -35,8 +35,9 @@ struct Comparison {
   bool is_by_token = false;  ///< times are compared per token and device, as runs differ in tokens or devices
 };
 
-/// Sets `best`, `relative` and `is_by_token`. The best run is the fastest of those whose memory fits, or of
-/// all where none fits; scenarios that give durations of passes have no memory that could be short.
+/// Sets `best`, `relative` and `is_by_token`. Runs of many steps are compared by the mean one. The best run
+/// is the fastest of those whose memory fits, or of all where none fits; scenarios that give durations of
+/// passes have no memory that could be short.
 void rank_runs(Comparison& comparison);
 
 /// Every form but `run`; with `columns` of facts those alone, in their order. What does not apply is absent.

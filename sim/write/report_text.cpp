@@ -11,6 +11,7 @@
 #include "sim/report/fact.hpp"
 #include "sim/scenario/certainty.hpp"
 #include "sim/write/report.hpp"
+#include "sim/write/several_text.hpp"
 
 namespace moesim {
 namespace {
@@ -22,12 +23,6 @@ std::string bar(double share) {
 std::string without_end(std::string line) {
   line.erase(line.find_last_not_of(' ') + 1);
   return line + "\n";
-}
-
-/// With six digits: runs of one scenario differ little.
-std::string print_precisely(double seconds) {
-  if (seconds >= 1) return fmt::format("{:.6g} s", seconds);
-  return seconds >= 1e-3 ? fmt::format("{:.6g} ms", seconds * 1e3) : fmt::format("{:.6g} us", seconds * 1e6);
 }
 
 /// "17.9 to 19.8 s", with the unit once where it is the same.
@@ -352,28 +347,12 @@ std::string budget(const Report& report) {
   return text;
 }
 
-std::string repeat(const Report& report) {
-  if (!report.repeat) return {};
-  std::string text = fmt::format("\nOver {} seeds, of which the first is above\n", report.repeat->runs);
-  text += fmt::format("  {:<12} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}\n", "", "least", "median", "p90",
-                      "p99", "most", "mean");
-  const auto row = [&](std::string_view name, const Percentiles& of, auto format) {
-    text += fmt::format("  {:<12} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}\n", name, format(of.least),
-                        format(of.median), format(of.p90), format(of.p99), format(of.most), format(of.mean));
-  };
-  row(fact("step_time_s").label, report.repeat->step_time, print_precisely);
-  if (report.repeat->goodput)
-    row(fact("goodput.simulated").label, *report.repeat->goodput,
-        [](double value) { return print(fact("goodput.simulated"), value_of(value)); });
-  return text;
-}
-
 }  // namespace
 
 std::string report_text(const Report& report) {
   return header(report) + breakdown(report) + pipeline(report) + steps(report) + kernels(report) +
          energy(report) + communication(report) + links(report) + routing(report) + memory(report) +
-         critical(report) + expected_error(report) + goodput(report) + budget(report) + repeat(report) +
+         critical(report) + expected_error(report) + goodput(report) + budget(report) + several_text(report) +
          fmt::format("\nEngine {}: {} {}, {} {}, fingerprint {}\n", report.engine,
                      print("engine.tasks", report), fact("engine.tasks").label,
                      print("engine.events", report), fact("engine.events").label, report.fingerprint);

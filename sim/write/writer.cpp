@@ -14,11 +14,13 @@ extern const Entry<Writer> csv_writer;
 extern const Entry<Writer> dot_writer;
 extern const Entry<Writer> trace_writer;
 extern const Entry<Writer> html_writer;
+extern const Entry<Writer> steps_writer;
 
 namespace {
 
 constinit const Entry<Writer>* const members[] = {&text_writer, &json_writer,  &csv_writer,
-                                                  &dot_writer,  &trace_writer, &html_writer};
+                                                  &dot_writer,  &trace_writer, &html_writer,
+                                                  &steps_writer};
 
 /// Writers have no keys.
 std::unique_ptr<const Writer> make(const Entry<Writer>& member) {

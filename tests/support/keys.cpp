@@ -44,6 +44,10 @@ constexpr Place places[] = {{"", "scenario"},
                             {"schedule", "schedule", true},
                             {"routing", "routing", true},
                             {"routing.skew", "skew", true},
+                            {"routing.coactivation", "coactivation"},
+                            {"routing.drift", "drift"},
+                            {"routing.drift.balancing", "balancing", true},
+                            {"routing.drift.rebalance", "rebalance"},
                             {"gradient_sync", "gradient_sync", true},
                             {"collectives", "collectives"},
                             {"collectives.*", "collective", true},
@@ -223,6 +227,7 @@ std::vector<DescribedKeys> described_keys() {
   add_family(all, "topology", topologies());
   add_family(all, "routing", routings());
   add_family(all, "skew", skews());
+  add_family(all, "balancing", balancings());
   add_family(all, "gradient_sync", gradient_syncs());
   add_family(all, "collective", collectives());
   add_family(all, "software", softwares());

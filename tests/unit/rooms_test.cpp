@@ -179,6 +179,7 @@ TEST_CASE("Members of a family have unique names, a sentence without period each
   check_register("topology", topologies(), tests);
   check_register("routing", routings(), tests);
   check_register("skew", skews(), tests);
+  check_register("balancing", balancings(), tests);
   check_register("gradient_sync", gradient_syncs(), tests);
   check_register("collective", collectives(), tests);
   check_register("software", softwares(), tests);
