@@ -207,6 +207,7 @@ TEST_CASE("Members of all families are declared alike, and named after their fam
                                                     {"Topology", "topology"},
                                                     {"Routing", "routing"},
                                                     {"Skew", "skew"},
+                                                    {"Balancing", "balancing"},
                                                     {"GradientSync", "gradient_sync"},
                                                     {"Collective", "collective"},
                                                     {"Software", "software"},
