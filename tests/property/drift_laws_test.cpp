@@ -8,9 +8,11 @@
 #include "models/base/error.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/report/fact.hpp"
+#include "sim/run/compare.hpp"
 #include "sim/run/drift.hpp"
 #include "sim/run/simulate.hpp"
 #include "sim/work/drift_course.hpp"
+#include "sim/write/report.hpp"
 
 using namespace moesim;
 
@@ -206,6 +208,32 @@ TEST_CASE("Experts that are drawn, and jitter, are drawn anew in each step") {
   CHECK(jitter.simulated == 4);
   CHECK(jitter.steps[1].time != jitter.steps[2].time);
   CHECK(jitter.steps[1].rank_load_max_over_mean == jitter.steps[2].rank_load_max_over_mean);
+}
+
+TEST_CASE("Runs of many steps are compared by all of them, not by the first") {
+  const Comparison comparison = compare({.path = MOESIM_SOURCE "/scenarios/drift.json",
+                                         .overrides = {parse_override("routing.drift.steps=5"),
+                                                       parse_override("routing.drift.rebalance.every=2")},
+                                         .keys = {parse_varied_key("routing.drift.rebalance.hidden=0,1")},
+                                         .jobs = 2});
+  REQUIRE(comparison.runs.size() == 2);
+  CHECK(comparison.runs[0].report->step_time == comparison.runs[1].report->step_time);
+  CHECK(comparison.best == 1);
+  CHECK(comparison.runs[0].relative ==
+        Approx(comparison.runs[0].report->drift->time / comparison.runs[1].report->drift->time));
+  CHECK(write(tell(comparison), "text").find("tokens/s of the run") != std::string::npos);
+}
+
+TEST_CASE("Steps are a line each of a table, where there are several") {
+  const auto written = [](const Scenario& scenario) {
+    const Simulation done = simulate(scenario);
+    return write(tell({done.work, done.graph, done.timeline, done.report}, [] { return Value{}; }), "steps");
+  };
+  const std::string table = written(scenario_of(drifting(R"("steps": 4, "half_life": 2)")));
+  CHECK(std::count(table.begin(), table.end(), '\n') == 5);
+  CHECK(table.starts_with("step,step_time_s,tokens_per_s,"));
+  CHECK(table.find("\n3,") != std::string::npos);
+  CHECK_THROWS_AS(written(scenario_of(R"({"kind": "top_k"})")), InputError);
 }
 
 TEST_CASE("What does not go with a drift is refused with one reason each") {
