@@ -14,7 +14,7 @@ using namespace moesim;
 TEST_CASE("Formats are those of the register, form by form") {
   CHECK(formats({Form::text, Form::json, Form::table}) == std::vector<std::string>{"text", "json", "csv"});
   CHECK(formats({Form::table, Form::json}) == std::vector<std::string>{"csv", "json"});
-  CHECK(formats({Form::run}) == std::vector<std::string>{"trace"});
+  CHECK(formats({Form::run}) == std::vector<std::string>{"trace", "steps"});
   CHECK(formats({Form::graph}) == std::vector<std::string>{"dot"});
   CHECK(formats({Form::page}) == std::vector<std::string>{"html"});
   std::size_t all = 0;
