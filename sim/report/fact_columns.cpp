@@ -44,8 +44,10 @@ constexpr std::string_view columns_of_energy[] = {"joules", "joules_per_token", 
                                                   "limit_cost_s"};
 constexpr std::string_view columns_of_budget[] = {"wall_clock_s", "device_hours", "kwh", "cost", "carbon_kg"};
 constexpr std::string_view columns_of_certainty[] = {"step_time_low_s", "step_time_high_s"};
-constexpr std::span<const std::string_view> columns_at_the_end[] = {columns_of_kernels, columns_of_energy,
-                                                                    columns_of_budget, columns_of_certainty};
+constexpr std::string_view columns_of_many_steps[] = {
+    "run_tokens_per_s", "run_time_s", "run_rank_load_max_over_mean", "moved_bytes", "moving_waiting_s"};
+constexpr std::span<const std::string_view> columns_at_the_end[] = {
+    columns_of_kernels, columns_of_energy, columns_of_budget, columns_of_certainty, columns_of_many_steps};
 
 }  // namespace
 

@@ -38,6 +38,7 @@ const std::vector<Report>& reports() {
     add("two-gpus.json", {power_set(300), "model.hidden=4096",
                           R"(budget={"price_per_device_hour": 2, "price_per_kwh": 0.1, "kg_per_kwh": 0.4})"});
     add("two-gpus.json", {"budget={}", "certainty.draws=20"});
+    add("drift.json", {"routing.drift.steps=4", "routing.drift.rebalance.every=2"});
     return made;
   }();
   return all;
@@ -205,7 +206,7 @@ TEST_CASE("The row of a run, a comparison and a sweep's measures say what the ta
 }
 
 TEST_CASE("The last columns of a run, a comparison and JSON are those that are about what there is") {
-  std::size_t have[4] = {};
+  std::size_t have[5] = {};
   for (const Report& report : reports()) {
     INFO(report.about);
     const Comparison comparison = comparison_of({report});
@@ -214,11 +215,12 @@ TEST_CASE("The last columns of a run, a comparison and JSON are those that are a
     const bool has_kernels = std::any_of(report.kernels.begin(), report.kernels.end(),
                                          [](const KernelReport& of) { return of.time.count > 0; });
     const bool there[] = {has_kernels, report.power.has_value(), report.budget.has_value(),
-                          report.expected_error.has_value()};
+                          report.expected_error.has_value(), report.drift.has_value()};
     constexpr std::string_view names[] = {
         ",products_s,grouped_s,attention_s,streaming_s,gather_scatter_s,loss_s,update_s,gaps_s,host_s",
         ",joules,joules_per_token,mean_power_w,clock,limit_cost_s",
-        ",wall_clock_s,device_hours,kwh,cost,carbon_kg", ",step_time_low_s,step_time_high_s"};
+        ",wall_clock_s,device_hours,kwh,cost,carbon_kg", ",step_time_low_s,step_time_high_s",
+        ",run_tokens_per_s,run_time_s,run_rank_load_max_over_mean,moved_bytes,moving_waiting_s"};
     REQUIRE(std::size(names) == last_columns().size());
     std::string end = ",plan";
     for (std::size_t i = 0; i < std::size(names); ++i) {

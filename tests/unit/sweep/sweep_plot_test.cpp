@@ -90,7 +90,8 @@ TEST_CASE("What cannot be drawn is refused before anything runs, a number that n
         "exposed_communication_s, peak_memory, bubble_mean, bubble_most, products_s, grouped_s, attention_s, "
         "streaming_s, gather_scatter_s, loss_s, update_s, gaps_s, host_s, joules, joules_per_token, "
         "mean_power_w, clock, limit_cost_s, wall_clock_s, device_hours, kwh, cost, carbon_kg, "
-        "step_time_low_s, step_time_high_s, tokens_per_s, "
+        "step_time_low_s, step_time_high_s, run_tokens_per_s, run_time_s, run_rank_load_max_over_mean, "
+        "moved_bytes, moving_waiting_s, tokens_per_s, "
         "model_flops_per_token, "
         "tflops_per_device, mfu_causal, mfu_whole; did you mean 'mfu'?)");
   CHECK(refusal(drawn({"--over", "batch.microbatch=1,2", "--plot", "memory..peak"}))
