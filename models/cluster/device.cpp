@@ -278,7 +278,7 @@ PowerBehaviour read_power(Reader& reader) {
   PowerBehaviour power;
   read_fields(reader, power, power_keys());
   reader.expect(fits_limit, power);
-  read_per_flop(reader.part("per_flop", "energy of an operation in the matrix units: fp32, bf16, fp8"),
+  read_per_flop(reader.part("per_flop", "energy of an operation in the matrix units: fp32, bf16, fp8, fp4"),
                 power);
   reader.finish();
   return power;
@@ -333,7 +333,7 @@ void write_fitted(Value& file, const Device& device) {
 Device read_device(Reader& reader) {
   Device device;
   read_fields(reader, device, device_keys());
-  Reader gemm = reader.part("gemm", "matrix products by precision: fp32, bf16, fp8");
+  Reader gemm = reader.part("gemm", "matrix products by precision: fp32, bf16, fp8, fp4");
   for (std::size_t i = 0; i < precision_count; ++i) {
     std::optional<Reader> behaviour =
         gemm.optional_part(precision_names[i], "matrix products of this precision");
@@ -356,7 +356,7 @@ std::vector<DevicePart> describe_device() {
   };
   describe("device", "an accelerator, inside a cluster",
            [](Reader reader) { static_cast<void>(read_device(reader)); });
-  describe("gemm", "\"fp32\", \"bf16\" or \"fp8\" in \"gemm\" of a device",
+  describe("gemm", "\"fp32\", \"bf16\", \"fp8\" or \"fp4\" in \"gemm\" of a device",
            [](Reader reader) { static_cast<void>(read_gemm(reader)); });
   describe("fused_attention", "part \"attention\" of a device", [](Reader reader) {
     Device unused;

@@ -19,7 +19,7 @@ std::vector<std::string_view> differing_physics(const Device& a, const Device& b
   compare("cache_bandwidth", a.cache_bandwidth == b.cache_bandwidth);
   compare("launch_overhead", a.launch_overhead == b.launch_overhead);
   compare("kernel_floor", a.kernel_floor == b.kernel_floor);
-  static constexpr std::string_view products[] = {"gemm.fp32", "gemm.bf16", "gemm.fp8"};
+  static constexpr std::string_view products[] = {"gemm.fp32", "gemm.bf16", "gemm.fp8", "gemm.fp4"};
   static_assert(std::size(products) == precision_count);
   for (std::size_t i = 0; i < precision_count; ++i) compare(products[i], a.gemm[i] == b.gemm[i]);
   compare("attention.tile_rows", a.attention_tile_rows == b.attention_tile_rows);

@@ -116,7 +116,7 @@ GroupedWork grouped_work(const Op& op, const Device& device) {
 
 Time grouped_kernel_time(const Op& op, const GroupedWork& work, const Device& device,
                          const GemmBehaviour& kernel) {
-  const double element = real(size_of(op.precision).count);
+  const double element = bytes_each(op.precision);
   const double blocks = work.busiest_depth * step_time(kernel, device, work.tile, element) +
                         work.busiest_tiles * to_seconds(kernel.tile_overhead);
   // Rows of a tile that an expert does not have are multiplied all the same, and take power.

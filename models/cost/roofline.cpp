@@ -89,7 +89,7 @@ double best_split(const Tiling& tiling, const Device& device, const GemmBehaviou
 
 /// Products of rows[i] x n over k: tiles are counted expert by expert, waves over all of them.
 double products_of_rows(const Op& op, const Device& device, const GemmBehaviour& gemm, const SmShare& share) {
-  const double element = real(size_of(op.precision).count);
+  const double element = bytes_each(op.precision);
   const std::array<std::int64_t, 1> single{op.m};
   const std::span<const std::int64_t> rows = op.kind == OpKind::grouped_gemm
                                                  ? std::span<const std::int64_t>(op.rows)
@@ -117,7 +117,7 @@ double products_of_rows(const Op& op, const Device& device, const GemmBehaviour&
 /// the last, incomplete wave costs a tile of mean depth.
 double products_over_rows(const Op& op, const Device& device, const GemmBehaviour& gemm,
                           const SmShare& share) {
-  const double element = real(size_of(op.precision).count);
+  const double element = bytes_each(op.precision);
   double best = std::numeric_limits<double>::infinity();
   for (const Tile tile : gemm.tiles) {
     const double step = step_time(gemm, device, tile, element);
@@ -146,7 +146,7 @@ double exposed_sums(const Op& op, const Device& device, const GemmBehaviour& gem
   const double n = real(op.n);
   const double operands = op.kind == OpKind::grouped_gemm ? op.flops.count / 2 * (1 / n + 1 / real(op.k))
                                                           : real(op.k) * (real(op.m) + n);
-  const double element = real(size_of(op.precision).count);
+  const double element = bytes_each(op.precision);
   const double sums = std::max(0.0, real(op.bytes.count) - operands * element);
   return gemm.exposed_sums * sums / (device.memory_bandwidth.count * device.memory_efficiency);
 }

@@ -28,7 +28,7 @@ OptimizerKeys read_optimizer_keys(Reader& reader) {
       reader.choice({.name = "moments",
                      .help = "format of the states; not given it is that of precision.moments",
                      .fallback = "fp32"},
-                    precision_names);
+                    whole_byte_names);
   moments = static_cast<Precision>(chosen);
   if (reader.has("moments")) keys.moments = moments;
   read_fields(reader, keys,

@@ -14,7 +14,7 @@ namespace {
 /// in fp32.
 double output_bytes(OpPass pass, Precision precision) {
   if (pass == OpPass::backward_weight) return 2 * real(size_of(Precision::fp32).count);
-  return real(std::max(size_of(precision).count, size_of(Precision::bf16).count));
+  return std::max(bytes_each(precision), bytes_each(Precision::bf16));
 }
 
 KernelClass class_of(OpKind kind, Module module) {
@@ -53,8 +53,7 @@ Op make_gemm(std::string_view name, OpPass pass, std::int64_t m, std::int64_t n,
   op.k = k;
   op.flops = {2 * real(m) * real(n) * real(k)};
   const double operands = real(m) * real(k) + real(k) * real(n);
-  op.bytes = from_bytes(operands * real(size_of(precision).count) +
-                        real(m) * real(n) * output_bytes(pass, precision));
+  op.bytes = from_bytes(operands * bytes_each(precision) + real(m) * real(n) * output_bytes(pass, precision));
   return op;
 }
 
@@ -72,7 +71,7 @@ Op make_grouped_gemm(std::string_view name, OpPass pass, std::vector<std::int64_
   op.rows_are_depth = pass == OpPass::backward_weight;
   const double total = real(std::accumulate(rows.begin(), rows.end(), std::int64_t{0}, sum_of));
   const double busy = real(std::count_if(rows.begin(), rows.end(), [](std::int64_t row) { return row > 0; }));
-  const double operand = real(size_of(precision).count);
+  const double operand = bytes_each(precision);
   const double output = output_bytes(pass, precision);
   const double weights = busy * real(n) * real(k);
   op.flops = {2 * total * real(n) * real(k)};
@@ -108,7 +107,7 @@ Op make_attention(OpPass pass, const AttentionShape& shape, Precision precision)
   const double queries = real(shape.batch) * real(shape.sequence) * real(shape.heads);
   const double keys = real(shape.batch) * real(shape.kv_sequence) * real(shape.kv_heads);
   const double operands =
-      (queries + keys) * (real(shape.head_dim) + real(shape.value_head_dim)) * real(size_of(precision).count);
+      (queries + keys) * (real(shape.head_dim) + real(shape.value_head_dim)) * bytes_each(precision);
   // Forward writes the log-sum-exp of each row; backward reads it, and writes and reads the row sums of dO *
   // O.
   op.bytes = from_bytes(forward ? operands + 4 * queries : 2 * operands + 12 * queries);
