@@ -45,12 +45,15 @@ SoftwareHabits habits_of(const Choices& choices, const HostTimes& host) {
       .splits_tensor_products = choices.splits_products,
       .delays_weights = choices.delays_weights,
       .waits_in_dispatch = choices.reads_counts() && !choices.gathers_tokens(),
+      .groups_experts = choices.groups_gemm,
       .is_of_gpus = true,
       .exchanges = {.way = choices.gathers_tokens() ? TokenExchange::all_gather : TokenExchange::all_to_all,
                     .library = !choices.is_flex()                   ? "nccl"
                                : choices.flex == FlexCode::hybridep ? "hybrid_ep"
                                                                     : "deepep"},
       .graph_waits = choices.graphs.iteration && !choices.pads_to_capacity && !choices.permutes_there(),
+      .has_narrow_weights = choices.transformer == TransformerCode::transformer_engine,
+      .recipe = choices.recipe,
       .since = needed_generation(choices),
       .since_key =
           choices.recipe == Fp8Recipe::mxfp8 ? "software.fp8_recipe" : "software.moe_flex_dispatcher_backend",
@@ -222,7 +225,7 @@ void read_modules(Reader& reader, Choices& choices) {
           {.name = "attention_backend",
            .help = "one kernel, or separate ones that write the scores to memory and keep them for backward",
            .fallback = "fused"}),
-      choice(&Choices::recipe, recipe_names,
+      choice(&Choices::recipe, fp8_recipe_names,
              {.name = "fp8_recipe",
               .help = "over what numbers in fp8 share a scale, which decides how many kernels a cast is",
               .fallback = "delayed"}),

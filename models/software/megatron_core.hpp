@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/base/scaling.hpp"
 #include "models/software/pytorch.hpp"
 
 namespace moesim::megatron {
@@ -44,10 +45,6 @@ enum class Dispatcher : std::uint8_t { alltoall, allgather, flex };
 inline constexpr std::string_view dispatcher_names[] = {"alltoall", "allgather", "flex"};
 enum class FlexCode : std::uint8_t { deepep, hybridep };
 inline constexpr std::string_view flex_names[] = {"deepep", "hybridep"};
-
-/// `--fp8-recipe`: over what the scale of a number in fp8 is shared.
-enum class Fp8Recipe : std::uint8_t { delayed, tensorwise, blockwise, mxfp8 };
-inline constexpr std::string_view recipe_names[] = {"delayed", "tensorwise", "blockwise", "mxfp8"};
 
 /// `--cuda-graph-scope`.
 struct GraphScope {
@@ -128,6 +125,8 @@ std::int64_t calls_of_loop(Time time, bool is_forward);
 /// Kernels of what is neither routing nor expert.
 void add_norm(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 void add_product(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
+/// What a product in narrow formats takes for its scales, or so many products of experts.
+void add_scales(const Op& op, const Choices& choices, std::int64_t products, pytorch::Kernels& kernels);
 void add_rotary(const Op& op, const Choices& choices, pytorch::Kernels& kernels);
 void add_core(const Op& op, const Choices& choices, std::vector<Op>& kernels);
 void add_residual(const Op& op, pytorch::Kernels& kernels);

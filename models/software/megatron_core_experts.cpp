@@ -253,11 +253,11 @@ void add_products(const Op& op, const Choices& choices, Kernels& k) {
   }
 }
 
-/// In fp8 rows are padded to what tensor cores take, and cut back (core/extensions/transformer_engine.py:
-/// Fp8Padding, Fp8Unpadding); capacities are taken to fit.
+/// In fp8 and fp4 rows are padded to what tensor cores take, and cut back
+/// (core/extensions/transformer_engine.py: Fp8Padding, Fp8Unpadding); capacities are taken to fit.
 void add_padding(const Op& op, const Choices& choices, bool is_input, Kernels& k) {
-  if (op.precision != Precision::fp8 || choices.pads_to_capacity || op.pass == OpPass::backward_weight)
-    return;
+  const bool is_narrow = bytes_each(op.precision) < bytes_each(Precision::bf16);
+  if (!is_narrow || choices.pads_to_capacity || op.pass == OpPass::backward_weight) return;
   const bool is_forward = op.pass == OpPass::forward;
   const double width = real(is_input == is_forward ? op.k : op.n);
   k.add(kind::copy, all_rows(op) * width, 4, gathers);
@@ -367,7 +367,7 @@ void add_experts(const Op& op, const Choices& choices, Kernels& k) {
   const bool is_input = op.pass == OpPass::backward_input;
   if (is_input && !is_first && op.bias) add_bias_gradients(op, k);
   if (is_first == is_forward) add_padding(op, choices, is_first, k);
-  if (op.precision == Precision::fp8 && choices.recipe == Fp8Recipe::mxfp8) k.tiny(2);
+  add_scales(op, choices, std::max<std::int64_t>(1, with_rows(op)), k);
   add_products(op, choices, k);
   if (is_first != is_forward && op.pass != OpPass::backward_weight) add_padding(op, choices, is_first, k);
   if (is_forward && !is_first && op.bias) add_biases(op, k);

@@ -77,11 +77,9 @@ void add_norm(const Op& op, const Choices& choices, Kernels& k) {
 
 /// One product, its bias and its gradient's sum inside; the hook of DDP finds it summed, and counts it. The
 /// router's weight, which is no linear layer of Transformer Engine, has its gradient added by the hook
-/// (core/transformer/moe/moe_utils.py: RouterGatingLinearFunction). In mxfp8 scales of both operands are
-/// brought into the order of the tensor cores (transformer_engine/pytorch/csrc/extensions/gemm.cpp:
-/// swizzle_scaling_factors).
+/// (core/transformer/moe/moe_utils.py: RouterGatingLinearFunction).
 void add_product(const Op& op, const Choices& choices, Kernels& k) {
-  if (op.precision == Precision::fp8 && choices.recipe == Fp8Recipe::mxfp8) k.tiny(2);
+  add_scales(op, choices, 1, k);
   Op product = op;
   const bool is_weight = op.pass == OpPass::backward_weight;
   const bool sums_apart = !choices.fuses_accumulation || is_router(op);
@@ -157,6 +155,33 @@ void add_loss(const Op& op, Kernels& k) {
   if (is_forward) k.tiny(6, KernelClass::loss);
 }
 
+/// In blocks of 32 and of 16, scales of both operands are brought into the order of the tensor cores
+/// (transformer_engine/pytorch/csrc/extensions/gemm.cpp: swizzle_scales_for_gemm); in NVFP4 those of both
+/// tensors are multiplied (common/gemm/cublaslt_gemm.cu: nvte_nvfp4_compute_per_tensor_scale).
+void add_scales(const Op& op, const Choices& choices, std::int64_t products, Kernels& k) {
+  if (op.precision == Precision::fp4) k.tiny(2).tiny(products);
+  if (op.precision == Precision::fp8 && choices.recipe == Fp8Recipe::mxfp8) k.tiny(2);
+}
+
+namespace {
+
+/// NVFP4 (transformer_engine/pytorch/csrc/quantizer.cpp: NVFP4Quantizer::quantize_impl): the largest numbers
+/// before and behind the Hadamard transform along columns, which are set to zero first; then one kernel casts
+/// rows, and transforms and casts columns. Gradients are rounded stochastically, for which a small kernel has
+/// the state of random numbers. Those of all experts go together (csrc/extensions/cast.cpp:
+/// split_quantize_nvfp4_impl), up to 64 in a launch.
+void add_fp4_cast(const Op& op, std::int64_t tensors, Kernels& k) {
+  constexpr std::int64_t most_of_group = 64;
+  const std::int64_t launches = (tensors + most_of_group - 1) / most_of_group;
+  if (op.pass == OpPass::backward_input) k.tiny(launches);
+  k.tiny(launches).add(kind::one_read, k.elements(), 2).launches(launches);
+  Op cast = in_launches(op, launches);
+  cast.bytes += from_bytes(k.elements() * nvfp4_bytes);  // the other way
+  k.op(std::move(cast));
+}
+
+}  // namespace
+
 /// A kernel for each tensor, which writes it for both of its products, so that weight gradients cast nothing;
 /// with scales of the current tensor two for its largest element, one for the scale and the cast
 /// (transformer_engine/pytorch/csrc/quantizer.cpp: Float8CurrentScalingQuantizer). Rows of experts are so
@@ -167,6 +192,8 @@ void add_cast(const Op& op, const Choices& choices, Kernels& k) {
   const std::int64_t experts =
       std::count_if(op.rows.begin(), op.rows.end(), [](auto rows) { return rows > 0; });
   const bool is_one = op.rows.empty() || choices.recipe == Fp8Recipe::delayed;
+  if (op.precision == Precision::fp4)
+    return add_fp4_cast(op, op.rows.empty() ? 1 : std::max<std::int64_t>(1, experts), k);
   const std::int64_t tensors = is_one ? 1 : std::max<std::int64_t>(1, experts);
   const bool is_current = choices.recipe == Fp8Recipe::tensorwise;
   const std::int64_t all = tensors * (is_current ? 4 : 1);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/base/scaling.hpp"
 #include "models/cluster/device.hpp"
 #include "models/config/family.hpp"
 #include "models/transformer/op.hpp"
@@ -77,14 +78,17 @@ struct SoftwareHabits {
   bool delays_weights = true;
   bool waits_in_dispatch = false;  ///< the host reads what comes when it has come to a dispatch
   bool recomputes_parts = true;    ///< else whole layers or nothing
+  bool groups_experts = true;      ///< else its experts are modules, one by one
   bool has_dropout = true;         ///< else its models have none
   bool has_experts = true;         ///< else its models are dense
   bool is_of_gpus = false;         ///< of NVIDIA, whose ranks talk through NCCL
   bool is_of_tpus = false;         ///< of Google, whose programs XLA compiles
   ExchangeHabits exchanges{};
-  bool graph_waits = false;  ///< a graph of the iteration holds a dispatch that the host waits for
-  bool has_fp8 = true;       ///< else its products in fp8 are not known
-  Generation since{};        ///< of GPUs that have what it needs, because of the key after this, by its path
+  bool graph_waits = false;         ///< a graph of the iteration holds a dispatch that the host waits for
+  bool has_fp8 = true;              ///< else its products in fp8 and fp4 are not known
+  bool has_narrow_weights = false;  ///< what it does with weights in fp8 and fp4 is known
+  Fp8Recipe recipe = Fp8Recipe::blockwise;  ///< of operands in fp8
+  Generation since{};  ///< of GPUs that have what it needs, because of the key after this, by its path
   std::string_view since_key{};
   std::span<const std::string_view> schedules{};  ///< of pipelines that it has; empty: all
   Bytes workspaces{};                             ///< of libraries, which an allocator counts
