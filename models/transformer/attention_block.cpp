@@ -22,7 +22,7 @@ struct Context {
   std::int64_t kv_heads = 1;  ///< local; replicated where there are fewer than ranks
 };
 
-NormOutput norm_output(const Context& c) { return c.recompute.norm ? NormOutput::again : NormOutput::kept; }
+NormOutput norm_output(bool again) { return again ? NormOutput::again : NormOutput::kept; }
 
 double held(std::int64_t rows, std::int64_t width) { return bf16_bytes * real(rows) * real(width); }
 
@@ -48,10 +48,10 @@ double count(std::int64_t rows, std::int64_t width) { return real(rows) * real(w
 /// A norm inside the projections, or before them: its input, and what it gives a product.
 void add_norm(Block& block, const Context& c, std::string_view name, std::int64_t width, OffloadModule input,
               NormOf of = NormOf::stream) {
-  block.norm(name, c.residual, width, c.share.gemm, norm_output(c), of);
+  const bool again = c.recompute.again(of);
+  block.norm(name, c.residual, width, c.share.gemm, norm_output(again), of);
   block.leave(input, count(c.residual, width), bf16_bytes);
-  if (!c.recompute.norm)
-    block.leave(OffloadModule::qkv_linear, count(c.residual, width), element_bytes(c.share.gemm));
+  if (!again) block.leave(OffloadModule::qkv_linear, count(c.residual, width), operand_bytes(c.share));
 }
 
 /// Queries, keys and values, as the core reads them.
@@ -67,7 +67,7 @@ void add_plain_queries(Block& block, const Context& c) {
   const std::int64_t query_key = (c.heads + c.kv_heads) * a.head_dim;
   add_norm(block, c, "attention norm", c.hidden, OffloadModule::attn_norm);
   Projection qkv = projection(c, "qkv projection", c.tokens, query_key + c.kv_heads * a.value_head_dim,
-                              c.hidden, c.recompute.norm);
+                              c.hidden, c.recompute.again(NormOf::stream));
   qkv.bias = a.qkv_bias;
   qkv.tensor_call = TensorCall::before;
   qkv.columns = {c.heads * a.head_dim, c.kv_heads * a.head_dim, c.kv_heads * a.value_head_dim};
@@ -114,29 +114,29 @@ void add_latent_queries(Block& block, const Context& c) {
   const Attention& a = c.attention;
   const bool up_again = c.recompute.latent;
   const std::int64_t unrotated = a.head_dim - a.rope_head_dim;
+  const bool norm_again = c.recompute.again(NormOf::stream), latent_again = c.recompute.again(NormOf::latent);
   add_norm(block, c, "attention norm", c.hidden, OffloadModule::attn_norm);
-  Projection query =
-      projection(c, "q projection", c.tokens, c.heads * a.head_dim, c.hidden, c.recompute.norm);
+  Projection query = projection(c, "q projection", c.tokens, c.heads * a.head_dim, c.hidden, norm_again);
   if (a.q_lora_rank > 0) {
-    Projection latent =
-        projection(c, "q_a down-projection", c.residual, a.q_lora_rank, c.hidden, c.recompute.norm);
+    Projection latent = projection(c, "q_a down-projection", c.residual, a.q_lora_rank, c.hidden, norm_again);
     latent.of_norm = true;
     block.project(latent);
     add_norm(block, c, "query latent norm", a.q_lora_rank, OffloadModule::qkv_linear, NormOf::latent);
     query.name = "q_b up-projection";
     query.depth = a.q_lora_rank;
+    query.input_again = latent_again;
   }
   query.product_again = up_again;
   block.project(of_residual(c, query));
   Projection down = projection(c, "kv_a down-projection", c.residual, a.kv_lora_rank + a.rope_head_dim,
-                               c.hidden, c.recompute.norm);
+                               c.hidden, norm_again);
   down.shares_input = a.q_lora_rank > 0;
   down.input_is_held = true;
   down.of_norm = true;
   block.project(down);
   add_norm(block, c, "kv latent norm", a.kv_lora_rank, OffloadModule::qkv_linear, NormOf::latent);
   Projection up = projection(c, "kv_b up-projection", c.tokens, c.heads * (unrotated + a.value_head_dim),
-                             a.kv_lora_rank, c.recompute.norm);
+                             a.kv_lora_rank, latent_again);
   up.product_again = up_again;
   block.project(of_residual(c, up));
   add_latent_rotary(block, c);
@@ -147,7 +147,7 @@ void add_latent_queries(Block& block, const Context& c) {
 void add_cross_queries(Block& block, const Context& c, std::int64_t source_rows) {
   const Attention& a = c.attention;
   const std::int64_t key_value = c.kv_heads * (a.head_dim + a.value_head_dim);
-  block.norm("cross attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c));
+  block.norm("cross attention norm", c.residual, c.hidden, c.share.gemm, norm_output(c.recompute.norm));
   block.project(of_residual(
       c, projection(c, "cross q projection", c.tokens, c.heads * a.head_dim, c.hidden, c.recompute.norm)));
   block.project(projection(c, "cross kv projection", source_rows, key_value, c.hidden, false));
@@ -215,7 +215,7 @@ void add_core(Block& block, const Context& c, const Core& core) {
 /// Joins the hidden state with the next token's embedding (arXiv 2412.19437, equation 21).
 void add_prediction_input(Block& block, const Context& c) {
   for (const std::string_view name : {"prediction state norm", "prediction embedding norm"}) {
-    block.norm(name, c.residual, c.hidden, c.share.gemm, norm_output(c));
+    block.norm(name, c.residual, c.hidden, c.share.gemm, norm_output(c.recompute.norm));
   }
   block.project(
       of_residual(c, projection(c, "prediction projection", c.tokens, part_of(c.hidden, c.share.tensor),
@@ -267,7 +267,7 @@ void add_routing(Block& block, const Context& c, const Experts& e) {
   };
   block.forward(route(OpPass::forward));
   block.backward(route(OpPass::backward_input));
-  block.keep(4.0 * real(c.residual) * real(e.count));
+  if (!c.recompute.moe) block.keep(4.0 * real(c.residual) * real(e.count));
   const std::int64_t rows = c.share.dispatched_rows;
   if (rows == 0) return;
   block.serve(LayerPart::attention);
@@ -291,22 +291,37 @@ AttentionShape core_shape(const Context& c, std::int64_t kv_sequence) {
           .sinks = c.attention.sinks};
 }
 
+Context context_of(const Model& model, std::size_t layer, const Share& share, const Recompute& recompute) {
+  const Attention& a = model.layers[layer].attention;
+  return {.hidden = model.hidden,
+          .attention = a,
+          .share = share,
+          .recompute = recompute,
+          .tokens = share.tokens(),
+          .residual = share.residual_rows(),
+          .heads = part_of(a.heads, share.tensor),
+          .kv_heads = part_of(a.kv_heads, share.tensor)};
+}
+
 }  // namespace
+
+void route_again(Block& block, const Model& model, std::size_t layer, const Share& share) {
+  const Recompute none;
+  Block alone(share);
+  add_routing(alone, context_of(model, layer, share, none), model.layers[layer].experts);
+  for (Op& op : alone.finish(share, false, 0).forward) {
+    block.serve(op.part);
+    block.run_again(std::move(op));
+  }
+}
 
 BlockOps lower_attention(const Model& model, std::size_t index, const Share& share,
                          const Recompute& recompute) {
   check_share(model, index, share);
   const Layer& layer = model.layers[index];
   const Attention& a = layer.attention;
-  const Context c{.hidden = model.hidden,
-                  .attention = a,
-                  .share = share,
-                  .recompute = recompute,
-                  .tokens = share.tokens(),
-                  .residual = share.residual_rows(),
-                  .heads = part_of(a.heads, share.tensor),
-                  .kv_heads = part_of(a.kv_heads, share.tensor)};
-  Block block;
+  const Context c = context_of(model, index, share, recompute);
+  Block block(share);
   block.send_to_host(share.offload, index);
   if (model.is_prediction(index)) add_prediction_input(block, c);
   if (a.is_latent()) {
@@ -329,10 +344,10 @@ BlockOps lower_attention(const Model& model, std::size_t index, const Share& sha
   // backward comes first, computes this norm again where that is chosen.
   const Precision read = layer.is_moe ? Precision::bf16 : share.gemm;
   block.norm("feed-forward norm", c.residual, model.hidden, read,
-             recompute.norm ? NormOutput::again_elsewhere : NormOutput::kept);
+             recompute.again(NormOf::stream) ? NormOutput::again_elsewhere : NormOutput::kept);
   block.leave(OffloadModule::mlp_norm, count(c.residual, model.hidden), bf16_bytes);
   if (layer.is_moe) add_routing(block, c, layer.experts);
-  return block.finish(share, recompute.full, held(c.residual, model.hidden));
+  return block.finish(share, recompute.full, recompute.inside ? 0 : held(c.residual, model.hidden));
 }
 
 }  // namespace moesim

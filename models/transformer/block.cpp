@@ -19,17 +19,16 @@ void group_tokens(Op& op, const Share& share) {
   op.sequence = part_of(tokens, op.batch);
 }
 
-namespace {
-
-Op cast(const Projection& p, OpPass pass, std::int64_t width, double read) {
-  Op op =
-      make_streaming(OpKind::elementwise, "fp8 cast", pass, p.rows, width, read + fp8_bytes, Module::cast);
+/// One way; software that writes both at once says so.
+Op Block::cast(const Projection& p, OpPass pass, std::int64_t width, double read) const {
+  const bool is_fp4 = p.precision == Precision::fp4;
+  Op op = make_streaming(OpKind::elementwise, is_fp4 ? "fp4 cast" : "fp8 cast", pass, p.rows, width,
+                         read + operand(p.precision), Module::cast);
+  if (is_fp4) op.precision = p.precision;
   op.k = p.width + p.depth - width;
   op.rows.assign(p.experts.begin(), p.experts.end());
   return op;
 }
-
-}  // namespace
 
 void Block::append(std::vector<Op>& to, Op op) const {
   if (op.bytes.count <= 0) return;
@@ -59,33 +58,33 @@ double Block::kept_by(const Keeping& keeping) const {
 
 void Block::run_again(Op op) { append(again_, std::move(op)); }
 
-// The casts around one fp8 product (DeepSeek-V3, section 3.3): its input once forward, the gradient of its
-// output once for the input gradient, and both along the other axis for the weight gradient, whose scales run
-// over rows. Weights are cast once per optimizer step, not here.
+// The casts around one product in fp8 or fp4 (DeepSeek-V3, section 3.3; arXiv 2509.25149, figure 5): its
+// input once forward, the gradient of its output once for the input gradient, and both along the other axis
+// for the weight gradient, whose scales run over rows. Weights are cast once per optimizer step, not here.
 
 void Block::add_forward_cast(const Projection& p) {
-  if (p.precision != Precision::fp8 || p.shares_input) return;
+  if (!is_narrow(p.precision) || p.shares_input) return;
   const Op op = cast(p, OpPass::forward, p.depth, bf16_bytes);
   if (!p.quantised) append(forward_, op);
   if (p.input_again || (p.product_again && !p.quantised)) append(again_, op);
 }
 
 void Block::add_input_cast(const Projection& p) {
-  if (p.precision != Precision::fp8 || p.gradient_quantised) return;
+  if (!is_narrow(p.precision) || p.gradient_quantised) return;
   backward(cast(p, OpPass::backward_input, p.width, bf16_bytes));
 }
 
 void Block::add_weight_casts(const Projection& p) {
-  if (p.precision != Precision::fp8) return;
+  if (!is_narrow(p.precision)) return;
   backward(cast(p, OpPass::backward_weight, p.width, p.gradient_quantised ? fp8_bytes : bf16_bytes));
-  if (!p.shares_input) backward(cast(p, OpPass::backward_weight, p.depth, fp8_bytes));
+  if (!p.shares_input) backward(cast(p, OpPass::backward_weight, p.depth, operand(p.precision)));
 }
 
 void Block::keep_for_weight(const Projection& p) {
   const std::int64_t kept = p.kept_rows > 0 ? p.kept_rows : p.rows;
-  if (!p.input_is_held) keep_for_weight(static_cast<double>(kept * p.depth) * element_bytes(p.precision));
+  if (!p.input_is_held) keep_for_weight(static_cast<double>(kept * p.depth) * operand(p.precision));
   keep_for_weight(static_cast<double>(p.rows * p.width) *
-                  (p.gradient_quantised ? element_bytes(p.precision) : bf16_bytes));
+                  (p.gradient_quantised ? operand(p.precision) : bf16_bytes));
 }
 
 void Block::project(const Projection& p) {
@@ -141,7 +140,7 @@ void Block::norm(std::string_view name, std::int64_t rows, std::int64_t width, P
   // Reads the gradient and the input, writes the input's gradient; the weight's gradient is a rest of it.
   backward(pass(OpPass::backward_input, 3 * bf16_bytes));
   keep(static_cast<double>(rows) * static_cast<double>(width) *
-       (bf16_bytes + (output == NormOutput::kept ? element_bytes(precision) : 0)));
+       (bf16_bytes + (output == NormOutput::kept ? operand(precision) : 0)));
 }
 
 void Block::activation(const Activation& a) {
@@ -194,9 +193,9 @@ double Block::leaving() const {
 
 BlockOps Block::finish(const Share& share, bool full, double input_bytes) {
   BlockOps ops;
-  ops.activations = from_bytes(full                       ? input_bytes
-                               : share.keeping != nullptr ? kept_by(*share.keeping)
-                                                          : kept_);
+  const double kept = share.keeping != nullptr ? kept_by(*share.keeping) : kept_;
+  ops.activations = from_bytes(full ? input_bytes : kept);
+  if (full) ops.recomputed = from_bytes(std::max(0.0, kept - input_bytes));
   if (sends_all_) {
     ops.offloaded = ops.activations;
   } else if (!full) {
@@ -211,6 +210,20 @@ BlockOps Block::finish(const Share& share, bool full, double input_bytes) {
   std::reverse(backward_weight_.begin(), backward_weight_.end());
   ops.backward_weight = std::move(backward_weight_);
   ops.forward = std::move(forward_);
+  return ops;
+}
+
+BlockOps Block::finish_module(const Share& share, double kept) {
+  for (const Op& op : forward_) {
+    if (op.module == Module::residual) continue;
+    Op once_more = op;
+    once_more.again = true;
+    again_.push_back(std::move(once_more));
+  }
+  const bool sends_all = sends_all_;
+  BlockOps ops = finish(share, false, 0);
+  ops.activations = from_bytes(kept);
+  ops.offloaded = sends_all ? ops.activations : Bytes{};
   return ops;
 }
 

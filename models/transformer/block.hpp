@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/base/scaling.hpp"
 #include "models/transformer/layer_ops.hpp"
 
 namespace moesim {
@@ -15,12 +16,22 @@ namespace moesim {
 /// Bytes of one element in bf16.
 inline constexpr double bf16_bytes = 2;
 /// Bytes of one element in fp8 with one fp32 scale per 128 elements (DeepSeek-V3, arXiv 2412.19437,
-/// section 3.3.2).
+/// section 3.3.2), as rows are sent.
 inline constexpr double fp8_bytes = 1 + 4.0 / 128;
 
-/// Bytes of one element of an operand or message.
+/// Bytes of one element of a message.
 constexpr double element_bytes(Precision precision) {
-  return precision == Precision::fp32 ? 4 : precision == Precision::bf16 ? bf16_bytes : fp8_bytes;
+  return precision == Precision::fp8 ? fp8_bytes : bytes_each(precision);
+}
+/// Bytes of one element of an operand, with so many of scales for each number in fp8.
+constexpr double operand_bytes(Precision precision, double fp8_scale) {
+  if (precision == Precision::fp4) return nvfp4_bytes;
+  return bytes_each(precision) + (precision == Precision::fp8 ? fp8_scale : 0);
+}
+constexpr double operand_bytes(const Share& share) { return operand_bytes(share.gemm, share.fp8_scale); }
+/// Whether operands are cast to it.
+constexpr bool is_narrow(Precision precision) {
+  return precision == Precision::fp8 || precision == Precision::fp4;
 }
 
 /// Bytes that dropout of a block's result adds to each of its elements. Forward it is fused with the residual
@@ -55,7 +66,7 @@ struct Projection {
   std::string_view name;
   std::int64_t rows = 0, width = 0, depth = 0;
   Precision precision = Precision::bf16;
-  bool quantised = false;                     ///< its input arrives in fp8 already
+  bool quantised = false;                     ///< its input arrives in fp8 already, as its operand is
   bool shares_input = false;                  ///< an earlier product cast the same input, along both axes
   bool gradient_quantised = false;            ///< the gradient of its output does
   bool input_again = false;                   ///< its input is recomputed, and with fp8 cast again
@@ -72,7 +83,8 @@ struct Projection {
 /// Collects the ops of a block. Ops that move nothing are dropped.
 class Block {
  public:
-  explicit Block(LayerPart part = LayerPart::attention) : part_(part) {}
+  explicit Block(const Share& share, LayerPart part = LayerPart::attention)
+      : part_(part), fp8_scale_(share.fp8_scale) {}
 
   /// What comes from now on is for that part of the layer.
   void serve(LayerPart part) { part_ = part; }
@@ -87,7 +99,7 @@ class Block {
   /// What of the block, one of that layer, goes to the host.
   void send_to_host(const Offload& offload, std::size_t layer) {
     offload_ = offload;
-    sends_all_ = static_cast<std::int64_t>(layer) < offload.layers;
+    sends_all_ = offload.takes_whole(layer);
   }
   /// Of what is kept: one tensor, which goes to the host where that module's input does.
   void leave(OffloadModule module, double elements, double bytes_each) {
@@ -117,8 +129,13 @@ class Block {
 
   /// The block's ops by pass; call it once. `full`: all of forward again, and only `input_bytes` kept.
   BlockOps finish(const Share& share, bool full, double input_bytes);
+  /// The same where all but the sum with the residual stream is computed again, behind what runs again
+  /// before it, and only `kept` bytes are kept.
+  BlockOps finish_module(const Share& share, double kept);
 
  private:
+  double operand(Precision precision) const { return operand_bytes(precision, fp8_scale_); }
+  Op cast(const Projection& projection, OpPass pass, std::int64_t width, double read) const;
   void append(std::vector<Op>& to, Op op) const;
   void add_forward_cast(const Projection& projection);
   void add_input_cast(const Projection& projection);
@@ -129,6 +146,7 @@ class Block {
   double leaving() const;
 
   LayerPart part_;
+  double fp8_scale_;
   std::vector<Op> forward_, again_;
   std::vector<Op> backward_input_, backward_weight_;  ///< last to run first
   double kept_ = 0, for_weight_ = 0;
@@ -141,5 +159,9 @@ class Block {
   Offload offload_;
   bool sends_all_ = false;
 };
+
+/// Ops of a layer's routing, from its product to rows in the order of their destinations, once more before
+/// the block's backward.
+void route_again(Block& block, const Model& model, std::size_t layer, const Share& share);
 
 }  // namespace moesim

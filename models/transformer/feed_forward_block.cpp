@@ -18,6 +18,8 @@ struct Pair {
   bool gradient_quantised = false;  ///< and the gradient of the output
   bool input_again = false;         ///< input is recomputed
   bool again = false;               ///< first product and activation are recomputed
+  bool whole_again = false;         ///< and the second product
+  bool activation_again = false;    ///< or the activation alone
   std::int64_t kept_rows = 0;       ///< of its input, where each rank keeps a part of it; 0: all
   bool input_is_held = false;       ///< by the router, for its own weight gradient
   bool bias = false;
@@ -26,22 +28,21 @@ struct Pair {
 };
 
 /// Keeps what the pair has besides its input: the activation's input and output.
-void keep_inside(Block& block, const Pair& pair, const Share& share, const Recompute& recompute,
-                 bool are_experts) {
+void keep_inside(Block& block, const Pair& pair, const Share& share, bool are_experts) {
   if (pair.again) return;
   const double elements = static_cast<double>(pair.rows) * static_cast<double>(pair.width);
   const double halves = pair.gated ? 2 : 1;
   // Cached in fp8 where that is the precision, if it is only there to compute the output again.
-  const double each = recompute.activation ? element_bytes(share.gemm) : bf16_bytes;
-  const double output = recompute.activation ? 0 : element_bytes(share.gemm);
+  const double each = pair.activation_again ? operand_bytes(share) : bf16_bytes;
+  const double output = pair.activation_again ? 0 : operand_bytes(share);
   block.keep(elements * (halves * each + output));
   if (are_experts) block.leave(OffloadModule::moe_act, elements * halves, each);
 }
 
 /// `experts`: rows of each local expert, or empty for one ordinary product.
 void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& share,
-              const Recompute& recompute, std::span<const std::int64_t> experts) {
-  const bool activation_again = pair.again || recompute.activation;
+              std::span<const std::int64_t> experts) {
+  const bool activation_again = pair.again || pair.activation_again;
   const Projection first{.name = pair.first,
                          .rows = pair.rows,
                          .width = (pair.gated ? 2 : 1) * pair.width,
@@ -65,6 +66,7 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                           .precision = share.gemm,
                           .gradient_quantised = pair.gradient_quantised,
                           .input_again = activation_again,
+                          .product_again = pair.whole_again,
                           .bias = pair.bias,
                           .groups = pair.groups,
                           .top_k = pair.top_k,
@@ -77,8 +79,13 @@ void add_pair(Block& block, const Pair& pair, std::int64_t hidden, const Share& 
                     .bias = pair.bias,
                     .again = activation_again,
                     .experts = experts});
-  keep_inside(block, pair, share, recompute, !experts.empty());
+  keep_inside(block, pair, share, !experts.empty());
   experts.empty() ? block.project(second) : block.project_grouped(second, experts);
+}
+
+/// Whether rows that were sent are operands as they come: those of fp4 are cast from what came.
+bool arrives_narrow(const Share& share) {
+  return share.dispatch == Precision::fp8 && share.gemm != Precision::fp4;
 }
 
 /// Rows that came from several sources to several experts are brought into the order of experts, and back: of
@@ -117,21 +124,25 @@ void add_shared(Block& block, const Model& model, const Experts& e, const Share&
                     .rows = share.tokens(),
                     .width = part_of(e.shared_width, share.tensor),
                     .gated = e.gated,
-                    .quantised = share.dispatch == Precision::fp8,
-                    .input_again = recompute.norm,
-                    .again = recompute.experts,
+                    .quantised = arrives_narrow(share),
+                    .input_again = recompute.again(NormOf::stream),
+                    .again = recompute.experts || recompute.shared_experts,
+                    .whole_again = recompute.shared_experts,
+                    .activation_again = recompute.activation,
                     .kept_rows = share.kept_rows(),
                     .input_is_held = true};
-  add_pair(block, shared, model.hidden, share, recompute, {});
+  add_pair(block, shared, model.hidden, share, {});
   if (!e.shared_gate) return;
   block.project({.name = "shared gate",
                  .rows = share.residual_rows(),
                  .width = 1,
                  .depth = model.hidden,
+                 .product_again = recompute.shared_experts,
                  .input_is_held = true,
                  .of_norm = true});
   block.stream(OpKind::elementwise, Module::shared_gate, "shared gate", share.residual_rows(), model.hidden,
                4, 6);
+  if (recompute.shared_experts) return;
   // The gate and what it multiplies are each other's gradients.
   block.keep(bf16_bytes * static_cast<double>(share.residual_rows() * (model.hidden + 1)));
 }
@@ -145,20 +156,21 @@ void add_routed(Block& block, const Model& model, const Experts& e, const Share&
   const bool sorted = share.gathered_tokens > 0 || (local > 1 && local < e.count);
   if (sorted) add_sort(block, share, rows, model, e, true);
   const double arrived = static_cast<double>(rows) * static_cast<double>(model.hidden);
-  block.keep(element_bytes(share.gemm) * arrived);
-  block.leave(OffloadModule::expert_fc1, arrived, element_bytes(share.gemm));
+  block.keep(operand_bytes(share) * arrived);
+  block.leave(OffloadModule::expert_fc1, arrived, operand_bytes(share));
   const Pair routed{.first = "expert first projection",
                     .second = "expert second projection",
                     .rows = rows,
                     .width = part_of(e.width, share.expert_tensor),
                     .gated = e.gated,
-                    .quantised = share.dispatch == Precision::fp8,
-                    .gradient_quantised = share.dispatch == Precision::fp8,
+                    .quantised = arrives_narrow(share),
+                    .gradient_quantised = arrives_narrow(share),
                     .again = recompute.experts,
+                    .activation_again = recompute.activation || recompute.moe_act,
                     .bias = e.bias,
                     .groups = e.groups,
                     .top_k = e.top_k};
-  add_pair(block, routed, model.hidden, share, recompute, share.expert_rows);
+  add_pair(block, routed, model.hidden, share, share.expert_rows);
   if (sorted) add_sort(block, share, rows, model, e, false);
   if (share.gathered_tokens > 0) keep_results(block, model, share, rows);
 }
@@ -206,11 +218,12 @@ void add_dense(Block& block, const Model& model, const FeedForward& f, const Sha
                    .rows = share.tokens(),
                    .width = part_of(f.width, share.tensor),
                    .gated = f.gated,
-                   .input_again = recompute.norm,
+                   .input_again = recompute.again(NormOf::stream),
+                   .activation_again = recompute.activation,
                    .kept_rows = share.kept_rows(),
                    .bias = f.bias,
                    .is_layer = true};
-  add_pair(block, dense, model.hidden, share, recompute, {});
+  add_pair(block, dense, model.hidden, share, {});
 }
 
 /// Of what runs again: the sum with the residual stream and the last product, or the last sum over experts.
@@ -232,16 +245,20 @@ void mark_last(std::vector<Op>& again) {
 }  // namespace
 
 BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& share,
-                            const Recompute& recompute) {
+                            const Recompute& chosen) {
   check_share(model, index, share);
   const Layer& layer = model.layers[index];
   const std::int64_t rows = share.residual_rows();
-  Block block(LayerPart::feed_forward);
+  Block block(share, LayerPart::feed_forward);
   block.send_to_host(share.offload, index);
-  if (recompute.norm) {
+  const bool module_again = !chosen.full && (layer.is_moe ? chosen.moe : chosen.mlp);
+  const Recompute recompute = module_again ? Recompute{} : chosen;  // parts of what runs again whole
+  if (chosen.again(NormOf::stream)) {
     block.run_again(make_streaming(OpKind::rms_norm, "feed-forward norm", OpPass::forward, rows, model.hidden,
                                    4, Module::norm));
   }
+  if (module_again && layer.is_moe) route_again(block, model, index, share);
+  block.serve(LayerPart::feed_forward);
   double added = 1;  // results added to the residual stream
   if (layer.is_moe) {
     add_shared(block, model, layer.experts, share, recompute);
@@ -258,16 +275,20 @@ BlockOps lower_feed_forward(const Model& model, std::size_t index, const Share& 
   const Dropout dropout = dropout_of(share);
   block.stream(OpKind::elementwise, Module::residual, "feed-forward residual", rows, model.hidden,
                2 * (added + 2) + dropout.forward, 2 * (gradients + 2) + dropout.backward);
-  block.keep(dropout.kept * static_cast<double>(rows) * static_cast<double>(model.hidden));
-  BlockOps ops = block.finish(share, recompute.full, 0);
-  if (recompute.full) mark_last(ops.backward_input);
-  return ops;
+  const double masks = dropout.kept * static_cast<double>(rows) * static_cast<double>(model.hidden);
+  block.keep(masks);
+  if (recompute.full) {
+    BlockOps ops = block.finish(share, true, 0);
+    mark_last(ops.backward_input);
+    return ops;
+  }
+  return module_again ? block.finish_module(share, masks) : block.finish(share, false, 0);
 }
 
 BlockOps lower_shared_experts(const Model& model, std::size_t index, const Share& share,
                               const Recompute& recompute) {
   check_share(model, index, share);
-  Block block(LayerPart::feed_forward);
+  Block block(share, LayerPart::feed_forward);
   if (model.layers[index].is_moe) add_shared(block, model, model.layers[index].experts, share, recompute);
   return block.finish(share, recompute.full, 0);
 }

@@ -50,7 +50,7 @@ BlockOps lower_embedding(const Model& model, const Share& share) {
   const double read = 2.0 / static_cast<double>(share.tensor);
   const double positions = model.positions > 0 ? 2 : 0;
   const std::int64_t tokens = share.tokens() + share.sequences * share.source_length / share.context;
-  Block block;
+  Block block(share);
   Op look_up = make_streaming(OpKind::elementwise, "embedding", OpPass::forward, tokens, model.hidden,
                               read + positions + 2, Module::embedding);
   look_up.k = part_of(model.vocabulary, share.tensor);  // rows of the matrix
@@ -76,7 +76,7 @@ BlockOps lower_embedding(const Model& model, const Share& share) {
 BlockOps lower_head(const Model& model, const Share& share, bool fused_loss) {
   check_share(share);
   const std::int64_t vocabulary = part_of(model.vocabulary, share.tensor);
-  Block block;
+  Block block(share);
   block.norm("final norm", share.residual_rows(), model.hidden, Precision::bf16, NormOutput::kept,
              NormOf::last);
   // The head stays bf16 (DeepSeek-V3, section 3.3.1).

@@ -12,6 +12,14 @@
 
 namespace moesim {
 
+/// Which layers are computed again whole: `--recompute-method` of Megatron-Core (core/recompute.py:
+/// checkpointed_forward), in each stage by itself.
+enum class RecomputeMethod : std::uint8_t {
+  all,      ///< every layer, each from its own input
+  uniform,  ///< every layer, in spans of so many, each from the input of the span's first layer
+  block     ///< the first so many, each from its own input
+};
+
 /// What is computed again in backward instead of kept. Combinations are allowed; `full` covers the others.
 struct Recompute {
   bool full = false;  ///< whole layers: only their input is kept
@@ -21,6 +29,47 @@ struct Recompute {
   bool latent = false;     ///< MLA up-projections
   bool attention = false;  ///< the attention core (Korthikanti et al., arXiv 2205.05198, "selective")
   bool experts = false;    ///< the whole expert computation: only the rows that arrived are kept
+  // Modules as Megatron-Core has them (core/transformer/transformer_config.py: recompute_modules), beside
+  // core_attn and mla_up_proj, which are `attention` and `latent`.
+  bool layernorm = false;       ///< norms before attention and feed-forward, not those of latents
+  bool moe_act = false;         ///< activation of routed experts alone
+  bool mlp = false;             ///< dense feed-forwards whole: only their input is kept
+  bool moe = false;             ///< router, exchanges and all experts: only the norm's output is kept
+  bool shared_experts = false;  ///< shared experts whole
+  // Of layers that are computed again whole.
+  RecomputeMethod method = RecomputeMethod::all;
+  std::int64_t layers = 0;  ///< of a span, or of a stage
+  bool inside = false;      ///< of one layer: its span's first keeps the input from which it is computed
+
+  /// Whether parts of layers are named.
+  bool has_parts() const {
+    return norm || activation || latent || attention || experts || layernorm || moe_act || mlp || moe ||
+           shared_experts;
+  }
+  bool is_none() const { return !full && !has_parts(); }
+  /// Whether layers of one shape differ by their place in a stage.
+  bool differs_by_place() const {
+    return method == RecomputeMethod::block || (method == RecomputeMethod::uniform && layers > 1);
+  }
+  /// Ways in which layers of one shape differ, and which of them a layer with that place in its stage,
+  /// counted from 0, has.
+  std::size_t variants() const { return differs_by_place() ? 2 : 1; }
+  std::size_t variant(std::int64_t place) const {
+    if (!differs_by_place()) return 0;
+    return (method == RecomputeMethod::block ? place < layers : place % layers == 0) ? 0 : 1;
+  }
+  /// What holds of layers that have that variant.
+  Recompute of(std::size_t variant) const {
+    Recompute one = *this;
+    one.method = RecomputeMethod::all;
+    one.layers = 0;
+    if (method == RecomputeMethod::block) one.full = variant == 0;
+    if (method == RecomputeMethod::uniform) one.inside = variant != 0;
+    return one;
+  }
+  /// Whether a norm's output is computed again.
+  bool again(NormOf of) const { return norm || (layernorm && of == NormOf::stream); }
+  friend bool operator==(const Recompute&, const Recompute&) = default;
 };
 
 /// How keys and values reach the other ranks of a context-parallel group. It decides which kernels an
@@ -49,6 +98,7 @@ struct Share {
   /// permutes none of its own.
   std::int64_t gathered_tokens = 0;
   Precision gemm = Precision::bf16;  ///< of matrix products; attention, router and head stay bf16
+  double fp8_scale = 4.0 / 128;      ///< bytes of scales for each number of an operand in fp8
   Precision dispatch =
       Precision::bf16;  ///< of rows sent to experts (and gradients of their results); fp8 is cast before
   std::int64_t source_length = 0;  ///< encoder sequence that cross attention reads; 0 is sequence_length
@@ -78,6 +128,7 @@ struct BlockOps {
   /// of the latter read, their inputs and the gradients of their outputs (Qi et al., arXiv 2401.10241, table
   /// 1: 32 s b h of a GPT layer). What forward did not keep has been computed again by then, and is held.
   Bytes for_weight;
+  Bytes recomputed;  ///< of a block that is computed again whole: what is kept of it then, beside its input
   // Of software that holds memory as it is computed, else none:
   Bytes again;                    ///< what a recomputation of all of it keeps until its backward ends
   Bytes in_forward, in_backward;  ///< that kernels hold at their worst, beside what is kept

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -31,6 +32,7 @@ struct Offload {
   std::int64_t least_elements = 0;  ///< of a tensor of a module; smaller ones stay
 
   bool takes(OffloadModule module) const { return at(modules, module); }
+  bool takes_whole(std::size_t layer) const { return static_cast<std::int64_t>(layer) < layers; }
   bool has_modules() const { return std::find(modules.begin(), modules.end(), true) != modules.end(); }
   bool is_none() const { return layers == 0 && !has_modules(); }
 };

@@ -64,9 +64,9 @@ Weights feed_forward_weights(const Model& model, std::size_t index, std::int64_t
     return weights;
   }
   const Experts& e = layer.experts;
-  weights.add({e.count, model.hidden});
+  weights.add({.rows = e.count, .columns = model.hidden, .narrow = false});
   add_pair(model.hidden, part_of(e.shared_width, tensor), e.gated, 1, weights);
-  if (e.shared_gate) weights.add({1, model.hidden});
+  if (e.shared_gate) weights.add({.rows = 1, .columns = model.hidden, .narrow = false});
   weights.vectors = e.router_bias ? 1 : 0;
   return weights;
 }

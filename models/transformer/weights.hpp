@@ -15,6 +15,7 @@ struct Weight {
   std::int64_t rows = 0, columns = 0;  ///< outputs, inputs
   std::int64_t count = 1;
   std::int64_t tensors = 1;  ///< that they are in
+  bool narrow = true;        ///< operands of products in a narrow format; else of products that stay bf16
   std::int64_t elements() const { return rows * columns * count; }
 };
 

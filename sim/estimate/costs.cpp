@@ -1,7 +1,6 @@
 #include "sim/estimate/costs.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 
 #include "sim/work/expert_loads.hpp"
@@ -24,6 +23,7 @@ LayerCost& LayerCost::operator+=(const LayerCost& more) {
   for (std::size_t pass = 0; pass < issue.size(); ++pass) issue[pass] += more.issue[pass];
   work += more.work;
   activations += more.activations;
+  recomputed += more.recomputed;
   for_weight += more.for_weight;
   held += more.held;
   gathered += more.gathered;
@@ -43,10 +43,10 @@ CostTables::CostTables(Scenario scenario, Sizing sizing)
       traffic_(scenario_, sizing),
       prices_(scenario_, traffic_) {
   is_uneven_ = has_uneven_loads(scenario_);
-  for (const std::size_t first : first_of_shape(scenario_)) {
-    auto known = std::find(layer_of_shape_.begin(), layer_of_shape_.end(), first);
-    if (known == layer_of_shape_.end()) known = layer_of_shape_.insert(known, first);
-    shape_of_layer_.push_back(static_cast<std::size_t>(known - layer_of_shape_.begin()));
+  for (const std::size_t first : first_of_kind(scenario_)) {
+    auto known = std::find(layer_of_kind_.begin(), layer_of_kind_.end(), first);
+    if (known == layer_of_kind_.end()) known = layer_of_kind_.insert(known, first);
+    kind_of_layer_.push_back(static_cast<std::size_t>(known - layer_of_kind_.begin()));
   }
 }
 
@@ -139,6 +139,7 @@ CostTables::BlockCost CostTables::cost_of(const BlockOps& ops) const {
   cost.offloaded = count(ops.offloaded);
   cost.activations = count(ops.activations) - cost.offloaded;
   cost.for_weight = count(ops.for_weight);
+  cost.recomputed = count(ops.recomputed);
   cost.again = count(ops.again);
   cost.in_backward = count(ops.in_backward);
   if (scenario_.habits().placeholder_gradients) add_weight_shapes(ops.backward_weight, cost.weights);
@@ -148,10 +149,10 @@ CostTables::BlockCost CostTables::cost_of(const BlockOps& ops) const {
 const std::vector<CostTables::BlockCost>& CostTables::attention(const Key& key) {
   if (const auto known = attention_.find(key); known != attention_.end()) return known->second;
   std::vector<BlockCost> all;
-  for (const std::size_t layer : layer_of_shape_) {
+  for (const std::size_t layer : layer_of_kind_) {
     Share share = share_of(scenario_, layer);
     share.dispatched_rows = dispatched_rows(scenario_, layer);
-    all.push_back(cost_of(lower_attention(scenario_.model, layer, share, scenario_.recompute)));
+    all.push_back(cost_of(lower_attention(scenario_.model, layer, share, scenario_.recompute_of(layer))));
   }
   return attention_.emplace(key, std::move(all)).first->second;
 }
@@ -159,12 +160,12 @@ const std::vector<CostTables::BlockCost>& CostTables::attention(const Key& key) 
 const std::vector<CostTables::BlockCost>& CostTables::feed_forward(const Key& key) {
   if (const auto known = feed_forward_.find(key); known != feed_forward_.end()) return known->second;
   std::vector<BlockCost> all;
-  for (const std::size_t layer : layer_of_shape_) {
+  for (const std::size_t layer : layer_of_kind_) {
     const auto cost_with = [&](const std::vector<std::int64_t>& rows) {
       Share share = share_of(scenario_, layer);
       share.expert_rows = rows;
       share.dispatched_rows = dispatched_rows(scenario_, layer);
-      return cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute));
+      return cost_of(lower_feed_forward(scenario_.model, layer, share, scenario_.recompute_of(layer)));
     };
     all.push_back(cost_with(expert_rows(scenario_, layer)));
     // The busiest rank differs from layer to layer, so none holds as much as all the busiest together.
@@ -176,6 +177,7 @@ const std::vector<CostTables::BlockCost>& CostTables::feed_forward(const Key& ke
       all.back().activations = even.activations;
       all.back().for_weight = even.for_weight;
       all.back().offloaded = even.offloaded;
+      all.back().recomputed = even.recomputed;
     }
     scenario_.routing_spread = spread;
     all.back().exchange_buffer =
@@ -199,10 +201,6 @@ const std::array<CostTables::BlockCost, 2>& CostTables::ends(const Key& key) {
 CostTables::HeldCost CostTables::cost_of(const Holdings& held, const HeldElements& elements) {
   HeldCost cost{.elements = elements};
   const Collectives& all = scenario_.collectives;
-  const auto both = [&](Operation operation, const Collective& collective, Bytes element) {
-    return traffic_.seconds(groups_.sharers[0], operation, collective, count(element * held.replicated())) +
-           traffic_.seconds(groups_.sharers[1], operation, collective, count(element * held.experts()));
-  };
   const auto again = [&](std::size_t experts, std::int64_t whole) {
     const std::int64_t shard = shard_of(whole, traffic_.group_size(groups_.sharers[experts]));
     return traffic_.seconds(groups_.replicas[experts], Operation::all_reduce, *all.gradients,
@@ -210,8 +208,16 @@ CostTables::HeldCost CostTables::cost_of(const Holdings& held, const HeldElement
   };
   // A server's collectives are of another kind; exact prices are of passes alone.
   if (scenario_.gradient_sync.updater == Updater::server || sizing_ == Sizing::exact) return cost;
-  cost.gathered = both(Operation::all_gather, *all.parameters, size_of(Precision::bf16));
-  cost.scattered = both(Operation::reduce_scatter, *all.gradients, size_of(scenario_.precision.gradient));
+  const Bytes gradient = size_of(scenario_.precision.gradient);
+  const auto both = [&](Operation operation, const Collective& collective, Bytes replicated, Bytes experts) {
+    return traffic_.seconds(groups_.sharers[0], operation, collective, count(replicated)) +
+           traffic_.seconds(groups_.sharers[1], operation, collective, count(experts));
+  };
+  cost.gathered =
+      both(Operation::all_gather, *all.parameters, sent_parameters(scenario_, held.replicated(), held.narrow),
+           sent_parameters(scenario_, held.experts(), held.narrow_experts));
+  cost.scattered = both(Operation::reduce_scatter, *all.gradients, gradient * held.replicated(),
+                        gradient * held.experts());
   if (scenario_.gradient_sync.shard_ranks > 0)
     cost.scattered += again(0, held.replicated()) + again(1, held.experts());
   return cost;
@@ -228,7 +234,7 @@ void CostTables::find_held(const Sizes& sizes) {
   if (key == held_key_ && !held_.empty()) return;
   held_.clear();  // stays so where a collective refuses
   std::vector<HeldCost> all;
-  for (const std::size_t layer : layer_of_shape_) {
+  for (const std::size_t layer : layer_of_kind_) {
     Holdings held = attention_holdings(scenario_, static_cast<std::int64_t>(layer));
     held += feed_forward_holdings(scenario_, static_cast<std::int64_t>(layer));
     all.push_back(cost_of(held, elements_of_layer(held)));
@@ -267,8 +273,8 @@ LayerCost CostTables::keep(PricedPrograms priced) {
   return {.passes = alone.passes, .issue = alone.issue, .work = alone.work};
 }
 
-LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward) {
-  const std::size_t number = layer_of_shape_[shape];
+LayerCost CostTables::layer(std::size_t kind, const BlockCost& attention, const BlockCost& feed_forward) {
+  const std::size_t number = layer_of_kind_[kind];
   const auto in_model = static_cast<std::int64_t>(number);
   const Programs& programs =
       programs_of(form_of(scenario_, number, attention.pieces, feed_forward.pieces)).layer;
@@ -279,9 +285,10 @@ LayerCost CostTables::layer(std::size_t shape, const BlockCost& attention, const
                          .programs = &programs});
   cost.activations = attention.activations + feed_forward.activations;
   cost.for_weight = attention.for_weight + feed_forward.for_weight;
+  cost.recomputed = attention.recomputed + feed_forward.recomputed;
   cost.offloaded = {attention.offloaded, feed_forward.offloaded};
   cost.in_backward = attention.again + feed_forward.again + feed_forward.in_backward;
-  add_held(held_[shape], cost);
+  add_held(held_[kind], cost);
   std::vector<WeightShape> weights = attention.weights;
   weights.insert(weights.end(), feed_forward.weights.begin(), feed_forward.weights.end());
   cost.placeholders = count(placeholder_bytes(std::move(weights)));
@@ -301,10 +308,11 @@ void CostTables::add_ends(const std::array<BlockCost, 2>& blocks, MicrobatchCost
   LayerCost head = end(blocks[1], known.head);
   head.head_in_backward = blocks[1].in_backward;
   head.head_placeholders = count(placeholder_bytes(blocks[1].weights));
-  add_held(held_[embedding_number()], cost.embedding);
+  const std::size_t embedding = layer_of_kind_.size();  // in held_
+  add_held(held_[embedding], cost.embedding);
   for (const bool is_apart : {false, true}) {
     cost.heads[is_apart] = head;
-    add_held(held_[head_number() + (is_apart ? 1 : 0)], cost.heads[is_apart]);
+    add_held(held_[embedding + (is_apart ? 2 : 1)], cost.heads[is_apart]);
   }
   cost.embedding_copy = embedding_copy_;
 }
@@ -326,19 +334,6 @@ const std::vector<double>& CostTables::pace_of_rank() {
   return known;
 }
 
-namespace {
-
-/// Then how many rows a rank permutes depends on the ranks that hold the experts, too.
-bool drops_rows(const Scenario& scenario) {
-  const std::vector<Layer>& layers = scenario.model.layers;
-  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
-    if (layers[layer].is_moe && kept_choices(scenario, layer) < 1) return true;
-  }
-  return false;
-}
-
-}  // namespace
-
 MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& groups,
                                 std::int64_t microbatch, const RecomputeChoice& recompute,
                                 std::size_t recompute_number) {
@@ -348,31 +343,21 @@ MicrobatchCost CostTables::cost(const Division& division, const DivisionGroups& 
   priced_.clear();
   pairs_.clear();
   rises_.clear();
-  const Sizes& sizes = division.sizes;
-  const auto again = static_cast<std::int64_t>(recompute_number);
-  // But for attention, tokens are alike whichever sequence they are from.
-  const std::int64_t tokens = share_of(scenario_).tokens();
-  const std::int64_t droppers = drops_rows(scenario_) ? sizes.expert : 0;
-  const std::vector<BlockCost>& attentions =
-      attention({sizes.tensor, sizes.context, microbatch, again, droppers, 0});
-  const std::vector<BlockCost>& feed_forwards =
-      feed_forward({sizes.tensor, tokens, again, sizes.expert, sizes.expert_tensor,
-                    std::bit_cast<std::int64_t>(scenario_.routing_spread)});
-  const std::array<BlockCost, 2>& both_ends = ends({sizes.tensor, tokens, 0, 0, 0, 0});
-  BesideCompute compute;
-  for (const BlockCost& end : both_ends) compute.add(end.times);
-  for (const std::size_t shape : shape_of_layer_)
-    compute.add(attentions[shape].times), compute.add(feed_forwards[shape].times);
-  prices_.slow_communication(compute.mean());
   MicrobatchCost cost;
   cost.pace_of_rank = pace_of_rank();
   const auto [least, most] = std::minmax_element(cost.pace_of_rank.begin(), cost.pace_of_rank.end());
   cost.paces = paces_ = {*least, *most};
-  for (std::size_t shape = 0; shape < layer_of_shape_.size(); ++shape) {
-    cost.layers.push_back(layer(shape, attentions[shape], feed_forwards[shape]));
-    cost.exchange_buffer = std::max(cost.exchange_buffer, feed_forwards[shape].exchange_buffer);
-    cost.context_buffer = std::max(cost.context_buffer, attentions[shape].context_buffer);
-  }
+  recompute_ = recompute.recompute;
+  if (recompute_.differs_by_place())
+    cost.recompute = {.method = recompute_.method, .layers = recompute_.layers};
+  cost.kinds = layer_of_kind_.size();
+  const std::int64_t tokens = share_of(scenario_).tokens();
+  const std::array<BlockCost, 2>& both_ends = ends({division.sizes.tensor, tokens, 0, 0, 0, 0});
+  BesideCompute compute;
+  for (const BlockCost& end : both_ends) compute.add(end.times);
+  slow_communication(compute, static_cast<std::int64_t>(recompute_number));
+  for (std::size_t variant = 0; variant < recompute_.variants(); ++variant)
+    add_variant(variant, static_cast<std::int64_t>(recompute_number), cost);
   add_copies(cost);
   add_ends(both_ends, cost);
   add_sends(cost);

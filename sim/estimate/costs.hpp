@@ -30,6 +30,7 @@ struct LayerCost {
   PassTimes issue{};                   ///< of them by the host
   WorkSeconds work;                    ///< of a forward and a full backward
   double activations = 0;              ///< bytes kept from forward to backward
+  double recomputed = 0;               ///< of a layer: Kept::recomputed
   double for_weight = 0;               ///< bytes kept from the input gradient to the weight gradient
   HeldElements held{};                 ///< parameters
   double gathered = 0, scattered = 0;  ///< seconds to gather its parameters, to reduce its gradients
@@ -50,7 +51,7 @@ struct LayerCost {
 
 /// All layers of one division, microbatch size and recomputation.
 struct MicrobatchCost {
-  std::vector<LayerCost> layers;                   ///< by shape: entry of CostTables::shape_of_layer()
+  std::vector<LayerCost> layers;                   ///< by shape
   std::vector<std::array<LayerCopies, 2>> copies;  ///< by shape, at both paces; empty: none
   LayerCost embedding;
   std::array<LayerCost, 2> heads;   ///< on a rank that holds the first stage too, and apart from it
@@ -60,6 +61,12 @@ struct MicrobatchCost {
   double gather_sent = 0;            ///< seconds in which the receiving group gathers what was sent in parts
   std::vector<double> pace_of_rank;  ///< Scenario::paces of the division
   Paces paces;                       ///< of these
+  Recompute recompute{};             ///< by which layers of a kind differ, where they do; nothing else of it
+  std::size_t kinds = 0;             ///< of layers; each has a shape for each variant of recomputation
+  /// The shape of a layer of that kind (entry of CostTables::kind_of_layer()) at that place in its stage.
+  std::size_t shape(std::size_t kind, std::int64_t place) const {
+    return recompute.variant(place) * kinds + kind;
+  }
   friend bool operator==(const MicrobatchCost&, const MicrobatchCost&) = default;
 };
 
@@ -87,8 +94,8 @@ class CostTables {
 
   const Scenario& scenario() const { return scenario_; }
   TrafficTimes& traffic() { return traffic_; }
-  /// For each layer, the number of its shape.
-  const std::vector<std::size_t>& shape_of_layer() const { return shape_of_layer_; }
+  /// For each layer, the number of its kind.
+  const std::vector<std::size_t>& kind_of_layer() const { return kind_of_layer_; }
 
   DivisionGroups groups(const Division& division);
   MicrobatchCost cost(const Division& division, const DivisionGroups& groups, std::int64_t microbatch,
@@ -114,12 +121,13 @@ class CostTables {
     BlockTimes times;
     BlockPieces pieces;
     double activations = 0, for_weight = 0, context_buffer = 0, exchange_buffer = 0;
-    double again = 0, in_backward = 0, offloaded = 0;
+    double again = 0, in_backward = 0, offloaded = 0, recomputed = 0;
     std::vector<WeightShape> weights;  ///< for which placeholders stand
     Kept kept() const {
       return {.for_backward = from_bytes(activations),
               .for_weight = from_bytes(for_weight),
-              .offloaded = from_bytes(offloaded)};
+              .offloaded = from_bytes(offloaded),
+              .recomputed = from_bytes(recomputed)};
     }
   };
   struct KnownPrograms {
@@ -155,7 +163,19 @@ class CostTables {
   const std::vector<BlockCost>& feed_forward(const Key& key);
   const std::array<BlockCost, 2>& ends(const Key& key);
   const KnownPrograms& programs_of(LayerForm form);
-  LayerCost layer(std::size_t shape, const BlockCost& attention, const BlockCost& feed_forward);
+  LayerCost layer(std::size_t kind, const BlockCost& attention, const BlockCost& feed_forward);
+  /// Blocks of all kinds of layers, of which so much is computed again; the scenario then is of that.
+  struct VariantCosts {
+    const std::vector<BlockCost>&attentions, &feed_forwards;
+  };
+  VariantCosts of_variant(std::size_t variant, std::int64_t recompute_number);
+  /// `compute` has what the ends of the model compute.
+  void slow_communication(BesideCompute compute, std::int64_t recompute_number);
+  void add_variant(std::size_t variant, std::int64_t recompute_number, MicrobatchCost& cost);
+  std::size_t shapes() const { return recompute_.variants() * layer_of_kind_.size(); }
+  std::size_t shape_of(std::size_t layer, std::int64_t place) const {
+    return recompute_.variant(place) * layer_of_kind_.size() + kind_of_layer_[layer];
+  }
   void add_copies(MicrobatchCost& cost);
   LayerCopies copies_of(const PricedPrograms& priced, double pace);
   Time copied_by(const StageContent& stage) const;
@@ -166,8 +186,8 @@ class CostTables {
   void find_held(const Sizes& sizes);
   static void add_held(const HeldCost& held, LayerCost& cost);
   const std::vector<double>& pace_of_rank();
-  std::size_t embedding_number() const { return layer_of_shape_.size(); }
-  std::size_t head_number() const { return layer_of_shape_.size() + 1; }
+  std::size_t embedding_number() const { return shapes(); }
+  std::size_t head_number() const { return shapes() + 1; }
   const PricedPrograms& woven(const Issued& issued);
   bool is_alike(const StageContent& one, const StageContent& other) const;
   Time issue_of(const StageContent& stage, bool is_backward);
@@ -190,11 +210,12 @@ class CostTables {
   std::vector<KnownRise> rises_;
   std::deque<KnownPrograms> programs_;
   Key held_key_{};              // of the division of which held_ is
-  std::vector<HeldCost> held_;  // by shape, then the embedding and the head, not apart and apart
+  std::vector<HeldCost> held_;  // by kind, then the embedding and the head, not apart and apart
   std::int64_t embedding_copy_ = 0;
   bool is_uneven_ = false;
+  Recompute recompute_;                                    // that cost() was last asked for
   std::map<std::array<std::int64_t, 3>, double> spreads_;  // by expert ranks, tokens of a device and nodes
-  std::vector<std::size_t> shape_of_layer_, layer_of_shape_;
+  std::vector<std::size_t> kind_of_layer_, layer_of_kind_;
   std::map<Key, std::vector<BlockCost>> attention_, feed_forward_;
   std::map<Key, std::array<BlockCost, 2>> ends_;
   std::map<std::int64_t, std::vector<double>> pace_of_rank_;  // by pipeline ranks

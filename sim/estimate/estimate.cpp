@@ -7,6 +7,7 @@
 
 #include "models/base/at.hpp"
 #include "models/base/error.hpp"
+#include "sim/layer/lifetimes.hpp"
 #include "sim/work/update.hpp"
 
 namespace moesim {
@@ -14,86 +15,43 @@ namespace {
 
 double count(Bytes bytes) { return static_cast<double>(bytes.count); }
 
-constexpr std::int64_t many = 1'000'000'000;  // elements, so that launches over lists of them are even
-
-/// Of an update.
-struct Seconds {
-  double device = 0, host = 0;
-};
-
-Seconds seconds_of(const Updated& part, const Scenario& scenario) {
-  const Timed timed = sum_of(update_ops(scenario, part), scenario).timed();
-  return {to_seconds(std::max(timed.time, timed.host.device)), to_seconds(timed.host.issue)};
-}
-
-/// For each element of `part`, and for each of its tensors, which are then counted twice.
-struct Each {
-  Seconds element, tensor;
-};
-
-Each each_of(Updated part, std::int64_t Updated::*tensors, const Scenario& scenario) {
-  const auto count = static_cast<double>(part.*tensors);
-  const Seconds once = seconds_of(part, scenario);
-  part.*tensors *= 2;
-  const Seconds twice = seconds_of(part, scenario);
-  const auto all = static_cast<double>(part.all);
-  const auto each = [&](double Seconds::*member, Each& found) {
-    const double more = twice.*member - once.*member;
-    found.tensor.*member = count > 0 ? more / count : 0;
-    found.element.*member = (once.*member - more) / all;
-  };
-  Each found;
-  each(&Seconds::device, found);
-  each(&Seconds::host, found);
-  return found;
+/// Over what a stage holds when its backward begins. Its head goes first.
+double rise_by_spans(const MicrobatchCost& cost, const StageContent& stage, auto layer_at) {
+  if (cost.recompute.method != RecomputeMethod::uniform) return 0;
+  const auto layers = static_cast<std::int64_t>(stage.layers);
+  const auto recomputed = [&](std::int64_t place) { return layer_at(place).recomputed; };
+  double held = stage.has_head ? -cost.heads.front().activations : 0;
+  double most = 0;
+  for (std::int64_t place = layers - 1; place >= 0; --place) {
+    held += held_by_span(cost.recompute, place, layers, recomputed);
+    most = std::max(most, held);
+    held -= layer_at(place).activations;
+  }
+  return most;
 }
 
 }  // namespace
 
-double UpdateRate::seconds(const Updated& part) const {
-  const auto times = [](std::int64_t count, double each) { return static_cast<double>(count) * each; };
-  return times(part.all - part.rest, matrices) + times(part.rest, rest) + times(part.matrices, of_matrix) +
-         times(part.others, of_other);
-}
-
-/// Of so many elements that launches over lists of tensors are even; as if one device had the whole model.
-UpdateSeconds update_seconds(const Scenario& scenario) {
-  std::vector<Weight> weights;
-  HeldElements held;
-  for (std::int64_t rank = 0; rank < scenario.layout.sizes().pipeline; ++rank) {
-    for (const Weight& weight : weights_of_rank(scenario, rank)) weights.push_back(weight);
-    held += held_elements(scenario, rank);
-  }
-  const Updated whole = updated_part(held, {}, weights);
-  const auto times = [&](std::int64_t elements) {
-    return static_cast<double>(many) / static_cast<double>(std::max<std::int64_t>(1, elements));
-  };
-  const Each matrices = each_of(
-      {.all = many, .matrices = whole.matrices, .weights = weights, .share = times(whole.all - whole.rest)},
-      &Updated::matrices, scenario);
-  const Each rest = each_of({.all = many, .rest = many, .others = whole.others}, &Updated::others, scenario);
-  const auto rate = [&](double Seconds::*of) {
-    return UpdateRate{matrices.element.*of, rest.element.*of, matrices.tensor.*of, rest.tensor.*of};
-  };
-  return {.held = to_seconds(sum_of(gradient_ops(scenario, many), scenario).timed().time) / many,
-          .device = rate(&Seconds::device),
-          .host = rate(&Seconds::host),
-          .copies = copy_seconds(scenario)};
-}
-
-StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& kind_of_layer,
                        const std::vector<std::int64_t>& layers_per_stage) {
   StageCosts stages;
   stages.costs.resize(layers_per_stage.size());
-  std::size_t layer = 0;
+  std::size_t first = 0;
   for (std::size_t stage = 0; stage < layers_per_stage.size(); ++stage) {
     const auto layers = static_cast<std::size_t>(layers_per_stage[stage]);
-    stages.contents.push_back({.first_layer = layer,
+    const StageContent content{.first_layer = first,
                                .layers = layers,
                                .has_embedding = stage == 0,
-                               .has_head = stage + 1 == layers_per_stage.size()});
-    for (std::size_t i = 0; i < layers; ++i) stages.costs[stage] += cost.layers[shape_of_layer[layer++]];
-    hold_up(cost, shape_of_layer, stages.contents.back(), stages.costs[stage]);
+                               .has_head = stage + 1 == layers_per_stage.size()};
+    stages.contents.push_back(content);
+    const auto layer_at = [&](std::int64_t place) -> const LayerCost& {
+      return cost.layers[cost.shape(kind_of_layer[first + static_cast<std::size_t>(place)], place)];
+    };
+    for (std::int64_t place = 0; place < layers_per_stage[stage]; ++place)
+      stages.costs[stage] += layer_at(place);
+    hold_up(cost, kind_of_layer, content, stages.costs[stage]);
+    stages.spans.push_back(rise_by_spans(cost, content, layer_at));
+    first += layers;
   }
   stages.costs.front() += cost.embedding;
   return stages;
@@ -133,8 +91,9 @@ double rise_of_backward(const PipelineProfile& profile, std::size_t rank, const 
   const std::span<const std::size_t> held = profile.stages_of(rank);
   if (held.size() != 1) return 0;
   const LayerCost& stage = stages.costs[held.front()];
-  if (!stages.contents[held.front()].has_head) return stage.in_backward;
-  return std::max(stage.head_in_backward, stage.in_backward - head_activations);
+  const double span = profile.weights_apart ? 0 : stages.spans[held.front()];
+  if (!stages.contents[held.front()].has_head) return std::max(span, stage.in_backward);
+  return std::max({span, stage.head_in_backward, stage.in_backward - head_activations});
 }
 
 /// Seconds at a pace between two.
@@ -313,11 +272,13 @@ double PipelineEstimate::update(const SyncPlan& sync) const {
     return a.held.total() < b.held.total();
   });
   const std::size_t both = profile_.is_bidirectional ? 1 : 0;
-  const auto seconds = [&](Operation operation, const Collective& collective, Bytes element) {
+  const auto gathered = [&](Operation operation) {
+    const Collective& collective = *scenario_.collectives.parameters;
+    const HeldElements& held = rank.held;
     return traffic.seconds(sync.groups.data[both], operation, collective,
-                           count(element * rank.held.replicated)) +
+                           count(sent_parameters(scenario_, held.replicated, held.narrow))) +
            traffic.seconds(sync.groups.expert_data[both], operation, collective,
-                           count(element * rank.held.experts));
+                           count(sent_parameters(scenario_, held.experts, held.narrow_experts)));
   };
   double sum = plan.shards_gradients ? 0 : sums_at_end(rank, sync);
   if (plan.has_units()) sum += ends_beside_nothing();
@@ -329,9 +290,7 @@ double PipelineEstimate::update(const SyncPlan& sync) const {
   const bool comes_back =
       plan.updater == Updater::server || (plan.updater == Updater::owner && !plan.gathers_in_passes());
   if (comes_back || plan.keeps == Keeps::step) {
-    const Operation operation =
-        plan.updater == Updater::server ? Operation::broadcast : Operation::all_gather;
-    sum += seconds(operation, *scenario_.collectives.parameters, size_of(Precision::bf16));
+    sum += gathered(plan.updater == Updater::server ? Operation::broadcast : Operation::all_gather);
   }
   return plan.gathers_beside ? sum + gathered_beside() : sum;
 }

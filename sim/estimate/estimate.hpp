@@ -41,7 +41,12 @@ struct UpdateSeconds {
   double held = 0;          ///< for each gradient that a device has
   UpdateRate device, host;  ///< whoever takes longer
   CopySeconds copies{};
-  double seconds(const Updated& part) const { return std::max(device.seconds(part), host.seconds(part)); }
+  double cast_updated = 0, cast_held = 0;  ///< of a weight that is held in a narrow format
+  double seconds(const Updated& part) const {
+    return std::max(device.seconds(part), host.seconds(part)) +
+           static_cast<double>(part.narrow) * cast_updated +
+           static_cast<double>(part.narrow_held) * cast_held;
+  }
 };
 
 /// Of an update on the scenario's device.
@@ -51,11 +56,12 @@ UpdateSeconds update_seconds(const Scenario& scenario);
 struct StageCosts {
   std::vector<StageContent> contents;
   std::vector<LayerCost> costs;
+  std::vector<double> spans;  ///< by how much bytes rise in a backward that computes layers again together
 };
 /// Adds to a stage by how much copies to the host's memory and back hold up its passes.
-void hold_up(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+void hold_up(const MicrobatchCost& cost, const std::vector<std::size_t>& kind_of_layer,
              const StageContent& content, LayerCost& stage);
-StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+StageCosts stage_costs(const MicrobatchCost& cost, const std::vector<std::size_t>& kind_of_layer,
                        const std::vector<std::int64_t>& layers_per_stage);
 
 /// How ranks stay the same, and who takes part.

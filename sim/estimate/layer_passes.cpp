@@ -29,8 +29,9 @@ double bytes_of_holdings(const Scenario& scenario, const Act& act, std::int64_t 
   Holdings held = block_holdings(scenario, act.activity, layer);
   if (needs && act.activity == Activity::attention)
     held += block_holdings(scenario, Activity::feed_forward, layer);
-  const Bytes element = size_of(needs ? Precision::bf16 : scenario.precision.gradient);
-  return static_cast<double>((element * held.total()).count);
+  const Bytes bytes = needs ? sent_parameters(scenario, held.total(), held.narrow + held.narrow_experts)
+                            : size_of(scenario.precision.gradient) * held.total();
+  return static_cast<double>(bytes.count);
 }
 
 /// For each act the ones that it waits for; a join stands for all that it joins.
@@ -86,6 +87,8 @@ class Maker {
 
   LayerPasses of(const Issued& issued) {
     LayerPasses all{.end = issued.end};
+    keeps_ = issued.layer < 0 ? !scenario_.recompute.full || scenario_.recompute.differs_by_place()
+                              : !scenario_.recompute_of(static_cast<std::size_t>(issued.layer)).full;
     const PricedPrograms& priced = tables_.priced(issued);
     const ActOps ops(scenario_, issued);
     for (const Pass pass : {Pass::forward, Pass::backward, Pass::backward_input, Pass::backward_weight}) {
@@ -136,7 +139,7 @@ class Maker {
   /// Ops of a forward in a backward are computed again.
   void add_ops(OpsOfAct of, PricedAct& row) {
     row.flops = total_flops(of.ops) * of.share;
-    row.ops = priced_ops(of, scenario_, tables_.paces().least);
+    row.ops = priced_ops(of, scenario_, tables_.paces().least, keeps_);
     for (const PricedOp& op : row.ops) row.moved += op.price.moved;
     if (row.act.pass != OpPass::backward_input) return;
     const std::size_t all = of.ops.size();
@@ -148,6 +151,7 @@ class Maker {
   const Order& order_;
   const Scenario& scenario_;
   CostTables& tables_;
+  bool keeps_ = true;  // of what ops keep, something: it is not computed again whole
 };
 
 /// Of a head.
@@ -167,17 +171,19 @@ std::vector<LayerPasses> layer_passes(Scenario scenario, const Order& order) {
   tables.cost(division, tables.groups(division), microbatch, {{}, recompute}, 0);
   Maker maker(order, tables);
   std::vector<LayerPasses> all{maker.of({.end = Activity::embedding})};
-  const std::vector<std::size_t>& shapes = tables.shape_of_layer();
+  const std::vector<std::size_t> shapes = first_of_shape(tables.scenario());
   for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
     if (std::find(shapes.begin(), shapes.begin() + static_cast<std::ptrdiff_t>(layer), shapes[layer]) !=
         shapes.begin() + static_cast<std::ptrdiff_t>(layer))
       continue;
-    LayerPasses& made = all.emplace_back(maker.of({.layer = static_cast<std::int64_t>(layer)}));
+    const auto number = static_cast<std::int64_t>(layer);
+    const std::int64_t place = tables.scenario().place_in_stage(number);
+    LayerPasses& made = all.emplace_back(maker.of({.layer = number, .place = place}));
     made.has_experts = tables.scenario().model.layers[layer].is_moe;
     for (std::size_t same = layer; same < shapes.size(); ++same) {
       if (shapes[same] == shapes[layer]) made.layers.push_back(static_cast<std::int64_t>(same));
     }
-    const StageContent one{.first_layer = layer, .layers = 1};
+    const StageContent one{.first_layer = layer, .layers = 1, .first_place = place};
     if (has_pairs(order)) made.pair = tables.pair(one, one)[0];
   }
   all.push_back(maker.of({.end = Activity::head}));

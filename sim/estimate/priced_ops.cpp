@@ -52,12 +52,12 @@ KernelPrice& KernelPrice::operator+=(const KernelPrice& more) {
   return *this;
 }
 
-std::vector<PricedOp> priced_ops(const OpsOfAct& act, const Scenario& scenario, double pace) {
+std::vector<PricedOp> priced_ops(const OpsOfAct& act, const Scenario& scenario, double pace, bool keeps) {
   std::vector<PricedOp> all;
   std::vector<Op> kernels;
   for (const Op& op : act.ops) {
     PricedOp& made = all.emplace_back(PricedOp{.name = op.name, .module = op.module, .pass = op.pass});
-    if (op.pass == OpPass::forward && !scenario.recompute.full)
+    if (op.pass == OpPass::forward && keeps)
       made.kept = from_bytes(scenario.software->kept_by(op) * act.share);
     kernels.clear();
     scenario.software->add_kernels(op, kernels);

@@ -42,6 +42,6 @@ struct PricedOp {
 };
 
 /// The ops of an act in their order, on a device that takes `pace` times as long as the scenario's.
-std::vector<PricedOp> priced_ops(const OpsOfAct& act, const Scenario& scenario, double pace);
+std::vector<PricedOp> priced_ops(const OpsOfAct& act, const Scenario& scenario, double pace, bool keeps);
 
 }  // namespace moesim

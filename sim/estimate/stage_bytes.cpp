@@ -23,9 +23,19 @@ double CostTables::played_rise(const StageContent& forward, const StageContent& 
                                bool is_pair) const {
   const auto programs = [&](const Issued& issued) -> const Programs& { return *priced(issued).programs; };
   Swing swing;
+  const auto recomputed = [&](std::int64_t place) {
+    const auto layer = static_cast<std::int64_t>(backward.first_layer) + place;
+    const PricedPrograms& of = priced({.layer = layer, .place = place});
+    return of.kept[0].recomputed + of.kept[1].recomputed;
+  };
   const auto add = [&](const KeptChange& change) {
-    const Issued issued{.end = change.layer < 0 ? change.block : Activity::none, .layer = change.layer};
-    if (!change.again) swing.add(change_by(change.pass, priced(issued).kept_of(change.block)));
+    const Issued issued{.end = change.layer < 0 ? change.block : Activity::none,
+                        .layer = change.layer,
+                        .place = change.place};
+    if (!change.again) return swing.add(change_by(change.pass, priced(issued).kept_of(change.block)));
+    if (change.block == Activity::attention)
+      swing.add(
+          held_by_span(recompute_, change.place, static_cast<std::int64_t>(backward.layers), recomputed));
   };
   if (is_pair) {
     visit_changes_by_pair(forward, backward, programs, add);

@@ -49,21 +49,23 @@ Time CostTables::copied_by(const StageContent& stage) const {
   if (scenario_.offload.is_none()) return {};
   Time sum;
   for (std::size_t i = 0; i < stage.layers; ++i) {
-    for (const Kept& kept : priced_[shape_of_layer_[stage.first_layer + i]].kept)
+    for (const Kept& kept : priced_[shape_of(stage.first_layer + i, static_cast<std::int64_t>(i))].kept)
       sum += kept.offloaded / scenario_.cluster->device.host_rate;
   }
   return sum;
 }
 
-void hold_up(const MicrobatchCost& cost, const std::vector<std::size_t>& shape_of_layer,
+void hold_up(const MicrobatchCost& cost, const std::vector<std::size_t>& kind_of_layer,
              const StageContent& content, LayerCost& stage) {
   if (cost.copies.empty()) return;
   for (std::size_t pace = 0; pace < stage.passes.size(); ++pace) {
     for (const Pass pass : {Pass::forward, Pass::backward, Pass::backward_input}) {
       std::vector<const LayerCopies*> layers;
       const Way way{content, pass != Pass::forward};
-      for (std::size_t i = 0; i < content.layers; ++i)
-        layers.push_back(&cost.copies[at(shape_of_layer, way.layer(i).layer)][pace]);
+      for (std::size_t i = 0; i < content.layers; ++i) {
+        const Issued layer = way.layer(i);
+        layers.push_back(&cost.copies[cost.shape(at(kind_of_layer, layer.layer), layer.place)][pace]);
+      }
       at(stage.passes[pace], pass) += held_up(layers, pass);
     }
   }

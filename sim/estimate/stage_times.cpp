@@ -10,7 +10,7 @@ namespace moesim {
 
 /// Into priced_.
 std::size_t CostTables::number_of(const Issued& issued) const {
-  if (issued.end == Activity::none) return at(shape_of_layer_, issued.layer);
+  if (issued.end == Activity::none) return shape_of(static_cast<std::size_t>(issued.layer), issued.place);
   return issued.end == Activity::head ? head_number() : embedding_number();
 }
 
@@ -25,20 +25,22 @@ const PricedPrograms& CostTables::woven(const Issued& issued) {
                         prices_.issue(priced.programs->woven_backward.acts, priced.place())};
   if (issued.end != Activity::none) return priced;
   for (const Woven& part : pair_weave) {
-    const Issued node{.is_backward = part.is_backward, .layer = issued.layer, .segment = part.segment};
+    Issued node = issued;
+    node.is_backward = part.is_backward;
+    node.segment = part.segment;
     priced.woven_issue[part.is_backward ? 1 : 0] +=
         host_of_node(node, priced.programs->of_pair(part.is_backward), scenario_);
   }
   return priced;
 }
 
-/// Whether two stages have the same layers and ends.
+/// Whether two stages have the same layers and ends: layers of a kind at the same places.
 bool CostTables::is_alike(const StageContent& one, const StageContent& other) const {
   if (one.layers != other.layers || one.has_embedding != other.has_embedding ||
-      one.has_head != other.has_head)
+      one.has_head != other.has_head || one.first_place != other.first_place)
     return false;
   const auto shapes = [&](const StageContent& stage) {
-    return shape_of_layer_.begin() + static_cast<std::ptrdiff_t>(stage.first_layer);
+    return kind_of_layer_.begin() + static_cast<std::ptrdiff_t>(stage.first_layer);
   };
   return std::equal(shapes(one), shapes(one) + static_cast<std::ptrdiff_t>(one.layers), shapes(other));
 }
@@ -90,13 +92,12 @@ struct Run {
 };
 
 /// The most in a row in which both passes meet the same shapes.
-Run longest_run(const StageContent& forward, const StageContent& backward,
-                const std::vector<std::size_t>& shapes) {
+Run longest_run(const StageContent& forward, const StageContent& backward, auto shape_of) {
   Run longest, run;
+  const Way up{forward, false}, down{backward, true};
   const auto is_as_before = [&](std::size_t i) {
-    const std::size_t up = forward.first_layer + i;
-    const std::size_t down = backward.first_layer + backward.layers - 1 - i;
-    return shapes[up] == shapes[up - 1] && shapes[down] == shapes[down + 1];
+    return shape_of(up.layer(i)) == shape_of(up.layer(i - 1)) &&
+           shape_of(down.layer(i)) == shape_of(down.layer(i - 1));
   };
   for (std::size_t i = 0; i < std::min(forward.layers, backward.layers); ++i) {
     if (run.count == 0 || !is_as_before(i)) run = {i, 0};
@@ -122,7 +123,7 @@ std::vector<Issued> shortened(const StageContent& forward, const StageContent& b
 /// Unless sizes are exact, layers in a row beyond a few are taken to last as long as the last of these.
 Time CostTables::time_of_pair(const StageContent& forward, const StageContent& backward, double pace) {
   constexpr std::size_t few = 3;
-  const Run run = longest_run(forward, backward, shape_of_layer_);
+  const Run run = longest_run(forward, backward, [this](const Issued& issued) { return number_of(issued); });
   if (sizing_ == Sizing::exact || run.count <= few) return play(issued_by_pair(forward, backward), pace);
   const std::size_t more = run.count - few;
   const Time one = play(shortened(forward, backward, run, more), pace);

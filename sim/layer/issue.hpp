@@ -15,6 +15,7 @@ namespace moesim {
 struct StageContent {
   std::size_t first_layer = 0, layers = 0;
   bool has_embedding = false, has_head = false;
+  std::int64_t first_place = 0;  ///< of its first layer, where it is only a part of a stage
 };
 
 /// Of one of the stages into which so many layers each go.
@@ -25,6 +26,7 @@ struct Issued {
   bool is_backward = false;       ///< of a pair: the backward's
   Activity end = Activity::none;  ///< embedding or head; none: of a layer
   std::int64_t layer = -1;        ///< of the model
+  std::int64_t place = 0;         ///< of the layer in its stage
   std::optional<Segment> segment{};
 };
 
@@ -42,8 +44,10 @@ struct Way {
     return {.is_backward = is_backward, .end = is_backward ? Activity::embedding : Activity::head};
   }
   Issued layer(std::size_t i) const {
-    const std::size_t number = stage.first_layer + (is_backward ? stage.layers - 1 - i : i);
-    return {.is_backward = is_backward, .layer = static_cast<std::int64_t>(number)};
+    const std::size_t place = is_backward ? stage.layers - 1 - i : i;
+    return {.is_backward = is_backward,
+            .layer = static_cast<std::int64_t>(stage.first_layer + place),
+            .place = stage.first_place + static_cast<std::int64_t>(place)};
   }
 };
 

@@ -38,11 +38,11 @@ void add_offload(const Scenario& scenario, std::size_t layer, LayerForm& form) {
   if (offload.is_none()) return;
   const auto takes = [&](auto... modules) { return (offload.takes(modules) || ...); };
   using enum OffloadModule;
-  const bool is_whole = static_cast<std::int64_t>(layer) < offload.layers;
+  const bool is_whole = offload.takes_whole(layer);
   form.offloads_attention = is_whole || takes(attn_norm, qkv_linear, core_attn, attn_proj, mlp_norm);
   form.offloads_feed_forward =
       is_whole || (scenario.model.layers[layer].is_moe && takes(expert_fc1, moe_act));
-  form.norm_first = takes(mlp_norm) && scenario.recompute.norm;
+  form.norm_first = takes(mlp_norm) && scenario.recompute.again(NormOf::stream);
 }
 
 }  // namespace
@@ -51,7 +51,8 @@ LayerForm form_of(const Scenario& scenario, std::size_t layer, const BlockPieces
                   const BlockPieces& feed_forward) {
   const Layer& shape = scenario.model.layers[layer];
   const Sizes& sizes = scenario.layout.sizes();
-  const Recompute& recompute = scenario.recompute;
+  const Recompute recompute = scenario.recompute_of(layer);
+  const bool module_again = recompute.full || (shape.is_moe ? recompute.moe : recompute.mlp);
   LayerForm form{.exchanges = shape.is_moe && sizes.expert > 1,
                  .gathers_tokens = scenario.collectives.token_exchange == TokenExchange::all_gather,
                  .divides_experts = shape.is_moe && sizes.expert_tensor > 1,
@@ -59,7 +60,9 @@ LayerForm form_of(const Scenario& scenario, std::size_t layer, const BlockPieces
                  .divides_tokens = scenario.divides_tokens(),
                  .divides_sequences = sizes.context > 1,
                  .again = recompute.full,
-                 .experts_again = recompute.full || recompute.experts,
+                 .feed_forward_again = module_again || (shape.is_moe && recompute.shared_experts),
+                 .experts_again = module_again || recompute.experts,
+                 .results_again = module_again,
                  .heads = 1 + scenario.model.prediction_layers};
   form.divides_feed_forward = form.divides_layers && (!shape.is_moe || shape.experts.shared_width > 0);
   form.shared_beside = form.exchanges && sizes.tensor == 1 && shape.experts.shared_width > 0 &&

@@ -38,7 +38,9 @@ struct LayerForm {
   bool overlaps_tensor = false;       ///< a backward computes while a tensor-parallel group communicates
   bool gathers_again = false;         ///< and inputs that it gathered are gathered once more in backward
   bool again = false;                 ///< the whole layer is computed again in backward
+  bool feed_forward_again = false;    ///< its dense feed-forward or shared experts are, whole
   bool experts_again = false;         ///< its experts are
+  bool results_again = false;         ///< and their results come home again
   bool shared_beside = false;         ///< its shared experts are computed beside an exchange
   bool weights_in_turn = false;       ///< in a pair, too, a backward goes on behind gradients of weights
   bool offloads_attention = false;    ///< something that its attention block keeps goes to the host

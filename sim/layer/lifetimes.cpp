@@ -16,7 +16,10 @@ Bytes change_by(Pass pass, const Kept& kept) {
 }
 
 Swing swing_by(const KeptChange& change, const Kept& kept) {
-  if (change.again) return {kept.again, kept.again};
+  if (change.again) {
+    const Bytes more = kept.again + kept.span;
+    return {std::max(more, Bytes{}), more};
+  }
   Bytes end = change_by(change.pass, kept);
   if (change.pass == Pass::forward) return {end + kept.in_forward, end};
   if (change.pass != Pass::backward_weight) end -= kept.again;

@@ -17,7 +17,8 @@ struct KeptChange {
   Pass pass = Pass::forward;
   std::int64_t layer = -1;  ///< -1: an end of the model
   Activity block = Activity::none;
-  bool again = false;  ///< KeptBlock::again
+  bool again = false;      ///< KeptBlock::again
+  std::int64_t place = 0;  ///< of the layer in its stage
 };
 
 /// Visits the changes of one program that is issued, or of a segment of it.
@@ -25,7 +26,7 @@ template <class Visit>
 void visit_changes_of(const Issued& issued, const Program& program, Pass pass, Visit visit) {
   for (const KeptBlock& kept : program.kept) {
     if (!issued.segment || kept.segment == *issued.segment)
-      visit(KeptChange{pass, issued.layer, kept.block, kept.again});
+      visit(KeptChange{pass, issued.layer, kept.block, kept.again, issued.place});
   }
 }
 
@@ -68,6 +69,19 @@ struct Swing {
     gradients += next.gradients;
   }
 };
+
+/// Kept::span of the layer with that place in a stage of so many, where `recomputed` tells what another of
+/// them holds once it has been computed again.
+template <class Of>
+auto held_by_span(const Recompute& recompute, std::int64_t place, std::int64_t layers, Of recomputed) {
+  decltype(recomputed(place)) held{};
+  if (recompute.method != RecomputeMethod::uniform) return held;
+  const bool is_last = place % recompute.layers == recompute.layers - 1 || place == layers - 1;
+  if (!is_last) return held - recomputed(place);
+  for (std::int64_t before = place - place % recompute.layers; before < place; ++before)
+    held += recomputed(before);
+  return held;
+}
 
 /// The same with what is held while the block's kernels run, and what is computed again.
 Swing swing_by(const KeptChange& change, const Kept& kept);

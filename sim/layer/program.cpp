@@ -283,14 +283,16 @@ class Maker : private ActList {
   /// What recomputation sends once more, besides keys and values, before the gradient of the combine.
   void again() {
     needs(Activity::attention, OpPass::backward_input);
-    for (int block = 0; form_.again && block < (form_.divides_feed_forward ? 2 : 1); ++block) {
+    const auto shared = [&] {
       gather_layer(OpPass::forward);
       reduce_layer(OpPass::forward);
-    }
+    };
+    if (form_.again) shared();
+    if (form_.feed_forward_again && form_.divides_feed_forward) shared();
     if (!form_.experts_again) return;
     exchange(Activity::dispatch, OpPass::backward_input);
     gather_experts(OpPass::forward);
-    if (!form_.again) return;
+    if (!form_.results_again) return;
     reduce_experts(OpPass::forward);
     exchange(Activity::combine, OpPass::backward_input);
   }

@@ -100,7 +100,7 @@ TaskId Synchronisation::gather(ActorId actor, const Tag& tag, TaskId now) {
   const TaskId from = is_beside ? std::exchange(states_[actor].previous_use, now) : now;
   TaskId last = nothing;
   for (const bool experts : {false, true}) {
-    const Bytes bytes = size_of(Precision::bf16) * of_scope(needed, experts);
+    const Bytes bytes = sent_parameters(scenario_, of_scope(needed, experts), needed.narrow_of(experts));
     if (bytes.count == 0 || group_of(actor, experts).group_size() == 1) continue;
     const PatternId pattern = step_.patterns().sync(actor, scope_of(experts), Operation::all_gather,
                                                     *scenario_.collectives.parameters, bytes);
@@ -211,13 +211,16 @@ void Synchronisation::send_complete(ActorId actor) {
 }
 
 void Synchronisation::call_for_all(ActorId actor, Activity activity, Operation operation,
-                                   const Collective& collective, Bytes element) {
+                                   const Collective& collective) {
   const Holdings& held = held_by(actor);
   for (const bool experts : {false, true}) {
     const std::int64_t elements = of_scope(held, experts);
+    const Bytes bytes = activity == Activity::gradient
+                            ? size_of(scenario_.precision.gradient) * elements
+                            : sent_parameters(scenario_, elements, held.narrow_of(experts));
     if (elements == 0 || group_of(actor, experts).group_size() == 1) continue;
     const Scope scope = scope_of(experts);
-    const PatternId pattern = step_.patterns().sync(actor, scope, operation, collective, element * elements);
+    const PatternId pattern = step_.patterns().sync(actor, scope, operation, collective, bytes);
     Tag tag;
     tag.activity = activity;
     tag.experts = experts;
@@ -227,12 +230,10 @@ void Synchronisation::call_for_all(ActorId actor, Activity activity, Operation o
 }
 
 void Synchronisation::send_whole(ActorId actor) {
-  const Bytes element = size_of(scenario_.precision.gradient);
-  call_for_all(actor, Activity::gradient, gradient_operation(plan_.updater), *scenario_.collectives.gradients,
-               element);
-  if (plan_.server_per_node) {
-    call_for_all(actor, Activity::gradient, Operation::all_reduce, *scenario_.collectives.servers, element);
-  }
+  call_for_all(actor, Activity::gradient, gradient_operation(plan_.updater),
+               *scenario_.collectives.gradients);
+  if (plan_.server_per_node)
+    call_for_all(actor, Activity::gradient, Operation::all_reduce, *scenario_.collectives.servers);
 }
 
 void Synchronisation::update(ActorId actor) {
@@ -251,11 +252,10 @@ void Synchronisation::update(ActorId actor) {
   sum_embeddings(actor);
   optimize(actor);
   const Collective& parameters = *scenario_.collectives.parameters;
-  const Bytes element = size_of(Precision::bf16);
   if (plan_.updater == Updater::owner && !plan_.gathers_in_passes())
-    call_for_all(actor, Activity::parameter, Operation::all_gather, parameters, element);
+    call_for_all(actor, Activity::parameter, Operation::all_gather, parameters);
   if (plan_.updater == Updater::server)
-    call_for_all(actor, Activity::parameter, Operation::broadcast, parameters, element);
+    call_for_all(actor, Activity::parameter, Operation::broadcast, parameters);
 }
 
 }  // namespace moesim

@@ -74,8 +74,7 @@ class Synchronisation {
   void send_complete(ActorId actor);
   void send_whole(ActorId actor);
   /// One operation on all gradients or parameters of the actor; its streams wait for it.
-  void call_for_all(ActorId actor, Activity activity, Operation operation, const Collective& collective,
-                    Bytes element);
+  void call_for_all(ActorId actor, Activity activity, Operation operation, const Collective& collective);
   /// Copies of an expert have each seen part of its tokens: their gradients are summed inside the expert
   /// group. Each then updates its own copy, so parameters need no traffic of their own.
   void sum_copies(ActorId actor);

@@ -78,6 +78,7 @@ void Synchronisation::optimize(ActorId actor) {
   const auto matrices = static_cast<double>(std::max<std::int64_t>(1, part.all - part.rest));
   part.all = updated(actor, false, held.replicated()) + updated(actor, true, held.experts());
   part.rest = updated(actor, false, held.rest());
+  part.narrow = updated(actor, false, held.narrow) + updated(actor, true, held.narrow_experts);
   part.share = static_cast<double>(part.all - part.rest) / matrices;
   run(actor, update_ops(scenario_, part));
 }

@@ -9,6 +9,7 @@
 #include "sim/read/faults.hpp"
 #include "sim/read/offload.hpp"
 #include "sim/read/parts.hpp"
+#include "sim/read/recompute.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/read/search_bounds.hpp"
 
@@ -63,6 +64,7 @@ constexpr Row others[] = {
      }},
     {"search", "what `moesim search` may choose", declare<read_search_bounds>},
     {"precision", "number formats", declare<read_precision_plan>},
+    {"recompute", "the same as an object: arguments of Megatron-Core", declare<read_recompute_part>},
     {"offload", "activations that are in the host's memory from forward to backward", declare<read_offload>},
     {"certainty", "how sure times are: what error bars are made of",
      [](Reader r, const Fabric&) { static_cast<void>(read_certainty(std::move(r), "")); }},

@@ -204,19 +204,6 @@ Fit fits_tensor_overlap(const Scenario& scenario) {
 
 Fit fits_schedule(const Scenario& scenario) { return scenario.schedule->fits(shape_of_pipeline(scenario)); }
 
-Fit fits_recompute(const Scenario& scenario) {
-  if (Fit fit = recomputes_as(scenario.habits(), scenario.recompute)) return fit;
-  const auto lacks = [&](auto has) {
-    return std::none_of(scenario.model.layers.begin(), scenario.model.layers.end(), has);
-  };
-  const std::string& name = scenario.model.name;
-  if (scenario.recompute.latent && lacks([](const Layer& layer) { return layer.attention.is_latent(); }))
-    return Misfit("recompute", "names latent, but the model '{}' has no latent attention", name);
-  if (scenario.recompute.experts && lacks([](const Layer& layer) { return layer.is_moe; }))
-    return Misfit("recompute", "names experts, but the model '{}' has none", name);
-  return {};
-}
-
 Fit fits_software(const Scenario& scenario) {
   const SoftwareHabits& habits = scenario.habits();
   const Device& device = scenario.cluster->device;
@@ -239,8 +226,11 @@ Fit fits_software(const Scenario& scenario) {
     return Misfit("precision.gemm", "is {}, but the kernels of deepseek multiply, cast and keep in fp8",
                   at(precision_names, scenario.precision.gemm));
   }
-  if (!habits.has_fp8 && scenario.precision.gemm == Precision::fp8)
-    return Misfit("precision.gemm", "is fp8, whose kernels in {} are not known", scenario.software_name);
+  const Precision gemm = scenario.precision.gemm;
+  if (!habits.has_fp8 && (gemm == Precision::fp8 || gemm == Precision::fp4)) {
+    return Misfit("precision.gemm", "is {}, whose kernels in {} are not known", at(precision_names, gemm),
+                  scenario.software_name);
+  }
   if (!scenario.model.has_experts()) return {};
   if (!habits.has_experts) {
     return Misfit("software", "is {}, whose models are dense, but '{}' has experts", scenario.software_name,

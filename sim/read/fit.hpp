@@ -33,8 +33,6 @@ Fit fits_multiprocessors(const Scenario& scenario);
 Fit fits_tensor_overlap(const Scenario& scenario);
 /// The schedule serves so many pipeline ranks and microbatches.
 Fit fits_schedule(const Scenario& scenario);
-/// What is computed again must be there to be computed.
-Fit fits_recompute(const Scenario& scenario);
 /// Software runs on what it was written for, and models that it has.
 Fit fits_software(const Scenario& scenario);
 /// Passes of their own belong to one kernel on master weights.

@@ -56,6 +56,7 @@ std::string_view again_by(const Recompute& recompute, const Offload& offload) {
   const bool in_experts = offload.takes(OffloadModule::expert_fc1) || offload.takes(OffloadModule::moe_act);
   if (recompute.full) return "full";
   if (recompute.experts && in_experts) return "experts";
+  if (recompute.moe && in_experts) return "moe";
   return recompute.attention && offload.takes(OffloadModule::core_attn) ? "attention" : "";
 }
 
@@ -101,8 +102,7 @@ std::string offload_words(const Offload& offload) {
 }
 
 Fit recomputes_beside(const Offload& offload, const Recompute& recompute) {
-  const Recompute& r = recompute;
-  if (offload.layers > 0 && (r.full || r.norm || r.activation || r.latent || r.attention || r.experts)) {
+  if (offload.layers > 0 && !recompute.is_none()) {
     return Misfit(layers_key, "is {}, but recompute is given: whole layers go to the host without",
                   offload.layers)
         .with_hint("offload.modules goes with the recomputation of others");

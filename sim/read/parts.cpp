@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "models/config/fields.hpp"
 
@@ -18,10 +20,18 @@ const Value& no_keys() {
 }
 
 /// A key of the plan whose usual value is that of a plan as it is made.
-auto precision(Precision PrecisionPlan::*member, std::string_view name, std::string_view help) {
+auto precision(Precision PrecisionPlan::*member, std::string_view name, std::string_view help,
+               std::span<const std::string_view> names = whole_byte_names) {
   const auto usual = static_cast<std::size_t>(PrecisionPlan{}.*member);
-  return choice(member, precision_names,
-                {.name = name, .help = help, .fallback = std::string(precision_names[usual])});
+  return choice(member, names, {.name = name, .help = help, .fallback = std::string(precision_names[usual])});
+}
+
+constexpr std::array<std::string_view, 2> parameter_names{"bf16", "fp8"};
+constexpr std::int64_t most_layers = 100'000;
+
+auto bf16_layers(std::int64_t PrecisionPlan::*member, std::string_view name, std::string_view help) {
+  return field(member, Key<std::int64_t>{
+                           .name = name, .help = help, .fallback = 0, .at_least = 0, .at_most = most_layers});
 }
 
 Fit fits_overlapped(const PassDurations& durations) {
@@ -61,11 +71,30 @@ Batch read_batch(Reader reader) {
 PrecisionPlan read_precision_plan(Reader reader) {
   using Plan = PrecisionPlan;
   Plan plan;
-  read_fields(reader, plan, precision(&Plan::gemm, "gemm", "operands of matrix products"),
+  read_fields(reader, plan,
+              precision(&Plan::gemm, "gemm", "operands of matrix products; fp4 is NVFP4", precision_names),
               precision(&Plan::dispatch, "dispatch", "tokens on their way to the experts"),
               precision(&Plan::combine, "combine", "expert outputs on their way back"),
               precision(&Plan::gradient, "gradient", "gradients, kept and synchronised"),
               precision(&Plan::moments, "moments", "the optimizer's two moments"));
+  plan.parameters =
+      reader.choice({.name = "parameters",
+                     .help = "weights of products in fp8, held and gathered: fp8 has them in the format of "
+                             "software.fp8_recipe and no others (--fp8-param-gather)",
+                     .fallback = "bf16"},
+                    parameter_names) == 0
+          ? Precision::bf16
+          : Precision::fp8;
+  read_fields(
+      reader, plan,
+      field(&Plan::weight_copies, {.name = "weight_copies",
+                                   .help = "of weights in bf16, the narrow copies that software makes once a "
+                                           "step and keeps are counted, in memory and in time",
+                                   .fallback = false}),
+      bf16_layers(&Plan::bf16_at_start, "num_layers_at_start_in_bf16",
+                  "first layers of the model whose products stay bf16 (--first-last-layers-bf16)"),
+      bf16_layers(&Plan::bf16_at_end, "num_layers_at_end_in_bf16",
+                  "last layers of the model, before those of multi-token prediction, whose products do"));
   reader.finish();
   return plan;
 }
@@ -100,35 +129,6 @@ Budget read_budget(Reader reader) {
                                   .at_most = Power{1e6}}));
   reader.finish();
   return budget;
-}
-
-Recompute read_recompute(Reader& reader) {
-  struct Choice {
-    std::string_view name;
-    bool Recompute::*flag;
-  };
-  static constexpr Choice choices[] = {{"full", &Recompute::full},
-                                       {"norm", &Recompute::norm},
-                                       {"activation", &Recompute::activation},
-                                       {"latent", &Recompute::latent},
-                                       {"attention", &Recompute::attention},
-                                       {"experts", &Recompute::experts}};
-  Recompute recompute;
-  for (const std::string& name : reader.texts({.name = "recompute",
-                                 .help = "computed again in backward instead of kept: full, norm, "
-                                         "activation, latent, attention, experts"})) {
-    if (name == "none") continue;
-    const auto* const found =
-        std::find_if(std::begin(choices), std::end(choices), [&](const Choice& c) { return c.name == name; });
-    if (found == std::end(choices)) {
-      reader.fail(
-          "recompute",
-          fmt::format("unknown '{}' (known: none, full, norm, activation, latent, attention, experts)",
-                      name));
-    }
-    recompute.*(found->flag) = true;
-  }
-  return recompute;
 }
 
 ExpertChoices read_expert_choices(Reader& reader) {

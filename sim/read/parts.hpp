@@ -60,8 +60,6 @@ PassDurations read_fixed_cost(Reader reader);
 /// a group that does not divide the devices.
 OneCommunication read_communication(Reader reader, const Fabric& fabric, Generation generation,
                                     std::string& words);
-/// Reads the scenario's own key "recompute".
-Recompute read_recompute(Reader& reader);
 
 /// The part of that name, or one without keys where it is not given; of a family with its kinds.
 Reader part_or_empty(Reader& reader, std::string_view name, std::string_view help,

@@ -113,14 +113,6 @@ Fit fits_groups(const Scenario& scenario, const Layout& layout) {
                 "same tokens without sequence_parallel");
 }
 
-Fit recomputes_as(const SoftwareHabits& habits, const Recompute& chosen) {
-  const bool has_parts =
-      chosen.norm || chosen.activation || chosen.latent || chosen.attention || chosen.experts;
-  if (habits.recomputes_parts || chosen.full || !has_parts) return {};
-  return Misfit("recompute", "names parts of layers, but this software recomputes whole layers or nothing")
-      .with_hint("--set recompute=full or --set recompute=[]");
-}
-
 Fit limits_tokens(const Batch& batch) {
   const std::int64_t longest = std::max(batch.sequence_length, batch.decoder_length());
   if (batch.microbatch <= most_tokens / longest) return {};

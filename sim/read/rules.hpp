@@ -27,9 +27,6 @@ Fit divides_tokens_of(const Batch& batch, const Sizes& sizes);
 /// The groups of attention and those of experts lie on the same devices as far as they must.
 Fit fits_groups(const Scenario& scenario, const Layout& layout);
 
-/// Software that recomputes whole layers recomputes no part of them alone.
-Fit recomputes_as(const SoftwareHabits& habits, const Recompute& chosen);
-
 /// Tokens of a microbatch: times the widest model they still fit 63 bits of bytes.
 Fit limits_tokens(const Batch& batch);
 /// Microbatches of a data-parallel rank, as many as a pipeline without a model may have.

@@ -13,6 +13,8 @@
 #include "sim/read/fit.hpp"
 #include "sim/read/offload.hpp"
 #include "sim/read/parts.hpp"
+#include "sim/read/precision.hpp"
+#include "sim/read/recompute.hpp"
 #include "sim/read/rules.hpp"
 #include "sim/read/search_bounds.hpp"
 #include "sim/read/words.hpp"
@@ -227,8 +229,9 @@ void read_choices(Reader& reader, Scenario& scenario) {
   read_software(reader, scenario);
   read_collectives_part(reader, scenario);
   read_optimizer(reader, scenario);
+  reader.expect(fits_precision, scenario);
   scenario.recompute = read_recompute(reader);
-  scenario.words.recompute = recompute_words(reader);
+  scenario.words.recompute = recompute_words(reader, scenario.recompute);
   reader.expect(fits_recompute, scenario);
   scenario.offload = read_offload(
       part_or_empty(reader, "offload", "activations that are in the host's memory from forward to backward"));
@@ -277,6 +280,7 @@ Scenario read_training_step(Reader reader) {
   const std::int64_t layers = std::ssize(scenario.model.layers);
   reader.expect(fits_layers, layers_per_stage, layers, stages);
   scenario.layers_per_stage = layers_of_stages(layers_per_stage, layers, stages);
+  reader.expect(fits_recomputed_layers, scenario);
   reader.expect(fits_tasks, scenario);
   if (auto search = reader.optional_part("search", "what `moesim search` may choose; a run leaves it alone"))
     static_cast<void>(read_search_bounds(std::move(*search)));

@@ -9,6 +9,7 @@
 #include "models/config/values.hpp"
 #include "sim/gradient/gradient_sync.hpp"
 #include "sim/read/parts.hpp"
+#include "sim/read/recompute.hpp"
 #include "sim/schedule/schedule.hpp"
 
 namespace moesim {

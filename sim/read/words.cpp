@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "sim/read/recompute.hpp"
+
 namespace moesim {
 
 std::string words_of(const Reader& part, std::string_view usual) {
@@ -19,9 +21,10 @@ std::string words_of(const Reader& part, std::string_view usual) {
   return keys.empty() ? kind : fmt::format("{} ({})", kind, keys);
 }
 
-std::string recompute_words(const Reader& reader) {
+std::string recompute_words(const Reader& reader, const Recompute& recompute) {
   const Value* given = reader.is_describing() ? nullptr : reader.value().find("recompute");
   if (given == nullptr) return {};
+  if (given->kind == Value::Kind::object) return fmt::format("{}", fmt::join(names_of(recompute), "+"));
   std::string words;
   for (const Value& item : given->kind == Value::Kind::list ? given->items : std::vector<Value>{*given}) {
     if (item.text != "none") words += (words.empty() ? "" : "+") + item.text;

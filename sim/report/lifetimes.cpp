@@ -41,10 +41,26 @@ void Lifetimes::keep_layers() {
     const Bytes units = units_in_backward(number);
     for (Kept& block : layers_[layer]) block.in_backward += units;
   }
+  keep_spans();
   embedding_ = kept_by_embedding(scenario_);
   embedding_.gradients = gradients_of(Activity::embedding, -1);
   head_ = kept_by_head(scenario_);
   head_.gradients = gradients_of(Activity::head, -1);
+}
+
+/// Layers that are computed again together.
+void Lifetimes::keep_spans() {
+  if (scenario_.recompute.method != RecomputeMethod::uniform) return;
+  std::int64_t first = 0;
+  for (const std::int64_t layers : scenario_.layers_per_stage) {
+    const auto recomputed = [&](std::int64_t place) {
+      const std::array<Kept, 2>& layer = at(layers_, first + place);
+      return layer[0].recomputed + layer[1].recomputed;
+    };
+    for (std::int64_t place = 0; place < layers; ++place)
+      at(layers_, first + place)[0].span = held_by_span(scenario_.recompute, place, layers, recomputed);
+    first += layers;
+  }
 }
 
 /// That are held from when they are computed.

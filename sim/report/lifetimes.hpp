@@ -54,6 +54,7 @@ class Lifetimes {
   };
 
   void keep_layers();
+  void keep_spans();
   Bytes units_in_backward(std::int64_t layer) const;
   Bytes gradients_of(Activity block, std::int64_t layer) const;
   void play_order();

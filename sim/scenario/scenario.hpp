@@ -45,10 +45,13 @@ struct Batch {
 /// Number formats of what is computed, sent and kept.
 struct PrecisionPlan {
   Precision gemm = Precision::bf16;
-  Precision dispatch = Precision::bf16;  ///< forward dispatch, and the backward of combine
-  Precision combine = Precision::bf16;   ///< forward combine, and the backward of dispatch
-  Precision gradient = Precision::fp32;  ///< of accumulation and synchronisation
-  Precision moments = Precision::fp32;   ///< of the optimizer's two moments
+  Precision dispatch = Precision::bf16;    ///< forward dispatch, and the backward of combine
+  Precision combine = Precision::bf16;     ///< forward combine, and the backward of dispatch
+  Precision gradient = Precision::fp32;    ///< of accumulation and synchronisation
+  Precision moments = Precision::fp32;     ///< of the optimizer's two moments
+  Precision parameters = Precision::bf16;  ///< of weights that are operands of narrow products
+  bool weight_copies = false;  ///< of weights in bf16, narrow ones that stay over a step: they are counted
+  std::int64_t bf16_at_start = 0, bf16_at_end = 0;  ///< layers of the model whose products stay bf16
 };
 
 /// Whether one rank stands for its symmetric peers.
@@ -205,11 +208,20 @@ struct Scenario {
     return fixed ? fixed->microbatches : batch.sequences / (layout.sizes().data * batch.microbatch);
   }
   /// Stages that the model is cut into.
-  std::int64_t stages() const { return std::ssize(chains.front()); }
+  std::int64_t stages() const { return chains.empty() ? 1 : std::ssize(chains.front()); }
   /// Rows of the busiest rank of an expert group over their mean: all wait for it at every exchange.
   double busiest_over_mean() const { return largest_over_mean(routing_spread, layout.sizes().expert); }
   /// The index of a stage's first layer.
   std::int64_t first_layer(std::int64_t model_stage) const;
+  /// The place of a layer in its stage, counted from 0; before layers are dealt out, as if evenly.
+  std::int64_t place_in_stage(std::int64_t layer) const;
+  /// What of a layer is computed again.
+  Recompute recompute_of(std::size_t layer) const {
+    const bool differs = recompute.differs_by_place();
+    return recompute.of(differs ? recompute.variant(place_in_stage(static_cast<std::int64_t>(layer))) : 0);
+  }
+  /// The format of a layer's products.
+  Precision gemm_of(std::size_t layer) const;
 };
 
 }  // namespace moesim

@@ -10,8 +10,7 @@
 #include "models/config/document.hpp"
 #include "models/config/values.hpp"
 #include "sim/read/offload.hpp"
-#include "sim/read/parts.hpp"
-#include "sim/read/rules.hpp"
+#include "sim/read/recompute.hpp"
 #include "sim/report/plan.hpp"
 
 namespace moesim {
@@ -28,19 +27,6 @@ std::string kind_of(const Value& document, const std::string& part, std::string 
   }
   const Value* kind = place->find("kind");
   return kind != nullptr ? kind->text : otherwise;
-}
-
-/// As a scenario says it.
-std::vector<std::string> names_of(const Recompute& recompute) {
-  std::vector<std::string> names;
-  if (recompute.full) names.emplace_back("full");
-  if (recompute.norm) names.emplace_back("norm");
-  if (recompute.activation) names.emplace_back("activation");
-  if (recompute.latent) names.emplace_back("latent");
-  if (recompute.attention) names.emplace_back("attention");
-  if (recompute.experts) names.emplace_back("experts");
-  if (names.empty()) names.emplace_back("none");
-  return names;
 }
 
 /// The part of the document with another kind: its other keys stay where the kind is its own.

@@ -7,6 +7,7 @@
 #include "models/base/at.hpp"
 #include "models/base/error.hpp"
 #include "sim/estimate/split.hpp"
+#include "sim/read/precision.hpp"
 #include "sim/read/rules.hpp"
 #include "sim/search/space.hpp"
 
@@ -201,17 +202,22 @@ class Explorer {
     for (const Stages& known : stages_) {
       if (known.count == count) return known;
     }
-    const std::vector<std::size_t>& shapes = tables_.shape_of_layer();
+    const std::vector<std::size_t>& kinds = tables_.kind_of_layer();
+    const std::vector<std::int64_t> even =
+        fill_layers(static_cast<std::int64_t>(kinds.size()), count, space_.empty_stages);
     weights_.clear();
-    for (const std::size_t shape : shapes) weights_.push_back(cost.layers[shape].seconds());
+    for (const std::int64_t layers : even) {  // where layers differ by their places, as if it were so
+      for (std::int64_t place = 0; place < layers; ++place)
+        weights_.push_back(cost.layers[cost.shape(kinds[weights_.size()], place)].seconds());
+    }
     Stages& stages = stages_.emplace_back(Stages{count, {}});
     const auto add = [&](std::vector<std::int64_t> layers) {
       if (!stages.splits.empty() && stages.splits.front().layers == layers) return;
-      StageCosts costs = stage_costs(cost, shapes, layers);
+      StageCosts costs = stage_costs(cost, kinds, layers);
       stages.splits.push_back({std::move(layers), std::move(costs)});
     };
     add(split_layers(weights_, cost.embedding.seconds(), cost.heads.front().seconds(), count));
-    add(fill_layers(static_cast<std::int64_t>(shapes.size()), count, space_.empty_stages));
+    add(even);
     return stages;
   }
 
@@ -224,6 +230,7 @@ class Explorer {
       const GradientPlan& plan = space_.choices.syncs[i].plan;
       const bool to_server = plan.updater == Updater::server;
       if ((plan.shards_passes() && profile.is_bidirectional) ||
+          fits_narrow_weights(scenario().precision, plan) ||
           to_server != (scenario().gradient_sync.updater == Updater::server) || !shards_fit(plan, groups)) {
         cut(CutRule::gradient_sync, 1);
         continue;

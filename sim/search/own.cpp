@@ -52,7 +52,7 @@ void add_estimate(const Scenario& scenario, FoundPlan& plan, Scenario base) {
   const PipelineProfile profile =
       profile_of(*scenario.schedule, plan.sizes.pipeline, scenario.microbatches());
   PipelineEstimate pipeline(tables, cost, profile,
-                            stage_costs(cost, tables.shape_of_layer(), plan.layers_per_stage));
+                            stage_costs(cost, tables.kind_of_layer(), plan.layers_per_stage));
   const UpdateSeconds each = update_seconds(tables.scenario());
   const Estimate estimate = pipeline.with({scenario.gradient_sync, groups, each});
   plan.estimated_seconds = estimate.seconds;

@@ -37,7 +37,7 @@ const ExpertWorks::Common& ExpertWorks::common_of(Shape& shape, std::size_t laye
   Share share = share_of(scenario_, layer);
   share.expert_rows = rows;
   share.dispatched_rows = sent;
-  const BlockOps ops = lower_feed_forward(scenario_.model, layer, share, scenario_.recompute);
+  const BlockOps ops = lower_feed_forward(scenario_.model, layer, share, scenario_.recompute_of(layer));
   common.activations = ops.activations;
   common.for_weight = ops.for_weight;
   common.offloaded = ops.offloaded;

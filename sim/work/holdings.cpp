@@ -34,6 +34,15 @@ HeldTensors tensors_of(const Weights& weights, std::int64_t elements) {
   return held;
 }
 
+/// Of a block with so many elements in a layer: those of matrices that are cast for its products.
+std::int64_t narrow_of(const Scenario& scenario, std::size_t layer, const Weights& weights,
+                       std::int64_t elements) {
+  if (bytes_each(scenario.gemm_of(layer)) >= bytes_each(Precision::bf16)) return 0;
+  std::int64_t narrow = 0;
+  for (const Weight& weight : weights.matrices()) narrow += weight.narrow ? weight.elements() : 0;
+  return std::min(narrow, elements);
+}
+
 /// Of a matrix at an end of the model.
 HeldTensors tensors_of_end(const Model& model, std::int64_t elements) {
   if (elements == 0) return {};
@@ -74,6 +83,8 @@ Holdings& Holdings::operator+=(const Holdings& more) {
   for (std::size_t part = 0; part < held_part_count; ++part) parts[part] += more.parts[part];
   tensors += more.tensors;
   expert_tensors += more.expert_tensors;
+  narrow += more.narrow;
+  narrow_experts += more.narrow_experts;
   return *this;
 }
 
@@ -95,8 +106,9 @@ Holdings attention_holdings(const Scenario& scenario, std::int64_t layer) {
   Holdings held;
   held.of(HeldPart::attention) = whole + (parameters.attention - whole) / scenario.layout.sizes().tensor;
   held.of(HeldPart::norm) = parameters.norms;
-  held.tensors =
-      tensors_of(attention_weights(scenario.model, index, scenario.layout.sizes().tensor), held.replicated());
+  const Weights weights = attention_weights(scenario.model, index, scenario.layout.sizes().tensor);
+  held.tensors = tensors_of(weights, held.replicated());
+  held.narrow = narrow_of(scenario, index, weights, held.of(HeldPart::attention));
   return held;
 }
 
@@ -107,13 +119,16 @@ Holdings feed_forward_holdings(const Scenario& scenario, std::int64_t layer) {
   Holdings held;
   held.of(HeldPart::router) = parameters.router;
   held.of(HeldPart::feed_forward) = (parameters.feed_forward + parameters.shared) / sizes.tensor;
-  held.tensors = tensors_of(feed_forward_weights(scenario.model, index, sizes.tensor), held.replicated());
+  const Weights weights = feed_forward_weights(scenario.model, index, sizes.tensor);
+  held.tensors = tensors_of(weights, held.replicated());
+  held.narrow = narrow_of(scenario, index, weights, held.of(HeldPart::feed_forward));
   const Layer& shape = at(scenario.model.layers, layer);
   if (shape.is_moe) {
     const std::int64_t slots = scenario.slots_per_rank(shape.experts);
     held.of(HeldPart::experts) = parameters.experts / (shape.experts.count * sizes.expert_tensor) * slots;
-    held.expert_tensors =
-        tensors_of(expert_weights(scenario.model, index, sizes.expert_tensor, slots), held.experts());
+    const Weights of_experts = expert_weights(scenario.model, index, sizes.expert_tensor, slots);
+    held.expert_tensors = tensors_of(of_experts, held.experts());
+    held.narrow_experts = narrow_of(scenario, index, of_experts, held.experts());
   }
   return held;
 }

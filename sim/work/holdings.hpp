@@ -34,6 +34,7 @@ struct HeldTensors {
 struct Holdings {
   std::array<std::int64_t, held_part_count> parts{};
   HeldTensors tensors, expert_tensors;
+  std::int64_t narrow = 0, narrow_experts = 0;  ///< of both, operands of products in fp8 or fp4
   std::int64_t& of(HeldPart part) { return at(parts, part); }
   std::int64_t of(HeldPart part) const { return at(parts, part); }
   std::int64_t experts() const {
@@ -44,6 +45,8 @@ struct Holdings {
     return of(HeldPart::embedding) + of(HeldPart::norm);
   }  ///< of the replicated ones, those that are no matrices of layers
   std::int64_t total() const { return replicated() + experts(); }
+  std::int64_t of_scope(bool is_of_experts) const { return is_of_experts ? experts() : replicated(); }
+  std::int64_t narrow_of(bool is_of_experts) const { return is_of_experts ? narrow_experts : narrow; }
   Holdings& operator+=(const Holdings& more);
 };
 

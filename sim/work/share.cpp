@@ -46,6 +46,7 @@ Share share_of(const Scenario& scenario) {
 Share share_of(const Scenario& scenario, std::size_t layer) {
   Share share = share_of(scenario);
   share.sequence_length = length_in(scenario, layer);
+  share.gemm = scenario.gemm_of(layer);
   if (scenario.model.is_encoder(layer)) share.source_length = 0;
   if (!scenario.model.layers[layer].is_moe) return share;
   share.gathered_tokens = gathered_tokens(scenario, layer);
@@ -167,7 +168,7 @@ LayerOps ops_of_layer(const Scenario& scenario, std::size_t layer, const ExpertL
   Share share = share_of(scenario, layer);
   share.expert_rows = rows;
   share.dispatched_rows = dispatched_rows(scenario, layer, loads);
-  return lower_layer(scenario.model, layer, share, scenario.recompute);
+  return lower_layer(scenario.model, layer, share, scenario.recompute_of(layer));
 }
 
 BlockOps shared_experts_of_layer(const Scenario& scenario, std::size_t layer) {
@@ -175,7 +176,7 @@ BlockOps shared_experts_of_layer(const Scenario& scenario, std::size_t layer) {
   const std::vector<std::int64_t> rows = expert_rows(scenario, layer);
   Share share = share_of(scenario, layer);
   share.expert_rows = rows;
-  return lower_shared_experts(scenario.model, layer, share, scenario.recompute);
+  return lower_shared_experts(scenario.model, layer, share, scenario.recompute_of(layer));
 }
 
 Kept kept_of(const BlockOps& ops) {
@@ -184,7 +185,8 @@ Kept kept_of(const BlockOps& ops) {
           .again = ops.again,
           .in_forward = ops.in_forward,
           .in_backward = ops.in_backward,
-          .offloaded = ops.offloaded};
+          .offloaded = ops.offloaded,
+          .recomputed = ops.recomputed};
 }
 
 Kept kept_by_embedding(const Scenario& scenario) {
@@ -222,23 +224,41 @@ double most_kept_for_weight(const Scenario& scenario, std::int64_t layers_of_sta
   return most;
 }
 
-std::vector<std::size_t> first_of_shape(const Scenario& scenario) {
-  const Model& model = scenario.model;
-  const auto predicts = [&](std::size_t layer) {
-    return layer + static_cast<std::size_t>(model.prediction_layers) >= model.layers.size();
-  };
-  const auto is_on_host = [&](std::size_t layer) {
-    return static_cast<std::int64_t>(layer) < scenario.offload.layers;
-  };
+namespace {
+
+/// The first of the layers to each of which it is alike.
+std::vector<std::size_t> first_alike(const Scenario& scenario, auto are_alike) {
   std::vector<std::size_t> first;
-  for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
+  for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer) {
     std::size_t same = 0;
-    while (predicts(same) != predicts(layer) || is_on_host(same) != is_on_host(layer) ||
-           !(model.layers[same] == model.layers[layer]))
-      ++same;
+    while (!are_alike(same, layer)) ++same;
     first.push_back(same);
   }
   return first;
+}
+
+bool are_of_a_kind(const Scenario& scenario, std::size_t one, std::size_t other) {
+  const Model& model = scenario.model;
+  return model.is_prediction(one) == model.is_prediction(other) &&
+         scenario.offload.takes_whole(one) == scenario.offload.takes_whole(other) &&
+         scenario.gemm_of(one) == scenario.gemm_of(other) && model.layers[one] == model.layers[other];
+}
+
+}  // namespace
+
+std::vector<std::size_t> first_of_kind(const Scenario& scenario) {
+  return first_alike(scenario,
+                     [&](std::size_t one, std::size_t other) { return are_of_a_kind(scenario, one, other); });
+}
+
+std::vector<std::size_t> first_of_shape(const Scenario& scenario) {
+  if (!scenario.recompute.differs_by_place()) return first_of_kind(scenario);
+  std::vector<Recompute> again;
+  for (std::size_t layer = 0; layer < scenario.model.layers.size(); ++layer)
+    again.push_back(scenario.recompute_of(layer));
+  return first_alike(scenario, [&](std::size_t one, std::size_t other) {
+    return again[one] == again[other] && are_of_a_kind(scenario, one, other);
+  });
 }
 
 }  // namespace moesim

@@ -67,6 +67,10 @@ struct Kept {
   Bytes in_forward{}, in_backward{};  ///< beside that, while its kernels run
   Bytes gradients{};                  ///< of its weights, where they are held from when they are computed
   Bytes offloaded{};                  ///< what is on the host from its forward to its backward
+  Bytes recomputed{};                 ///< BlockOps::recomputed
+  /// When its backward begins: of layers of its span that are computed again with it, what is held until
+  /// theirs begins; of these then the same, below zero.
+  Bytes span{};
   Kept& operator+=(const Kept& more) {
     for_backward += more.for_backward;
     for_weight += more.for_weight;
@@ -75,6 +79,8 @@ struct Kept {
     in_backward = std::max(in_backward, more.in_backward);
     gradients += more.gradients;
     offloaded += more.offloaded;
+    recomputed += more.recomputed;
+    span += more.span;
     return *this;
   }
 };
@@ -91,5 +97,7 @@ double most_kept_for_weight(const Scenario& scenario, std::int64_t layers_of_sta
 /// For each layer, the first layer of the same shape that keeps as much on the device: what is true of that
 /// one is true of it.
 std::vector<std::size_t> first_of_shape(const Scenario& scenario);
+/// The same but for what of layers is computed again, which their place in a stage decides.
+std::vector<std::size_t> first_of_kind(const Scenario& scenario);
 
 }  // namespace moesim

@@ -67,6 +67,15 @@ void add_reload(const Scenario& scenario, const Updated& updated, std::vector<Re
   ops.push_back({op});
 }
 
+/// Weights that are held in narrow formats are cast once a step.
+void add_casts(const Scenario& scenario, const Updated& updated, std::vector<Repeated>& ops) {
+  const NarrowWeights each = narrow_weights_of(scenario);
+  if (each.by_owner > 0 && updated.narrow > 0)
+    ops.push_back({pass_over("casts of updated weights", updated.narrow, each.by_owner)});
+  if (each.by_all > 0 && updated.narrow_held > 0)
+    ops.push_back({pass_over("casts of weights", updated.narrow_held, each.by_all)});
+}
+
 /// Elements of a pass and the tensors that they are in.
 std::pair<std::int64_t, std::int64_t> range_of(Over over, const Updated& updated) {
   switch (over) {
@@ -99,7 +108,9 @@ Updated updated_part(const HeldElements& held, const HolderCounts& owners, std::
           .matrices = held.tensors.matrices + held.expert_tensors.matrices,
           .others = held.tensors.rest + held.expert_tensors.rest,
           .weights = weights,
-          .share = static_cast<double>(all - rest) / static_cast<double>(matrices)};
+          .share = static_cast<double>(all - rest) / static_cast<double>(matrices),
+          .narrow = shard_of(held.narrow, owners.replicated) + shard_of(held.narrow_experts, owners.experts),
+          .narrow_held = held.narrow + held.narrow_experts};
 }
 
 std::vector<Weight> weights_of_rank(const Scenario& scenario, std::int64_t pipeline_rank) {
@@ -143,6 +154,7 @@ std::vector<Repeated> update_ops(const Scenario& scenario, const Updated& update
     if (pass.small > 0) ops.push_back({small_launches(pass, tensors)});
     ops.push_back({op});
   }
+  add_casts(scenario, updated, ops);
   for (const Weight& weight : updated.weights) {
     for (Repeated& one : newton_schulz(weight.rows, weight.columns, plan.iterations, plan.walk)) {
       one.times *= static_cast<double>(weight.count) * updated.share;

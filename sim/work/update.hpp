@@ -18,6 +18,8 @@ struct Updated {
   std::int64_t matrices = 0, others = 0;  ///< tensors: matrices of layers, and all else
   std::span<const Weight> weights{};      ///< matrices of layers that it holds
   double share = 1;                       ///< of them that it updates
+  /// Elements of weights in fp8 or fp4, or with copies there: that it updates, and that it holds.
+  std::int64_t narrow = 0, narrow_held = 0;
 };
 
 /// The part of what is held that each of so many owners updates. Matrices that an optimizer needs whole are

@@ -69,7 +69,17 @@ HeldElements elements_of(const Holdings& unit) {
           .largest = unit.total(),
           .rest = unit.rest(),
           .tensors = unit.tensors,
-          .expert_tensors = unit.expert_tensors};
+          .expert_tensors = unit.expert_tensors,
+          .narrow = unit.narrow,
+          .narrow_experts = unit.narrow_experts};
+}
+
+/// Parameters in fp8 have no bf16 beside them; copies have.
+Bytes parameter_bytes(const HeldElements& held, const Scenario& scenario) {
+  const std::int64_t narrow = held.narrow + held.narrow_experts;
+  const bool are_narrow = scenario.precision.parameters == Precision::fp8;
+  const Bytes wide = size_of(scenario.habits().parameters) * (held.total() - (are_narrow ? narrow : 0));
+  return wide + from_bytes(narrow_weights_of(scenario).held * static_cast<double>(narrow));
 }
 
 }  // namespace
@@ -106,6 +116,20 @@ HolderCounts holders_of(const Scenario& scenario) {
   return {sizes.data * sizes.context * holders, sizes.expert_data() * holders};
 }
 
+NarrowWeights narrow_weights_of(const Scenario& scenario) {
+  const PrecisionPlan& precision = scenario.precision;
+  const Generation generation = scenario.cluster->device.generation;
+  if (precision.parameters == Precision::fp8) return narrow_weights(scenario.habits().recipe, generation);
+  if (precision.weight_copies) return narrow_copies(precision.gemm, scenario.habits().recipe, generation);
+  return {};
+}
+
+Bytes sent_parameters(const Scenario& scenario, std::int64_t all, std::int64_t narrow) {
+  if (scenario.precision.parameters != Precision::fp8) return size_of(Precision::bf16) * all;
+  return size_of(Precision::bf16) * (all - narrow) +
+         from_bytes(narrow_weights_of(scenario).sent * static_cast<double>(narrow));
+}
+
 Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
                      const PrecisionPlan& precision) {
   if (plan.copies == SyncCopies::views)
@@ -132,7 +156,7 @@ UpdateBytes update_bytes(const HeldElements& held, const HolderCounts& holders, 
     states -= size_of(Precision::fp32) * shard_of(held, owners);
   const Bytes coming = scenario.update.offloads ? states : Bytes{};
   return {.parameters = plan.shards_parameters ? size_of(plan.shards) * shard_of(held, sharers)
-                                               : size_of(scenario.habits().parameters) * held.total(),
+                                               : parameter_bytes(held, scenario),
           .gradients = gradient_bytes(held, holders, plan, scenario.precision),
           .optimizer = states - coming,
           .buffers = update_buffers(held, holders, plan, gradient) + scenario.habits().workspaces,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/base/units.hpp"
+#include "models/software/narrow_weights.hpp"
 #include "models/transformer/op.hpp"
 #include "sim/gradient/gradient_sync.hpp"
 #include "sim/scenario/scenario.hpp"
@@ -23,6 +24,7 @@ struct HeldElements {
   std::int64_t ends = 0;           ///< of the ends of the model
   std::int64_t rest = 0;           ///< of the replicated: embedding, head and norms
   HeldTensors tensors{}, expert_tensors{};
+  std::int64_t narrow = 0, narrow_experts = 0;  ///< as in Holdings
   std::int64_t total() const { return replicated + experts; }
   HeldElements& operator+=(const HeldElements& more) {
     replicated += more.replicated;
@@ -33,6 +35,8 @@ struct HeldElements {
     rest += more.rest;
     tensors += more.tensors;
     expert_tensors += more.expert_tensors;
+    narrow += more.narrow;
+    narrow_experts += more.narrow_experts;
     return *this;
   }
   friend bool operator==(const HeldElements&, const HeldElements&) = default;
@@ -69,6 +73,12 @@ struct UpdateBytes {
   Bytes working;  ///< while the optimizer runs and activations are gone
   Bytes total() const { return parameters + gradients + optimizer + buffers; }
 };
+
+/// What the scenario's software does with weights in fp8 or fp4: its parameters, or copies of them; nothing
+/// where there are neither.
+NarrowWeights narrow_weights_of(const Scenario& scenario);
+/// Bytes of so many parameters in a gather, of which so many are operands of products in fp8.
+Bytes sent_parameters(const Scenario& scenario, std::int64_t all, std::int64_t narrow);
 
 /// Gradients that a device holds of so many parameters.
 Bytes gradient_bytes(const HeldElements& held, const HolderCounts& holders, const GradientPlan& plan,
