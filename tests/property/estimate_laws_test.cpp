@@ -83,7 +83,7 @@ Passes estimated(const Scenario& scenario, Scenario base, Sizing sizing = Sizing
   const MicrobatchCost cost =
       tables.cost(division, groups, scenario.batch.microbatch, {{}, scenario.recompute}, 0);
   const StageCosts stages =
-      stage_costs(cost, tables.shape_of_layer(), {static_cast<std::int64_t>(scenario.model.layers.size())});
+      stage_costs(cost, tables.kind_of_layer(), {static_cast<std::int64_t>(scenario.model.layers.size())});
   LayerCost whole = stages.costs.front();
   whole += cost.heads.front();
   const StageContent& content = stages.contents.front();

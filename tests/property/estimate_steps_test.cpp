@@ -68,7 +68,7 @@ double estimated_step(const Scenario& scenario, Scenario base) {
   const PipelineProfile profile =
       profile_of(*scenario.schedule, scenario.layout.sizes().pipeline, scenario.microbatches());
   PipelineEstimate estimate(tables, cost, profile,
-                            stage_costs(cost, tables.shape_of_layer(), scenario.layers_per_stage));
+                            stage_costs(cost, tables.kind_of_layer(), scenario.layers_per_stage));
   return estimate.seconds({scenario.gradient_sync, groups, update_seconds(tables.scenario())});
 }
 

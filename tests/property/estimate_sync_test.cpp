@@ -26,7 +26,7 @@ Estimated estimate_of(const SyncCase& c) {
   const PipelineProfile profile =
       profile_of(*scenario.schedule, scenario.layout.sizes().pipeline, scenario.microbatches());
   PipelineEstimate estimate(tables, cost, profile,
-                            stage_costs(cost, tables.shape_of_layer(), scenario.layers_per_stage));
+                            stage_costs(cost, tables.kind_of_layer(), scenario.layers_per_stage));
   const UpdateSeconds each = update_seconds(tables.scenario());
   const SyncPlan sync{scenario.gradient_sync, groups, each};
   return {estimate.seconds(sync), estimate.memory(sync)};

@@ -134,7 +134,7 @@ TEST_CASE(
     const PipelineProfile profile =
         profile_of(*scenario.schedule, scenario.layout.sizes().pipeline, scenario.microbatches());
     PipelineEstimate estimate(tables, cost, profile,
-                              stage_costs(cost, tables.shape_of_layer(), scenario.layers_per_stage));
+                              stage_costs(cost, tables.kind_of_layer(), scenario.layers_per_stage));
     extrapolated += profile.order == 0 ? 1 : 0;
     const std::vector<MemoryReport> ranks = memory_of_ranks(work_of(scenario));
     for (std::size_t rank = 0; rank < ranks.size(); ++rank)
