@@ -164,7 +164,8 @@ class Explorer {
       CutRule rule{};
       if (profile.is_refused) {
         rule = CutRule::schedule;
-      } else if (profile.stages > layers) {
+      } else if (profile.stages > layers ||
+                 again_of_stage() > (layers + profile.stages - 1) / profile.stages) {
         rule = CutRule::stages;
       } else if (at_.sizes.pipeline == 1 && has_one) {
         rule = CutRule::one_rank;
@@ -178,6 +179,13 @@ class Explorer {
       }
       cut(rule, space_.choices.syncs.size());
     }
+  }
+
+  /// Layers of a stage that are computed again by their number: no more than the fullest has where they are
+  /// dealt out evenly.
+  std::int64_t again_of_stage() const {
+    const Recompute& chosen = space_.choices.recomputes[at_.chosen.recompute].recompute;
+    return chosen.method == RecomputeMethod::all ? 0 : chosen.layers;
   }
 
   /// Whether a schedule before has the same passes in the same order. Remembers it where none has.

@@ -173,11 +173,12 @@ TEST_CASE("An unknown key or kind is answered with the known ones and the neares
   CHECK(refusal_of({"routing.group=8"}).starts_with("error: --set: routing.group: unknown key (known: "));
   CHECK(refusal({"run", tiny, "--engine", "simgird"})
             .starts_with("error: --set: engine.kind: unknown 'simgird' ("));
-  CHECK(refusal_of({"precision.gemm=fp4"}) ==
-        "error: --set: precision.gemm: unknown 'fp4' (known: fp32, bf16, fp8; did you mean 'fp8'?)\n");
+  CHECK(refusal_of({"precision.gemm=fp9"}) ==
+        "error: --set: precision.gemm: unknown 'fp9' (known: fp32, bf16, fp8, fp4; did you mean 'fp8'?)\n");
   CHECK(refusal_of({R"(recompute=["foo"])"}) ==
         "error: --set: recompute: unknown 'foo' (known: none, full, norm, activation, latent, attention, "
-        "experts)\n");
+        "experts, core_attn, moe_act, layernorm, mla_up_proj, mlp, moe, shared_experts, uniform=N, "
+        "block=N)\n");
   CHECK(refusal_of({R"(parallelism.placement=["tensor"])"}) ==
         "error: --set: parallelism.placement: lacks 'expert', expected all of tensor, context, "
         "expert_tensor, expert, data, "
