@@ -21,13 +21,15 @@ namespace {
 
 /// Floors from the ground up. A room may include rooms of lower floors and itself.
 const std::map<std::string, int> floors{
-    {"models/base", 0},    {"models/config", 1},   {"models/transformer", 2}, {"models/cluster", 2},
-    {"models/routing", 2}, {"models/software", 3}, {"models/cost", 3},        {"models/optimizer", 3},
-    {"sim/schedule", 4},   {"sim/graph", 4},       {"sim/collective", 4},     {"sim/gradient", 5},
-    {"sim/engine", 5},     {"sim/scenario", 6},    {"sim/work", 7},           {"sim/read", 8},
-    {"sim/layer", 8},      {"sim/lower", 9},       {"sim/estimate", 9},       {"sim/report", 9},
-    {"sim/picture", 10},   {"sim/write", 10},      {"sim/run", 11},           {"sim/search", 12},
-    {"sim/sweep", 12},     {"tools", 13}};
+    {"models/base", 0},    {"models/config", 1},    {"models/transformer", 2},
+    {"models/cluster", 2}, {"models/routing", 2},   {"models/software", 3},
+    {"models/cost", 3},    {"models/optimizer", 3}, {"sim/schedule", 4},
+    {"sim/graph", 4},      {"sim/collective", 4},   {"sim/gradient", 5},
+    {"sim/engine", 5},     {"sim/scenario", 6},     {"sim/work", 7},
+    {"sim/read", 8},       {"sim/layer", 8},        {"sim/lower", 9},
+    {"sim/estimate", 9},   {"sim/report", 9},       {"sim/picture", 10},
+    {"sim/write", 10},     {"sim/run", 11},         {"sim/search", 12},
+    {"sim/sweep", 12},     {"sim/explain", 12},     {"tools", 13}};
 
 /// A library and the paths that may include it.
 struct Fence {
