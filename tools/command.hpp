@@ -40,7 +40,7 @@ void add_schedule_command(CLI::App& app);
 void add_compare_command(CLI::App& app, const std::string& command_line);
 void add_sweep_command(CLI::App& app, const std::string& command_line);
 void add_search_command(CLI::App& app, const std::string& command_line);
-void add_explain_command(CLI::App& app);
+void add_explain_command(CLI::App& app, const std::string& command_line);
 void add_topology_command(CLI::App& app);
 void add_import_command(CLI::App& app);
 void add_validate_command(CLI::App& app, const std::string& command_line);

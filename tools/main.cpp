@@ -52,7 +52,7 @@ void add_commands(CLI::App& app, const std::string& command_line) {
   moesim::add_compare_command(app, command_line);
   moesim::add_sweep_command(app, command_line);
   moesim::add_search_command(app, command_line);
-  moesim::add_explain_command(app);
+  moesim::add_explain_command(app, command_line);
   moesim::add_topology_command(app);
   moesim::add_validate_command(app, command_line);
   moesim::add_import_command(app);

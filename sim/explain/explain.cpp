@@ -85,7 +85,8 @@ void try_pairs(const Source& source, const ExplainRequest& request, Progress& pr
   const std::vector<std::size_t> best = best_settings(all.changes);
   std::vector<TriedPair> pairs;
   for (std::size_t i = 0; i < best.size(); ++i)
-    for (std::size_t k = i + 1; k < best.size(); ++k) pairs.push_back({.first = best[i], .second = best[k]});
+    for (std::size_t k = i + 1; k < best.size(); ++k)
+      pairs.push_back({.first = best[i], .second = best[k], .report = {}, .error = {}});
   progress.more(pairs.size());
   in_parallel(pairs.size(), request.jobs, [&](std::size_t i, std::size_t) {
     TriedPair& pair = pairs[i];

@@ -125,7 +125,7 @@ TEST_CASE("An estimate of gathered tokens is what the engine makes of them") {
       const DivisionGroups groups = tables.groups(division);
       const MicrobatchCost cost = tables.cost(division, groups, 1, {{}, scenario.recompute}, 0);
       const LayerCost stage =
-          stage_costs(cost, tables.shape_of_layer(), scenario.layers_per_stage).costs.front();
+          stage_costs(cost, tables.kind_of_layer(), scenario.layers_per_stage).costs.front();
       return stage.in(Pass::forward) + stage.in(Pass::backward);
     };
     Case other = c;

@@ -24,7 +24,7 @@ struct BytesEach {
   double held = 0, updated = 0;
 };
 
-BytesEach bytes_each(const std::vector<std::string>& sets) {
+BytesEach bytes_with(const std::vector<std::string>& sets) {
   const Scenario scenario = mixtral(sets);
   const std::int64_t many = 1000;
   const auto bytes = [&](const std::vector<Repeated>& ops) {
@@ -38,7 +38,7 @@ BytesEach bytes_each(const std::vector<std::string>& sets) {
 }  // namespace
 
 TEST_CASE("Adam in one pass moves each of its operands once") {
-  const BytesEach bytes = bytes_each({"precision.gradient=fp32", "precision.moments=fp32"});
+  const BytesEach bytes = bytes_with({"precision.gradient=fp32", "precision.moments=fp32"});
   CHECK(bytes.held == 0);
   CHECK(bytes.updated == 4 + 8 + 16 + 2);
 }
@@ -46,19 +46,19 @@ TEST_CASE("Adam in one pass moves each of its operands once") {
 TEST_CASE(
     "Separate passes zero, check and divide what is held, then cast, measure, clip and copy what is "
     "updated") {
-  const BytesEach fp32 = bytes_each({separate_passes, "precision.gradient=fp32", "precision.moments=fp32"});
+  const BytesEach fp32 = bytes_with({separate_passes, "precision.gradient=fp32", "precision.moments=fp32"});
   CHECK(fp32.held == 4 + 4 + 8);
   CHECK(fp32.updated == 4 + 8 + (4 + 8 + 16) + 6);
-  const BytesEach bf16 = bytes_each({separate_passes, "precision.gradient=bf16", "precision.moments=fp32"});
+  const BytesEach bf16 = bytes_with({separate_passes, "precision.gradient=bf16", "precision.moments=fp32"});
   CHECK(bf16.held == 2 + 2 + 4);
   CHECK(bf16.updated == fp32.updated + 2 + 4);
 }
 
 TEST_CASE("States on the host come over its link before the update and are not there with activations") {
   const std::string offload = "optimizer.offload=true";
-  CHECK(bytes_each({offload}).updated == bytes_each({}).updated + 4 + 2 * 4);
-  CHECK(bytes_each({offload, "optimizer.master=false", "optimizer.moments=bf16"}).updated ==
-        bytes_each({"optimizer.master=false", "optimizer.moments=bf16"}).updated + 2 * 2);
+  CHECK(bytes_with({offload}).updated == bytes_with({}).updated + 4 + 2 * 4);
+  CHECK(bytes_with({offload, "optimizer.master=false", "optimizer.moments=bf16"}).updated ==
+        bytes_with({"optimizer.master=false", "optimizer.moments=bf16"}).updated + 2 * 2);
   const std::string alike = "cluster.device.spread=0";  // else the slowest of all devices counts
   const Scenario beside = mixtral({alike}), away = mixtral({offload, alike});
   const HeldElements held = held_elements(beside, 0);
