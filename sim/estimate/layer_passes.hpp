@@ -29,9 +29,7 @@ struct PricedAct {
   /// On a lane of its own: communication while the pass goes on computing, or shared experts while it
   /// communicates.
   bool is_beside() const {
-    const bool computes_beside =
-        act.kind == ActKind::compute && act.activity == Activity::feed_forward && act.piece != -1;
-    return (act.kind == ActKind::call || computes_beside) && act.lane != main_lane;
+    return (act.kind == ActKind::call || act.piece == shared_experts_piece) && act.lane != main_lane;
   }
 };
 

@@ -227,7 +227,9 @@ Fit fits_software(const Scenario& scenario) {
                   at(precision_names, scenario.precision.gemm));
   }
   const Precision gemm = scenario.precision.gemm;
-  if (!habits.has_fp8 && (gemm == Precision::fp8 || gemm == Precision::fp4)) {
+  // Who has kernels of GPUs by name has those for narrow weights where it has any in fp4.
+  const bool has_fp4 = habits.has_fp8 && (!habits.is_of_gpus || habits.has_narrow_weights);
+  if ((gemm == Precision::fp8 && !habits.has_fp8) || (gemm == Precision::fp4 && !has_fp4)) {
     return Misfit("precision.gemm", "is {}, whose kernels in {} are not known", at(precision_names, gemm),
                   scenario.software_name);
   }

@@ -36,12 +36,14 @@ const std::string see_help = "hint: moesim --help lists commands and options\n";
 TEST_CASE("A command line that cannot be understood is refused with a hint") {
   CHECK(refusal({}) == "error: A subcommand is required\n" + see_help);
   CHECK(refusal({"bogus"}) ==
-        "error: unknown command 'bogus' (known: run, schedule, compare, sweep, search, topology, validate, "
+        "error: unknown command 'bogus' (known: run, schedule, compare, sweep, search, explain, topology, "
+        "validate, "
         "import, list, "
         "describe, calibrate, cost)\n" +
             see_help);
   CHECK(refusal({"comapre", "x.json"}) ==
-        "error: unknown command 'comapre' (known: run, schedule, compare, sweep, search, topology, validate, "
+        "error: unknown command 'comapre' (known: run, schedule, compare, sweep, search, explain, topology, "
+        "validate, "
         "import, list, "
         "describe, calibrate, cost; did you "
         "mean "

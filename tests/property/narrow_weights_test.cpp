@@ -71,7 +71,8 @@ constexpr std::int64_t narrow = 4 * attention + dense + 3 * (shared + experts);
 
 }  // namespace
 
-TEST_CASE("Operands of products are matrices of attention and experts; the router, norms and ends stay") {
+TEST_CASE(
+    "Operands of products are matrices of attention and experts, while ends, norms and the router stay") {
   const Holdings held = holdings(scenario_of({.precision = parameters}), 0);
   CHECK(held.narrow + held.narrow_experts == narrow);
   CHECK(held.narrow_experts == 3 * experts);
@@ -126,18 +127,17 @@ TEST_CASE("Weights in fp8 are cast once a step, whatever its microbatches") {
   const Time of_four = more("16"), of_sixteen = more("64");
   CHECK(of_four > Time{});
   CHECK(of_four == of_sixteen);
-  // Read in bf16, written both ways with a scale for each 128 x 128.
+  // Read in bf16, written both ways with a scale for each 128 x 128; a seventh more at the most for launches.
   const Scenario scenario = scenario_of({.precision = copies});
   const double bytes = static_cast<double>(narrow) * (2 + 2 * (1 + 4.0 / 16384));
   const Device& device = scenario.cluster->device;
   CHECK(to_seconds(of_four) ==
-        Approx(bytes / (device.memory_bandwidth.count * device.memory_efficiency)).epsilon(0.1));
+        Approx(bytes / (device.memory_bandwidth.count * device.memory_efficiency)).epsilon(0.15));
 }
 
 TEST_CASE("An estimate has the memory and the bytes of weights in fp8 that a run has") {
-  for (const std::string& precision : {parameters, copies}) {
+  const auto outcome = [](const std::string& precision) {
     const Scenario scenario = scenario_of({.precision = precision});
-    CAPTURE(precision);
     CostTables tables(scenario_of({.precision = precision}));
     const Division division{scenario.layout.sizes(), scenario.layout.placement()};
     const DivisionGroups groups = tables.groups(division);
@@ -149,8 +149,15 @@ TEST_CASE("An estimate has the memory and the bytes of weights in fp8 that a run
     const UpdateSeconds each = update_seconds(scenario);
     const Report report = simulate(scenario).report;
     const Estimate found = estimate.with({scenario.gradient_sync, groups, each});
-    CHECK(found.memory == static_cast<double>(report.memory_peak().count));
     CHECK(found.seconds == Approx(to_seconds(report.step_time)).epsilon(0.05));
+    return std::pair(found.memory, static_cast<double>(report.memory_peak().count));
+  };
+  const auto [estimated, simulated] = outcome(fp8);
+  for (const std::string& precision : {parameters, copies}) {
+    CAPTURE(precision);
+    const auto [estimated_so, simulated_so] = outcome(precision);
+    CHECK(estimated_so - estimated == simulated_so - simulated);
+    CHECK(simulated_so != simulated);
   }
 }
 
@@ -158,9 +165,13 @@ TEST_CASE("Weights in fp8 are refused where it is not known how they are gathere
   refuses({.precision = R"({"parameters": "fp8"})"}, "products are in bf16");
   refuses({.precision = R"({"weight_copies": true})"}, "products are in bf16");
   refuses({.precision = R"({"gemm": "fp8", "parameters": "fp8", "weight_copies": true})"}, "have no copies");
-  for (const std::string sync : {"all_reduce", "ddp", "zero3", "fsdp2", "parameter_server"})
+  for (const std::string sync : {"all_reduce", "ddp", "zero3", "parameter_server"})
     refuses({.precision = parameters, .sync = fmt::format(R"({{"kind": "{}"}})", sync)},
             "expected gradient_sync zero1 or zero2");
+  Value units = load_document_text(text_of({.precision = parameters, .sync = R"({"kind": "fsdp2"})"}),
+                                   MOESIM_SOURCE "/scenarios/case.json");
+  apply_override(units, parse_override("software.use_precision_aware_optimizer=true"));
+  CHECK_THROWS_WITH(read_scenario(units), Catch::Matchers::Contains("zero1 or zero2"));
   refuses({.precision = copies, .sync = R"({"kind": "zero3"})"}, "sharded parameters");
   refuses({.precision = parameters, .more = R"(, "optimizer": {"kind": "adamw", "offload": true})"},
           "for fp8_recipe delayed only");

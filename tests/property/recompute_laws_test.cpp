@@ -240,9 +240,10 @@ TEST_CASE("Where memory is short a search takes as many layers as it must") {
     SearchRequest request{.path = path, .overrides = {}, .simulate = 1, .jobs = 1};
     for (const std::string& set :
          {std::string("model.layers=8"), std::string("batch.sequence_length=8192"),
-          std::string(R"(search={"recompute": ["none", "block=2", "block=4", "full"], "pipeline": [1], )"
-                      R"("tensor": [1], "expert": [2], "expert_tensor": [1], "microbatch": [1], )"
-                      R"("gradient_sync": ["zero1"], "schedule": ["1f1b"], "memory_limit": ")") +
+          std::string(
+              R"(search={"recompute": ["none", "block=2", "block=4", "full"], "pipeline": [1], )"
+              R"("tensor": [1], "context": [1], "expert": [2], "expert_tensor": [1], "microbatch": [1], )"
+              R"("gradient_sync": ["zero1"], "schedule": ["1f1b"], "memory_limit": ")") +
               limit + "\"}"})
       request.overrides.push_back(parse_override(set));
     const SearchResult result = search(request).result;

@@ -109,7 +109,7 @@ TEST_CASE("An explanation does not depend on how many runs go at a time") {
 }
 
 TEST_CASE("A change of hardware doubles what the scenario's files give, in their unit") {
-  const TriedChange* nics = find(explained(), "cluster.topology.nic_rate=100 GB/s");
+  const TriedChange* nics = find(explained(), "cluster.topology.nic_rate=800 Gb/s");
   REQUIRE(nics != nullptr);
   CHECK(nics->change.kind == ChangeKind::what_if);
   CHECK(nics->change.says == "NICs twice as fast");
