@@ -92,10 +92,10 @@ void add_parts(const Report& report, std::vector<std::string>& words) {
   Part all[] = {
       {parts.exposed_communication, fmt::format("is communication that nothing hides ({})", phases(report))},
       {parts.bubble, report.pipeline_ranks.size() > 1
-                         ? fmt::format("are bubbles: pipeline ranks wait for each other ({} at most)",
+                         ? fmt::format("is lost in bubbles: pipeline ranks wait for each other ({} at most)",
                                        percent(report.bubble_most))
-                         : std::string("devices wait")},
-      {parts.host, "devices wait for the host to launch kernels"},
+                         : std::string("is lost in waiting")},
+      {parts.host, "is lost in waiting for the host to launch kernels"},
       {parts.optimizer, "is the optimizer's update"},
   };
   std::stable_sort(std::begin(all), std::end(all),

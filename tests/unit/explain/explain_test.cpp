@@ -122,7 +122,7 @@ TEST_CASE("A verdict names what takes time besides compute, with its share of th
   const std::vector<std::string> words = verdict_of(report);
   REQUIRE_FALSE(words.empty());
   const double bubble = report.breakdown.bubble / report.step_time;
-  CHECK_THAT(words.front(), Contains(fmt::format("{:.0f} % of the step are bubbles", 100 * bubble)));
+  CHECK_THAT(words.front(), Contains(fmt::format("{:.0f} % of the step is lost in bubbles", 100 * bubble)));
   CHECK_THAT(words.back(), Contains("Compute is"));
 }
 
