@@ -18,9 +18,8 @@ extern const Entry<Writer> steps_writer;
 
 namespace {
 
-constinit const Entry<Writer>* const members[] = {&text_writer, &json_writer,  &csv_writer,
-                                                  &dot_writer,  &trace_writer, &html_writer,
-                                                  &steps_writer};
+constinit const Entry<Writer>* const members[] = {&text_writer,  &json_writer, &csv_writer,  &dot_writer,
+                                                  &trace_writer, &html_writer, &steps_writer};
 
 /// Writers have no keys.
 std::unique_ptr<const Writer> make(const Entry<Writer>& member) {
