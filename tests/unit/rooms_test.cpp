@@ -205,18 +205,13 @@ TEST_CASE("No command names the formats that it writes in") {
 }
 
 TEST_CASE("Members of all families are declared alike, and named after their family") {
-  const std::map<std::string, std::string> families{{"Schedule", "schedule"},
-                                                    {"Topology", "topology"},
-                                                    {"Routing", "routing"},
-                                                    {"Skew", "skew"},
-                                                    {"Balancing", "balancing"},
-                                                    {"GradientSync", "gradient_sync"},
-                                                    {"Collective", "collective"},
-                                                    {"Software", "software"},
-                                                    {"Optimizer", "optimizer"},
-                                                    {"Cost", "cost"},
-                                                    {"Engine", "engine"},
-                                                    {"Writer", "writer"}};
+  const std::map<std::string, std::string> families{
+      {"Schedule", "schedule"},     {"Topology", "topology"},
+      {"Routing", "routing"},       {"Skew", "skew"},
+      {"Balancing", "balancing"},   {"GradientSync", "gradient_sync"},
+      {"Collective", "collective"}, {"Software", "software"},
+      {"Optimizer", "optimizer"},   {"Cost", "cost"},
+      {"Engine", "engine"},         {"Writer", "writer"}};
   const std::regex entry("^(.*)\\bEntry<(\\w+)> (\\w+)([;{]).*");
   std::map<std::string, int> declared, defined;
   for (const std::string& path : sources()) {
