@@ -4,6 +4,7 @@ import { h } from './dom';
 import { Facts } from './facts';
 import { compare_page, type Summary } from './sections/compare';
 import { expert_section } from './sections/experts';
+import { explain_page } from './sections/explain';
 import { error_section, figure_section } from './sections/figures';
 import { link_section } from './sections/links';
 import { memory_section } from './sections/memory';
@@ -68,6 +69,8 @@ function several(data: PageData, facts: Facts): Summary {
       return compare_page(data, facts);
     case 'moesim.search/1':
       return search_page(data, facts);
+    case 'moesim.explain/1':
+      return explain_page(data, facts);
     case 'moesim.validate/1':
       return validate_page(data);
     default:

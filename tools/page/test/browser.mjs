@@ -27,6 +27,7 @@ const others = {
   sweep:
     'sweep scenarios/mixtral-8x7b-h100.json --over schedule.kind=1f1b,zb_h1 --over cluster.topology.nic_rate=100Gb/s,200Gb/s,400Gb/s',
   search: 'search scenarios/two-gpus.json --simulate 20',
+  explain: 'explain scenarios/moe-top2.json',
   validate: 'validate --group schedules --group pipelines',
 };
 
@@ -313,7 +314,7 @@ async function check_looks(path, name) {
   );
 }
 
-/** A document of rows that the page knows nothing else of, as a list of changes of a scenario. */
+/** A document of rows that the page knows nothing else of, as one of a later program. */
 async function check_rows() {
   const page_text = readFileSync(join(folder, 'two-gpus.html'), 'utf8');
   const [before, rest] = page_text.split('id="data">');
@@ -321,7 +322,7 @@ async function check_rows() {
   const data = JSON.parse(rest.slice(0, end));
   delete data.run;
   data.report = {
-    schema: 'moesim.explain/1',
+    schema: 'moesim.unknown/1',
     about: 'changes',
     scenario: data.report.scenario,
     changes: [
@@ -383,6 +384,12 @@ for (const [name, command] of Object.entries(others)) {
     if (name === 'compare')
       for (const run of json.runs) assert.ok(text.includes(run.relative.toFixed(3)), String(run.relative));
     if (name === 'search') assert.ok(text.includes(json.plans[0].plan));
+    if (name === 'explain') {
+      const words = text.replaceAll('\u00a0', ' ');
+      for (const sentence of json.verdict) assert.ok(words.includes(sentence), sentence);
+      const shown = page.locator('#setting tbody tr, #numerics tbody tr, #what_if tbody tr, #rest tbody tr');
+      assert.equal(await shown.count(), json.changes.length);
+    }
     if (name === 'validate') for (const one of json.cases) assert.ok(text.includes(one.name), one.name);
     if (name === 'sweep') assert.equal(await page.locator('#points > .table tbody tr').count(), 6);
     const header = page.locator('thead button').first();
