@@ -4,24 +4,14 @@
 #include <mutex>
 
 #include "models/base/error.hpp"
-#include "models/base/file.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/run/in_parallel.hpp"
 #include "sim/run/simulate.hpp"
+#include "sim/run/source.hpp"
+#include "sim/write/comparison.hpp"
 
 namespace moesim {
 namespace {
-
-/// A scenario's text, read once so that it may come from standard input.
-struct Source {
-  std::string text, origin;
-  std::vector<Override> overrides;
-
-  Value load(std::vector<Override> more = {}) const {
-    more.insert(more.begin(), overrides.begin(), overrides.end());
-    return load_document_text(text, origin, more);
-  }
-};
 
 /// One run, of which a failure is a result.
 struct Outcome {
@@ -29,9 +19,11 @@ struct Outcome {
   std::string error;
 };
 
-Outcome run(const Source& source, const std::vector<Override>& sets) {
+/// With `sets` on top of what holds for every run.
+Outcome run(const Source& source, std::vector<Override> overrides, const std::vector<Override>& sets) {
+  overrides.insert(overrides.end(), sets.begin(), sets.end());
   try {
-    const Scenario scenario = read_scenario(source.load(sets));
+    const Scenario scenario = read_scenario(source.load(overrides));
     return {simulate_step(scenario).report, {}};
   } catch (const InputError& error) {
     return {{}, error.what()};
@@ -65,8 +57,6 @@ class Progress {
 constexpr std::size_t paired = 6;
 constexpr double worth_pairing = 0.003;
 
-bool fits(const Report& report) { return report.memory.empty() || report.fits(); }
-
 std::vector<std::size_t> best_settings(const std::vector<TriedChange>& changes) {
   std::vector<std::size_t> best;
   for (std::size_t i = 0; i < changes.size() && best.size() < paired; ++i) {
@@ -93,7 +83,7 @@ void try_pairs(const Source& source, const ExplainRequest& request, Progress& pr
     std::vector<Override> sets = all.changes[pair.first].change.sets;
     const std::vector<Override>& more = all.changes[pair.second].change.sets;
     sets.insert(sets.end(), more.begin(), more.end());
-    Outcome outcome = run(source, sets);
+    Outcome outcome = run(source, request.overrides, sets);
     pair.report = std::move(outcome.report);
     pair.error = std::move(outcome.error);
     if (pair.report) pair.gain = gain_of(*pair.report, all.base);
@@ -111,10 +101,8 @@ void try_pairs(const Source& source, const ExplainRequest& request, Progress& pr
 }  // namespace
 
 Explanation explain(const ExplainRequest& request) {
-  const Source source{.text = read_file(request.path),
-                      .origin = request.path == "-" ? "standard input" : request.path,
-                      .overrides = request.overrides};
-  const Value document = source.load();
+  const Source source = Source::of(request.path);
+  const Value document = source.load(request.overrides);
   if (request.sees_files) request.sees_files(files_needed(document));
   const Scenario scenario = read_scenario(document);
   if (scenario.fixed || scenario.communication)
@@ -130,7 +118,7 @@ Explanation explain(const ExplainRequest& request) {
   Progress progress(request, all.changes.size());
   in_parallel(all.changes.size(), request.jobs, [&](std::size_t i, std::size_t) {
     TriedChange& tried = all.changes[i];
-    Outcome outcome = run(source, tried.change.sets);
+    Outcome outcome = run(source, request.overrides, tried.change.sets);
     tried.report = std::move(outcome.report);
     tried.error = std::move(outcome.error);
     if (tried.report) tried.gain = gain_of(*tried.report, all.base);

@@ -10,14 +10,13 @@
 #include "sim/explain/explain.hpp"
 #include "sim/report/fact.hpp"
 #include "sim/report/verdict.hpp"
+#include "sim/write/comparison.hpp"
 
 namespace moesim {
 namespace {
 
 /// A change that gains less says nothing.
 constexpr double worth_a_row = 0.0005;
-
-bool fits(const Report& report) { return report.memory.empty() || report.fits(); }
 
 /// Facts of which a change may cost more than before, and by how much of the step or of themselves it is
 /// said.

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include "models/base/error.hpp"
-#include "models/base/file.hpp"
 #include "sim/read/scenario.hpp"
 #include "sim/run/in_parallel.hpp"
 #include "sim/run/simulate.hpp"
+#include "sim/run/source.hpp"
 
 namespace moesim {
 namespace {
@@ -65,14 +65,6 @@ std::vector<ComparedRun> product(const std::vector<VariedKey>& keys) {
   return runs;
 }
 
-/// A scenario's text, read once so that it may come from standard input.
-struct Source {
-  std::string text, origin;
-  Value load(const std::vector<Override>& overrides) const {
-    return load_document_text(text, origin, overrides);
-  }
-};
-
 void run_one(const Source& source, const CompareRequest& request, ComparedRun& run) {
   std::vector<Override> overrides = request.overrides;
   for (std::size_t i = 0; i < run.values.size(); ++i) {
@@ -110,8 +102,7 @@ VariedKey parse_varied_key(std::string_view argument) {
 
 Comparison compare(const CompareRequest& request) {
   check_keys(request.keys);
-  const Source source{.text = read_file(request.path),
-                      .origin = request.path == "-" ? "standard input" : request.path};
+  const Source source = Source::of(request.path);
   const Value document = source.load(request.overrides);
   if (request.sees_files) request.sees_files(files_needed(document, all_values(request.keys)));
   Comparison comparison;

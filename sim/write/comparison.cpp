@@ -15,8 +15,6 @@
 namespace moesim {
 namespace {
 
-bool fits(const Report& report) { return report.memory.empty() || report.fits(); }
-
 std::string word(const Value& value) {
   return value.kind == Value::Kind::text ? value.text : print(value, 1000);
 }
@@ -252,6 +250,8 @@ Value document_of(const Comparison& comparison) {
 }
 
 }  // namespace
+
+bool fits(const Report& report) { return report.memory.empty() || report.fits(); }
 
 std::vector<const Fact*> facts_named(const std::string& names, const std::string& where) {
   std::vector<const Fact*> found;

@@ -35,6 +35,9 @@ struct Comparison {
   bool is_by_token = false;  ///< times are compared per token and device, as runs differ in tokens or devices
 };
 
+/// Whether a run fits in memory; what has none cannot be short of it.
+bool fits(const Report& report);
+
 /// Sets `best`, `relative` and `is_by_token`. Runs of many steps are compared by the mean one. The best run
 /// is the fastest of those whose memory fits, or of all where none fits; scenarios that give durations of
 /// passes have no memory that could be short.
